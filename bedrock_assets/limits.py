@@ -1,0 +1,57 @@
+"""
+Quotas and wire limits of Amazon Bedrock batch inference, each in one place with its source.
+
+The quotas are per model and Region and most are adjustable, so pipelines override them under `limits:`.
+Sources: Amazon Bedrock user guide and Service Quotas, botocore 1.44 service model, read 2026-11.
+"""
+
+import re
+from typing import Annotated
+
+from pydantic import BaseModel, ConfigDict, Field, model_validator
+
+MB = 1_000_000
+GB = 1_000_000_000
+
+MAX_JOB_NAME_CHARS = 63
+MIN_TIMEOUT_HOURS, MAX_TIMEOUT_HOURS = 24, 168
+"""`timeoutDurationInHours`, counted from the job's creation (service model)."""
+
+LIST_PAGE_SIZE = 1000
+"""Largest `maxResults` of ListModelInvocationJobs (service model)."""
+
+S3_URI = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}(?:/[-!_*'().a-z0-9A-Z]+)*/?")
+"""What Bedrock accepts as an S3 URI: no `=`, no space, no `//` (service model). boto3 does not check it."""
+
+JOB_NAME = re.compile(r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9+\-.]){0,63}")
+"""What Bedrock accepts as a job name: no `_` (service model). boto3 does not check it."""
+
+Count = Annotated[int, Field(ge=1)]
+
+
+class JobLimits(BaseModel):
+    """
+    What one job, one file and one account may hold for a model.
+
+    Defaults are the ones to assume for a base model in 2026; `aws service-quotas list-service-quotas
+    --service-code bedrock` shows an account's own.
+    """
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    max_records_per_job: Count = Field(50_000, description="Records in one job (and in its one input file).")
+    min_records_per_job: Count = Field(100, description="A job with fewer records is failed by Bedrock.")
+    max_bytes_per_file: Count = Field(1 * GB, description="Bytes of one input file.")
+    max_bytes_per_record: Count = Field(
+        25 * MB, description="Bytes of one JSONL line; a longer record becomes an error row and is not sent."
+    )
+    max_jobs: Count = Field(20, description="Jobs in flight at once where the Dagster pool sets no limit.")
+
+    @model_validator(mode="after")
+    def _minimum_fits(self) -> "JobLimits":
+        if self.min_records_per_job > self.max_records_per_job:
+            raise ValueError(
+                f"min_records_per_job ({self.min_records_per_job}) is above max_records_per_job "
+                f"({self.max_records_per_job}); no job could satisfy both"
+            )
+        return self
