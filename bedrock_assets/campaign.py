@@ -1,0 +1,97 @@
+"""What is wanted of Bedrock, what Bedrock says of it, and what to do next: the vocabulary of the reconciler."""
+
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+NAME_PREFIX = "ba"
+
+
+class JobStatus(StrEnum):
+    """Statuses of a batch inference job, spelled as AWS spells them (botocore 1.44 service model)."""
+
+    SUBMITTED = "Submitted"
+    VALIDATING = "Validating"
+    SCHEDULED = "Scheduled"
+    IN_PROGRESS = "InProgress"
+    STOPPING = "Stopping"
+    COMPLETED = "Completed"
+    PARTIALLY_COMPLETED = "PartiallyCompleted"
+    FAILED = "Failed"
+    STOPPED = "Stopped"
+    EXPIRED = "Expired"
+
+    @property
+    def in_flight(self) -> bool:
+        """Whether the job takes one of the account's slots."""
+        return self in _IN_FLIGHT
+
+
+_IN_FLIGHT = frozenset(
+    {JobStatus.SUBMITTED, JobStatus.VALIDATING, JobStatus.SCHEDULED, JobStatus.IN_PROGRESS, JobStatus.STOPPING}
+)
+
+
+@dataclass(frozen=True)
+class Request:
+    """One shard that somebody asked answers for; recorded as an observation in Dagster's event log."""
+
+    pipeline: str
+    shard: str
+    fingerprint: str
+    attempt: int
+    prompts: str
+    """Key of the JSONL file to send."""
+    n_records: int
+    run_id: str
+    """The Dagster run that asked."""
+    backfill_id: str | None = None
+    """The Dagster backfill the run belongs to, if any."""
+    storage_id: int = 0
+    """Position in the event log; later requests have higher ones."""
+    withdrawn: bool = False
+    """The run that asked was cancelled."""
+
+    @property
+    def identity(self) -> str:
+        """Names this request in tags and run keys."""
+        return f"{self.pipeline}/{self.shard}/{self.storage_id}"
+
+
+@dataclass(frozen=True)
+class Job:
+    """What Bedrock says of one job."""
+
+    arn: str
+    name: str
+    status: JobStatus
+    model: str
+    submitted_at: datetime
+    message: str | None = None
+    n_total: int = 0
+    n_processed: int = 0
+    n_success: int = 0
+    n_error: int = 0
+    expires_at: datetime | None = None
+    ended_at: datetime | None = None
+
+    @property
+    def id(self) -> str:
+        """The ARN's last part, which names the output folder."""
+        return self.arn.rpartition("/")[2]
+
+
+def job_name(pipeline: str, shard: str, fingerprint: str, attempt: int, output_uri: str) -> str:
+    """
+    The job's name and idempotency token: the same for the same paid content, whoever asks and however often.
+
+    The output URI is part of it, so that two deployments in one account never adopt each other's jobs.
+    """
+    digest = hashlib.sha256("\n".join([fingerprint, str(attempt), output_uri]).encode()).hexdigest()
+    return f"{name_prefix(pipeline)}{shard}-{digest[:12]}-{attempt}"
+
+
+def name_prefix(pipeline: str) -> str:
+    """What the names of all jobs of a pipeline begin with: up to 27 of the 63 characters a name may have."""
+    return f"{NAME_PREFIX}-{pipeline.replace('_', '-').strip('-')[:23]}-"

@@ -1,0 +1,81 @@
+"""
+Record ids: one for people and tables, one for the wire.
+
+`record_id` is the user's own id as text, or else 9 digits of the row's position and 7 hex digits of a hash of its
+content. What Bedrock accepts as a `recordId` is not documented beyond "alphanumeric", so an id that is not short
+and plain goes over the wire as a hash of itself. BLAKE3 and SHA-256 are fixed algorithms: the same input gives the
+same ids on any machine and in any release, which polars's own `hash` does not promise.
+"""
+
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+import polars_hash as plh
+
+from bedrock_assets.errors import BadIds
+
+RECORD_ID = "record_id"
+WIRE_ID = r"^[A-Za-z0-9_]{1,32}$"
+PADDING_ID = r"^padding\d{26}$"
+"""Ids of copies that fill a file up to Bedrock's minimum; longer than any wire id, so never a row's own."""
+COMPARED_AT_ONCE = 2_000_000
+"""Ids compared in one pass: some 150 MB, whatever the number of rows."""
+
+
+def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
+    """String of 64 hex digits a row, over all columns of *schema*; of a binary column its length counts."""
+    parts = [pl.col(n).bin.size() if t == pl.Binary else pl.col(n) for n, t in schema.items()]
+    return _hashed(pl.struct(parts).struct.json_encode()).blake3()
+
+
+def derived_id(position: int, content: pl.Expr) -> pl.Expr:
+    """String of 16 characters a row: unique by the row's position, which counts from *position*."""
+    row = pl.int_range(position, position + pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(9)
+    return row + content.str.head(7)
+
+
+def wire_id(record_id: pl.Expr) -> pl.Expr:
+    """The `recordId` of a record: itself where it is short and plain, otherwise `h` and 31 hex digits of its hash."""
+    digest = pl.lit("h") + _hashed(record_id).sha2_256().str.head(31)
+    return pl.when(record_id.str.contains(WIRE_ID)).then(record_id).otherwise(digest)
+
+
+def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
+    """
+    Raises:
+        BadIds: *frame*, whose first row is row *position* of the dataset, has no such column, or nulls in it.
+    """
+    if column not in frame.columns:
+        raise BadIds(f"id_column {column!r} is not in the dataset; it has: {', '.join(frame.columns)}")
+    n_nulls = frame[column].null_count()
+    if n_nulls:
+        first = frame[column].is_null().arg_true()[0] + position
+        raise BadIds(
+            f"id_column {column!r} has nulls, the first in row {first} (rows count from 0); fill them, "
+            "or leave id_column out to have ids derived"
+        )
+
+
+def require_unique(ids: Iterable[pl.Series], n_rows: int, column: str) -> None:
+    """
+    Args:
+        ids: All ids of the dataset, String, in pieces; read once for each 2 million rows.
+
+    Raises:
+        BadIds: An id stands in more than one row; the message shows up to five.
+    """
+    pieces = list(ids) if n_rows <= COMPARED_AT_ONCE else ids
+    n_passes = -(-n_rows // COMPARED_AT_ONCE)
+    for part in range(n_passes):
+        kept = [piece.filter(piece.hash(0) % n_passes == part) for piece in pieces]
+        repeated = pl.concat(kept).to_frame("id").group_by("id").len().filter(pl.col("len") > 1).sort("id").head(5)
+        if len(repeated):
+            examples = ", ".join(f"{key!r} ({n} times)" for key, n in repeated.iter_rows())
+            raise BadIds(
+                f"id_column {column!r} is not unique: {examples}; name a unique column, "
+                "or leave id_column out to have ids derived"
+            )
+
+
+def _hashed(text: pl.Expr) -> plh.CryptographicHashingNameSpace:
+    return plh.CryptographicHashingNameSpace(text)

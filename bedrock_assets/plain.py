@@ -1,0 +1,211 @@
+"""The two data stages on plain files, without Dagster and without AWS: look before paying, read a job afterwards."""
+
+import tempfile
+from collections.abc import Iterator
+from itertools import groupby
+from pathlib import Path
+
+import polars as pl
+
+from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
+from bedrock_assets.ingest import read_rows, with_records
+from bedrock_assets.outputs import Answers, settle
+from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, LINE, Pipeline
+from bedrock_assets.planning import Block, plan_shards
+from bedrock_assets.records import Document, Shard
+from bedrock_assets.shards import RecordFile
+from bedrock_assets.store import whole_lines
+
+NOTES = "format.json"
+
+
+class FormatNotes(Document):
+    """What `format` leaves beside the shard files, so that `parse` finds the same rows."""
+
+    id_column: str | None
+    shards: tuple[Shard, ...]
+    n_rows: int
+    n_records: int
+    n_rejected: int
+    n_bytes: int
+    warnings: tuple[str, ...] = ()
+
+
+class ParseNotes(Document):
+    """What `parse` found."""
+
+    n_rows: int
+    n_ok: int
+    n_error: int
+    n_missing: int
+    n_unreadable: int
+    n_unknown: int
+
+
+def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
+    """
+    Write `{shard}.jsonl` and, where rows have no record, `{shard}.rejected.parquet` into *out*.
+
+    Raises:
+        DataError: The input is empty or cannot be cut into shards.
+        StoreError: *out* cannot be written.
+    """
+    limits = pipeline.spec.limits
+    n_rows = sum(len(batch) for batch in pipeline.source.batches())
+    if n_rows == 0:
+        raise EmptyDataset(f"{pipeline.source.describe()} has no rows; there is nothing to format")
+    # Too few rows are worth a look as well: a warning tells that Bedrock would refuse them.
+    shards = plan_shards([Block(n_rows, n_rows, 0)], limits, on_small="pad")
+    _prepare(out)
+    n_records = n_bytes = n_rejected = 0
+    warnings: list[str] = []
+    for shard, pieces in _by_shard(pipeline, shards):
+        rejected: list[pl.DataFrame] = []
+        with (out / f"{shard.key}.jsonl").open("wb") as file:
+            records = RecordFile(file)
+            for piece in pieces:
+                rows = with_records(pipeline, piece)
+                records.write(rows[LINE].drop_nulls())
+                rejected.append(rows.filter(pl.col(LINE).is_null()).select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE))
+        n_records += records.n_records
+        n_bytes += records.n_bytes
+        n_rejected += shard.n_rows - records.n_records
+        if records.n_records < shard.n_rows:
+            pl.concat(rejected).write_parquet(out / f"{shard.key}.rejected.parquet")
+        warnings += _warnings(pipeline, shard, records)
+    notes = FormatNotes(
+        id_column=pipeline.spec.source.id_column,
+        shards=shards,
+        n_rows=n_rows,
+        n_records=n_records,
+        n_rejected=n_rejected,
+        n_bytes=n_bytes,
+        warnings=tuple(warnings),
+    )
+    (out / NOTES).write_text(notes.model_dump_json(indent=2))
+    return notes
+
+
+
+def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> ParseNotes:
+    """
+    Join the rows with the answers in *outputs* and write them to *out*, one shard in memory at a time.
+
+    Args:
+        pipeline: With the source and model that `format_files` was given; its prompt is not used.
+        shards: Folder that `format_files` wrote.
+        outputs: Folder with the job's `*.jsonl.out`, at any depth; files named after no shard go to all of them.
+
+    Raises:
+        ConfigError: A folder holds nothing to read.
+        DataError: The source's ids are unusable.
+    """
+    plan = read_notes(shards)
+    found = sorted(outputs.rglob("*.jsonl.out"))
+    if not found:
+        raise ConfigError(f"no *.jsonl.out under {outputs}; name the folder that Bedrock wrote, e.g. with `aws s3 sync`")
+    names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
+    common = [path for path in found if path.name not in names]
+    counts = dict.fromkeys(("n_rows", "n_ok", "n_error", "n_missing", "n_unreadable", "n_unknown"), 0)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+        for shard, pieces in _by_shard(pipeline, plan.shards):
+            mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
+            rows = pl.concat(pieces)
+            joined = _settle_shard(pipeline, shards, shard, rows, mine, counts)
+            joined.write_parquet(Path(folder) / f"{shard.key}.parquet")
+        whole = Path(folder) / "whole"
+        pl.scan_parquet(f"{folder}/*.parquet").sink_parquet(whole)
+        whole.replace(out)
+    if common and len(plan.shards) > 1:
+        counts["n_unknown"] = 0  # each shard saw the others' answers
+    return ParseNotes(**counts)
+
+
+def read_notes(shards: Path) -> FormatNotes:
+    """
+    Raises:
+        ConfigError: *shards* was not written by `format`.
+    """
+    try:
+        return FormatNotes.model_validate_json((shards / NOTES).read_text())
+    except (OSError, ValueError) as error:
+        raise ConfigError(f"{shards} has no readable {NOTES}; name the folder that `format --out` wrote") from error
+
+
+def _settle_shard(
+    pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame, outputs: list[Path], counts: dict[str, int]
+) -> pl.DataFrame:
+    answers, job_ids = Answers(pipeline.family), list[str]()
+    for path in outputs:
+        job_ids.append(path.parent.name)
+        with path.open("rb") as file:
+            for chunk in whole_lines(file):
+                answers.add(chunk)
+    settled, n_unknown = settle(_fates(pipeline, folder, shard, rows), answers.outcomes(), "see the job's status")
+    answer = settled.with_columns(
+        model_id=pl.lit(pipeline.spec.model),
+        job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
+        attempt=pl.when("sent").then(pl.lit(1, pl.Int64)),
+    )
+    for status in ("ok", "error", "missing"):
+        counts[f"n_{status}"] += int((answer["status"] == status).sum())
+    counts["n_rows"] += len(rows)
+    counts["n_unreadable"] += answers.n_unreadable
+    counts["n_unknown"] += n_unknown
+    return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
+
+
+def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
+    ids = rows.select(record_id=pipeline.record_id)
+    path = folder / f"{shard.key}.rejected.parquet"
+    if not path.exists():
+        return ids.with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
+    rejected = pl.read_parquet(path)
+    named = dict(zip(rejected.columns, ("record_id", "code", "message"), strict=True))
+    return ids.join(rejected.rename(named), on="record_id", how="left", maintain_order="left")
+
+
+def _by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:
+    """The source's rows, cut at the borders of shards; each group is read before the next."""
+
+    def pieces() -> Iterator[tuple[Shard, pl.DataFrame]]:
+        following, position = iter(shards), 0
+        shard = next(following)
+        for rows in read_rows(pipeline):
+            rest = rows
+            while len(rest):
+                n_here = min(len(rest), shard.offset + shard.n_rows - position)
+                yield shard, rest.head(n_here)
+                rest, position = rest.slice(n_here), position + n_here
+                if position == shard.offset + shard.n_rows:
+                    shard = next(following, shard)
+
+    for shard, group in groupby(pieces(), key=lambda piece: piece[0]):
+        yield shard, (rows for _, rows in group)
+
+
+def _prepare(out: Path) -> None:
+    """An empty folder, or one of an earlier `format`, whose files are replaced."""
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+        others = [path.name for path in out.iterdir()]
+        if others and NOTES not in others:
+            raise StoreError(f"{out} is not empty and not a folder that `format` wrote; name another one")
+        for pattern in ("*.jsonl", "*.rejected.parquet", NOTES):
+            for path in out.glob(pattern):
+                path.unlink()
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error}") from error
+
+
+def _warnings(pipeline: Pipeline, shard: Shard, records: RecordFile) -> list[str]:
+    limits = pipeline.spec.limits
+    found: list[str] = []
+    if records.n_records < limits.min_records_per_job:
+        found.append(
+            f"{shard.key} has {records.n_records} records; Bedrock fails jobs with fewer than {limits.min_records_per_job}"
+        )
+    if records.n_bytes > limits.max_bytes_per_file:
+        found.append(f"{shard.key} has {records.n_bytes} bytes; Bedrock refuses files above {limits.max_bytes_per_file}")
+    return found

@@ -1,0 +1,124 @@
+"""The documents that stages leave for each other in the store, and the keys they stand under."""
+
+from pydantic import BaseModel, ConfigDict
+
+
+class Document(BaseModel):
+    """Base of all: immutable, JSON in the store."""
+
+    model_config = ConfigDict(frozen=True)
+
+
+class Shard(Document):
+    """A contiguous piece of the dataset that becomes one job."""
+
+    key: str
+    """`00000-of-00045`: the partition key."""
+    offset: int
+    """Position of its first row in the dataset, from 0."""
+    n_rows: int
+
+
+class Part(Document):
+    """One Parquet file of a table."""
+
+    key: str
+    n_rows: int
+    n_bytes: int
+
+
+class RawManifest(Document):
+    """What `raw_dataset` wrote: `{pipeline}/raw/manifest.json`."""
+
+    source: str
+    revision: str
+    """Hash of all rows in order and of the shards: the same input gives the same revision."""
+    n_rows: int
+    n_sendable: int
+    """Rows for which a record could be made; the others are error rows."""
+    prompt_bytes: int
+    """Bytes of all JSONL records."""
+    record_id: str
+    """Name of the record id column."""
+    columns: dict[str, str]
+    """The input's columns and polars dtypes, as text."""
+    parts: tuple[Part, ...]
+    shards: tuple[Shard, ...]
+
+
+class ShardManifest(Document):
+    """What `prompt_shards` wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
+
+    shard: Shard
+    raw_revision: str
+    fingerprint: str
+    """Hash of the records, the model and the way it is invoked: the identity of what is paid for."""
+    prompts: str
+    """Key of the JSONL file."""
+    rows: str
+    """Key of the Parquet file with each row's record id and, where no record could be made, its error."""
+    n_records: int
+    """Records in the JSONL file, the padding included."""
+    n_rejected: int
+    """Rows without a record."""
+    n_padding: int
+    n_bytes: int
+    sha256: str
+    """Of the JSONL file."""
+    model: str
+    model_invocation_type: str
+    parameters: dict[str, object]
+    prompt_id: str | None
+    prompt_sha256: str | None
+
+
+class TableManifest(Document):
+    """What `joined_table` wrote, last of all: `{pipeline}/table/manifest.json`."""
+
+    revision: str
+    """Hash of the dataset's revision and of the answers that went in."""
+    n_rows: int
+    n_ok: int
+    n_error: int
+    n_missing: int
+    columns: dict[str, str]
+    parts: tuple[Part, ...]
+
+
+def raw_manifest_key(pipeline: str) -> str:
+    return f"{pipeline}/raw/manifest.json"
+
+
+def raw_part_key(pipeline: str, ingest: str, index: int) -> str:
+    """Each ingest writes into a folder of its own, so that readers of the last one are not disturbed."""
+    return f"{pipeline}/raw/{ingest}/part-{index:05d}.parquet"
+
+
+def shard_folder(pipeline: str, shard: str) -> str:
+    return f"{pipeline}/prompts/{shard}"
+
+
+def shard_manifest_key(pipeline: str, shard: str) -> str:
+    return f"{shard_folder(pipeline, shard)}/manifest.json"
+
+
+def attempt_folder(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
+    """Where Bedrock writes one job's output: under a folder named by the job's id."""
+    return f"{pipeline}/jobs/{shard}/{fingerprint}-{attempt}"
+
+
+def outputs_key(pipeline: str, shard: str) -> str:
+    return f"{pipeline}/outputs/{shard}.parquet"
+
+
+def table_manifest_key(pipeline: str) -> str:
+    return f"{pipeline}/table/manifest.json"
+
+
+def table_part_key(pipeline: str, index: int) -> str:
+    return f"{pipeline}/table/part-{index:05d}.parquet"
+
+
+def attempt_input_key(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
+    """The records of a second or later attempt: those the earlier ones left unanswered."""
+    return f"{shard_folder(pipeline, shard)}/{fingerprint}-{attempt}.jsonl"

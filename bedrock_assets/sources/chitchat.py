@@ -1,0 +1,71 @@
+"""
+Real conversations between people: the `chitchat-dataset` package from PyPI (MIT, 7,168 conversations).
+
+Source: `chitchat_dataset/dataset.json` of release 0.9.0. A conversation is a list of turns, a turn a list of
+messages `{text, timestamp, sender}` by one person. Turns are counted as messages, as a reader of the transcript
+would: 3,626 conversations have six and more.
+"""
+
+import json
+from collections.abc import Iterator
+from dataclasses import dataclass
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.spec import ChitchatSpec
+
+SCHEMA = {
+    "id": pl.String,
+    "opening_prompt": pl.String,
+    "transcript": pl.String,
+    "n_turns": pl.Int32,
+    "started_at": pl.Datetime("us", "UTC"),
+}
+
+
+@dataclass(frozen=True)
+class Chitchat:
+    """One row a conversation: id, opening prompt, transcript, number of turns, time of the first message."""
+
+    spec: ChitchatSpec
+
+    def describe(self) -> str:
+        return f"chitchat-dataset[min_turns={self.spec.min_turns}]"
+
+    def columns(self) -> list[str] | None:
+        return list(SCHEMA)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        rows = [row for row in map(_row, self._load().items()) if row["n_turns"] >= self.spec.min_turns]
+        frame = pl.DataFrame(rows, schema={**SCHEMA, "started_at": pl.String}).with_columns(
+            pl.col("started_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
+        )
+        yield from frame.iter_slices(BATCH_ROWS)
+
+    def _load(self) -> dict[str, Any]:
+        package = find_spec("chitchat_dataset")
+        if package is None or package.origin is None:
+            raise ConfigError(
+                "source chitchat needs the package chitchat-dataset; install it with `pip install 'bedrock-assets[demo]'`"
+            )
+        return json.loads((Path(package.origin).parent / "dataset.json").read_text("utf-8"))
+
+
+def _row(item: tuple[str, dict[str, Any]]) -> dict[str, Any]:
+    key, conversation = item
+    messages = [message for turn in conversation["messages"] for message in turn]
+    names: dict[str, str] = {}
+    for message in messages:
+        names.setdefault(message["sender"], f"Speaker {chr(ord('A') + len(names) % 26)}")
+    return {
+        "id": key,
+        "opening_prompt": conversation.get("prompt"),
+        "transcript": "\n".join(f"{names[message['sender']]}: {message['text']}" for message in messages),
+        "n_turns": len(messages),
+        "started_at": messages[0]["timestamp"] if messages else None,
+    }

@@ -1,0 +1,61 @@
+"""Parquet, CSV and JSON Lines, one file or a glob, local or on S3."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from glob import glob
+from pathlib import Path
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.sources.base import BATCH_ROWS
+
+
+@dataclass(frozen=True)
+class Files:
+    """Files of one format, read as a stream."""
+
+    path: str
+    dtypes: dict[str, str] = field(default_factory=dict)
+    """CSV only: polars dtype names of the columns that are not text."""
+
+    def describe(self) -> str:
+        return self.path
+
+    def columns(self) -> list[str] | None:
+        if self.path.startswith("s3://"):
+            return None
+        return self._scan().collect_schema().names() if glob(self.path, recursive=True) else None
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        try:
+            yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+        except (OSError, PolarsError) as error:
+            first_line = str(error).strip().splitlines()[0]
+            raise ConfigError(f"source {self.path!r} cannot be read: {first_line}") from error
+
+    def _scan(self) -> pl.LazyFrame:
+        if not self.path.startswith("s3://") and not glob(self.path, recursive=True):
+            raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
+        match Path(self.path).suffix.lower():
+            case ".parquet":
+                return pl.scan_parquet(self.path)
+            case ".csv":
+                # Every column is text unless named: dtypes guessed per file lose leading zeros and disagree.
+                scan = pl.scan_csv(self.path, infer_schema=False)
+                return scan.with_columns(pl.col(name).cast(self._dtype(name)) for name in self.dtypes)
+            case ".jsonl" | ".ndjson":
+                return pl.scan_ndjson(self.path, infer_schema_length=None)
+            case suffix:
+                raise ConfigError(
+                    f"source path {self.path!r} ends in {suffix or 'no suffix'}; known: .parquet, .csv, .jsonl, .ndjson"
+                )
+
+    def _dtype(self, column: str) -> type[pl.DataType]:
+        dtype = getattr(pl, self.dtypes[column], None)
+        if not (isinstance(dtype, type) and issubclass(dtype, pl.DataType)):
+            raise ConfigError(
+                f"dtypes: {column}: {self.dtypes[column]!r} is not a polars dtype; for example Int64, Float64, Date"
+            )
+        return dtype

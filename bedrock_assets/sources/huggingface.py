@@ -1,0 +1,38 @@
+"""Datasets of the Hugging Face hub and local dataset folders, streamed by `datasets`."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import polars as pl
+
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.spec import HuggingFaceSpec
+
+
+@dataclass(frozen=True)
+class HuggingFace:
+    """One split, in Arrow batches, never downloaded whole."""
+
+    spec: HuggingFaceSpec
+
+    def describe(self) -> str:
+        revision = f"@{self.spec.revision}" if self.spec.revision else ""
+        return f"huggingface:{self.spec.id}{revision}[{self.spec.split}]"
+
+    def columns(self) -> list[str] | None:
+        return None
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        import pyarrow as pa
+        from datasets import load_dataset
+
+        try:
+            dataset = load_dataset(
+                self.spec.id, self.spec.name, split=self.spec.split, revision=self.spec.revision, streaming=True
+            )
+            for batch in dataset.with_format("arrow").iter(batch_size=BATCH_ROWS):
+                frame = pl.from_arrow(pa.table(batch))
+                yield frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        except (OSError, ValueError) as error:
+            raise ConfigError(f"dataset {self.describe()} cannot be read: {error}") from error

@@ -1,0 +1,226 @@
+"""
+The store: a local folder or an `s3://bucket/prefix`, behind the same calls.
+
+Writes are atomic for a reader: a file appears under its key whole or not at all. Keys never leave the store, and
+obey the pattern that Bedrock accepts in S3 URIs.
+"""
+
+import json
+import re
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+from typing import IO, Any, TypeVar, cast
+
+import obstore
+import polars as pl
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, ObjectStore, S3Store
+from pydantic import BaseModel, ValidationError
+
+from bedrock_assets.errors import ConfigError, StoreError
+
+Model = TypeVar("Model", bound=BaseModel)
+
+FACTS = "bedrock_assets"
+"""Under this name a Parquet file's metadata says what the file belongs to."""
+BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
+_KEY = re.compile(r"(?!.*\.\.)[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
+_CHUNK_BYTES = 16 * 1024 * 1024
+
+
+@dataclass(frozen=True)
+class StoredFile:
+    """A key in the store and its size in bytes."""
+
+    key: str
+    n_bytes: int
+
+
+@dataclass(frozen=True)
+class Store:
+    """
+    Files under one URL.
+
+    Args:
+        url: A local folder, whose last name stands for the bucket, or `s3://bucket/prefix`.
+        region: AWS Region of the bucket; without it the ordinary AWS settings decide.
+        endpoint_url: S3 endpoint other than AWS's own.
+    """
+
+    url: str
+    region: str | None = None
+    endpoint_url: str | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether the store is a folder of this machine."""
+        return not self.url.startswith("s3://")
+
+    @cached_property
+    def root(self) -> str:
+        """Absolute folder, or `s3://bucket/prefix` without a slash at the end."""
+        return str(Path(self.url).expanduser().resolve()) if self.is_local else self.url.rstrip("/")
+
+    def uri(self, key: str) -> str:
+        """
+        The `s3://` URI by which Bedrock knows *key*. A local folder's name is its bucket.
+
+        Raises:
+            ConfigError: The local folder's name is no bucket name.
+        """
+        if not self.is_local:
+            return f"{self.root}/{_checked(key)}"
+        bucket = Path(self.root).name
+        if not BUCKET.fullmatch(bucket):
+            raise ConfigError(
+                f"store {self.root!r}: its last folder stands for an S3 bucket, but {bucket!r} is no bucket name; "
+                "use 3 to 63 lower-case letters, digits, dots or hyphens"
+            )
+        return f"s3://{bucket}/{_checked(key)}"
+
+    def path(self, key: str) -> str:
+        """Where polars and other readers find *key*: an absolute path or an S3 URL."""
+        return f"{self.root}/{_checked(key)}"
+
+    def get(self, key: str) -> bytes:
+        """
+        Raises:
+            StoreError: There is no such file, or it cannot be read.
+        """
+        with self._errors("read", key):
+            return bytes(obstore.get(self._objects, _checked(key)).bytes())
+
+    def put(self, key: str, content: bytes) -> None:
+        """Write a small file whole."""
+        with self._errors("write", key):
+            obstore.put(self._objects, _checked(key), content)
+
+    def read_model(self, key: str, model: type[Model]) -> Model | None:
+        """The JSON document at *key*, or None where there is none."""
+        if not self.exists(key):
+            return None
+        try:
+            return model.model_validate_json(self.get(key))
+        except ValidationError as error:
+            raise StoreError(f"{self.path(key)} is not a {model.__name__}: {error}") from error
+
+    def write_model(self, key: str, document: BaseModel) -> None:
+        """Write *document* as JSON, indented, so that a person can read it."""
+        self.put(key, document.model_dump_json(indent=2).encode())
+
+    def exists(self, key: str) -> bool:
+        """Whether there is a file at *key*."""
+        with self._errors("read", key):
+            try:
+                obstore.head(self._objects, _checked(key))
+            except FileNotFoundError:
+                return False
+            return True
+
+    def size(self, key: str) -> int:
+        """Bytes of the file at *key*."""
+        with self._errors("read", key):
+            return obstore.head(self._objects, _checked(key))["size"]
+
+    def files(self, prefix: str) -> list[StoredFile]:
+        """All files below the folder *prefix*, sorted by key."""
+        with self._errors("list", prefix):
+            pages = obstore.list(self._objects, prefix=_checked(prefix))
+            return sorted((StoredFile(m["path"], m["size"]) for page in pages for m in page), key=lambda f: f.key)
+
+    def delete(self, keys: list[str]) -> None:
+        """Delete files; one that is gone already is no error."""
+        with self._errors("delete", ", ".join(keys[:3])):
+            for key in keys:
+                try:
+                    obstore.delete(self._objects, _checked(key))
+                except FileNotFoundError:
+                    continue
+
+    def move(self, source: str, target: str) -> None:
+        """Publish *source* under *target*, replacing what is there."""
+        with self._errors("write", target):
+            obstore.rename(self._objects, _checked(source), _checked(target))
+
+    @contextmanager
+    def writer(self, key: str) -> Iterator[IO[bytes]]:
+        """A file that is written as a stream and appears when the block ends; after an exception it does not."""
+        with self._errors("write", key):
+            file = obstore.open_writer(self._objects, _checked(key), buffer_size=_CHUNK_BYTES)
+            yield cast(IO[bytes], file)
+            file.close()
+
+    def chunks(self, key: str) -> Iterator[bytes]:
+        """The content of *key*, cut after newlines, some 16 MB a piece; one longer line is a piece of its own."""
+        with self._errors("read", key):
+            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_CHUNK_BYTES)
+            yield from _cut(bytes(block) for block in blocks)
+
+    def parquet_facts(self, key: str) -> dict[str, str]:
+        """What was written into a Parquet file's own metadata about the file, or nothing."""
+        with self._errors("read", key):
+            metadata = pl.read_parquet_metadata(self.path(key), storage_options=self._polars_options or None)
+        return json.loads(metadata.get(FACTS, "{}"))
+
+    @cached_property
+    def _polars_options(self) -> dict[str, str]:
+        if self.is_local:
+            return {}
+        options = {"aws_region": self.region, "aws_endpoint_url": self.endpoint_url}
+        if self.endpoint_url and self.endpoint_url.startswith("http://"):
+            options["aws_allow_http"] = "true"
+        return {name: value for name, value in options.items() if value}
+
+    @cached_property
+    def _objects(self) -> ObjectStore:
+        if self.is_local:
+            try:
+                return LocalStore(self.root, mkdir=True)
+            except (OSError, BaseError) as error:
+                raise StoreError(f"store {self.root!r} cannot be created or opened: {error}") from error
+        from boto3 import Session
+        from obstore.auth.boto3 import Boto3CredentialProvider
+
+        config: dict[str, Any] = {"region": self.region} if self.region else {}
+        if self.endpoint_url:
+            config |= {"endpoint": self.endpoint_url, "virtual_hosted_style_request": False}
+        return S3Store.from_url(
+            self.root,
+            credential_provider=Boto3CredentialProvider(Session()),
+            client_options={"allow_http": True},
+            **config,
+        )
+
+    @contextmanager
+    def _errors(self, verb: str, key: str) -> Iterator[None]:
+        try:
+            yield
+        except (BaseError, OSError) as error:
+            reason = str(error).splitlines()[0]
+            raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {reason}") from error
+
+
+def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
+    """The content of an open file in the pieces that `Store.chunks` gives."""
+    return _cut(iter(lambda: file.read(_CHUNK_BYTES), b""))
+
+
+def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    rest: list[bytes] = []
+    for block in blocks:
+        cut = block.rfind(b"\n") + 1
+        if cut:
+            yield b"".join([*rest, block[:cut]])
+            rest = []
+        rest.append(block[cut:])
+    if any(rest):
+        yield b"".join(rest)
+
+
+def _checked(key: str) -> str:
+    if not _KEY.fullmatch(key):
+        raise StoreError(f"key {key!r} would leave the store or break Bedrock's S3 URI pattern; nothing was touched")
+    return key
