@@ -34,10 +34,7 @@ class _Counts:
         self.n_rows += len(rows)
         content = rows.select(content_hash(rows.drop(MADE).schema).str.join("")).item()
         self.content.update(content.encode())
-        blocks = rows.group_by(pl.int_range(pl.len()) // BLOCK_ROWS, maintain_order=True).agg(
-            n_rows=pl.len(), n_sendable=pl.col(LINE).count(), n_bytes=(pl.col(LINE).str.len_bytes() + 1).sum()
-        )
-        self.blocks += [Block(*row) for row in blocks.select("n_rows", "n_sendable", "n_bytes").iter_rows()]
+        self.blocks += count_blocks(rows)
 
 
 def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
@@ -102,6 +99,14 @@ def read_rows(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
 def with_records(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
     """*rows* with what `Pipeline.lines` gives beside them."""
     return rows.with_columns(pipeline.lines(rows.schema))
+
+
+def count_blocks(rows: pl.DataFrame) -> list[Block]:
+    """Counts for the planner, from rows with their records."""
+    blocks = rows.group_by(pl.int_range(pl.len()).alias("block") // BLOCK_ROWS, maintain_order=True).agg(
+        n_rows=pl.len(), n_sendable=pl.col(LINE).count(), n_bytes=(pl.col(LINE).str.len_bytes() + 1).sum()
+    )
+    return [Block(*row) for row in blocks.select("n_rows", "n_sendable", "n_bytes").iter_rows()]
 
 
 def _write_parts(

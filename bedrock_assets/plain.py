@@ -4,6 +4,7 @@ import tempfile
 from collections.abc import Iterator
 from itertools import groupby
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -14,6 +15,7 @@ from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, LINE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Document, Shard
 from bedrock_assets.shards import RecordFile
+from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import whole_lines
 
 NOTES = "format.json"
@@ -40,6 +42,28 @@ class ParseNotes(Document):
     n_missing: int
     n_unreadable: int
     n_unknown: int
+
+
+def plain_pipeline(
+    source: str, model: str, task: dict[str, Any], id_column: str | None, max_records: int = 50_000
+) -> Pipeline:
+    """
+    A pipeline without YAML, for files.
+
+    Raises:
+        ConfigError: The model, the prompt or the input is wrong.
+    """
+    limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records)}
+    spec = PipelineSpec.model_validate(
+        {
+            "name": "plain",
+            "source": {"path": source, "id_column": id_column},
+            "model": model,
+            "task": task,
+            "limits": limits,
+        }
+    )
+    return Pipeline(spec, Path.cwd())
 
 
 def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:

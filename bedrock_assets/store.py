@@ -7,7 +7,7 @@ obey the pattern that Bedrock accepts in S3 URIs.
 
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -158,6 +158,10 @@ class Store:
         with self._errors("read", key):
             blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_CHUNK_BYTES)
             yield from _cut(bytes(block) for block in blocks)
+
+    def scan_parquet(self, keys: Sequence[str]) -> pl.LazyFrame:
+        """The Parquet files at *keys* as one lazy frame, in that order."""
+        return pl.scan_parquet([self.path(key) for key in keys], storage_options=self._polars_options or None)
 
     def parquet_facts(self, key: str) -> dict[str, str]:
         """What was written into a Parquet file's own metadata about the file, or nothing."""

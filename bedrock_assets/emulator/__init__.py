@@ -1,0 +1,21 @@
+"""
+An emulator of Amazon Bedrock batch inference: unmodified AWS clients run against it.
+
+It answers CreateModelInvocationJob, GetModelInvocationJob, ListModelInvocationJobs and StopModelInvocationJob,
+reads the jobs' JSONL input, and writes output and manifest as Bedrock does, to a directory or to S3.
+
+    from bedrock_assets.emulator import Emulator
+
+    with Emulator("./buckets", Path("jobs.sqlite"), speed=60) as emulator:    # s3://calls/x is ./buckets/calls/x
+        client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url)  # or AWS_ENDPOINT_URL_BEDROCK
+
+A bucket is a folder that must exist. Give `store="s3://"` for real S3 or a server that speaks its protocol.
+`GET /` is a page for people, `GET /health` answers 200, `GET` and `PUT /admin/faults` read and replace `Faults`.
+Jobs live in the SQLite file: a killed emulator goes on where it was. `clock.py` lists how long each status
+lasts, `replies/` how each family of models answers.
+"""
+
+from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.service import Emulator, serve
+
+__all__ = ["Emulator", "Faults", "serve"]

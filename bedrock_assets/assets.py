@@ -1,0 +1,170 @@
+"""The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from bedrock_assets import report
+from bedrock_assets.answering import answer
+from bedrock_assets.checks import CONSERVATION
+from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
+from bedrock_assets.ingest import ingest
+from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.records import RawManifest, raw_manifest_key
+from bedrock_assets.registry import partitions_of, register_shards
+from bedrock_assets.requests import Watch, ask
+from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.shards import format_shard
+from bedrock_assets.store import Store
+from bedrock_assets.table import join_table, readiness
+
+
+class BatchOutputsConfig(dg.Config):
+    """How a launched run of `batch_outputs` behaves."""
+
+    wait: bool = Field(True, description="Stay until the shards are done and show progress; otherwise return at once.")
+    poll_s: float = Field(15.0, gt=0, description="Seconds between two looks at the progress.")
+
+
+def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """`raw_dataset`, `prompt_shards`, `batch_outputs` and `joined_table` of one pipeline."""
+    return [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
+
+
+def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
+    return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
+
+
+def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "raw_dataset"],
+        description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
+        "plans and registers the shards.",
+        metadata={"source": pipeline.source.describe()},
+        **_common(pipeline, {"polars", "parquet"}),
+    )
+    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+        opened = store.open()
+        manifest = ingest(pipeline, opened)
+        removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
+        context.log.info(f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones")
+        return dg.MaterializeResult(
+            metadata=report.of_raw(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+        )
+
+    return raw_dataset
+
+
+def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "prompt_shards"],
+        deps=[[pipeline.spec.name, "raw_dataset"]],
+        partitions_def=partitions_of(pipeline.spec.name),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
+        metadata={"model": pipeline.spec.model},
+        **_common(pipeline, {"polars", "jsonlines"}),
+    )
+    def prompt_shards(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+        opened = store.open()
+        raw = require_raw(opened, pipeline)
+        for shard in report.named(raw.shards, context.partition_keys):
+            manifest = format_shard(pipeline, opened, raw, shard)
+            context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
+        return dg.MaterializeResult()
+
+    return prompt_shards
+
+
+def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
+    key = dg.AssetKey([pipeline.spec.name, "batch_outputs"])
+    spec = dg.AssetSpec(
+        key,
+        deps=[[pipeline.spec.name, "prompt_shards"]],
+        partitions_def=partitions_of(pipeline.spec.name),
+        skippable=True,
+        description="The model's answers, one row for each input row. Launching asks for the shards; the sensor submits "
+        f"them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
+        metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
+        **_common(pipeline, {"bedrock", "parquet"}),
+    )
+    check = dg.AssetCheckSpec(CONSERVATION, asset=key, description="One outcome for each row of the shard.")
+
+    @dg.multi_asset(
+        name=f"{pipeline.spec.name}__batch_outputs",
+        specs=[spec],
+        check_specs=[check],
+        can_subset=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+    )
+    def batch_outputs(
+        context: dg.AssetExecutionContext,
+        config: BatchOutputsConfig,
+        store: StoreResource,
+        bedrock: BedrockResource,
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        opened = store.open()
+        client = bedrock.open(opened)
+        if JOB_TAG in context.run.tags or REFUSAL_TAG in context.run.tags:
+            yield from answer(context, pipeline, opened, client)
+            return
+        ledger = ask(context, pipeline, opened, client)
+        if config.wait:
+            Watch(context, pipeline, ledger, client, config.poll_s).until_done()
+
+    return batch_outputs
+
+
+def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "joined_table"],
+        deps=[
+            [pipeline.spec.name, "raw_dataset"],
+            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+        ],
+        output_required=False,
+        automation_condition=when_all_shards_are_in(),
+        description="The final table: every input column unchanged, then the answer.",
+        **_common(pipeline, {"polars", "parquet"}),
+    )
+    def joined_table(
+        context: dg.AssetExecutionContext, store: StoreResource
+    ) -> Iterator[dg.MaterializeResult[None]]:
+        opened = store.open()
+        raw = opened.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
+        not_ready = readiness(opened, pipeline, raw) if raw else "raw_dataset has not been materialized"
+        if raw is None or not_ready:
+            context.log.warning(f"no table yet: {not_ready}")
+            return
+        manifest = join_table(opened, pipeline, raw)
+        yield dg.MaterializeResult(
+            metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+        )
+
+    return joined_table
+
+
+def when_all_shards_are_in() -> dg.AutomationCondition[Any]:
+    """Once a round: when every registered shard is answered after its last prompts, and nothing is under way."""
+    updated = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
+    newer = dg.AutomationCondition.any_deps_updated().since(dg.AutomationCondition.newly_updated())
+    return (
+        updated.since(dg.AutomationCondition.newly_requested())
+        & ~dg.AutomationCondition.any_deps_missing()
+        & ~dg.AutomationCondition.any_deps_match(newer)
+        & ~dg.AutomationCondition.any_deps_in_progress()
+        & ~dg.AutomationCondition.in_progress()
+    )
+
+
+def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:
+    """
+    Raises:
+        StoreError: `raw_dataset` has not been materialized in this store.
+    """
+    raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
+    if raw is None:
+        raise dg.Failure(f"materialize {pipeline.spec.name}/raw_dataset first; there is none in {store.root}")
+    return raw

@@ -1,0 +1,220 @@
+"""The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
+
+import dataclasses
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from bedrock_assets.errors import BedrockAssetsError
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+_out, _err = Console(), Console(stderr=True)
+
+Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]
+Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
+Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
+MaxJobs = Annotated[int, typer.Option(min=1, help="Limit of the pool bedrock_batch, set when the folder is new.")]
+DEMO_PIPELINE = "conversation_summaries"
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+@app.command()
+def demo(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")] = DEMO_PIPELINE,
+    home: Home = Path("bedrock-assets-demo"),
+    speed: Speed = 30.0,
+    max_jobs: MaxJobs = 2,
+    as_json: Json = False,
+) -> None:
+    """Run the main job from end to end on this machine: emulator, Dagster with its daemon, real conversations."""
+    from bedrock_assets.local.demo import run_demo, show
+    from bedrock_assets.local.stack import Settings, local_stack
+
+    with _errors():
+        chosen = _pipeline(pipeline)
+        with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
+            result = run_demo(stack, chosen, _err if as_json else _out)
+        if as_json:
+            _print_json(dataclasses.asdict(result))
+        else:
+            show(result, _out)
+            _out.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
+    raise typer.Exit(0 if result.succeeded else 1)
+
+
+@app.command()
+def dev(
+    home: Home = Path("bedrock-assets-dev"),
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 takes a free one.")] = 3000,
+    speed: Speed = 30.0,
+    max_jobs: MaxJobs = 2,
+    workspace: Annotated[Path | None, typer.Option(exists=True, help="workspace.yaml of your own project.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Keep the local stack running, with the Dagster UI; end it with Ctrl-C."""
+    from bedrock_assets.local.stack import Settings, local_stack
+    from bedrock_assets.local.ui import DagsterUI
+
+    with _errors(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
+        DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
+        if as_json:
+            _print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})
+        else:
+            _out.print(f"Dagster UI   {stack.ui_url}\nemulator     {stack.emulator_url}\nstore        {stack.store}")
+            _out.print("end with Ctrl-C")
+        _wait_for_interrupt(stack.dagster)
+
+
+@app.command()
+def emulate(
+    store: Annotated[str, typer.Option(help="Folder that holds one folder per bucket, or s3:// for real buckets.")],
+    port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 4599,
+    speed: Speed = 1.0,
+    db: Annotated[Path, typer.Option(help="SQLite file of the jobs; they survive a restart.")] = Path("emulator.sqlite"),
+    faults: Annotated[Path | None, typer.Option(exists=True, help="JSON file of faults to inject.")] = None,
+    max_jobs: Annotated[int, typer.Option(min=1, help="Jobs in flight per model.")] = 20,
+    min_records: Annotated[int, typer.Option(min=1, help="Fewest records of a job.")] = 100,
+    as_json: Json = False,
+) -> None:
+    """Run the emulator of Bedrock batch inference alone; point AWS_ENDPOINT_URL_BEDROCK at it."""
+    from bedrock_assets.emulator import Emulator, Faults, serve
+    from bedrock_assets.limits import JobLimits
+
+    def started(url: str) -> None:
+        if as_json:
+            _print_json({"endpoint_url": url, "store": store})
+        else:
+            _out.print(f"emulator at {url}; use it with: export AWS_ENDPOINT_URL_BEDROCK={url}", soft_wrap=True)
+
+    with _errors():
+        limits = JobLimits.model_validate({"max_jobs": max_jobs, "min_records_per_job": min_records})
+        injected = Faults.model_validate_json(faults.read_text()) if faults else Faults()
+        try:
+            serve(Emulator(store, db, port, speed=speed, limits=limits, faults=injected), started)
+        except OSError as error:
+            _fail(f"the emulator cannot start on port {port} with {db}: {error}", 2)
+
+
+@app.command()
+def plan(
+    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of a defs.yaml.")],
+    as_json: Json = False,
+) -> None:
+    """Show rows, shards, bytes and the first prompt of a pipeline, without any side effect."""
+    from bedrock_assets.preview import preview
+
+    with _errors():
+        found = preview(_pipeline(pipeline))
+    if as_json:
+        _print_json(found)
+        return
+    for name, value in found.items():
+        _out.print(f"[bold]{name:<18}[/bold] ", end="")
+        _out.print(str(value) if not isinstance(value, int) else f"{value:,}", markup=False, soft_wrap=True)
+
+
+@app.command("format")
+def format_command(
+    source: Annotated[str, typer.Option("--input", help="Parquet, CSV or JSONL file or glob, local or s3://.")],
+    model: Annotated[str, typer.Option(help="Model id, inference profile or ARN.")],
+    out: Annotated[Path, typer.Option(help="Folder for the shard files; created, or replaced if `format` wrote it.")],
+    prompt_file: Annotated[Path | None, typer.Option(exists=True, help="Template with {column} placeholders.")] = None,
+    embed: Annotated[str | None, typer.Option(help="Column to embed, instead of a prompt.")] = None,
+    max_records: Annotated[int, typer.Option(min=1, help="Most records in a shard.")] = 50_000,
+    max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 512,
+    dimensions: Annotated[int, typer.Option(min=1, help="Length of each vector.")] = 1024,
+    id_column: Annotated[str | None, typer.Option(help="Column with a unique id; derived otherwise.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Write the JSONL shards that a job would be given, without Dagster and without AWS."""
+    from bedrock_assets.plain import format_files, plain_pipeline
+
+    with _errors():
+        if (prompt_file is None) == (embed is None):
+            _fail("name exactly one of --prompt-file and --embed", 2)
+        if prompt_file:
+            task: dict[str, Any] = {"text": {"prompt": prompt_file.read_text("utf-8").strip(), "max_tokens": max_tokens}}
+        else:
+            task = {"embedding": {"column": embed, "dimensions": dimensions}}
+        pipeline = plain_pipeline(source, model, task, id_column, max_records)
+        notes = format_files(pipeline, out)
+    if as_json:
+        _print_json({"out": str(out), **notes.model_dump(mode="json")})
+        return
+    for warning in notes.warnings:
+        _err.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    _out.print(
+        f"{notes.n_rows:,} rows: {notes.n_records:,} records in {len(notes.shards)} shards, {notes.n_bytes:,} bytes, "
+        f"{notes.n_rejected:,} rows without a record; {out}/*.jsonl",
+        soft_wrap=True,
+    )
+
+
+@app.command()
+def parse(
+    source: Annotated[str, typer.Option("--input", help="The same input as for `format`.")],
+    shards: Annotated[Path, typer.Option(exists=True, file_okay=False, help="The folder that `format` wrote.")],
+    outputs: Annotated[Path, typer.Option(exists=True, file_okay=False, help="Folder with the job's *.jsonl.out.")],
+    model: Annotated[str, typer.Option(help="The model the job ran on.")],
+    out: Annotated[Path, typer.Option(help="Parquet file to write: every input column, then the answer.")],
+    as_json: Json = False,
+) -> None:
+    """Join a job's outputs with its input, without Dagster and without AWS."""
+    from bedrock_assets.plain import parse_files, plain_pipeline, read_notes
+    from bedrock_assets.families import family_for
+
+    with _errors():
+        text = family_for(model).kind == "text"
+        task = {"text": {"prompt": "-"}} if text else {"embedding": {"column": ""}}
+        pipeline = plain_pipeline(source, model, task, read_notes(shards).id_column)
+        notes = parse_files(pipeline, shards, outputs, out)
+    if as_json:
+        _print_json({"out": str(out), **notes.model_dump(mode="json")})
+        return
+    _out.print(
+        f"{notes.n_rows:,} rows: {notes.n_ok:,} ok, {notes.n_error:,} error, {notes.n_missing:,} missing; "
+        f"{notes.n_unreadable:,} lines could not be read, {notes.n_unknown:,} were not of this input; {out}",
+        soft_wrap=True,
+    )
+
+
+def _pipeline(name: str) -> Any:
+    from bedrock_assets.preview import load_pipeline
+
+    return load_pipeline(name)
+
+
+def _wait_for_interrupt(process: Any) -> None:
+    try:
+        process.wait()
+    except KeyboardInterrupt:
+        _out.print("stopping")
+
+
+@contextmanager
+def _errors() -> Iterator[None]:
+    """Errors of ours are told in one line; Ctrl-C is no error."""
+    try:
+        yield
+    except BedrockAssetsError as error:
+        _fail(str(error), 2)
+    except KeyboardInterrupt:
+        raise typer.Exit(130) from None
+
+
+def _fail(message: str, code: int) -> NoReturn:
+    _err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    raise typer.Exit(code)
+
+
+def _print_json(result: object) -> None:
+    typer.echo(json.dumps(result, ensure_ascii=False, default=str))

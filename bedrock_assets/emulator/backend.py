@@ -1,0 +1,203 @@
+"""The four operations: what Create, Get, List and Stop mean, over the table of jobs."""
+
+import base64
+import json
+import secrets
+import string
+import threading
+from dataclasses import dataclass, replace
+from hashlib import blake2b
+from typing import Literal
+
+from bedrock_assets.emulator.clock import Clock
+from bedrock_assets.emulator.database import JobTable, Where, token_of
+from bedrock_assets.emulator.exceptions import (
+    ConflictException,
+    ResourceNotFoundException,
+    ServiceQuotaExceededException,
+    ValidationException,
+)
+from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
+from bedrock_assets.emulator.replies import is_supported
+from bedrock_assets.emulator.storage import locate
+from bedrock_assets.limits import JobLimits
+
+QuotaMode = Literal["refuse", "queue"]
+
+DEFAULT_PAGE = 100
+"""Jobs in a page of List without `maxResults`; AWS documents none."""
+
+DEFAULT_TIMEOUT_HOURS = 24
+
+_ID_ALPHABET = string.ascii_lowercase + string.digits
+
+
+@dataclass(frozen=True)
+class Rules:
+    """How the account behaves."""
+
+    limits: JobLimits
+    quota_mode: QuotaMode = "refuse"
+    """What happens to a job over the quota: Create refuses it, or it waits as Submitted."""
+    reuse_names: bool = False
+    """Whether a name is free again when its job has ended; AWS documents neither, so the stricter is the default."""
+
+
+class Backend:
+    """The account's jobs, and what can be done with them."""
+
+    def __init__(self, table: JobTable, clock: Clock, rules: Rules, faults: Faults) -> None:
+        self.table = table
+        self.clock = clock
+        self.rules = rules
+        self.faults = faults
+        self.changed = threading.Event()
+        """Set when a request gave the runner something to do."""
+
+    def create(self, request: JsonObject, region: str) -> Job:
+        """
+        Create a job, or return the one that the same request with the same token created before.
+
+        Raises:
+            ConflictException: The token belongs to another request, or the name is in use.
+            ServiceQuotaExceededException: The model has its quota of jobs in flight (mode `refuse`).
+            ValidationException: Model or location cannot be used.
+        """
+        with self.table.transaction():
+            existing = self._same_token(request, region)
+            if existing is not None:
+                return existing
+            _check_supported(request)
+            job = self._new_job(request, region)
+            self._check_name(job)
+            self._check_quota(job)
+            self.table.insert(job)
+        self.changed.set()
+        return job
+
+    def get(self, job_id: str, region: str) -> Job:
+        """
+        The job with this id.
+
+        Raises:
+            ResourceNotFoundException: There is none in this Region.
+        """
+        jobs = self.table.find(Where().also("job_id = ?", job_id).also("region = ?", region))
+        if not jobs:
+            raise ResourceNotFoundException("Could not find the model invocation job with the provided identifier.")
+        return jobs[0]
+
+    def stop(self, job_id: str, region: str) -> None:
+        """
+        Ask a job to stop; asking again while it does is accepted.
+
+        Raises:
+            ConflictException: It has ended already.
+        """
+        with self.table.transaction():
+            job = self.get(job_id, region)
+            if job.status not in IN_FLIGHT:
+                raise ConflictException(f"The model invocation job has already ended; its status is {job.status}.")
+            if job.status != JobStatus.STOPPING:
+                self.table.move(job, JobStatus.STOPPING, self.clock.now())
+        self.changed.set()
+
+    def list_jobs(self, query: JsonObject, region: str) -> tuple[list[Job], str | None]:
+        """A page of the jobs that a List request asks for, and the token of the next page."""
+        where = _filters(query, region)
+        descending = query.get("sortOrder", "Descending") == "Descending"
+        page_key = blake2b(dump([where.sql, list(where.values), descending]).encode(), digest_size=6).hexdigest()
+        token, size = query.get("nextToken"), query.get("maxResults")
+        if isinstance(token, str):
+            where = where.also("seq < ?" if descending else "seq > ?", _read_token(token, page_key))
+        n_jobs = size if isinstance(size, int) else DEFAULT_PAGE
+        jobs = self.table.find(where, descending=descending, limit=n_jobs + 1)
+        more = len(jobs) > n_jobs
+        return jobs[:n_jobs], _write_token(jobs[n_jobs - 1].seq, page_key) if more else None
+
+    def _same_token(self, request: JsonObject, region: str) -> Job | None:
+        token = token_of(request)
+        if token is None:
+            return None
+        jobs = self.table.find(Where().also("region = ?", region).also("token = ?", token))
+        if jobs and jobs[0].request != request:
+            raise ConflictException("The provided client request token was already used with another request.")
+        return jobs[0] if jobs else None
+
+    def _new_job(self, request: JsonObject, region: str) -> Job:
+        now = self.clock.now()
+        hours = request.get("timeoutDurationInHours", DEFAULT_TIMEOUT_HOURS)
+        timeout_s = 3600.0 * (hours if isinstance(hours, int) else DEFAULT_TIMEOUT_HOURS)
+        job = Job(
+            seq=0,
+            job_id="".join(secrets.choice(_ID_ALPHABET) for _ in range(12)),
+            region=region,
+            request=request,
+            faults=Faults(),
+            status=JobStatus.SUBMITTED,
+            message=None,
+            counts=Counts(),
+            submit_time=now,
+            modified_time=now,
+            end_time=None,
+            expires=now + self.clock.real_s(timeout_s),
+            phase_time=now,
+            started=False,
+        )
+        return replace(job, faults=self.faults.for_job(job.name, job.model_id))
+
+    def _check_name(self, job: Job) -> None:
+        where = Where().also("region = ?", job.region).also("name = ?", job.name)
+        if self.rules.reuse_names:
+            where = where.status_in(IN_FLIGHT)
+        if self.table.tally(where, "name"):
+            raise ConflictException("The provided job name is currently in use.")
+
+    def _check_quota(self, job: Job) -> None:
+        key, quota = model_key(job.model_id), self.rules.limits.max_jobs
+        where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(IN_FLIGHT)
+        if self.rules.quota_mode == "refuse" and self.table.tally(where, "model_key").get(key, 0) >= quota:
+            raise ServiceQuotaExceededException(
+                f"Your account has reached the quota of {quota} in-progress and submitted batch inference jobs "
+                f"for {key}. Wait for a job to end, or request an increase of the quota."
+            )
+
+
+def _check_supported(request: JsonObject) -> None:
+    model_id = str(request["modelId"])
+    invocation_type = str(request.get("modelInvocationType", "InvokeModel"))
+    if not is_supported(model_id, invocation_type):
+        raise ValidationException("Batch inference is not supported for the requested model.")
+    for side in ("input", "output"):
+        try:
+            locate(data_uri(request, side))
+        except ValueError as error:
+            raise ValidationException(f"The provided S3 URI is invalid: {error}") from None
+
+
+def _filters(query: JsonObject, region: str) -> Where:
+    where = Where().also("region = ?", region)
+    for name, sql in (("submitTimeAfter", "submit_time > ?"), ("submitTimeBefore", "submit_time < ?")):
+        moment = query.get(name)
+        if isinstance(moment, int | float):
+            where = where.also(sql, moment)
+    status, part = query.get("statusEquals"), query.get("nameContains")
+    if isinstance(status, str):
+        where = where.also("status = ?", status)
+    return where.also("instr(name, ?) > 0", part) if isinstance(part, str) else where
+
+
+def _write_token(seq: int, page_key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([seq, page_key]).encode()).decode()
+
+
+def _read_token(token: str, page_key: str) -> int:
+    try:
+        seq, key = json.loads(base64.urlsafe_b64decode(token.encode()))
+        if key == page_key:
+            return int(seq)
+    except (ValueError, TypeError):
+        pass
+    raise ValidationException("The provided nextToken is invalid for this request.")

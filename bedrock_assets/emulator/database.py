@@ -1,0 +1,187 @@
+"""
+The jobs, in SQLite: each change is one committed transaction, so a killed process loses and repeats nothing.
+
+Two threads use it (the HTTP server and the runner), each through a connection of its own; WAL lets the one read
+while the other writes.
+"""
+
+import json
+import sqlite3
+import threading
+from collections.abc import Generator, Iterable, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, model_key
+
+_SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+    seq INTEGER PRIMARY KEY AUTOINCREMENT,
+    job_id TEXT NOT NULL UNIQUE,
+    region TEXT NOT NULL,
+    name TEXT NOT NULL,
+    token TEXT,
+    model_key TEXT NOT NULL,
+    request TEXT NOT NULL,
+    faults TEXT NOT NULL,
+    status TEXT NOT NULL,
+    message TEXT,
+    total INTEGER NOT NULL DEFAULT 0,
+    processed INTEGER NOT NULL DEFAULT 0,
+    success INTEGER NOT NULL DEFAULT 0,
+    error INTEGER NOT NULL DEFAULT 0,
+    submit_time REAL NOT NULL,
+    modified_time REAL NOT NULL,
+    end_time REAL,
+    expires REAL NOT NULL,
+    phase_time REAL NOT NULL,
+    started INTEGER NOT NULL DEFAULT 0
+);
+CREATE UNIQUE INDEX IF NOT EXISTS jobs_token ON jobs (region, token);
+CREATE INDEX IF NOT EXISTS jobs_name ON jobs (region, name);
+CREATE INDEX IF NOT EXISTS jobs_status ON jobs (status);
+"""
+
+
+@dataclass(frozen=True)
+class Where:
+    """A condition on jobs, with its parameters."""
+
+    sql: str = "1"
+    values: tuple[str | float | int, ...] = ()
+
+    def also(self, sql: str, *values: str | float | int) -> "Where":
+        """This condition and another."""
+        return Where(f"{self.sql} AND {sql}", (*self.values, *values))
+
+    def status_in(self, statuses: Iterable[JobStatus]) -> "Where":
+        """This condition, and the status is one of these."""
+        names = tuple(statuses)
+        return self.also(f"status IN ({','.join('?' * len(names))})", *names)
+
+
+class JobTable:
+    """Reads and writes jobs."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self._connection().executescript(_SCHEMA)
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Hold the write lock, so that what is read stays true until what follows is written."""
+        connection = self._connection()
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def insert(self, job: Job) -> None:
+        """Add a job; its `seq` is given by the table."""
+        row: dict[str, str | float | int | None] = {
+            "job_id": job.job_id,
+            "region": job.region,
+            "name": job.name,
+            "token": token_of(job.request),
+            "model_key": model_key(job.model_id),
+            "request": dump(job.request),
+            "faults": job.faults.model_dump_json(exclude_defaults=True),
+            "status": job.status,
+            "submit_time": job.submit_time,
+            "modified_time": job.modified_time,
+            "expires": job.expires,
+            "phase_time": job.phase_time,
+        }
+        sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join(':' + key for key in row)})"  # noqa: S608 - fixed names
+        self._connection().execute(sql, row)
+
+    def move(self, job: Job, status: JobStatus, now: float, *, message: str | None = None) -> bool:
+        """Take *job* to another status, unless its status has changed since it was read; whether it did."""
+        ended = status not in IN_FLIGHT
+        cursor = self._connection().execute(
+            "UPDATE jobs SET status = ?, message = ?, modified_time = ?, phase_time = ?, end_time = ?, "
+            "started = started OR ? WHERE job_id = ? AND status = ?",
+            (
+                status,
+                message,
+                now,
+                now,
+                now if ended else None,
+                status == JobStatus.IN_PROGRESS,
+                job.job_id,
+                job.status,
+            ),
+        )
+        return cursor.rowcount == 1
+
+    def set_counts(self, job_id: str, counts: Counts, now: float) -> None:
+        """Record a job's progress; it never goes back, also when a restarted process does a part again."""
+        self._connection().execute(
+            "UPDATE jobs SET total = max(total, ?), processed = max(processed, ?), success = max(success, ?), "
+            "error = max(error, ?), modified_time = ? WHERE job_id = ?",
+            (counts.total, counts.processed, counts.success, counts.error, now, job_id),
+        )
+
+    def find(self, where: Where, *, descending: bool = False, limit: int = -1) -> list[Job]:
+        """Jobs that meet a condition, in the order of their creation or its reverse."""
+        order = "DESC" if descending else "ASC"
+        sql = f"SELECT * FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
+        return [_job(row) for row in self._connection().execute(sql, (*where.values, limit))]
+
+    def tally(self, where: Where, column: str) -> dict[str, int]:
+        """How many jobs that meet a condition have each value of *column*."""
+        sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
+        return {str(row[0]): int(row[1]) for row in self._connection().execute(sql, where.values)}
+
+    def _connection(self) -> sqlite3.Connection:
+        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            # autocommit; closed by another thread at the end, when this one has ended
+            connection = sqlite3.connect(self._path, isolation_level=None, timeout=30, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._threads.connection = connection
+            self._connections.append(connection)
+        return connection
+
+
+def token_of(request: JsonObject) -> str | None:
+    """`clientRequestToken` of a Create request."""
+    token = request.get("clientRequestToken")
+    return token if isinstance(token, str) else None
+
+
+def _job(row: sqlite3.Row) -> Job:
+    columns: Sequence[str] = row.keys()
+    values = {name: row[name] for name in columns}
+    return Job(
+        seq=values["seq"],
+        job_id=values["job_id"],
+        region=values["region"],
+        request=json.loads(values["request"]),
+        faults=Faults.model_validate_json(values["faults"]),
+        status=JobStatus(values["status"]),
+        message=values["message"],
+        counts=Counts(values["total"], values["processed"], values["success"], values["error"]),
+        submit_time=values["submit_time"],
+        modified_time=values["modified_time"],
+        end_time=values["end_time"],
+        expires=values["expires"],
+        phase_time=values["phase_time"],
+        started=bool(values["started"]),
+    )

@@ -1,0 +1,83 @@
+# ruff: noqa: N818 - the classes are named as they are on the wire
+"""
+The errors Bedrock's control plane answers with, one class each.
+
+    AWSError
+    ├── ValidationException            400
+    ├── SerializationException         400   the body is not JSON, or a member has another JSON type
+    ├── ConflictException              400
+    ├── ServiceQuotaExceededException  400
+    ├── AccessDeniedException          403
+    ├── ResourceNotFoundException      404
+    ├── UnknownOperationException      404
+    ├── ThrottlingException            429
+    └── InternalServerException        500
+
+The class name is the wire name (header `x-amzn-ErrorType`). HTTP codes: botocore service model, 2026-11.
+"""
+
+from typing import ClassVar
+
+
+class AWSError(Exception):
+    """Root of the errors that go over the wire; its text is the `message`."""
+
+    http_status: ClassVar[int] = 500
+
+    def __init__(self, message: str) -> None:
+        super().__init__(message)
+        self.message = message
+
+
+class ValidationException(AWSError):
+    """A member of the request breaks a constraint of the API."""
+
+    http_status = 400
+
+
+class SerializationException(AWSError):
+    """The body is not JSON, or a member has another JSON type than the model's."""
+
+    http_status = 400
+
+
+class ConflictException(AWSError):
+    """The request clashes with a job that exists, or with the state the job is in."""
+
+    http_status = 400
+
+
+class ServiceQuotaExceededException(AWSError):
+    """The model already has as many jobs in flight as the account may have."""
+
+    http_status = 400
+
+
+class AccessDeniedException(AWSError):
+    """The caller may not do this."""
+
+    http_status = 403
+
+
+class ResourceNotFoundException(AWSError):
+    """There is no such job in this Region."""
+
+    http_status = 404
+
+
+class UnknownOperationException(AWSError):
+    """The method and path belong to no operation that is emulated."""
+
+    http_status = 404
+
+
+class ThrottlingException(AWSError):
+    """Too many calls; the same call may succeed later."""
+
+    http_status = 429
+
+
+class InternalServerException(AWSError):
+    """The service failed; the call may or may not have had its effect."""
+
+    http_status = 500

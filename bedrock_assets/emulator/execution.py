@@ -1,0 +1,180 @@
+"""
+One job's `InProgress`: records in, output lines out, in steps, so that one thread serves many jobs.
+
+The output depends on the input, the model, the faults and the job's name only: a job that starts over after a
+crash writes the same bytes. Lines are shuffled within blocks of the input, so memory holds one block.
+"""
+
+import random
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import obstore
+
+from bedrock_assets.emulator.inputs import InputFile, Record, input_files, parse_record, read_lines
+from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.models import Counts, Job
+from bedrock_assets.emulator.replies import RecordError, ReplyFunction
+from bedrock_assets.emulator.storage import WRITE_BUFFER_BYTES, Buckets, Location, locate
+
+BLOCK_RECORDS = 4000
+BLOCK_BYTES = 32 * 1024 * 1024
+"""A block ends at either bound; lines are shuffled within it."""
+
+MAX_STEP_RECORDS = 250
+MIN_STEP_RECORDS = 10
+STEPS_PER_JOB = 50
+"""A job of N records takes about so many steps, within the bounds: enough for live counts that move."""
+
+
+@dataclass
+class Tally:
+    """What a job has done so far."""
+
+    processed: int = 0
+    success: int = 0
+    error: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+
+class Execution:
+    """The work of one job."""
+
+    def __init__(self, job: Job, buckets: Buckets, reply: ReplyFunction, limit: int) -> None:
+        """
+        Args:
+            limit: Records to process; what comes after stays unprocessed.
+        """
+        self.limit = limit
+        self.tally = Tally()
+        self._job = job
+        self._buckets = buckets
+        self._reply = reply
+        self._folder = locate(job.output_uri).join(job.job_id)
+        self._step = min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
+
+    @property
+    def counts(self) -> Counts:
+        """The live counts."""
+        tally = self.tally
+        return Counts(self._job.counts.total, tally.processed, tally.success, tally.error)
+
+    def halt(self) -> None:
+        """Process no further record: the remaining steps publish what there is."""
+        self.limit = min(self.limit, self.tally.processed)
+
+    def steps(self, *, manifest: bool) -> Iterator[None]:
+        """
+        Do the work, a few records between one yield and the next.
+
+        Each file appears whole when it is done. The manifest is last.
+        """
+        for file in input_files(self._buckets, self._job.input_uri):
+            if not self._over:
+                yield from self._file_steps(file)
+        if manifest and not self._job.faults.missing_manifest:
+            self._write_manifest()
+
+    @property
+    def _over(self) -> bool:
+        """Whether the rest of the input does not matter."""
+        return self.tally.processed >= self.limit and not self._job.faults.mark_expired
+
+    def _file_steps(self, file: InputFile) -> Iterator[None]:
+        place = self._folder.join(f"{file.name}.out")
+        writer = obstore.open_writer(
+            self._buckets.store(place.bucket), place.key, buffer_size=WRITE_BUFFER_BYTES, max_concurrency=2
+        )
+        # Not closed on an error: closing publishes, and a writer that is dropped leaves nothing behind.
+        for number, records in enumerate(self._blocks(file)):
+            random.Random(f"{self._job.name}/{file.name}/{number}").shuffle(records)  # noqa: S311 - must be repeatable
+            for start in range(0, len(records), self._step):
+                text = "".join(map(self._lines, records[start : start + self._step]))
+                writer.write(text.encode("utf-8", "replace"))
+                yield
+            if self._over:
+                break
+        writer.close()
+
+    def _blocks(self, file: InputFile) -> Iterator[list[Record]]:
+        block: list[Record] = []
+        n_bytes = number = 0
+        for lines in read_lines(self._buckets, file):
+            for line in lines:
+                block.append(parse_record(line, number))
+                number += 1
+                n_bytes += len(line)
+                if len(block) == BLOCK_RECORDS or n_bytes >= BLOCK_BYTES:
+                    yield block
+                    block, n_bytes = [], 0
+        if block:
+            yield block
+
+    def _lines(self, record: Record) -> str:
+        """The output lines of a record: one, unless a fault or the limit says otherwise."""
+        faults, key = self._job.faults, (self._job.name, record.record_id)
+        if self.tally.processed >= self.limit:
+            return _expired_line(record) if faults.mark_expired else ""
+        line = self._answer(record)
+        if faults.hits(faults.missing_record_rate, "missing", *key):
+            return ""
+        if faults.hits(faults.malformed_line_rate, "malformed", *key):
+            line = line[: max(1, len(line) // 2)] + "\n"
+        return line * 2 if faults.hits(faults.duplicate_record_rate, "duplicate", *key) else line
+
+    def _answer(self, record: Record) -> str:
+        faults, tally = self._job.faults, self.tally
+        tally.processed += 1
+        if faults.hits(faults.record_error_rate, "record error", self._job.name, record.record_id):
+            tally.error += 1
+            error: JsonObject = {"errorCode": faults.record_error_code, "errorMessage": faults.record_error_message}
+            return _error_line(record, error)
+        try:
+            reply = self._reply(record.model_input, self._job.model_id)
+            line = f'{{"modelInput":{_echo(record)},"modelOutput":{reply.body},{_tail(record)}'
+        except RecordError as refusal:
+            tally.error += 1
+            return _error_line(record, {"errorCode": refusal.code, "errorMessage": refusal.message})
+        tally.success += 1
+        tally.input_tokens += reply.input_tokens
+        tally.output_tokens += reply.output_tokens
+        return line
+
+    def _write_manifest(self) -> None:
+        tally = self.tally
+        manifest: JsonObject = {
+            "totalRecordCount": self._job.counts.total,
+            "processedRecordCount": tally.processed,
+            "successRecordCount": tally.success,
+            "errorRecordCount": tally.error,
+            "inputTokenCount": tally.input_tokens,
+            "outputTokenCount": tally.output_tokens,
+        }
+        place: Location = self._folder.join("manifest.json.out")
+        obstore.put(self._buckets.store(place.bucket), place.key, dump(manifest).encode())
+
+
+def _echo(record: Record) -> str:
+    try:
+        return dump(record.model_input)
+    except ValueError:  # 1e999 was read as infinity, which JSON cannot spell
+        return "{}"
+
+
+def _tail(record: Record) -> str:
+    return f'"recordId":{dump(record.record_id)}}}\n'
+
+
+def _error_line(record: Record, error: JsonObject) -> str:
+    return f'{{"modelInput":{_echo(record)},"error":{dump(error)},{_tail(record)}'
+
+
+def _expired_line(record: Record) -> str:
+    error: JsonObject = {
+        "errorCode": 400,
+        "errorMessage": "This record was not processed before the batch inference job expired.",
+        "expired": True,
+        "retryable": False,
+    }
+    return _error_line(record, error)

@@ -1,0 +1,156 @@
+"""Text families whose requests hold a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat."""
+
+import re
+from hashlib import blake2b
+
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
+from bedrock_assets.emulator.replies.base import RecordError, Reply, optional_int, positive_int
+from bedrock_assets.emulator.replies.prose import Completion, Prompt, complete
+
+_CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
+"""Older Claude models accept temperature and top_p together; newer ones refuse it (field reports, 2026)."""
+
+_UNSET_BLOCKS = (
+    "audio",
+    "cachePoint",
+    "citationsContent",
+    "document",
+    "guardContent",
+    "image",
+    "reasoningContent",
+    "searchResult",
+    "toolResult",
+    "toolUse",
+    "video",
+)
+
+
+def anthropic(model_input: JsonObject, model_id: str) -> Reply:
+    """Anthropic Messages."""
+    if not isinstance(model_input.get("anthropic_version"), str):
+        raise RecordError("anthropic_version: Field required")
+    if "max_tokens" not in model_input:
+        raise RecordError("max_tokens: Field required")
+    if "temperature" in model_input and "top_p" in model_input and not _CLAUDE_WITH_TOP_P.search(model_id):
+        raise RecordError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
+    max_tokens = positive_int(model_input["max_tokens"], "max_tokens")
+    answer = complete(_prompt(model_input, model_input.get("system"), max_tokens, "messages"))
+    body: JsonObject = {
+        "id": f"msg_bdrk_{_hash(answer.text)}",
+        "type": "message",
+        "role": "assistant",
+        "model": model_id.rsplit("/", 1)[-1].rsplit("anthropic.", 1)[-1],
+        "content": [{"type": "text", "text": answer.text}],
+        "stop_reason": _stop_reason(answer),
+        "stop_sequence": None,
+        "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
+    }
+    return _reply(body, answer)
+
+
+def nova(model_input: JsonObject, _: str) -> Reply:
+    """Amazon Nova under InvokeModel."""
+    answer = _converse_answer(model_input)
+    body: JsonObject = {
+        "output": {"message": {"role": "assistant", "content": [{"text": answer.text}]}},
+        "stopReason": _stop_reason(answer),
+        "usage": _usage(answer),
+    }
+    return _reply(body, answer)
+
+
+def converse(model_input: JsonObject, _: str) -> Reply:
+    """Converse, any model: every member of a union is present, the unset ones are null."""
+    if "toolConfig" in model_input:
+        raise RecordError("toolConfig is not supported for batch inference.")
+    answer = _converse_answer(model_input)
+    block: JsonObject = {"text": answer.text, **dict.fromkeys(_UNSET_BLOCKS)}
+    usage: JsonObject = {**_usage(answer), "cacheReadInputTokens": None, "cacheWriteInputTokens": None}
+    body: JsonObject = {
+        "output": {"message": {"role": "assistant", "content": [block]}},
+        "stopReason": _stop_reason(answer),
+        "usage": usage,
+        "metrics": None,
+        "additionalModelResponseFields": None,
+        "trace": None,
+        "performanceConfig": None,
+    }
+    return _reply(body, answer)
+
+
+def chat(model_input: JsonObject, model_id: str) -> Reply:
+    """OpenAI-like chat: DeepSeek, Qwen, gpt-oss, Jamba."""
+    wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
+    answer = complete(_prompt(model_input, None, optional_int(wanted, "max_tokens", 512), "messages"))
+    message: JsonObject = {"role": "assistant", "content": answer.text}
+    usage: JsonObject = {
+        "prompt_tokens": answer.input_tokens,
+        "completion_tokens": answer.output_tokens,
+        "total_tokens": answer.input_tokens + answer.output_tokens,
+    }
+    body: JsonObject = {
+        "id": f"chatcmpl-{_hash(answer.text)}",
+        "object": "chat.completion",
+        "model": model_id.rsplit("/", 1)[-1],
+        "choices": [{"index": 0, "message": message, "finish_reason": "length" if answer.truncated else "stop"}],
+        "usage": usage,
+    }
+    return _reply(body, answer)
+
+
+def _converse_answer(model_input: JsonObject) -> Completion:
+    config = as_object(model_input.get("inferenceConfig"))
+    name = "maxTokens" if "maxTokens" in config else "max_new_tokens"
+    max_tokens = optional_int(config.get(name), f"inferenceConfig.{name}", 512)
+    return complete(_prompt(model_input, model_input.get("system"), max_tokens, "messages"))
+
+
+def _prompt(model_input: JsonObject, system: Json, max_tokens: int, name: str) -> Prompt:
+    messages = as_list(model_input.get(name))
+    if not messages:
+        raise RecordError(f"{name}: at least one message is required")
+    user: list[str] = []
+    instructions = _texts(system)
+    for index, message in enumerate(messages):
+        content = _content(message, f"{name}.{index}")
+        role = as_object(message).get("role")
+        (instructions if role in ("system", "developer") else user).extend(content)
+    return Prompt(user, "\n".join(instructions), max_tokens)
+
+
+def _content(message: Json, where: str) -> list[str]:
+    if not isinstance(message, dict):
+        raise RecordError(f"{where}: Input should be a valid dictionary")
+    if message.get("role") not in ("user", "assistant", "system", "developer", "tool"):
+        raise RecordError(f"{where}.role: Input should be 'user' or 'assistant'")
+    content = message.get("content")
+    if not isinstance(content, str | list):
+        raise RecordError(f"{where}.content: Field required")
+    texts = _texts(content)
+    if not content or (isinstance(content, str) and not content.strip()):
+        raise RecordError(f"{where}.content: text content blocks must be non-empty")
+    return texts
+
+
+def _texts(content: Json) -> list[str]:
+    """The texts in a string or in a list of content blocks; other blocks (images) are passed over."""
+    if isinstance(content, str):
+        return [content]
+    return [text for block in as_list(content) if (text := as_str(as_object(block).get("text")))]
+
+
+def _usage(answer: Completion) -> JsonObject:
+    total = answer.input_tokens + answer.output_tokens
+    return {"inputTokens": answer.input_tokens, "outputTokens": answer.output_tokens, "totalTokens": total}
+
+
+def _stop_reason(answer: Completion) -> str:
+    return "max_tokens" if answer.truncated else "end_turn"
+
+
+def _reply(body: JsonObject, answer: Completion) -> Reply:
+    return Reply(dump(body), answer.input_tokens, answer.output_tokens)
+
+
+def _hash(text: str) -> str:
+    return blake2b(text.encode("utf-8", "surrogatepass"), digest_size=12).hexdigest()

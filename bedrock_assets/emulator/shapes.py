@@ -1,0 +1,146 @@
+"""
+Checks requests against the service model that ships with botocore: required members, types, lengths, bounds,
+enums, patterns and unions. boto3 itself checks only the first three.
+"""
+
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from typing import TypeAlias, cast
+
+import botocore.session
+from botocore.model import ListShape, OperationModel, Shape, StringShape, StructureShape
+
+from bedrock_assets.emulator.exceptions import SerializationException, ValidationException
+from bedrock_assets.emulator.jsontypes import Json, JsonObject
+
+Members: TypeAlias = dict[str, Shape]
+
+_JSON_TYPES: dict[str, type | tuple[type, ...]] = {
+    "structure": dict,
+    "list": list,
+    "string": str,
+    "integer": int,
+    "long": int,
+    "timestamp": (int, float),
+    "boolean": bool,
+}
+
+_LINEAR_PATTERNS = {
+    # Equal within 63 characters, which are checked first. The model's own spelling takes exponential time on a
+    # run of hyphens, which would let one request hang the server.
+    r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\+\-\.]){0,63}": r"[a-zA-Z0-9][a-zA-Z0-9+\-.]*",
+}
+
+
+@lru_cache(maxsize=1)
+def _service() -> dict[str, OperationModel]:
+    model = botocore.session.get_session().get_service_model("bedrock")
+    names = ("CreateModelInvocationJob", "GetModelInvocationJob", "ListModelInvocationJobs", "StopModelInvocationJob")
+    return {name: model.operation_model(name) for name in names}
+
+
+def operation(name: str) -> OperationModel:
+    """The model of one of the four operations."""
+    return _service()[name]
+
+
+def input_members(name: str) -> Members:
+    """The members of an operation's request, by name."""
+    return members(cast("StructureShape", operation(name).input_shape))
+
+
+def members(shape: StructureShape) -> Members:
+    """The members of a structure, by name."""
+    return dict(shape.members)
+
+
+def check(name: str, request: JsonObject) -> JsonObject:
+    """
+    Check the request of operation *name*, and leave out what the model does not know, as AWS does.
+
+    Raises:
+        ValidationException: It breaks constraints; the message lists all of them in AWS's words.
+        SerializationException: A member has another JSON type.
+    """
+    shape = cast("StructureShape", operation(name).input_shape)
+    found = list(_problems(shape, request, ""))
+    if found:
+        noun = "error" if len(found) == 1 else "errors"
+        raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
+    return cast("JsonObject", _known(shape, request))
+
+
+def _problems(shape: Shape, value: Json, path: str) -> Iterator[str]:
+    _check_type(shape, value, path)
+    if isinstance(value, dict) and isinstance(shape, StructureShape):
+        yield from _structure_problems(shape, value, path)
+    elif isinstance(value, list) and isinstance(shape, ListShape):
+        yield from _bounds(shape, len(value), value, path, "length")
+        for index, item in enumerate(value):
+            yield from _problems(shape.member, item, f"{path}.{index + 1}.member")
+    elif isinstance(value, str):
+        yield from _string_problems(shape, value, path)
+    elif isinstance(value, int):
+        yield from _bounds(shape, value, value, path, "value")
+
+
+def _check_type(shape: Shape, value: Json, path: str) -> None:
+    expected = _JSON_TYPES[shape.type_name]
+    wrong_bool = isinstance(value, bool) and shape.type_name != "boolean"
+    if not isinstance(value, expected) or wrong_bool:
+        raise SerializationException(f"{type(value).__name__} at '{path}' cannot be converted to {shape.type_name}")
+
+
+def _structure_problems(shape: StructureShape, value: JsonObject, path: str) -> Iterator[str]:
+    for name in shape.required_members:
+        if value.get(name) is None:
+            yield _problem(None, _child(path, name), "Member must not be null")
+    known = members(shape)
+    given = [name for name in known if value.get(name) is not None]
+    if shape.metadata.get("union") and len(given) != 1:
+        yield _problem(None, path, f"Exactly one member of the union must be set: {', '.join(known)}")
+    for name in given:
+        yield from _problems(known[name], value[name], _child(path, name))
+
+
+def _string_problems(shape: Shape, value: str, path: str) -> Iterator[str]:
+    too_long_or_short = list(_bounds(shape, len(value), value, path, "length"))
+    yield from too_long_or_short
+    pattern = cast("str | None", shape.metadata.get("pattern"))
+    if pattern and not too_long_or_short and not _compiled(pattern).fullmatch(value):
+        yield _problem(value, path, f"Member must satisfy regular expression pattern: {pattern}")
+    choices = shape.enum if isinstance(shape, StringShape) else []
+    if choices and value not in choices:
+        yield _problem(value, path, f"Member must satisfy enum value set: [{', '.join(choices)}]")
+
+
+def _bounds(shape: Shape, size: int, value: Json, path: str, what: str) -> Iterator[str]:
+    low, high = shape.metadata.get("min"), shape.metadata.get("max")
+    if low is not None and size < low:
+        yield _problem(value, path, f"Member must have {what} greater than or equal to {low}")
+    if high is not None and size > high:
+        yield _problem(value, path, f"Member must have {what} less than or equal to {high}")
+
+
+def _problem(value: Json, path: str, constraint: str) -> str:
+    shown = "null" if value is None else f"'{value}'"
+    return f"Value {shown} at '{path}' failed to satisfy constraint: {constraint}"
+
+
+def _child(path: str, name: str) -> str:
+    return f"{path}.{name}" if path else name
+
+
+@lru_cache(maxsize=64)
+def _compiled(pattern: str) -> re.Pattern[str]:
+    return re.compile(_LINEAR_PATTERNS.get(pattern, pattern))
+
+
+def _known(shape: Shape, value: Json) -> Json:
+    if isinstance(value, dict) and isinstance(shape, StructureShape):
+        known = members(shape)
+        return {name: _known(known[name], item) for name, item in value.items() if name in known and item is not None}
+    if isinstance(value, list) and isinstance(shape, ListShape):
+        return [_known(shape.member, item) for item in value]
+    return value

@@ -1,0 +1,118 @@
+"""
+Buckets: `s3://bucket/key` as an obstore store and a path in it.
+
+A local directory holds one folder per bucket; any `s3://` URL stands for real S3, configured as the AWS SDKs
+are (`AWS_ENDPOINT_URL_S3`, `AWS_ENDPOINT_URL`, `AWS_REGION`, keys). After `Buckets.store` there is one code path.
+"""
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TypeAlias
+
+import obstore
+from obstore.exceptions import BaseError
+from obstore.store import LocalStore, S3Store
+
+BucketStore: TypeAlias = LocalStore | S3Store
+
+WRITE_BUFFER_BYTES = 5 * 1024 * 1024
+"""The smallest part that S3 accepts in a multipart upload; twenty jobs write at once."""
+
+
+class StorageError(Exception):
+    """A bucket or an object cannot be reached; the text is meant for a job's `message`."""
+
+
+@dataclass(frozen=True)
+class Location:
+    """A place in a bucket."""
+
+    bucket: str
+    key: str
+    """Without slashes at its ends; empty for the bucket itself."""
+
+    @property
+    def uri(self) -> str:
+        """`s3://bucket/key`."""
+        return f"s3://{self.bucket}/{self.key}".rstrip("/")
+
+    def join(self, name: str) -> "Location":
+        """The place *name* under this one."""
+        return Location(self.bucket, f"{self.key}/{name}".lstrip("/"))
+
+
+def locate(uri: str) -> Location:
+    """
+    Split an S3 URI.
+
+    Raises:
+        ValueError: A segment is `.` or `..`, which on a file system would lead out of the bucket.
+    """
+    bucket, _, key = uri.removeprefix("s3://").partition("/")
+    if any(segment in (".", "..") for segment in (bucket, *key.split("/"))):
+        raise ValueError(f"{uri} has a relative path segment")
+    return Location(bucket, key.strip("/"))
+
+
+class Buckets:
+    """Opens buckets under one root: a directory, or S3."""
+
+    def __init__(self, root: str, env: Mapping[str, str] | None = None) -> None:
+        """
+        Args:
+            root: A directory that holds one folder per bucket, or `s3://` for real S3.
+            env: Where S3's endpoint is configured; the process's environment by default.
+        """
+        self._dir = None if root.startswith("s3://") else Path(root).resolve()
+        self._env = os.environ if env is None else env
+        self._open: dict[str, BucketStore] = {}
+
+    def store(self, bucket: str) -> BucketStore:
+        """
+        The store of *bucket*.
+
+        Raises:
+            StorageError: There is no such bucket.
+        """
+        if bucket not in self._open:
+            self._open[bucket] = self._s3(bucket) if self._dir is None else _local(self._dir, bucket)
+        return self._open[bucket]
+
+    def _s3(self, bucket: str) -> S3Store:
+        endpoint = self._env.get("AWS_ENDPOINT_URL_S3") or self._env.get("AWS_ENDPOINT_URL")
+        region = self._env.get("AWS_REGION") or self._env.get("AWS_DEFAULT_REGION") or "us-east-1"
+        if endpoint:
+            plain = endpoint.startswith("http://")
+            return S3Store(bucket, endpoint=endpoint, region=region, client_options={"allow_http": plain})
+        return S3Store(bucket, region=region)
+
+    def check_output(self, place: Location) -> None:
+        """
+        Make sure that output can be written under *place*.
+
+        Raises:
+            StorageError: The bucket does not exist or cannot be listed.
+        """
+        try:
+            next(list_objects(self.store(place.bucket), place.key), None)
+        except (BaseError, StorageError, OSError):
+            raise StorageError(
+                f"Could not validate PutObject permissions to access S3 bucket: {place.bucket}. "
+                "Check that the bucket exists and that the role may write to it."
+            ) from None
+
+
+def list_objects(store: BucketStore, prefix: str) -> Iterator[tuple[str, int]]:
+    """Path and bytes of each object under *prefix*, a folder; empty for the whole bucket."""
+    for page in obstore.list(store, prefix or None):  # pyright: ignore[reportUnknownMemberType] - arrow is optional
+        for meta in page:
+            yield meta["path"], meta["size"]
+
+
+def _local(root: Path, bucket: str) -> LocalStore:
+    folder = (root / bucket).resolve()
+    if folder.parent != root or not folder.is_dir():
+        raise StorageError(f"The specified bucket does not exist: {bucket}")
+    return LocalStore(folder)

@@ -1,0 +1,167 @@
+"""
+The rest-json protocol: raw paths and query strings to checked requests, jobs to response bodies.
+
+ARNs arrive percent-encoded (`%3A`, `%2F`), which frameworks decode before routing, so paths are matched raw.
+"""
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import cast
+from urllib.parse import parse_qsl, unquote
+
+from botocore.model import StructureShape
+
+from bedrock_assets.emulator import shapes
+from bedrock_assets.emulator.exceptions import SerializationException, UnknownOperationException, ValidationException
+from bedrock_assets.emulator.faults import Operation
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_str, dump, parse
+from bedrock_assets.emulator.models import Job
+
+DEFAULT_REGION = "us-east-1"
+
+MODEL_NAMES: dict[Operation, str] = {
+    "Create": "CreateModelInvocationJob",
+    "Get": "GetModelInvocationJob",
+    "List": "ListModelInvocationJobs",
+    "Stop": "StopModelInvocationJob",
+}
+
+_ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
+    ("POST", re.compile(r"/model-invocation-job"), "Create"),
+    ("GET", re.compile(r"/model-invocation-jobs"), "List"),
+    ("POST", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)/stop"), "Stop"),
+    ("GET", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)"), "Get"),
+)
+_ARN_REGION = re.compile(r"arn:[^:]*:bedrock:(?P<region>[^:]+):")
+_CREDENTIAL = re.compile(r"Credential=[^,\s]*?/\d{8}/(?P<region>[a-z0-9-]+)/")
+
+
+@dataclass(frozen=True)
+class Call:
+    """One request, not yet checked."""
+
+    operation: Operation
+    members: JsonObject
+    region: str
+    """Where the request's SigV4 signature is scoped to; without one, where its ARN is."""
+
+    def checked(self) -> JsonObject:
+        """The request's members, checked against the service model."""
+        return shapes.check(MODEL_NAMES[self.operation], self.members)
+
+
+def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapping[str, str]) -> Call:
+    """
+    Which operation a request calls, with what.
+
+    Raises:
+        UnknownOperationException: No emulated operation has this method and path.
+        SerializationException: The body is not a JSON object, or a number or time in the query is none.
+    """
+    operation, path_members = _route(method, raw_path)
+    match operation:
+        case "Create":
+            members = _body(body)
+        case "List":
+            members = _query(query)
+        case _:
+            members = path_members
+    signed_for = _CREDENTIAL.search(headers.get("authorization", ""))
+    named = _ARN_REGION.match(as_str(members.get("jobIdentifier")))
+    found = signed_for or named  # a browser signs nothing
+    return Call(operation, members, found["region"] if found else DEFAULT_REGION)
+
+
+def job_id_of(request: JsonObject, region: str) -> str:
+    """
+    The short id in a checked `jobIdentifier`.
+
+    Raises:
+        ValidationException: The ARN belongs to another Region.
+    """
+    identifier = str(request["jobIdentifier"])
+    if identifier.startswith("arn:") and identifier.split(":")[3] != region:
+        raise ValidationException(f"The provided ARN is not of the Region {region}.")
+    return identifier.rsplit("/", 1)[-1]
+
+
+def job_body(job: Job, operation: Operation) -> JsonObject:
+    """A job as Get returns it, or as List does in its summaries."""
+    counts = job.counts
+    values: dict[str, Json] = {
+        **job.request,
+        "jobArn": job.arn,
+        "status": job.status,
+        "message": job.message,
+        "submitTime": timestamp(job.submit_time),
+        "lastModifiedTime": timestamp(job.modified_time),
+        "endTime": None if job.end_time is None else timestamp(job.end_time),
+        "jobExpirationTime": timestamp(job.expires),
+        "timeoutDurationInHours": job.request.get("timeoutDurationInHours", 24),
+        "modelInvocationType": job.invocation_type,
+        "totalRecordCount": counts.total,
+        "processedRecordCount": counts.processed,
+        "successRecordCount": counts.success,
+        "errorRecordCount": counts.error,
+    }
+    return {name: values[name] for name in _output_names(operation) if values.get(name) is not None}
+
+
+def timestamp(seconds: float) -> str:
+    """ISO-8601 with milliseconds and `Z`."""
+    return datetime.fromtimestamp(seconds, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def parse_time(text: str) -> float:
+    """Seconds since the epoch of an ISO-8601 time; a time without an offset is UTC."""
+    moment = datetime.fromisoformat(text)
+    return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _route(method: str, raw_path: str) -> tuple[Operation, JsonObject]:
+    path = raw_path.rstrip("/")
+    for verb, pattern, operation in _ROUTES:
+        found = pattern.fullmatch(path)
+        if found and verb == method:
+            return operation, {name: unquote(value) for name, value in found.groupdict().items()}
+    raise UnknownOperationException(f"No operation of this service answers {method} {raw_path}")
+
+
+def _body(body: bytes) -> JsonObject:
+    try:
+        value = parse(body)
+        dump(value).encode()  # fails on lone surrogates and infinite numbers, which could not be sent back
+    except ValueError as error:
+        raise SerializationException(f"The request body is not JSON: {error}") from None
+    if not isinstance(value, dict):
+        raise SerializationException("The request body is not a JSON object")
+    return value
+
+
+def _query(query: str) -> JsonObject:
+    readers: dict[str, Callable[[str], Json]] = {"integer": int, "timestamp": parse_time}
+    members = shapes.input_members("ListModelInvocationJobs")
+    request: JsonObject = {}
+    for name, text in parse_qsl(query, keep_blank_values=True):
+        if name not in members:
+            continue
+        kind = members[name].type_name
+        try:
+            request[name] = readers[kind](text) if kind in readers else text
+        except ValueError:
+            raise SerializationException(f"'{text}' at '{name}' cannot be converted to {kind}") from None
+    return request
+
+
+def _output_names(operation: Operation) -> list[str]:
+    if operation not in _OUTPUT_NAMES:
+        shape = cast("StructureShape", shapes.operation(MODEL_NAMES[operation]).output_shape)
+        if operation == "List":
+            shape = cast("StructureShape", shapes.members(shape)["invocationJobSummaries"].member)  # pyright: ignore
+        _OUTPUT_NAMES[operation] = list(shapes.members(shape))
+    return _OUTPUT_NAMES[operation]
+
+
+_OUTPUT_NAMES: dict[Operation, list[str]] = {}

@@ -1,0 +1,1 @@
+"""The local default: emulator, Dagster with its daemon and web server, and a folder for all they keep."""

@@ -1,0 +1,140 @@
+"""A client of the Dagster web server: it launches runs and backfills by the same calls as the UI."""
+
+import json
+import time
+import urllib.request
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+from urllib.error import URLError
+
+from bedrock_assets.errors import BedrockAssetsError
+
+LOCATION = "bedrock_assets"
+REPOSITORY = "__repository__"
+_ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+
+_LOCATIONS = """{ workspaceOrError { __typename ... on Workspace { locationEntries {
+  name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
+_LAUNCH_RUN = """mutation($params: ExecutionParams!) { launchPipelineExecution(executionParams: $params) {
+  __typename ... on LaunchRunSuccess { run { runId } } ... on PythonError { message }
+  ... on RunConfigValidationInvalid { errors { message } } } }"""
+_LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
+  __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
+  ... on PartitionKeysNotFoundError { message } } }"""
+_CANCEL_BACKFILL = """mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"""
+_RUN = """query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"""
+_BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename
+  ... on PartitionBackfill { status assetBackfillData { assetBackfillStatuses { __typename
+    ... on AssetPartitionsStatusCounts { assetKey { path } numPartitionsTargeted numPartitionsMaterialized
+      numPartitionsFailed numPartitionsInProgress }
+    ... on UnpartitionedAssetStatus { assetKey { path } materialized failed inProgress } } } } } }"""
+_MESSAGES = """query($id: ID!) { logsForRun(runId: $id) { __typename ... on EventConnection { events {
+  __typename ... on ExecutionStepFailureEvent { error { message causes { message } } } } } } }"""
+
+
+class UIError(BedrockAssetsError):
+    """The Dagster web server refused a call."""
+
+
+@dataclass(frozen=True)
+class DagsterUI:
+    """The web server at *url*."""
+
+    url: str
+
+    def wait_until_loaded(self, alive: Callable[[], None], timeout_s: float = 120) -> None:
+        """
+        Raises:
+            UIError: The code location has an error, or did not load in time.
+        """
+        deadline = time.monotonic() + timeout_s
+        while time.monotonic() < deadline:
+            alive()
+            try:
+                entries = self._query(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
+            except (URLError, OSError, UIError):
+                entries = []
+            if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
+                for entry in entries:
+                    failed = entry["locationOrLoadError"]
+                    if failed["__typename"] == "PythonError":
+                        raise UIError(f"code location {entry['name']} does not load: {failed['message']}")
+                return
+            time.sleep(0.5)
+        raise UIError(f"Dagster did not answer at {self.url} within {timeout_s:.0f} s; see dagster.log")
+
+    def materialize(self, asset: Sequence[str]) -> str:
+        """Launch a run of one unpartitioned asset; returns its run id."""
+        selector = {
+            "repositoryLocationName": LOCATION,
+            "repositoryName": REPOSITORY,
+            "pipelineName": "__ASSET_JOB",
+            "assetSelection": [{"path": list(asset)}],
+            "assetCheckSelection": None,
+        }
+        params = {"selector": selector, "runConfigData": "{}", "mode": "default"}
+        launched = self._query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
+        return _expect(launched, "LaunchRunSuccess")["run"]["runId"]
+
+    def wait_for_run(self, run_id: str, poll_s: float = 0.5) -> str:
+        """The status in which a run ends."""
+        while True:
+            status = self._query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
+            if status in _ENDED:
+                return status
+            time.sleep(poll_s)
+
+    def failures(self, run_id: str) -> list[str]:
+        """Messages of the steps that failed in a run, causes last."""
+        events = self._query(_MESSAGES, id=run_id)["logsForRun"].get("events", [])
+        errors = [event["error"] for event in events if event.get("error")]
+        return [text["message"].strip() for error in errors for text in (error, *error.get("causes", []))]
+
+    def backfill(
+        self, assets: Sequence[Sequence[str]], partitions: Sequence[str], run_config: Mapping[str, Any] | None = None
+    ) -> str:
+        """Launch a backfill as the partition dialog does; returns its id."""
+        params = {
+            "assetSelection": [{"path": list(path)} for path in assets],
+            "partitionNames": list(partitions),
+            "runConfigData": json.dumps(run_config or {}),
+        }
+        launched = self._query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        return _expect(launched, "LaunchBackfillSuccess")["backfillId"]
+
+    def cancel_backfill(self, backfill_id: str) -> None:
+        """Cancel a backfill and its runs."""
+        self._query(_CANCEL_BACKFILL, id=backfill_id)
+
+    def backfill_status(self, backfill_id: str) -> tuple[str, dict[str, dict[str, int]]]:
+        """The backfill's status, and for each asset its counts: targeted, materialized, failed, running."""
+        found = _expect(self._query(_BACKFILL, id=backfill_id)["partitionBackfillOrError"], "PartitionBackfill")
+        statuses = (found.get("assetBackfillData") or {}).get("assetBackfillStatuses", [])
+        return found["status"], {status["assetKey"]["path"][-1]: _counts(status) for status in statuses}
+
+    def _query(self, query: str, **variables: object) -> dict[str, Any]:
+        body = json.dumps({"query": query, "variables": variables}).encode()
+        request = urllib.request.Request(  # noqa: S310 - the web server we started, on loopback
+            f"{self.url}/graphql", body, {"Content-Type": "application/json"}
+        )
+        with urllib.request.urlopen(request, timeout=60) as response:  # noqa: S310
+            answer = json.load(response)
+        if answer.get("errors"):
+            raise UIError(f"Dagster refused a query: {answer['errors'][0]['message']}")
+        return answer["data"]
+
+
+def _expect(answer: dict[str, Any], kind: str) -> dict[str, Any]:
+    if answer["__typename"] != kind:
+        raise UIError(f"Dagster answered {answer['__typename']}: {answer.get('message', '')}")
+    return answer
+
+
+def _counts(status: Mapping[str, Any]) -> dict[str, int]:
+    if status["__typename"] == "UnpartitionedAssetStatus":
+        numbers = (1, status["materialized"], status["failed"], status["inProgress"])
+    else:
+        names = ("Targeted", "Materialized", "Failed", "InProgress")
+        numbers = tuple(status[f"numPartitions{name}"] for name in names)
+    return dict(zip(("targeted", "materialized", "failed", "running"), map(int, numbers), strict=True))

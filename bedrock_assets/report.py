@@ -1,0 +1,166 @@
+"""What Dagster shows of a materialization: counts, sizes, schemas, samples."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from bedrock_assets.campaign import Job, Request
+from bedrock_assets.collect import Collected
+from bedrock_assets.errors import StaleShard
+from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManifest, outputs_key
+from bedrock_assets.shards import shard_rows
+from bedrock_assets.store import Store
+
+Metadata = dict[str, Any]
+SAMPLE_ROWS = 5
+SAMPLE_CHARS = 160
+
+
+def named(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
+    """
+    The planned shards that *keys* name.
+
+    Raises:
+        StaleShard: A key is not among the planned ones; the dataset was planned anew since.
+    """
+    planned = {shard.key: shard for shard in shards}
+    wanted = list(keys)
+    unknown = [key for key in wanted if key not in planned]
+    if unknown:
+        raise StaleShard(
+            f"partition {unknown[0]} is not among the {len(planned)} shards planned last; reload the partitions, or "
+            "materialize raw_dataset to register them"
+        )
+    return [planned[key] for key in wanted]
+
+
+def of_raw(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
+    """Metadata of `raw_dataset`."""
+    columns = {**manifest.columns, manifest.record_id: "String"}
+    return {
+        "dagster/row_count": manifest.n_rows,
+        "dagster/uri": store.path(f"{pipeline.spec.name}/raw/manifest.json"),
+        "dagster/column_schema": _schema(columns),
+        "source": manifest.source,
+        "n_shards": len(manifest.shards),
+        "n_sendable": manifest.n_sendable,
+        "prompt_bytes": manifest.prompt_bytes,
+        "revision": manifest.revision,
+        "sample": _sample(shard_rows(store, manifest, manifest.shards[0]).head(SAMPLE_ROWS).collect()),
+    }
+
+
+def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
+    """Metadata of one partition of `prompt_shards`."""
+    return {
+        "dagster/row_count": manifest.n_records,
+        "dagster/uri": store.path(manifest.prompts),
+        "n_rejected": manifest.n_rejected,
+        "n_padding": manifest.n_padding,
+        "n_bytes": manifest.n_bytes,
+        "sha256": manifest.sha256,
+        "fingerprint": manifest.fingerprint,
+        "model": manifest.model,
+        "first_record": dg.MetadataValue.md(f"```json\n{_first_line(store, manifest.prompts)}\n```"),
+    }
+
+
+def of_answers(
+    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job, request: Request
+) -> Metadata:
+    """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
+    rows, n_rows = collected.rows, max(1, len(collected.rows))
+    n_input, n_output = int(rows["input_tokens"].sum() or 0), int(rows["output_tokens"].sum() or 0)
+    found: Metadata = {
+        "dagster/row_count": len(rows),
+        "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key)),
+        "dagster/column_schema": _schema({name: str(dtype) for name, dtype in rows.schema.items()}),
+        "n_ok": collected.count("ok"),
+        "n_error": collected.count("error"),
+        "n_missing": collected.count("missing"),
+        "error_rate": 1 - collected.count("ok") / n_rows,
+        "input_tokens": n_input,
+        "output_tokens": n_output,
+        "tokens_per_record": (n_input + n_output) / n_rows,
+        "job_arn": job.arn,
+        "job_status": job.status.value,
+        "job_console": dg.MetadataValue.url(_console(job)),
+        "attempt": request.attempt,
+        "fingerprint": shard.fingerprint,
+        "sample": _sample(rows.select("record_id", "status", rows.columns[2]).head(SAMPLE_ROWS)),
+    }
+    if job.ended_at:
+        found["job_s"] = (job.ended_at - job.submitted_at).total_seconds()
+    if len(collected.frequent_errors):
+        found["frequent_errors"] = _sample(collected.frequent_errors)
+    if collected.n_unknown or collected.n_unreadable:
+        found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
+    return found
+
+
+def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
+    """Metadata of `joined_table`."""
+    first = store.scan_parquet([manifest.parts[0].key]).head(SAMPLE_ROWS).collect()
+    return {
+        "dagster/row_count": manifest.n_rows,
+        "dagster/uri": store.path(f"{pipeline.spec.name}/table"),
+        "dagster/column_schema": _schema(manifest.columns),
+        "n_ok": manifest.n_ok,
+        "n_error": manifest.n_error,
+        "n_missing": manifest.n_missing,
+        "error_rate": 1 - manifest.n_ok / manifest.n_rows,
+        "n_bytes": sum(part.n_bytes for part in manifest.parts),
+        "n_parts": len(manifest.parts),
+        "sample": _sample(first),
+    }
+
+
+def conservation(name: str, shard: ShardManifest, collected: Collected) -> dg.AssetCheckResult:
+    """One outcome for each row of the shard, and Bedrock's own count of records agrees with what was sent."""
+    rows = collected.rows
+    told = collected.manifest.total_record_count if collected.manifest else None
+    facts = {
+        "n_rows": shard.shard.n_rows,
+        "n_outcomes": len(rows),
+        "n_distinct": rows["record_id"].n_unique(),
+        "n_without_status": rows["status"].null_count(),
+        "n_unknown_ids": collected.n_unknown,
+    }
+    passed = (
+        facts["n_rows"] == facts["n_outcomes"] == facts["n_distinct"]
+        and not facts["n_without_status"]
+        and not facts["n_unknown_ids"]
+    )
+    return dg.AssetCheckResult(passed=passed, check_name=name, metadata=facts | {"bedrock_total": told or 0})
+
+
+def _schema(columns: Mapping[str, str]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in columns.items()])
+
+
+def _sample(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    header = f"| {' | '.join(frame.columns)} |\n|{'---|' * len(frame.columns)}\n"
+    body = "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows())
+    return dg.MetadataValue.md(header + body)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        numbers: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return f"[{', '.join(f'{number:.3g}' for number in numbers[:3])}, ... {len(numbers)}]" if numbers else "[]"
+    text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
+    short = text if len(text) <= SAMPLE_CHARS else text[:SAMPLE_CHARS] + " ..."
+    return short.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _first_line(store: Store, key: str) -> str:
+    return next(store.chunks(key), b"").split(b"\n", 1)[0].decode("utf-8", "replace")[:2000]
+
+
+def _console(job: Job) -> str:
+    region = job.arn.split(":")[3]
+    return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/batch-inference"

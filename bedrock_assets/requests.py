@@ -1,0 +1,161 @@
+"""What a launched `batch_outputs` run does: ask for the shards it was launched for, then watch until they are done."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+
+import dagster as dg
+
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.campaign import Job, JobStatus, Request, name_prefix
+from bedrock_assets.collect import collect, write_remainder
+from bedrock_assets.dispatch import BACKFILL_TAG
+from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.records import ShardManifest
+from bedrock_assets.shards import current_shard
+from bedrock_assets.store import Store
+
+QUIET_POLLS = 8
+"""After so many polls without any change the log says something, so that nobody thinks the run hangs."""
+EXPIRY_WARNING = timedelta(hours=4)
+
+
+def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: Bedrock) -> Ledger:
+    """
+    Record one request for each partition of the run, the sensor does the rest.
+
+    A shard whose last attempt failed is asked for as a new attempt, with the records that are still unanswered; any
+    other shard is asked for as it was, so that a job which exists already is adopted and nothing is paid twice.
+
+    Raises:
+        StaleShard: A shard has no prompts yet.
+        TooFewRecords: Fewer records are left unanswered than Bedrock accepts.
+    """
+    ledger = Ledger(pipeline.spec.name)
+    ledger.refresh(context.instance)
+    keys = list(context.partition_keys)
+    shards = [current_shard(store, pipeline.spec.name, key) for key in keys]
+    requests = [_request(context, pipeline, store, bedrock, ledger, shard) for shard in shards]
+    for request in requests:
+        context.log_event(ledger.record(request, State.REQUESTED))
+    context.log.info(f"asked for {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
+    return ledger
+
+
+def _request(
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    store: Store,
+    bedrock: Bedrock,
+    ledger: Ledger,
+    shard: ShardManifest,
+) -> Request:
+    former = ledger.entries.get(shard.shard.key)
+    same = former if former and former.request.fingerprint == shard.fingerprint else None
+    attempt, prompts, n_records = 1, shard.prompts, shard.n_records
+    if same:
+        attempt, prompts, n_records = same.request.attempt, same.request.prompts, same.request.n_records
+    if same and same.state is State.FAILED:
+        attempt += 1
+        if same.job_arn:
+            answered = collect(pipeline, store, shard, bedrock.get(same.job_arn), attempt - 1).rows
+            done = answered.filter(status="ok")["record_id"]
+            prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
+        context.log.info(f"{shard.shard.key}: attempt {attempt} with {n_records} records, after: {same.message}")
+    return Request(
+        pipeline=pipeline.spec.name,
+        shard=shard.shard.key,
+        fingerprint=shard.fingerprint,
+        attempt=attempt,
+        prompts=prompts,
+        n_records=n_records,
+        run_id=context.run.run_id,
+        backfill_id=context.run.tags.get(BACKFILL_TAG),
+    )
+
+
+@dataclass
+class Watch:
+    """Waits for shards and tells how they get on. It changes nothing: if it dies, the sensor goes on."""
+
+    context: dg.AssetExecutionContext
+    pipeline: Pipeline
+    ledger: Ledger
+    bedrock: Bedrock
+    poll_s: float
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    warned: set[str] = field(default_factory=set)
+
+    def until_done(self) -> None:
+        """
+        Raises:
+            dagster.Failure: Shards failed, or were withdrawn; the message lists them.
+        """
+        keys, told, n_quiet = list(self.context.partition_keys), "", 0
+        while True:
+            self.ledger.refresh(self.context.instance)
+            waiting = [key for key in keys if self.ledger.entries[key].state.is_open]
+            line = self._line(keys, waiting)
+            n_quiet = n_quiet + 1 if line == told else 0
+            if line != told or n_quiet % QUIET_POLLS == 0:
+                self.context.log.info(line if line != told else f"{line} (no change; is the sensor running?)")
+            told = line
+            if not waiting:
+                break
+            time.sleep(self.poll_s)
+        self._fail_if_any(keys)
+
+    def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
+        """One line of progress: shards done, running and queued, records, and when it may end."""
+        entries = [self.ledger.entries[key] for key in keys]
+        n_failed = sum(entry.state in (State.FAILED, State.WITHDRAWN) for entry in entries)
+        jobs = self._jobs([entry.job_arn for key, entry in zip(keys, entries, strict=True) if key in set(waiting)])
+        n_records = sum(entry.request.n_records for entry in entries)
+        n_done = sum(entry.request.n_records for entry in entries if not entry.state.is_open)
+        n_done += sum(job.n_processed for job in jobs)
+        n_running = sum(job.status is JobStatus.IN_PROGRESS for job in jobs)
+        self._warn(jobs)
+        return (
+            f"{len(keys) - len(waiting)} of {len(keys)} shards done ({n_failed} failed), {n_running} running, "
+            f"{len(jobs) - n_running} at Bedrock, {len(waiting) - len(jobs)} to be submitted; "
+            f"{n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
+        )
+
+    def _pace(self, n_done: int, n_records: int) -> str:
+        minutes = (datetime.now(UTC) - self.started_at).total_seconds() / 60
+        if not n_done or n_done >= n_records or minutes < 1:
+            return ""
+        left = (n_records - n_done) * minutes / n_done
+        return f", {n_done / minutes:,.0f} records/min, about {left / 60:.1f} h left"
+
+    def _jobs(self, arns: Sequence[str | None]) -> list[Job]:
+        wanted = {arn for arn in arns if arn}
+        if not wanted:
+            return []
+        try:
+            jobs = list(self.bedrock.list(name_contains=name_prefix(self.pipeline.spec.name)))
+        except BedrockUnavailable as error:
+            self.context.log.warning(f"no news from Bedrock for now: {error}")
+            return []
+        return [job for job in jobs if job.arn in wanted]
+
+    def _warn(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            queued = job.status in (JobStatus.SUBMITTED, JobStatus.VALIDATING, JobStatus.SCHEDULED)
+            if queued and job.expires_at and job.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
+                if job.arn not in self.warned:
+                    self.context.log.warning(f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC")
+                self.warned.add(job.arn)
+
+    def _fail_if_any(self, keys: Sequence[str]) -> None:
+        bad = [self.ledger.entries[key] for key in keys if self.ledger.entries[key].state is not State.ANSWERED]
+        if bad:
+            listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in bad)
+            raise dg.Failure(
+                f"{len(bad)} of {len(keys)} shards have no answers:\n{listed}\n"
+                "Launch these partitions again for a new attempt; what was answered is kept.",
+                allow_retries=False,
+            )

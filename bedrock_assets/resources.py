@@ -1,0 +1,57 @@
+"""Dagster resources: where the data is, and which Bedrock answers."""
+
+import dagster as dg
+from dagster_aws.utils import ResourceWithBoto3Configuration
+from pydantic import Field
+
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.store import Store
+
+
+class StoreResource(dg.ConfigurableResource[Store]):
+    """The store that all stages read and write."""
+
+    url: str = Field(description="A local folder (for the emulator), or `s3://bucket/prefix`.")
+    region_name: str | None = Field(None, description="AWS Region of the bucket.")
+    endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS's own.")
+
+    def open(self) -> Store:
+        """The store; nothing is read or created yet."""
+        return Store(self.url, self.region_name, self.endpoint_url)
+
+
+class BedrockResource(ResourceWithBoto3Configuration):
+    """
+    Bedrock's control plane, configured like every resource of dagster-aws.
+
+    Without `endpoint_url`, boto3's own settings hold, so `AWS_ENDPOINT_URL_BEDROCK` points it at the emulator.
+    """
+
+    role_arn: str = Field(description="Service role that Bedrock takes on to read prompts and write outputs.")
+
+    def open(self, store: Store) -> Bedrock:
+        """
+        Raises:
+            ConfigError: The store is a local folder, which AWS could not read.
+        """
+        import boto3
+        from botocore.config import Config
+
+        session = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
+        client = session.client(
+            "bedrock",
+            endpoint_url=self.endpoint_url,
+            use_ssl=self.use_ssl,
+            verify=self.verify,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            aws_session_token=self.aws_session_token,
+            config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}),
+        )
+        if store.is_local and "amazonaws." in client.meta.endpoint_url:
+            raise ConfigError(
+                f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
+                "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
+            )
+        return Bedrock(client, self.role_arn)

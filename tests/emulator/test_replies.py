@@ -1,0 +1,225 @@
+"""Replies: the shape of each family, and that they are deterministic, useful and never raise."""
+
+import json
+import math
+from contextlib import suppress
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bedrock_assets.emulator.replies import FAMILIES, RecordError, reply_function
+from bedrock_assets.emulator.replies.prose import Prompt, complete
+
+TRANSCRIPT = """Agent: Thank you for calling, how can I help?
+Customer: My invoice shows a delivery fee for a delivery that never came.
+Agent: I see the delivery fee on your invoice, sorry.
+Customer: Please refund the delivery fee.
+Agent: Done. Anything else?
+Customer: No."""
+
+CLAUDE = "anthropic.claude-3-haiku-20240307-v1:0"
+TITAN_V2 = "amazon.titan-embed-text-v2:0"
+
+
+def messages(text: str, **more: Any) -> dict[str, Any]:
+    """A chat request."""
+    return {"messages": [{"role": "user", "content": text}], **more}
+
+
+def claude(text: str, max_tokens: int = 100) -> dict[str, Any]:
+    """A request for Claude."""
+    return messages(text, anthropic_version="bedrock-2023-05-31", max_tokens=max_tokens)
+
+
+def converse(text: str) -> dict[str, Any]:
+    """A request for Converse or Nova."""
+    return {"messages": [{"role": "user", "content": [{"text": text}]}], "inferenceConfig": {"maxTokens": 64}}
+
+
+REQUESTS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
+    "amazon.titan-embed-text-v2": (
+        TITAN_V2,
+        {"inputText": "a b"},
+        {"embedding", "inputTextTokenCount", "embeddingsByType"},
+    ),
+    "amazon.titan-embed-image": (
+        "amazon.titan-embed-image-v1",
+        {"inputText": "a b"},
+        {"embedding", "inputTextTokenCount"},
+    ),
+    "amazon.titan-embed": ("amazon.titan-embed-text-v1", {"inputText": "a b"}, {"embedding", "inputTextTokenCount"}),
+    "cohere.embed": (
+        "cohere.embed-english-v3",
+        {"texts": ["a", "b"], "input_type": "search_document"},
+        {"id", "embeddings", "response_type", "texts"},
+    ),
+    "anthropic.": (
+        CLAUDE,
+        claude("Hi."),
+        {"id", "type", "role", "model", "content", "stop_reason", "stop_sequence", "usage"},
+    ),
+    "amazon.nova": ("us.amazon.nova-lite-v1:0", converse("Hi."), {"output", "stopReason", "usage"}),
+    "amazon.titan-t": ("amazon.titan-text-lite-v1", {"inputText": "Hi."}, {"inputTextTokenCount", "results"}),
+    "meta.llama": (
+        "meta.llama3-8b-instruct-v1:0",
+        {"prompt": "Hi."},
+        {"generation", "prompt_token_count", "generation_token_count", "stop_reason"},
+    ),
+    "mistral.": ("mistral.mistral-7b-instruct-v0:2", {"prompt": "Hi."}, {"outputs"}),
+    "deepseek.": ("deepseek.v3-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "qwen.": ("qwen.qwen3-32b-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "openai.": ("openai.gpt-oss-20b-1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "ai21.": ("ai21.jamba-1-5-mini-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+}
+
+
+def reply(model_id: str, model_input: dict[str, Any], invocation_type: str = "InvokeModel") -> dict[str, Any]:
+    """The modelOutput for a modelInput."""
+    function = reply_function(model_id, invocation_type)
+    assert function is not None
+    return json.loads(function(model_input, model_id).body)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_shape_of_each_family(family: str) -> None:
+    """Each registered family answers its own kind of request, always alike, with the keys AWS documents."""
+    model_id, model_input, keys = REQUESTS[family]
+    assert set(reply(model_id, model_input)) == keys
+    assert reply(model_id, model_input) == reply(model_id, model_input)
+    with pytest.raises(RecordError):
+        reply(model_id, {})
+
+
+@pytest.mark.parametrize("family", ["anthropic.", "amazon.nova", "openai.", "meta.llama"])
+def test_converse_sets_every_member(family: str) -> None:
+    """Under Converse the content block has all members of the union, one of them set, and null cache counters."""
+    body = reply(REQUESTS[family][0], converse(TRANSCRIPT), "Converse")
+    (block,) = body["output"]["message"]["content"]
+    assert [name for name, value in block.items() if value is not None] == ["text"]
+    assert {"toolUse", "image", "reasoningContent"} < set(block)
+    assert body["usage"]["cacheReadInputTokens"] is None
+    assert body["usage"]["totalTokens"] == body["usage"]["inputTokens"] + body["usage"]["outputTokens"]
+
+
+def test_converse_refuses_tools_and_embeddings() -> None:
+    """Converse in batch takes no toolConfig, and no embedding model."""
+    with pytest.raises(RecordError, match="toolConfig"):
+        reply(CLAUDE, {**converse("Hi."), "toolConfig": {}}, "Converse")
+    assert reply_function(TITAN_V2, "Converse") is None
+    assert reply_function("stability.image-v1:0") is None
+
+
+def test_text_is_a_summary_of_the_document() -> None:
+    """The answer quotes the transcript's own weightiest lines, not the instructions."""
+    text = reply(CLAUDE, claude(f"Summarize this call.\n\n{TRANSCRIPT}"))["content"][0]["text"]
+    lines = TRANSCRIPT.split("\n")
+    assert text == f"{lines[1]} {lines[2]}"
+
+
+@pytest.mark.parametrize(
+    ("instruction", "line"),
+    [
+        ("Category: one of billing, delivery, other", "Category: delivery"),
+        ("- **Topic**: one of: billing | delivery", "Topic: delivery"),
+        ("Answer with one of delivery or spam.", "Category: delivery"),
+    ],
+)
+def test_labels(instruction: str, line: str) -> None:
+    """A prompt that lists labels gets the one whose words the document has most."""
+    assert complete(Prompt([f"{instruction}\n\n<call>{TRANSCRIPT}</call>"])).text.split("\n")[-1] == line
+
+
+def test_max_tokens_cut_the_answer() -> None:
+    """An answer longer than max_tokens is cut and says so."""
+    body = reply(CLAUDE, claude(TRANSCRIPT, max_tokens=5))
+    assert (len(body["content"][0]["text"]), body["stop_reason"]) == (20, "max_tokens")
+    assert reply(CLAUDE, claude(TRANSCRIPT))["stop_reason"] == "end_turn"
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"anthropic_version": None}, "anthropic_version: Field required"),
+        ({"max_tokens": 0}, "max_tokens"),
+        ({"max_tokens": "many"}, "max_tokens"),
+        ({"messages": []}, "at least one message"),
+        ({"messages": [{"role": "robot", "content": "Hi."}]}, "messages.0.role"),
+        ({"messages": [{"role": "user", "content": ""}]}, "non-empty"),
+        ({"messages": [{"role": "user"}]}, "messages.0.content: Field required"),
+    ],
+)
+def test_refusals_of_claude(change: dict[str, Any], message: str) -> None:
+    """A request that Claude would refuse is an error record that names the member."""
+    with pytest.raises(RecordError, match=message):
+        reply(CLAUDE, claude("Hi.") | change)
+
+
+def test_newer_claude_refuses_both_samplers() -> None:
+    """temperature with top_p fails on newer Claude models only."""
+    both = claude("Hi.") | {"temperature": 0, "top_p": 1}
+    reply(CLAUDE, both)
+    with pytest.raises(RecordError, match="top_p"):
+        reply("us.anthropic.claude-sonnet-4-5-20250929-v1:0", both)
+
+
+@pytest.mark.parametrize("dimensions", [256, 512, 1024])
+def test_embeddings_are_unit_vectors(dimensions: int) -> None:
+    """A vector has the asked dimensions and length 1, and both spellings of it are the same."""
+    body = reply(TITAN_V2, {"inputText": TRANSCRIPT, "dimensions": dimensions})
+    assert len(body["embedding"]) == dimensions
+    assert math.hypot(*body["embedding"]) == pytest.approx(1, abs=1e-6)
+    assert body["embeddingsByType"] == {"float": body["embedding"]}
+    longer = reply(TITAN_V2, {"inputText": TRANSCRIPT, "dimensions": dimensions, "normalize": False})["embedding"]
+    assert math.hypot(*longer) != pytest.approx(1, abs=0.01)
+    assert len(reply(TITAN_V2, {"inputText": "a"})["embedding"]) == 1024
+
+
+def test_similar_texts_have_similar_vectors() -> None:
+    """Texts that share words are nearer to each other than texts that do not."""
+
+    def vector(text: str) -> list[float]:
+        return reply(TITAN_V2, {"inputText": text})["embedding"]
+
+    def cosine(a: str, b: str) -> float:
+        return sum(x * y for x, y in zip(vector(a), vector(b), strict=True))
+
+    near = cosine("the parcel arrived late and broken", "a broken parcel arrived")
+    far = cosine("the parcel arrived late and broken", "quantum chromodynamics lecture notes")
+    assert near > 0.5 > far
+
+
+@pytest.mark.parametrize(
+    "change", [{"dimensions": 100}, {"dimensions": "256"}, {"normalize": 1}, {"inputText": " "}, {"x": 1}]
+)
+def test_refusals_of_titan(change: dict[str, Any]) -> None:
+    """A request that Titan Embed would refuse is an error record in its words."""
+    with pytest.raises(RecordError, match="Malformed input request"):
+        reply(TITAN_V2, {"inputText": "a"} | change)
+
+
+JSON_VALUES = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False, allow_infinity=False) | st.text(),
+    lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.text(), inner, max_size=4),
+    max_leaves=12,
+)
+KEYS = st.sampled_from(
+    sorted({key for _, request, _ in REQUESTS.values() for key in (*request, "system", "dimensions", "top_p")})
+)
+INPUTS = st.dictionaries(KEYS | st.text(max_size=3), JSON_VALUES, max_size=6)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+@settings(max_examples=40, deadline=None)
+@given(model_input=INPUTS, text=st.text(), value=JSON_VALUES)
+def test_replies_never_raise(family: str, model_input: dict[str, Any], text: str, value: Any) -> None:
+    """Whatever JSON a modelInput is, valid but for one member or arbitrary, the reply is JSON or a record error."""
+    model_id, valid, _ = REQUESTS[family]
+    name = next(iter(model_input), "messages")
+    for candidate in (model_input, valid | {name: value}, valid | {"inputText": text, "prompt": text}):
+        for invocation_type in ("InvokeModel", "Converse"):
+            function = reply_function(model_id, invocation_type)
+            if function is not None:
+                with suppress(RecordError):
+                    json.loads(function(candidate, model_id).body)
