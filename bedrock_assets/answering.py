@@ -2,14 +2,15 @@
 
 import dataclasses
 from collections.abc import Iterator
+from typing import Any
 
 import dagster as dg
 
 from bedrock_assets import report
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Request
-from bedrock_assets.collect import Collected, collect, publish, require_success, write_remainder
 from bedrock_assets.checks import CONSERVATION
+from bedrock_assets.collect import Collected, collect, publish, require_success, write_remainder
 from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
 from bedrock_assets.errors import JobFailed, StaleShard, TooFewRecords
 from bedrock_assets.ledger import Ledger, State
@@ -26,7 +27,7 @@ _STOPPED = (JobStatus.STOPPED, JobStatus.FAILED)
 
 def answer(
     context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: Bedrock
-) -> Iterator[dg.MaterializeResult[None]]:
+) -> Iterator[dg.MaterializeResult[Any]]:
     """
     Complete the run's partition, or ask for its next attempt.
 
@@ -41,9 +42,8 @@ def answer(
         return
     request, arn = entry.request, context.run.tags.get(JOB_TAG)
     try:
-        if arn is None:
-            raise JobFailed(f"Bedrock refused the job: {context.run.tags[REFUSAL_TAG]}")
-        shard, job = current_shard(store, pipeline.spec.name, context.partition_key), bedrock.get(arn)
+        job = bedrock.get(_require_job(context, arn))
+        shard = current_shard(store, pipeline.spec.name, context.partition_key)
         _require_current(shard, request)
         collected = collect(pipeline, store, shard, job, request.attempt)
         following = _next_attempt(pipeline, store, shard, job, request, collected)
@@ -63,6 +63,12 @@ def answer(
         data_version=dg.DataVersion(version),
         check_results=[report.conservation(CONSERVATION, shard, collected)],
     )
+
+
+def _require_job(context: dg.AssetExecutionContext, arn: str | None) -> str:
+    if arn is None:
+        raise JobFailed(f"Bedrock refused the job: {context.run.tags[REFUSAL_TAG]}")
+    return arn
 
 
 def _require_current(shard: ShardManifest, request: Request) -> None:

@@ -24,8 +24,10 @@ from bedrock_assets.table import join_table, readiness
 class BatchOutputsConfig(dg.Config):
     """How a launched run of `batch_outputs` behaves."""
 
-    wait: bool = Field(True, description="Stay until the shards are done and show progress; otherwise return at once.")
-    poll_s: float = Field(15.0, gt=0, description="Seconds between two looks at the progress.")
+    wait: bool = Field(
+        default=True, description="Stay until the shards are done and show progress; else return at once."
+    )
+    poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -45,16 +47,18 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         metadata={"source": pipeline.source.describe()},
         **_common(pipeline, {"polars", "parquet"}),
     )
-    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
         manifest = ingest(pipeline, opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
-        context.log.info(f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones")
+        context.log.info(
+            f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones"
+        )
         return dg.MaterializeResult(
             metadata=report.of_raw(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
         )
 
-    return raw_dataset
+    return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -67,7 +71,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         metadata={"model": pipeline.spec.model},
         **_common(pipeline, {"polars", "jsonlines"}),
     )
-    def prompt_shards(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[None]:
+    def prompt_shards(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
         raw = require_raw(opened, pipeline)
         for shard in report.named(raw.shards, context.partition_keys):
@@ -75,7 +79,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
             context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
         return dg.MaterializeResult()
 
-    return prompt_shards
+    return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -85,8 +89,8 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "prompt_shards"]],
         partitions_def=partitions_of(pipeline.spec.name),
         skippable=True,
-        description="The model's answers, one row for each input row. Launching asks for the shards; the sensor submits "
-        f"them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
+        description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
+        f"submits them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
         metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
         **_common(pipeline, {"bedrock", "parquet"}),
     )
@@ -104,7 +108,7 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         config: BatchOutputsConfig,
         store: StoreResource,
         bedrock: BedrockResource,
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         client = bedrock.open(opened)
         if JOB_TAG in context.run.tags or REFUSAL_TAG in context.run.tags:
@@ -129,9 +133,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="The final table: every input column unchanged, then the answer.",
         **_common(pipeline, {"polars", "parquet"}),
     )
-    def joined_table(
-        context: dg.AssetExecutionContext, store: StoreResource
-    ) -> Iterator[dg.MaterializeResult[None]]:
+    def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         raw = opened.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
         not_ready = readiness(opened, pipeline, raw) if raw else "raw_dataset has not been materialized"
@@ -143,7 +145,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
         )
 
-    return joined_table
+    return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def when_all_shards_are_in() -> dg.AutomationCondition[Any]:

@@ -1,6 +1,6 @@
 """The four operations of Bedrock batch inference, over a boto3 client. Nothing else here talks to AWS."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -134,7 +134,7 @@ def _job(summary: Any) -> Job:
 
 
 @contextmanager
-def _refusals(operation: str, subject: str) -> Iterator[None]:
+def _refusals(operation: str, subject: str) -> Generator[None]:
     try:
         yield
     except ClientError as error:

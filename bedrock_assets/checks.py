@@ -55,9 +55,7 @@ def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
     return [table_checks]
 
 
-def conservation_facts(
-    store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest
-) -> dict[str, int]:
+def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> dict[str, int]:
     """
     Compare the table's files with the dataset's, part by part, so that memory holds two parts.
 

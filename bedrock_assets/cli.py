@@ -2,7 +2,7 @@
 
 import dataclasses
 import json
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Annotated, Any, NoReturn
@@ -79,7 +79,9 @@ def emulate(
     store: Annotated[str, typer.Option(help="Folder that holds one folder per bucket, or s3:// for real buckets.")],
     port: Annotated[int, typer.Option(help="Port on 127.0.0.1; 0 takes a free one.")] = 4599,
     speed: Speed = 1.0,
-    db: Annotated[Path, typer.Option(help="SQLite file of the jobs; they survive a restart.")] = Path("emulator.sqlite"),
+    db: Annotated[Path, typer.Option(help="SQLite file of the jobs; they survive a restart.")] = Path(
+        "emulator.sqlite"
+    ),
     faults: Annotated[Path | None, typer.Option(exists=True, help="JSON file of faults to inject.")] = None,
     max_jobs: Annotated[int, typer.Option(min=1, help="Jobs in flight per model.")] = 20,
     min_records: Annotated[int, typer.Option(min=1, help="Fewest records of a job.")] = 100,
@@ -142,7 +144,9 @@ def format_command(
         if (prompt_file is None) == (embed is None):
             _fail("name exactly one of --prompt-file and --embed", 2)
         if prompt_file:
-            task: dict[str, Any] = {"text": {"prompt": prompt_file.read_text("utf-8").strip(), "max_tokens": max_tokens}}
+            task: dict[str, Any] = {
+                "text": {"prompt": prompt_file.read_text("utf-8").strip(), "max_tokens": max_tokens}
+            }
         else:
             task = {"embedding": {"column": embed, "dimensions": dimensions}}
         pipeline = plain_pipeline(source, model, task, id_column, max_records)
@@ -169,8 +173,8 @@ def parse(
     as_json: Json = False,
 ) -> None:
     """Join a job's outputs with its input, without Dagster and without AWS."""
-    from bedrock_assets.plain import parse_files, plain_pipeline, read_notes
     from bedrock_assets.families import family_for
+    from bedrock_assets.plain import parse_files, plain_pipeline, read_notes
 
     with _errors():
         text = family_for(model).kind == "text"
@@ -201,7 +205,7 @@ def _wait_for_interrupt(process: Any) -> None:
 
 
 @contextmanager
-def _errors() -> Iterator[None]:
+def _errors() -> Generator[None]:
     """Errors of ours are told in one line; Ctrl-C is no error."""
     try:
         yield

@@ -73,7 +73,7 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, job: Job, at
         model_id=pl.lit(pipeline.spec.model),
         job_arn=pl.when(pl.col("sent")).then(pl.col("job_arn").fill_null(job.arn)),
         attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(attempt)),
-    ).drop("sent")
+    ).select("record_id", *pipeline.answer_columns)
     return Collected(rows, n_unreadable, n_unknown, manifest)
 
 

@@ -20,7 +20,7 @@ def defs() -> dg.Definitions:
     )
 
 
-def resources() -> dict[str, dg.ConfigurableResource[object]]:
+def resources() -> dict[str, StoreResource | BedrockResource]:
     """`store` and `bedrock`, from the environment."""
     env = os.environ
     return {

@@ -175,7 +175,9 @@ class Tick:
 
     def _ask_for_run(self, request: Request, tags: Mapping[str, str], n_tries: int) -> None:
         if n_tries >= COLLECT_TRIES:
-            message = f"{n_tries} runs that were to collect the output have crashed; see the runs tagged {request.identity}"
+            message = (
+                f"{n_tries} runs that were to collect the output have crashed; see the runs tagged {request.identity}"
+            )
             self._log(request, State.FAILED, message=message)
             return
         backfill = {BACKFILL_TAG: request.backfill_id} if request.backfill_id else {}

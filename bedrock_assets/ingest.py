@@ -11,7 +11,7 @@ from bedrock_assets.errors import DataError
 from bedrock_assets.ids import content_hash, derived_id, require_ids, require_unique
 from bedrock_assets.pipeline import LINE, MADE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
-from bedrock_assets.records import Part, RawManifest, raw_manifest_key, raw_part_key
+from bedrock_assets.records import Digest, Part, RawManifest, raw_manifest_key, raw_part_key
 from bedrock_assets.store import Store
 
 PART_ROWS = 131_072
@@ -28,7 +28,7 @@ class _Counts:
 
     n_rows: int = 0
     blocks: list[Block] = field(default_factory=list)
-    content: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    content: Digest = field(default_factory=hashlib.sha256)
 
     def add(self, rows: pl.DataFrame) -> None:
         self.n_rows += len(rows)
@@ -109,9 +109,7 @@ def count_blocks(rows: pl.DataFrame) -> list[Block]:
     return [Block(*row) for row in blocks.select("n_rows", "n_sendable", "n_bytes").iter_rows()]
 
 
-def _write_parts(
-    pipeline: Pipeline, store: Store, folder: str, counts: _Counts
-) -> tuple[list[Part], dict[str, str]]:
+def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts) -> tuple[list[Part], dict[str, str]]:
     parts: list[Part] = []
     pending: list[pl.DataFrame] = []
     schema: dict[str, str] = {}

@@ -70,7 +70,7 @@ class Ledger:
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, the first time."""
-        storage = instance.run_storage.get_run_storage_id()
+        storage = _identity(instance)
         if storage != self._storage:
             self.entries, self.searched, self._after, self._storage = {}, set(), {}, storage
         events: list[tuple[int, float, dg.AssetObservation | dg.AssetMaterialization, str]] = []
@@ -153,6 +153,11 @@ class Ledger:
             backfill_id=_text(facts, "backfill_id"),
             storage_id=storage_id,
         )
+
+
+def _identity(instance: DagsterInstance) -> str:
+    storage_id: Callable[[], str] | None = getattr(instance.run_storage, "get_run_storage_id", None)
+    return storage_id() if storage_id else instance.root_directory
 
 
 def _text(facts: Mapping[str, Any], name: str) -> str | None:

@@ -39,13 +39,13 @@ class JobLimits(BaseModel):
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
-    max_records_per_job: Count = Field(50_000, description="Records in one job (and in its one input file).")
-    min_records_per_job: Count = Field(100, description="A job with fewer records is failed by Bedrock.")
-    max_bytes_per_file: Count = Field(1 * GB, description="Bytes of one input file.")
+    max_records_per_job: Count = Field(default=50_000, description="Records in one job (and in its one input file).")
+    min_records_per_job: Count = Field(default=100, description="A job with fewer records is failed by Bedrock.")
+    max_bytes_per_file: Count = Field(default=1 * GB, description="Bytes of one input file.")
     max_bytes_per_record: Count = Field(
-        25 * MB, description="Bytes of one JSONL line; a longer record becomes an error row and is not sent."
+        default=25 * MB, description="Bytes of one JSONL line; a longer record becomes an error row and is not sent."
     )
-    max_jobs: Count = Field(20, description="Jobs in flight at once where the Dagster pool sets no limit.")
+    max_jobs: Count = Field(default=20, description="Jobs in flight at once where the Dagster pool sets no limit.")
 
     @model_validator(mode="after")
     def _minimum_fits(self) -> "JobLimits":

@@ -27,11 +27,11 @@ RAW_CHARS = 500
 class JobManifest(Document):
     """`manifest.json.out`, as Bedrock writes it; later keys are ignored."""
 
-    total_record_count: int | None = Field(None, alias="totalRecordCount")
-    success_record_count: int | None = Field(None, alias="successRecordCount")
-    error_record_count: int | None = Field(None, alias="errorRecordCount")
-    input_token_count: int | None = Field(None, alias="inputTokenCount")
-    output_token_count: int | None = Field(None, alias="outputTokenCount")
+    total_record_count: int | None = Field(default=None, alias="totalRecordCount")
+    success_record_count: int | None = Field(default=None, alias="successRecordCount")
+    error_record_count: int | None = Field(default=None, alias="errorRecordCount")
+    input_token_count: int | None = Field(default=None, alias="inputTokenCount")
+    output_token_count: int | None = Field(default=None, alias="outputTokenCount")
 
 
 @dataclass
@@ -88,7 +88,10 @@ class Answers:
             error_code=error.field("errorCode"),
             error_message=error.field("errorMessage"),
         ).with_columns(
-            status=pl.when(pl.col(self.answer).is_not_null()).then(pl.lit("ok")).otherwise(pl.lit("error")).cast(_STATUS)
+            status=pl.when(pl.col(self.answer).is_not_null())
+            .then(pl.lit("ok"))
+            .otherwise(pl.lit("error"))
+            .cast(_STATUS)
         )
         silent = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
         if read.select(silent.any()).item():
@@ -135,7 +138,9 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
     silent = pl.col("status").is_null()
     missing = pl.lit(f"the output has no answer for this record; {ended}")
     settled = rows.with_columns(
-        status=pl.when(~pl.col("sent")).then(pl.lit("error")).otherwise(pl.col("status").cast(pl.String).fill_null("missing")),
+        status=pl.when(~pl.col("sent"))
+        .then(pl.lit("error"))
+        .otherwise(pl.col("status").cast(pl.String).fill_null("missing")),
         error_code=pl.when(~pl.col("sent")).then("code").when(silent).then(pl.lit("missing")).otherwise("error_code"),
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )

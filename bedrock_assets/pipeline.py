@@ -142,7 +142,9 @@ class Pipeline:
             "empty_prompt": (prompt.text.str.strip_chars() == "", pl.lit("the prompt is empty")),
             "record_too_large": (
                 too_large,
-                pl.format(f"record has {{}} bytes, above {self.spec.limits.max_bytes_per_record}", line.str.len_bytes()),
+                pl.format(
+                    f"record has {{}} bytes, above {self.spec.limits.max_bytes_per_record}", line.str.len_bytes()
+                ),
             ),
         }
         code, message = pl.lit(None, pl.String), pl.lit(None, pl.String)

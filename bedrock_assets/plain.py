@@ -90,7 +90,9 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
             for piece in pieces:
                 rows = with_records(pipeline, piece)
                 records.write(rows[LINE].drop_nulls())
-                rejected.append(rows.filter(pl.col(LINE).is_null()).select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE))
+                rejected.append(
+                    rows.filter(pl.col(LINE).is_null()).select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE)
+                )
         n_records += records.n_records
         n_bytes += records.n_bytes
         n_rejected += shard.n_rows - records.n_records
@@ -110,7 +112,6 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     return notes
 
 
-
 def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> ParseNotes:
     """
     Join the rows with the answers in *outputs* and write them to *out*, one shard in memory at a time.
@@ -127,10 +128,12 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
     plan = read_notes(shards)
     found = sorted(outputs.rglob("*.jsonl.out"))
     if not found:
-        raise ConfigError(f"no *.jsonl.out under {outputs}; name the folder that Bedrock wrote, e.g. with `aws s3 sync`")
+        raise ConfigError(
+            f"no *.jsonl.out under {outputs}; name the folder that Bedrock wrote, e.g. with `aws s3 sync`"
+        )
     names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
     common = [path for path in found if path.name not in names]
-    counts = dict.fromkeys(("n_rows", "n_ok", "n_error", "n_missing", "n_unreadable", "n_unknown"), 0)
+    counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
         for shard, pieces in _by_shard(pipeline, plan.shards):
@@ -228,8 +231,11 @@ def _warnings(pipeline: Pipeline, shard: Shard, records: RecordFile) -> list[str
     found: list[str] = []
     if records.n_records < limits.min_records_per_job:
         found.append(
-            f"{shard.key} has {records.n_records} records; Bedrock fails jobs with fewer than {limits.min_records_per_job}"
+            f"{shard.key} has {records.n_records} records; Bedrock fails a job with fewer than "
+            f"{limits.min_records_per_job}"
         )
     if records.n_bytes > limits.max_bytes_per_file:
-        found.append(f"{shard.key} has {records.n_bytes} bytes; Bedrock refuses files above {limits.max_bytes_per_file}")
+        found.append(
+            f"{shard.key} has {records.n_bytes} bytes; Bedrock refuses files above {limits.max_bytes_per_file}"
+        )
     return found

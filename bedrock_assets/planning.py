@@ -3,7 +3,7 @@
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import Literal
 
 from bedrock_assets.errors import DataError, EmptyDataset, TooFewRecords
@@ -107,7 +107,9 @@ class _Counts:
 
 def _fewest(counts: _Counts, limits: JobLimits, n_rows: int) -> int:
     fewest = -(-n_rows // limits.max_records_per_job)
-    while fewest < n_rows and any(counts.most_bytes(a, b) > limits.max_bytes_per_file for a, b in _bounds(n_rows, fewest)):
+    while fewest < n_rows and any(
+        counts.most_bytes(a, b) > limits.max_bytes_per_file for a, b in _bounds(n_rows, fewest)
+    ):
         fewest += max(1, fewest // 16)
     return fewest
 
@@ -118,4 +120,4 @@ def _makespan_s(n_rows: int, n_shards: int, slots: int) -> float:
 
 def _bounds(n_rows: int, n_shards: int) -> list[tuple[int, int]]:
     cuts = [n_rows * i // n_shards for i in range(n_shards + 1)]
-    return list(zip(cuts, cuts[1:], strict=False))
+    return list(pairwise(cuts))

@@ -1,6 +1,19 @@
 """The documents that stages leave for each other in the store, and the keys they stand under."""
 
+from typing import TYPE_CHECKING, Protocol
+
 from pydantic import BaseModel, ConfigDict
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+
+class Digest(Protocol):
+    """A running hash, as `hashlib` makes them."""
+
+    def update(self, data: "Buffer", /) -> None: ...
+
+    def hexdigest(self) -> str: ...
 
 
 class Document(BaseModel):

@@ -91,7 +91,7 @@ def of_answers(
         "job_console": dg.MetadataValue.url(_console(job)),
         "attempt": request.attempt,
         "fingerprint": shard.fingerprint,
-        "sample": _sample(rows.select("record_id", "status", rows.columns[2]).head(SAMPLE_ROWS)),
+        "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
     }
     if job.ended_at:
         found["job_s"] = (job.ended_at - job.submitted_at).total_seconds()

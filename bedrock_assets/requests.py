@@ -147,7 +147,9 @@ class Watch:
             queued = job.status in (JobStatus.SUBMITTED, JobStatus.VALIDATING, JobStatus.SCHEDULED)
             if queued and job.expires_at and job.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
                 if job.arn not in self.warned:
-                    self.context.log.warning(f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC")
+                    self.context.log.warning(
+                        f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC"
+                    )
                 self.warned.add(job.arn)
 
     def _fail_if_any(self, keys: Sequence[str]) -> None:

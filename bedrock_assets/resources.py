@@ -13,8 +13,8 @@ class StoreResource(dg.ConfigurableResource[Store]):
     """The store that all stages read and write."""
 
     url: str = Field(description="A local folder (for the emulator), or `s3://bucket/prefix`.")
-    region_name: str | None = Field(None, description="AWS Region of the bucket.")
-    endpoint_url: str | None = Field(None, description="S3 endpoint other than AWS's own.")
+    region_name: str | None = Field(default=None, description="AWS Region of the bucket.")
+    endpoint_url: str | None = Field(default=None, description="S3 endpoint other than AWS's own.")
 
     def open(self) -> Store:
         """The store; nothing is read or created yet."""

@@ -12,7 +12,7 @@ import polars as pl
 
 from bedrock_assets.errors import DataError, StaleShard, TooFewRecords
 from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, LINE, Pipeline
-from bedrock_assets.records import RawManifest, Shard, ShardManifest, shard_folder, shard_manifest_key
+from bedrock_assets.records import Digest, RawManifest, Shard, ShardManifest, shard_folder, shard_manifest_key
 from bedrock_assets.store import Store
 
 CHUNK_ROWS = 16_384
@@ -25,7 +25,7 @@ class RecordFile:
     file: IO[bytes]
     n_records: int = 0
     n_bytes: int = 0
-    digest: "hashlib._Hash" = field(default_factory=hashlib.sha256)
+    digest: Digest = field(default_factory=hashlib.sha256)
 
     def write(self, lines: pl.Series) -> None:
         """Append one record a line; *lines* are String without nulls."""

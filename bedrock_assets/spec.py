@@ -23,25 +23,27 @@ class HuggingFaceSpec(Spec):
     """A dataset of the Hugging Face hub, or a local dataset folder, read as a stream by `datasets`."""
 
     id: str = Field(description="Hub id such as `w601sxs/simpleCoT`, or the path of a local dataset folder.")
-    split: str = Field("train", description="Split to read.")
-    name: str | None = Field(None, description="Configuration (subset) of the dataset, where it has several.")
-    revision: str | None = Field(None, description="Commit, tag or branch; pin a commit for repeatable runs.")
+    split: str = Field(default="train", description="Split to read.")
+    name: str | None = Field(default=None, description="Configuration (subset) of the dataset, where it has several.")
+    revision: str | None = Field(default=None, description="Commit, tag or branch; pin a commit for repeatable runs.")
 
 
 class ChitchatSpec(Spec):
     """Human conversations of the PyPI package `chitchat-dataset` (MIT), one row per conversation."""
 
-    min_turns: int = Field(6, ge=1, description="Leave out conversations with fewer turns.")
+    min_turns: int = Field(default=6, ge=1, description="Leave out conversations with fewer turns.")
 
 
 class SourceSpec(Spec):
     """Where the rows come from: exactly one of `path`, `huggingface`, `chitchat`."""
 
-    path: str | None = Field(None, description="File or glob, local or `s3://`: .parquet, .csv, .jsonl, .ndjson.")
+    path: str | None = Field(
+        default=None, description="File or glob, local or `s3://`: .parquet, .csv, .jsonl, .ndjson."
+    )
     huggingface: HuggingFaceSpec | None = None
     chitchat: ChitchatSpec | None = None
     id_column: str | None = Field(
-        None, description="Column with a unique, non-null id. Without it ids derive from position and content."
+        default=None, description="Column with a unique, non-null id. Without it ids derive from position and content."
     )
     dtypes: dict[str, str] = Field(
         default_factory=dict,
@@ -59,15 +61,17 @@ class SourceSpec(Spec):
 class TextTask(Spec):
     """Generate text for each row."""
 
-    prompt_id: PromptId | None = Field(None, description="Template `<prompt_id>.txt`, beside defs.yaml or shipped.")
-    prompt: str | None = Field(None, description="The template itself, instead of `prompt_id`.")
-    system: str | None = Field(None, description="System prompt; a template as well.")
-    max_tokens: int = Field(512, ge=1, description="Most tokens the answer may have.")
-    temperature: float | None = Field(None, ge=0, le=1)
-    top_p: float | None = Field(None, gt=0, le=1)
+    prompt_id: PromptId | None = Field(
+        default=None, description="Template `<prompt_id>.txt`, beside defs.yaml or shipped."
+    )
+    prompt: str | None = Field(default=None, description="The template itself, instead of `prompt_id`.")
+    system: str | None = Field(default=None, description="System prompt; a template as well.")
+    max_tokens: int = Field(default=512, ge=1, description="Most tokens the answer may have.")
+    temperature: float | None = Field(default=None, ge=0, le=1)
+    top_p: float | None = Field(default=None, gt=0, le=1)
     stop_sequences: tuple[str, ...] = ()
     null_default: str | None = Field(
-        None, description="Text that stands in for a null column. Without it such a row becomes an error row."
+        default=None, description="Text that stands in for a null column. Without it such a row becomes an error row."
     )
 
     @model_validator(mode="after")
@@ -81,8 +85,8 @@ class EmbeddingTask(Spec):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
-    dimensions: int = Field(1024, ge=1, description="Length of each vector.")
-    normalize: bool = Field(True, description="Scale each vector to length 1.")
+    dimensions: int = Field(default=1024, ge=1, description="Length of each vector.")
+    normalize: bool = Field(default=True, description="Scale each vector to length 1.")
 
 
 class TaskSpec(Spec):
@@ -102,33 +106,36 @@ class PipelineSpec(Spec):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
 
     name: Name
-    description: str | None = Field(None, description="Shown on the pipeline's assets.")
-    owners: tuple[str, ...] = Field((), description="Dagster owners: e-mail addresses or `team:name`.")
+    description: str | None = Field(default=None, description="Shown on the pipeline's assets.")
+    owners: tuple[str, ...] = Field(default=(), description="Dagster owners: e-mail addresses or `team:name`.")
     source: SourceSpec
     model: str = Field(description="Model id, inference profile id or ARN.")
     family: str | None = Field(
-        None, description="Request and response format, where the model id does not tell (ARNs of custom models)."
+        default=None,
+        description="Request and response format, where the model id does not tell (ARNs of custom models).",
     )
     model_invocation_type: Literal["InvokeModel", "Converse"] = Field(
-        "InvokeModel", description="`Converse` sends the same request format to any model that supports it."
+        default="InvokeModel", description="`Converse` sends the same request format to any model that supports it."
     )
     task: TaskSpec
-    limits: JobLimits = Field(default_factory=lambda: JobLimits())
-    pool: str = Field("bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight.")
+    limits: JobLimits = Field(default_factory=JobLimits)
+    pool: str = Field(
+        default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
+    )
     on_small: Literal["error", "pad"] = Field(
-        "error",
+        default="error",
         description="With fewer records than Bedrock's minimum: refuse, or repeat records up to the minimum "
         "(the copies are billed and dropped).",
     )
     output_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")] = Field(
-        "", description="Put before the names of the answer columns, where the input has the same names."
+        default="", description="Put before the names of the answer columns, where the input has the same names."
     )
     timeout_hours: int = Field(
-        72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
+        default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
     )
     max_attempts: int = Field(
-        3, ge=1, le=9, description="Jobs that may be paid for one shard before its remaining rows are reported."
+        default=3, ge=1, le=9, description="Jobs that may be paid for one shard before its remaining rows are reported."
     )
     on_cancel: Literal["stop", "leave"] = Field(
-        "stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
+        default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
     )

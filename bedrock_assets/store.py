@@ -7,7 +7,7 @@ obey the pattern that Bedrock accepts in S3 URIs.
 
 import json
 import re
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import cached_property
@@ -146,14 +146,14 @@ class Store:
             obstore.rename(self._objects, _checked(source), _checked(target))
 
     @contextmanager
-    def writer(self, key: str) -> Iterator[IO[bytes]]:
+    def writer(self, key: str) -> Generator[IO[bytes]]:
         """A file that is written as a stream and appears when the block ends; after an exception it does not."""
         with self._errors("write", key):
             file = obstore.open_writer(self._objects, _checked(key), buffer_size=_CHUNK_BYTES)
             yield cast(IO[bytes], file)
             file.close()
 
-    def chunks(self, key: str) -> Iterator[bytes]:
+    def chunks(self, key: str) -> Generator[bytes]:
         """The content of *key*, cut after newlines, some 16 MB a piece; one longer line is a piece of its own."""
         with self._errors("read", key):
             blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_CHUNK_BYTES)
@@ -199,7 +199,7 @@ class Store:
         )
 
     @contextmanager
-    def _errors(self, verb: str, key: str) -> Iterator[None]:
+    def _errors(self, verb: str, key: str) -> Generator[None]:
         try:
             yield
         except (BaseError, OSError) as error:

@@ -46,7 +46,7 @@ class Faults(BaseModel):
         default=0, description="Calls answered with InternalServerException, without effect."
     )
     lost_response_rate: Rate = Field(default=0, description="Creates that take effect and then answer 500.")
-    latency_s: float = Field(default=0, ge=0, description="Real seconds that every call waits.")
+    latency_s: float = Field(default=0, ge=0, le=3600, description="Real seconds that every call waits.")
     access_denied: bool = Field(default=False, description="Calls are answered with AccessDeniedException.")
 
     record_error_rate: Rate = Field(default=0, description="Records that end in an error line.")

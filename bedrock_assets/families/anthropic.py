@@ -10,9 +10,7 @@ VERSION = "bedrock-2023-05-31"
 
 
 def _request(prompt: Prompt, task: TextTask) -> pl.Expr:
-    params = sampling(
-        task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop_sequences"
-    )
+    params = sampling(task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop_sequences")
     content = one(struct_of({"type": "text", "text": prompt.text}))
     messages = one(struct_of({"role": "user", "content": content}))
     return struct_of({"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages})

@@ -37,7 +37,7 @@ class Family:
     answer: Mapping[str, pl.Expr]
     """Expressions over column `modelOutput`: `response` (String) or `embedding` (List(Float32)), `stop_reason`
     (String), `input_tokens` and `output_tokens` (Int64)."""
-    check: Callable[[Any], None] = lambda task: None
+    check: Callable[[Any], None] | None = None
     """Raises ConfigError for parameters that the family would refuse."""
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
 
@@ -54,7 +54,7 @@ def struct_of(fields: Mapping[str, pl.Expr | str | float | bool | list[str] | No
         for name, value in fields.items()
         if value is not None
     }
-    return pl.struct(**exprs)
+    return pl.struct([expr.alias(name) for name, expr in exprs.items()])
 
 
 def one(value: pl.Expr) -> pl.Expr:
@@ -86,4 +86,5 @@ def refuse_task(model: str, family: Family, task: Task) -> None:
             f"model {model!r} ({family.name}) does {family.kind}, but the task is {wanted}; "
             f"choose a model for {wanted}, or write `task: {{{family.kind}: ...}}`"
         )
-    family.check(task)
+    if family.check:
+        family.check(task)

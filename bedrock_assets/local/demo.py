@@ -111,7 +111,13 @@ def _follow(
     stack: Stack, ui: DagsterUI, backfill_id: str, pipeline: Pipeline, raw: RawManifest, console: Console
 ) -> str:
     """Show progress until the backfill ends; returns its status."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     bedrock, prefix = _bedrock(stack), name_prefix(pipeline.spec.name)
     with Progress(*columns, console=console) as progress:
         records = progress.add_task("records answered", total=raw.n_sendable)

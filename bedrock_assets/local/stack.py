@@ -6,8 +6,8 @@ import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -79,7 +79,7 @@ class Stack:
 
 
 @contextmanager
-def local_stack(settings: Settings) -> Iterator[Stack]:
+def local_stack(settings: Settings) -> Generator[Stack]:
     """
     Run emulator and Dagster until the block ends.
 
@@ -133,10 +133,8 @@ def free_port() -> int:
 def stop(process: "subprocess.Popen[bytes]") -> None:
     """End a process that leads its own group: politely, then all of the group."""
     process.send_signal(signal.SIGINT)
-    try:
+    with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
-    except subprocess.TimeoutExpired:
-        pass
     try:
         os.killpg(process.pid, signal.SIGKILL)
     except ProcessLookupError:
@@ -147,7 +145,7 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 def _limits() -> JobLimits:
     # More slots than the pool has: what keeps the cap is the pipeline, not the emulator's refusal.
-    return JobLimits(max_jobs=20)  # pyright: ignore[reportCallIssue]
+    return JobLimits(max_jobs=20)
 
 
 def _prepare_instance(home: Path, max_jobs: int) -> None:
@@ -170,7 +168,18 @@ def _start_dagster(
     if workspace is None:
         workspace = home / "workspace.yaml"
         workspace.write_text(WORKSPACE)
-    command = [sys.executable, "-m", "dagster", "dev", "-w", str(workspace.resolve()), "-h", "127.0.0.1", "-p", str(port)]
+    command = [
+        sys.executable,
+        "-m",
+        "dagster",
+        "dev",
+        "-w",
+        str(workspace.resolve()),
+        "-h",
+        "127.0.0.1",
+        "-p",
+        str(port),
+    ]
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
             command,
@@ -184,7 +193,7 @@ def _start_dagster(
 
 
 @contextmanager
-def _locked(home: Path) -> Iterator[IO[str]]:
+def _locked(home: Path) -> Generator[IO[str]]:
     try:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / "lock").open("a+")

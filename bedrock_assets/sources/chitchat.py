@@ -51,7 +51,7 @@ class Chitchat:
         package = find_spec("chitchat_dataset")
         if package is None or package.origin is None:
             raise ConfigError(
-                "source chitchat needs the package chitchat-dataset; install it with `pip install 'bedrock-assets[demo]'`"
+                "source chitchat needs the package chitchat-dataset; run `pip install 'bedrock-assets[demo]'`"
             )
         return json.loads((Path(package.origin).parent / "dataset.json").read_text("utf-8"))
 

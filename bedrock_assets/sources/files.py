@@ -26,7 +26,7 @@ class Files:
     def columns(self) -> list[str] | None:
         if self.path.startswith("s3://"):
             return None
-        return self._scan().collect_schema().names() if glob(self.path, recursive=True) else None
+        return self._scan().collect_schema().names() if _matches(self.path) else None
 
     def batches(self) -> Iterator[pl.DataFrame]:
         try:
@@ -36,7 +36,7 @@ class Files:
             raise ConfigError(f"source {self.path!r} cannot be read: {first_line}") from error
 
     def _scan(self) -> pl.LazyFrame:
-        if not self.path.startswith("s3://") and not glob(self.path, recursive=True):
+        if not self.path.startswith("s3://") and not _matches(self.path):
             raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
         match Path(self.path).suffix.lower():
             case ".parquet":
@@ -59,3 +59,8 @@ class Files:
                 f"dtypes: {column}: {self.dtypes[column]!r} is not a polars dtype; for example Int64, Float64, Date"
             )
         return dtype
+
+
+def _matches(pattern: str) -> bool:
+    # A pattern may be absolute, which Path.glob refuses.
+    return bool(glob(pattern, recursive=True))  # noqa: PTH207
