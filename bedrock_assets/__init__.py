@@ -1,5 +1,21 @@
 """Amazon Bedrock batch inference as Dagster assets: a model's answer beside every row of a big table."""
 
-from bedrock_assets.component import BatchInference
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from bedrock_assets.component import BatchInference
 
 __all__ = ["BatchInference"]
+
+
+def __getattr__(name: str) -> Any:
+    # On demand, so that the emulator and the plain commands do not load Dagster.
+    if name in __all__:
+        from bedrock_assets import component
+
+        return getattr(component, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

@@ -9,10 +9,9 @@ import dagster as dg
 from bedrock_assets import report
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Request
-from bedrock_assets.checks import CONSERVATION
-from bedrock_assets.collect import Collected, collect, publish, require_success, write_remainder
+from bedrock_assets.collect import Collected, can_be_sent, collect, publish, require_success, write_remainder
 from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
-from bedrock_assets.errors import JobFailed, StaleShard, TooFewRecords
+from bedrock_assets.errors import JobFailed, StaleShard
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ShardManifest
@@ -61,7 +60,6 @@ def answer(
     yield dg.MaterializeResult(
         metadata=report.of_answers(pipeline, store, shard, collected, job, request),
         data_version=dg.DataVersion(version),
-        check_results=[report.conservation(CONSERVATION, shard, collected)],
     )
 
 
@@ -89,18 +87,17 @@ def _next_attempt(
         JobFailed: The job was stopped or failed before it came to all records.
     """
     n_missing = collected.count("missing")
-    if n_missing and job.status in _STOPPED:
+    if not can_be_sent(pipeline, n_missing):
+        return None  # too few for a job: they stay missing in the table, where a person sees them
+    if job.status in _STOPPED:
         raise JobFailed(
             f"job {job.name} ended as {job.status} with {n_missing} of {len(collected.rows)} rows unanswered: "
             f"{job.message or 'no reason was given'}. The answers it gave are kept; launch the partition again "
             "to send the others."
         )
-    if not n_missing or job.status not in _CUT_SHORT or request.attempt >= pipeline.spec.max_attempts:
+    if job.status not in _CUT_SHORT or request.attempt >= pipeline.spec.max_attempts:
         return None
     attempt = request.attempt + 1
     done = collected.rows.filter(collected.rows["status"] != "missing")["record_id"]
-    try:
-        prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
-    except TooFewRecords:
-        return None
+    prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
     return dataclasses.replace(request, attempt=attempt, prompts=prompts, n_records=n_records)

@@ -8,7 +8,6 @@ from pydantic import Field
 
 from bedrock_assets import report
 from bedrock_assets.answering import answer
-from bedrock_assets.checks import CONSERVATION
 from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
 from bedrock_assets.ingest import ingest
 from bedrock_assets.pipeline import Pipeline
@@ -83,25 +82,16 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
-    key = dg.AssetKey([pipeline.spec.name, "batch_outputs"])
-    spec = dg.AssetSpec(
-        key,
+    @dg.asset(
+        key=[pipeline.spec.name, "batch_outputs"],
         deps=[[pipeline.spec.name, "prompt_shards"]],
         partitions_def=partitions_of(pipeline.spec.name),
-        skippable=True,
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
         description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
         f"submits them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
         metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
         **_common(pipeline, {"bedrock", "parquet"}),
-    )
-    check = dg.AssetCheckSpec(CONSERVATION, asset=key, description="One outcome for each row of the shard.")
-
-    @dg.multi_asset(
-        name=f"{pipeline.spec.name}__batch_outputs",
-        specs=[spec],
-        check_specs=[check],
-        can_subset=True,
-        backfill_policy=dg.BackfillPolicy.single_run(),
     )
     def batch_outputs(
         context: dg.AssetExecutionContext,
@@ -118,7 +108,7 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         if config.wait:
             Watch(context, pipeline, ledger, client, config.poll_s).until_done()
 
-    return batch_outputs
+    return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:

@@ -6,11 +6,20 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import RawManifest, TableManifest, raw_manifest_key, table_manifest_key
+from bedrock_assets.records import (
+    RawManifest,
+    Shard,
+    TableManifest,
+    outputs_key,
+    raw_manifest_key,
+    table_manifest_key,
+)
 from bedrock_assets.resources import StoreResource
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
 
+Facts = dict[str, int]
+PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"
 ERROR_SHARE = "error_share"
 WARN_SHARE = 0.01
@@ -18,7 +27,31 @@ WARN_SHARE = 0.01
 
 
 def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
-    """The checks of `joined_table`."""
+    """The checks of `batch_outputs`, for the run's shard, and of `joined_table`."""
+    return [_shard_check(pipeline), _table_checks(pipeline)]
+
+
+def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
+    name = pipeline.spec.name
+
+    @dg.asset_check(
+        name=CONSERVATION,
+        asset=dg.AssetKey([name, "batch_outputs"]),
+        description="One outcome for each row of the shard that was collected last, or of all shards.",
+    )
+    def shard_check(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+        opened = store.open()
+        raw = opened.read_model(raw_manifest_key(name), RawManifest)
+        key = context.run.tags.get(PARTITION_TAG)
+        shards = [shard for shard in raw.shards if key in (None, shard.key)] if raw else []
+        facts = [shard_facts(opened, pipeline, raw, shard) for shard in shards if raw]
+        total = {fact: sum(found[fact] for found in facts) for fact in facts[0]} if facts else {}
+        return dg.AssetCheckResult(passed=bool(facts) and conserved(total), metadata=total | {"n_shards": len(facts)})
+
+    return shard_check
+
+
+def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     table = dg.AssetKey([pipeline.spec.name, "joined_table"])
 
     @dg.multi_asset_check(
@@ -52,28 +85,44 @@ def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
             metadata={"error_rate": share, "n_error": manifest.n_error, "n_missing": manifest.n_missing},
         )
 
-    return [table_checks]
+    return table_checks
 
 
-def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> dict[str, int]:
+def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> Facts:
     """
     Compare the table's files with the dataset's, part by part, so that memory holds two parts.
 
     Returns:
-        n_rows_in, n_rows_out, n_not_in_table (rows of the dataset that are not where they belong in the table),
-        n_without_status.
+        n_rows_in, n_rows_out, n_lost (rows of the dataset that are not where they belong), n_without_status.
     """
-    n_out = n_lost = n_without = 0
-    status = pipeline.answer_columns["status"]
+    total = {"n_rows_in": raw.n_rows, "n_rows_out": 0, "n_lost": 0, "n_without_status": 0}
     for shard, part in zip(raw.shards, manifest.parts, strict=False):
-        ids = shard_rows(store, raw, shard).select(pipeline.record_id).collect()
-        rows = store.scan_parquet([part.key]).select(pipeline.record_id, status).collect()
-        n_out += len(rows)
-        n_lost += len(ids.join(rows.unique(pipeline.record_id), on=pipeline.record_id, how="anti"))
-        n_without += len(rows.filter(~pl.col(status).is_in(["ok", "error", "missing"]) | pl.col(status).is_null()))
-    return {"n_rows_in": raw.n_rows, "n_rows_out": n_out, "n_not_in_table": n_lost, "n_without_status": n_without}
+        found = _compare(store, pipeline, raw, shard, part.key)
+        total = {name: count + found[name] * (name != "n_rows_in") for name, count in total.items()}
+    return total
 
 
-def conserved(facts: dict[str, int]) -> bool:
+def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> Facts:
+    """The same for one shard's answers."""
+    key = outputs_key(pipeline.spec.name, shard.key)
+    if not store.exists(key):
+        return {"n_rows_in": shard.n_rows, "n_rows_out": 0, "n_lost": shard.n_rows, "n_without_status": 0}
+    return _compare(store, pipeline, raw, shard, key)
+
+
+def conserved(facts: Facts) -> bool:
     """Whether the facts show every row once, with a status."""
-    return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_not_in_table"] and not facts["n_without_status"]
+    return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_lost"] and not facts["n_without_status"]
+
+
+def _compare(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str) -> Facts:
+    record_id, status = pipeline.record_id, pipeline.answer_columns["status"]
+    ids = shard_rows(store, raw, shard).select(record_id).collect()
+    rows = store.scan_parquet([key]).select(record_id, status).collect()
+    known = pl.col(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
+    return {
+        "n_rows_in": len(ids),
+        "n_rows_out": len(rows),
+        "n_lost": len(ids.join(rows, on=record_id, how="anti")),
+        "n_without_status": len(rows.filter(~known)),
+    }

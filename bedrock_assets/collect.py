@@ -109,6 +109,11 @@ def require_success(collected: Collected, job: Job) -> None:
     raise JobFailed(f"job {job.name} ended as {job.status} without one answer: {reason or 'no reason was given'}")
 
 
+def can_be_sent(pipeline: Pipeline, n_records: int) -> bool:
+    """Whether so many records make a job: enough for Bedrock, or padded."""
+    return n_records >= pipeline.spec.limits.min_records_per_job or (n_records > 0 and pipeline.spec.on_small == "pad")
+
+
 def write_remainder(
     store: Store, pipeline: Pipeline, shard: ShardManifest, attempt: int, done: pl.Series
 ) -> tuple[str, int]:

@@ -1,6 +1,7 @@
 """The Dagster component: a `defs.yaml` becomes assets, checks and, once for all pipelines, the sensors."""
 
 import os
+import warnings
 from dataclasses import dataclass
 
 import dagster as dg
@@ -45,6 +46,8 @@ class BatchInference(dg.Component):
         names = [pipeline.spec.name for pipeline in pipelines]
         if len(set(names)) < len(names):
             raise ConfigError(f"pipelines share a name: {', '.join(names)}; names are folders in the store")
+        # Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks.
+        warnings.filterwarnings("ignore", message="Parameter `execution_type`", category=dg.BetaWarning)
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         first = self.pipeline.spec.name == names[0]
         return dg.Definitions(

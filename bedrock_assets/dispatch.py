@@ -142,8 +142,8 @@ class Tick:
                 case Stop(request, job):
                     self.bedrock.stop(job.arn)
                     self.notes.append(f"stopped {job.name}: the run that asked for it was cancelled")
-                case Close(request):
-                    self._log(request, State.WITHDRAWN)
+                case Close(request, job):
+                    self._log(request, State.WITHDRAWN, **({"job_arn": job.arn} if job else {}))
                 case Submit(request) if not full:
                     full = not self._submit(request)
                 case _:

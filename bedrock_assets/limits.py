@@ -20,11 +20,16 @@ MIN_TIMEOUT_HOURS, MAX_TIMEOUT_HOURS = 24, 168
 LIST_PAGE_SIZE = 1000
 """Largest `maxResults` of ListModelInvocationJobs (service model)."""
 
-S3_URI = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}(?:/[-!_*'().a-z0-9A-Z]+)*/?")
+S3_URI = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](?:/[-!_*'().a-z0-9A-Z]+)*/?")
 """What Bedrock accepts as an S3 URI: no `=`, no space, no `//` (service model). boto3 does not check it."""
 
-JOB_NAME = re.compile(r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9+\-.]){0,63}")
-"""What Bedrock accepts as a job name: no `_` (service model). boto3 does not check it."""
+JOB_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9+\-.]{0,62}")
+"""
+What Bedrock accepts as a job name: no `_` (service model). boto3 does not check it.
+
+The service model writes `[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\\+\\-\\.]){0,63}` and a length of 63: the same names, but in
+that form a run of hyphens takes exponential time to refuse.
+"""
 
 Count = Annotated[int, Field(ge=1)]
 

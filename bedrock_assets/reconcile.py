@@ -43,6 +43,7 @@ class Close:
     """Record that a withdrawn request has no job in flight any longer."""
 
     request: Request
+    job: Job | None = None
 
 
 Action = Submit | Collect | Stop | Close
@@ -83,7 +84,7 @@ def plan(
             leave = request.pipeline in leave_cancelled or job.status is JobStatus.STOPPING
             actions += [Stop(request, job)] if request.withdrawn and not leave else []
         elif request.withdrawn and request.pipeline not in leave_cancelled:
-            actions.append(Close(request))
+            actions.append(Close(request, job))
         elif request.identity not in collecting:
             actions.append(Collect(request, job))
     free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)

@@ -119,25 +119,6 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
     }
 
 
-def conservation(name: str, shard: ShardManifest, collected: Collected) -> dg.AssetCheckResult:
-    """One outcome for each row of the shard, and Bedrock's own count of records agrees with what was sent."""
-    rows = collected.rows
-    told = collected.manifest.total_record_count if collected.manifest else None
-    facts = {
-        "n_rows": shard.shard.n_rows,
-        "n_outcomes": len(rows),
-        "n_distinct": rows["record_id"].n_unique(),
-        "n_without_status": rows["status"].null_count(),
-        "n_unknown_ids": collected.n_unknown,
-    }
-    passed = (
-        facts["n_rows"] == facts["n_outcomes"] == facts["n_distinct"]
-        and not facts["n_without_status"]
-        and not facts["n_unknown_ids"]
-    )
-    return dg.AssetCheckResult(passed=passed, check_name=name, metadata=facts | {"bedrock_total": told or 0})
-
-
 def _schema(columns: Mapping[str, str]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in columns.items()])
 

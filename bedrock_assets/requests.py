@@ -3,13 +3,14 @@
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, datetime
 
 import dagster as dg
+import polars as pl
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Request, name_prefix
-from bedrock_assets.collect import collect, write_remainder
+from bedrock_assets.collect import can_be_sent, collect, write_remainder
 from bedrock_assets.dispatch import BACKFILL_TAG
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.ledger import Ledger, State
@@ -20,7 +21,8 @@ from bedrock_assets.store import Store
 
 QUIET_POLLS = 8
 """After so many polls without any change the log says something, so that nobody thinks the run hangs."""
-EXPIRY_WARNING = timedelta(hours=4)
+EXPIRY_WARNING = 0.1
+"""Warn of a job that has not started when less than this share of its time is left."""
 
 
 def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: Bedrock) -> Ledger:
@@ -32,7 +34,6 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bed
 
     Raises:
         StaleShard: A shard has no prompts yet.
-        TooFewRecords: Fewer records are left unanswered than Bedrock accepts.
     """
     ledger = Ledger(pipeline.spec.name)
     ledger.refresh(context.instance)
@@ -54,17 +55,16 @@ def _request(
     shard: ShardManifest,
 ) -> Request:
     former = ledger.entries.get(shard.shard.key)
-    same = former if former and former.request.fingerprint == shard.fingerprint else None
     attempt, prompts, n_records = 1, shard.prompts, shard.n_records
-    if same:
-        attempt, prompts, n_records = same.request.attempt, same.request.prompts, same.request.n_records
-    if same and same.state is State.FAILED:
-        attempt += 1
-        if same.job_arn:
-            answered = collect(pipeline, store, shard, bedrock.get(same.job_arn), attempt - 1).rows
-            done = answered.filter(status="ok")["record_id"]
-            prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
-        context.log.info(f"{shard.shard.key}: attempt {attempt} with {n_records} records, after: {same.message}")
+    if former and former.request.fingerprint == shard.fingerprint:
+        attempt, prompts, n_records = former.request.attempt, former.request.prompts, former.request.n_records
+        if former.state in (State.FAILED, State.WITHDRAWN) and former.job_arn:
+            answered = collect(pipeline, store, shard, bedrock.get(former.job_arn), attempt).rows
+            done = answered.filter((pl.col("status") == "ok") | pl.col("job_arn").is_null())["record_id"]
+            if can_be_sent(pipeline, len(answered) - len(done)):
+                attempt += 1
+                prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
+        context.log.info(f"{shard.shard.key}: attempt {attempt} with {n_records:,} records; was {former.state}")
     return Request(
         pipeline=pipeline.spec.name,
         shard=shard.shard.key,
@@ -145,11 +145,10 @@ class Watch:
     def _warn(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
             queued = job.status in (JobStatus.SUBMITTED, JobStatus.VALIDATING, JobStatus.SCHEDULED)
-            if queued and job.expires_at and job.expires_at - datetime.now(UTC) < EXPIRY_WARNING:
-                if job.arn not in self.warned:
-                    self.context.log.warning(
-                        f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC"
-                    )
+            if not queued or job.expires_at is None or job.arn in self.warned:
+                continue
+            if job.expires_at - datetime.now(UTC) < EXPIRY_WARNING * (job.expires_at - job.submitted_at):
+                self.context.log.warning(f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC")
                 self.warned.add(job.arn)
 
     def _fail_if_any(self, keys: Sequence[str]) -> None:

@@ -1,4 +1,3 @@
-# ruff: noqa: N818 - the classes are named as they are on the wire
 """
 The errors Bedrock's control plane answers with, one class each.
 
