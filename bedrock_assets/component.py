@@ -17,6 +17,10 @@ from bedrock_assets.spec import PipelineSpec
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
+# Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks; it loads components
+# with its warnings' filters set aside, so that a filter set later than here would be lost.
+warnings.filterwarnings("ignore", message="Parameter `execution_type`", category=dg.BetaWarning)
+
 
 @dataclass
 class BatchInference(dg.Component):
@@ -46,8 +50,6 @@ class BatchInference(dg.Component):
         names = [pipeline.spec.name for pipeline in pipelines]
         if len(set(names)) < len(names):
             raise ConfigError(f"pipelines share a name: {', '.join(names)}; names are folders in the store")
-        # Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks.
-        warnings.filterwarnings("ignore", message="Parameter `execution_type`", category=dg.BetaWarning)
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         first = self.pipeline.spec.name == names[0]
         return dg.Definitions(

@@ -24,6 +24,9 @@ _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")  # noqa: RUF001 - full-wid
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _LABELS = re.compile(r"(?:[\s*#-]*([^:]{1,40}):\s*|.*?\b)one of:?\s+([^.]+)", re.IGNORECASE)
 _LABEL_BREAK = re.compile(r"\s*(?:,|;|\||/|\bor\b)\s*")
+_WORD = re.compile(r"[^\W\d_][\w']{2,}")
+_SPEAKER = re.compile(r"^[^\s:]+(?: [^\s:]+)?: ")
+"""A turn of a conversation begins with a name, which says nothing of what was said."""
 _STOP_WORDS = frozenset(
     """
     a about after all also am an and any are as at be because been but by can could did do does for from had has have
@@ -80,12 +83,12 @@ def summarize(text: str) -> str:
     """The sentences of *text* that say most, in their own order."""
     sentences = _sentences(text)
     if len(sentences) > N_SENTENCES:
-        words = [set(sentence.lower().split()) - _STOP_WORDS for sentence in sentences]
+        words = [set(_WORD.findall(_SPEAKER.sub("", sentence).lower())) - _STOP_WORDS for sentence in sentences]
         weight = Counter[str]()
         for some in words:
             weight.update(some)
-        # the constant keeps a one-word sentence from winning on its average
-        scores = [sum(map(weight.__getitem__, some)) / (len(some) + 4) for some in words]
+        # the constant keeps a sentence of a few frequent words from winning on its average
+        scores = [sum(map(weight.__getitem__, some)) / (len(some) + 12) for some in words]
         best = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))[:N_SENTENCES]
         sentences = [sentences[i] for i in sorted(best)]
     return " ".join(sentence[:MAX_SENTENCE_CHARS] for sentence in sentences)
