@@ -1,7 +1,6 @@
 """The Dagster component: a `defs.yaml` becomes assets, checks and, once for all pipelines, the sensors."""
 
 import os
-import warnings
 from dataclasses import dataclass
 
 import dagster as dg
@@ -16,10 +15,6 @@ from bedrock_assets.sensors import INTERVAL_S, build_sensors
 from bedrock_assets.spec import PipelineSpec
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
-
-# Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks; it loads components
-# with its warnings' filters set aside, so that a filter set later than here would be lost.
-warnings.filterwarnings("ignore", message="Parameter `execution_type`", category=dg.BetaWarning)
 
 
 @dataclass
