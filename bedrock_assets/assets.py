@@ -8,7 +8,7 @@ from pydantic import Field
 
 from bedrock_assets import report
 from bedrock_assets.answering import answer
-from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
+from bedrock_assets.dispatch import JOB_TAG, JOINED_TAG, REFUSAL_TAG
 from bedrock_assets.ingest import ingest
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, raw_manifest_key
@@ -119,7 +119,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
         ],
         output_required=False,
-        automation_condition=when_all_shards_are_in(),
+        automation_condition=when_all_shards_are_in(pipeline.spec.name),
         description="The final table: every input column unchanged, then the answer.",
         **_common(pipeline, {"polars", "parquet"}),
     )
@@ -138,16 +138,19 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def when_all_shards_are_in() -> dg.AutomationCondition[Any]:
+def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
     """Once a round: when every registered shard is answered after its last prompts, and nothing is under way."""
-    updated = dg.AutomationCondition.any_deps_match(dg.AutomationCondition.newly_updated())
-    newer = dg.AutomationCondition.any_deps_updated().since(dg.AutomationCondition.newly_updated())
+    condition = dg.AutomationCondition
+    joined_anyway = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
+    answers = dg.AssetSelection.assets([pipeline, "batch_outputs"])
+    answered = condition.any_deps_match(condition.newly_updated() & ~joined_anyway).allow(answers)
+    older_than_prompts = condition.any_deps_updated().since(condition.newly_updated())
     return (
-        updated.since(dg.AutomationCondition.newly_requested())
-        & ~dg.AutomationCondition.any_deps_missing()
-        & ~dg.AutomationCondition.any_deps_match(newer)
-        & ~dg.AutomationCondition.any_deps_in_progress()
-        & ~dg.AutomationCondition.in_progress()
+        answered.since(condition.newly_requested())
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_match(older_than_prompts)
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
     )
 
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.execution.backfill import BulkActionStatus
 
 from bedrock_assets.bedrock import Bedrock, NewJob
 from bedrock_assets.campaign import Job, Request, job_name, name_prefix
@@ -21,6 +22,8 @@ REQUEST_TAG = "bedrock_assets/request"
 JOB_TAG = "bedrock_assets/job"
 REFUSAL_TAG = "bedrock_assets/refusal"
 BACKFILL_TAG = "dagster/backfill"
+JOINED_TAG = "bedrock_assets/joined_by_backfill"
+"""On collect runs of a backfill that builds the table itself, so that their updates do not build it once more."""
 
 LOOK_BACK = timedelta(hours=MAX_TIMEOUT_HOURS + 24)
 """No job in flight was created earlier: its timeout counts from creation."""
@@ -181,6 +184,8 @@ class Tick:
             self._log(request, State.FAILED, message=message)
             return
         backfill = {BACKFILL_TAG: request.backfill_id} if request.backfill_id else {}
+        if request.backfill_id and self._joins(request.backfill_id, request.pipeline):
+            backfill[JOINED_TAG] = "true"
         self.run_requests.append(
             dg.RunRequest(
                 run_key=f"{request.identity}/{n_tries}",
@@ -189,6 +194,14 @@ class Tick:
                 tags={REQUEST_TAG: request.identity, **tags, **backfill},
             )
         )
+
+    def _joins(self, backfill_id: str, pipeline: str) -> bool:
+        """Whether a backfill is under way that builds the table at its end."""
+        backfill = self.instance.get_backfill(backfill_id)
+        table = dg.AssetKey([pipeline, "joined_table"])
+        if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
+            return False
+        return table in (backfill.asset_selection or ())
 
     def _log(self, request: Request, state: State, **facts: str) -> None:
         self.instance.report_runless_asset_event(self.ledgers[request.pipeline].record(request, state, **facts))

@@ -1,0 +1,66 @@
+"""Runs that die, jobs that fail, backfills that are cancelled: on a real instance, with its daemon."""
+
+from collections.abc import Generator
+
+import pytest
+from dagster import DagsterRunStatus, RunsFilter
+
+from bedrock_assets.campaign import JobStatus
+from tests.e2e.lab import Lab, lab
+
+PIPELINE = "conversation_embeddings"
+OUTPUTS = ["prompt_shards", "batch_outputs"]
+
+
+@pytest.fixture
+def made(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
+    """A lab with a slow emulator, so that there is time for a mishap."""
+    with lab(tmp_path_factory.mktemp("mishap"), speed=20) as opened:
+        yield opened
+
+
+def test_killed_run_is_finished_by_the_sensor(made: Lab) -> None:
+    """A run killed while it waits leaves a pipeline that the sensors finish, table included, with no job paid twice."""
+    shards = made.materialize_raw(PIPELINE)
+    backfill_id = made.backfill(PIPELINE, OUTPUTS, shards)
+    run_id = made.launched_run(backfill_id)
+    made.until(lambda: any(job.status.in_flight for job in made.jobs(PIPELINE)))
+    made.kill_run(run_id)
+    made.until(lambda: made.materialized(PIPELINE, "batch_outputs") == len(shards))
+    made.until(lambda: made.materialized(PIPELINE, "joined_table") == 1)
+    assert made.table(PIPELINE)["status"].to_list() == ["ok"] * len(made.source(PIPELINE))
+    assert len(made.jobs(PIPELINE)) == len(shards)
+
+
+def test_failed_job_fails_its_partition_and_can_be_launched_again(made: Lab) -> None:
+    """One failing job fails one partition with Bedrock's own message; launching it again is a new, single attempt."""
+    shards = made.materialize_raw(PIPELINE)
+    made.set_faults(only_names=f".*{shards[0]}.*", fail_message="Customer doesn't have permissions to invokeModel")
+    status, counts = made.wait_for_backfill(made.backfill(PIPELINE, OUTPUTS, shards))
+    assert status == "COMPLETED_FAILED"
+    assert (counts["batch_outputs"]["materialized"], counts["batch_outputs"]["failed"]) == (1, 1)
+    failed = made.instance.get_runs(RunsFilter(job_name=f"{PIPELINE}_collect", statuses=[DagsterRunStatus.FAILURE]))
+    assert any("permissions to invokeModel" in message for run in failed for message in made.ui.failures(run.run_id))
+    made.set_faults()
+    status, _ = made.wait_for_backfill(made.backfill(PIPELINE, ["batch_outputs"], shards[:1]))
+    assert status == "COMPLETED_SUCCESS"
+    assert sorted(job.status for job in made.jobs(PIPELINE)) == [JobStatus.COMPLETED] * 2 + [JobStatus.FAILED]
+
+
+def test_cancelled_backfill_withdraws_and_can_be_taken_up_again(made: Lab) -> None:
+    """Cancelling stops the jobs in flight and submits nothing more; the next launch sends only what is unanswered."""
+    made.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 1)
+    shards = made.materialize_raw(PIPELINE)
+    backfill_id = made.backfill(PIPELINE, OUTPUTS, shards)
+    made.until(lambda: any(job.status is JobStatus.IN_PROGRESS for job in made.jobs(PIPELINE)))
+    made.ui.cancel_backfill(backfill_id)
+    made.until(lambda: [job.status for job in made.jobs(PIPELINE)] == [JobStatus.STOPPED])
+    stopped = made.jobs(PIPELINE)[0]
+    made.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 2)
+    made.until(lambda: made.ui.backfill_status(backfill_id)[0] == "CANCELED")
+    assert len(made.jobs(PIPELINE)) == 1
+    status, _ = made.wait_for_backfill(made.backfill(PIPELINE, ["batch_outputs"], shards))
+    assert status == "COMPLETED_SUCCESS"
+    jobs = made.jobs(PIPELINE)
+    assert sum(job.n_success for job in jobs) == len(made.source(PIPELINE))
+    assert stopped.n_success == 0 or len(jobs) == 3
