@@ -9,6 +9,7 @@ import polars as pl
 
 from bedrock_assets.errors import DataError
 from bedrock_assets.ids import content_hash, derived_id, require_ids, require_unique
+from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import LINE, MADE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Digest, Part, RawManifest, raw_manifest_key, raw_part_key
@@ -96,11 +97,6 @@ def read_rows(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
         position += len(batch)
 
 
-def with_records(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
-    """*rows* with what `Pipeline.lines` gives beside them."""
-    return rows.with_columns(pipeline.lines(rows.schema))
-
-
 def count_blocks(rows: pl.DataFrame) -> list[Block]:
     """Counts for the planner, from rows with their records."""
     blocks = rows.group_by(pl.int_range(pl.len()).alias("block") // BLOCK_ROWS, maintain_order=True).agg(
@@ -122,8 +118,9 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
             frame.write_parquet(file, row_group_size=ROW_GROUP_ROWS)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
-    for rows in read_rows(pipeline):
-        counts.add(with_records(pipeline, rows))
+    for made in ordered(pipeline.with_records, read_rows(pipeline)):
+        counts.add(made)
+        rows = made.drop(MADE)
         schema = schema or {n: str(t) for n, t in rows.schema.items() if n != pipeline.record_id}
         pending.append(rows)
         if sum(map(len, pending)) >= PART_ROWS or sum(f.estimated_size() for f in pending) >= PART_BYTES:

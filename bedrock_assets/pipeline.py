@@ -9,7 +9,7 @@ import polars as pl
 
 from bedrock_assets.errors import ColumnClash, PromptError
 from bedrock_assets.families import Family, Prompt, Task, family_of, task_of
-from bedrock_assets.ids import RECORD_ID, wire_id
+from bedrock_assets.ids import RECORD_ID, WIRE_ID, wire_id
 from bedrock_assets.sources import Source, open_source
 from bedrock_assets.spec import PipelineSpec, TextTask
 from bedrock_assets.templates import Template, as_text, load_template, parse_template
@@ -121,42 +121,50 @@ class Pipeline:
                 f"task.embedding.column {self.task.column!r} is not in the dataset; it has: {', '.join(columns)}"
             )
 
-    def lines(self, schema: pl.Schema) -> list[pl.Expr]:
+    def with_records(self, rows: pl.DataFrame) -> pl.DataFrame:
         """
-        Expressions that make a record of a row.
+        Make a record of each row.
 
         Args:
-            schema: Of the frame they will run on: the input's columns and the record id.
+            rows: The input's columns and the record id.
 
         Returns:
-            `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and `ERROR_MESSAGE`:
-            String, null where one can.
+            *rows* and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
+            `ERROR_MESSAGE`: String, null where one can.
         """
-        prompt = self._rendered(schema)
-        request = self.family.request(prompt, self.task)
-        line = pl.struct(recordId=wire_id(pl.col(self.record_id)), modelInput=request).struct.json_encode()
-        too_large = line.str.len_bytes() > self.spec.limits.max_bytes_per_record
-        nulls = pl.any_horizontal(part.is_null() for part in (prompt.text, prompt.system) if part is not None)
-        reasons = {
-            "null_value": (nulls, pl.lit(f"null in a column the prompt uses: {', '.join(self._used())}")),
-            "empty_prompt": (prompt.text.str.strip_chars() == "", pl.lit("the prompt is empty")),
-            "record_too_large": (
-                too_large,
-                pl.format(
-                    f"record has {{}} bytes, above {self.spec.limits.max_bytes_per_record}", line.str.len_bytes()
-                ),
-            ),
-        }
+        prompt = self._rendered(rows.schema)
+        plain = rows[self.record_id].str.contains(WIRE_ID).all()
+        record_id = pl.col(self.record_id)
+        # In steps, because an eager frame computes a shared sub-expression as often as it stands in a query.
+        parts = rows.select(
+            id=record_id if plain else wire_id(record_id),
+            text=prompt.text,
+            system=pl.lit(None) if prompt.system is None else prompt.system,
+        )
+        request = self.family.request(
+            Prompt(pl.col("text"), None if prompt.system is None else pl.col("system")), self.task
+        )
+        line = pl.struct(recordId="id", modelInput=request).struct.json_encode()
+        faults = self._faults(parts.with_columns(line.alias(LINE)), with_system=prompt.system is not None)
+        return rows.hstack(faults)
+
+    def _faults(self, made: pl.DataFrame, *, with_system: bool) -> pl.DataFrame:
+        """LINE, ERROR_CODE and ERROR_MESSAGE of records that are made: a bad one becomes null and says why."""
+        limit, used = self.spec.limits.max_bytes_per_record, ", ".join(self._used())
+        n_bytes = pl.col(LINE).str.len_bytes()
+        null = pl.col("text").is_null() | pl.col("system").is_null() if with_system else pl.col("text").is_null()
+        reasons = (
+            (null, "null_value", pl.lit(f"null in a column the prompt uses: {used}")),
+            (pl.col("text").str.strip_chars() == "", "empty_prompt", pl.lit("the prompt is empty")),
+            (n_bytes > limit, "record_too_large", pl.format(f"the record has {{}} bytes, above {limit}", n_bytes)),
+        )
         code, message = pl.lit(None, pl.String), pl.lit(None, pl.String)
-        for name, (condition, text) in reversed(reasons.items()):
-            code = pl.when(condition).then(pl.lit(name)).otherwise(code)
-            message = pl.when(condition).then(text).otherwise(message)
-        bad = pl.any_horizontal(condition for condition, _ in reasons.values())
-        return [
-            pl.when(bad.not_()).then(line).alias(LINE),
-            code.alias(ERROR_CODE),
-            message.alias(ERROR_MESSAGE),
-        ]
+        if made.select(pl.any_horizontal(condition.any() for condition, _, _ in reasons)).item():
+            for condition, name, text in reversed(reasons):
+                code = pl.when(condition).then(pl.lit(name)).otherwise(code)
+                message = pl.when(condition).then(text).otherwise(message)
+        faults = made.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
+        return faults.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
 
     def _rendered(self, schema: pl.Schema) -> Prompt:
         if not isinstance(self.task, TextTask):

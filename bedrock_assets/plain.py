@@ -9,12 +9,12 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
-from bedrock_assets.ingest import read_rows, with_records
+from bedrock_assets.ingest import read_rows
 from bedrock_assets.outputs import Answers, settle
-from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, LINE, Pipeline
+from bedrock_assets.pipeline import ERROR_CODE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Document, Shard
-from bedrock_assets.shards import RecordFile
+from bedrock_assets.shards import RecordFile, made_records
 from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import whole_lines
 
@@ -75,7 +75,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         StoreError: *out* cannot be written.
     """
     limits = pipeline.spec.limits
-    n_rows = sum(len(batch) for batch in pipeline.source.batches())
+    n_rows = pipeline.source.n_rows()
     if n_rows == 0:
         raise EmptyDataset(f"{pipeline.source.describe()} has no rows; there is nothing to format")
     # Too few rows are worth a look as well: a warning tells that Bedrock would refuse them.
@@ -87,12 +87,9 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         rejected: list[pl.DataFrame] = []
         with (out / f"{shard.key}.jsonl").open("wb") as file:
             records = RecordFile(file)
-            for piece in pieces:
-                rows = with_records(pipeline, piece)
-                records.write(rows[LINE].drop_nulls())
-                rejected.append(
-                    rows.filter(pl.col(LINE).is_null()).select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE)
-                )
+            for content, fates in made_records(pipeline, pieces):
+                records.append(content, fates[ERROR_CODE].null_count())
+                rejected.append(fates.filter(pl.col(ERROR_CODE).is_not_null()))
         n_records += records.n_records
         n_bytes += records.n_bytes
         n_rejected += shard.n_rows - records.n_records

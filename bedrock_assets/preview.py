@@ -8,7 +8,8 @@ import yaml
 from pydantic import ValidationError
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.ingest import count_blocks, read_rows, with_records
+from bedrock_assets.ingest import count_blocks, read_rows
+from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import LINE, Pipeline
 from bedrock_assets.planning import plan_shards
 from bedrock_assets.spec import PipelineSpec
@@ -48,8 +49,7 @@ def preview(pipeline: Pipeline) -> dict[str, Any]:
         DataError: The rows cannot be cut into shards.
     """
     first, blocks = None, []
-    for rows in read_rows(pipeline):
-        made = with_records(pipeline, rows)
+    for made in ordered(pipeline.with_records, read_rows(pipeline)):
         lines = made[LINE].drop_nulls()
         first = lines[0] if first is None and len(lines) else first
         blocks += count_blocks(made)

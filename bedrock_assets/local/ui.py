@@ -22,7 +22,6 @@ _LAUNCH_RUN = """mutation($params: ExecutionParams!) { launchPipelineExecution(e
 _LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
   ... on PartitionKeysNotFoundError { message } } }"""
-_CANCEL_BACKFILL = """mutation($id: String!) { cancelPartitionBackfill(backfillId: $id) { __typename } }"""
 _RUN = """query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"""
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename
   ... on PartitionBackfill { status assetBackfillData { assetBackfillStatuses { __typename
@@ -52,7 +51,7 @@ class DagsterUI:
         while time.monotonic() < deadline:
             alive()
             try:
-                entries = self._query(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
+                entries = self.query(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
             except (URLError, OSError, UIError):
                 entries = []
             if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
@@ -74,20 +73,20 @@ class DagsterUI:
             "assetCheckSelection": None,
         }
         params = {"selector": selector, "runConfigData": "{}", "mode": "default"}
-        launched = self._query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
+        launched = self.query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
         return _expect(launched, "LaunchRunSuccess")["run"]["runId"]
 
     def wait_for_run(self, run_id: str, poll_s: float = 0.5) -> str:
         """The status in which a run ends."""
         while True:
-            status = self._query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
+            status = self.query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
             if status in _ENDED:
                 return status
             time.sleep(poll_s)
 
     def failures(self, run_id: str) -> list[str]:
         """Messages of the steps that failed in a run, causes last."""
-        events = self._query(_MESSAGES, id=run_id)["logsForRun"].get("events", [])
+        events = self.query(_MESSAGES, id=run_id)["logsForRun"].get("events", [])
         errors = [event["error"] for event in events if event.get("error")]
         return [text["message"].strip() for error in errors for text in (error, *error.get("causes", []))]
 
@@ -100,20 +99,22 @@ class DagsterUI:
             "partitionNames": list(partitions),
             "runConfigData": json.dumps(run_config or {}),
         }
-        launched = self._query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        launched = self.query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
         return _expect(launched, "LaunchBackfillSuccess")["backfillId"]
-
-    def cancel_backfill(self, backfill_id: str) -> None:
-        """Cancel a backfill and its runs."""
-        self._query(_CANCEL_BACKFILL, id=backfill_id)
 
     def backfill_status(self, backfill_id: str) -> tuple[str, dict[str, dict[str, int]]]:
         """The backfill's status, and for each asset its counts: targeted, materialized, failed, running."""
-        found = _expect(self._query(_BACKFILL, id=backfill_id)["partitionBackfillOrError"], "PartitionBackfill")
+        found = _expect(self.query(_BACKFILL, id=backfill_id)["partitionBackfillOrError"], "PartitionBackfill")
         statuses = (found.get("assetBackfillData") or {}).get("assetBackfillStatuses", [])
         return found["status"], {status["assetKey"]["path"][-1]: _counts(status) for status in statuses}
 
-    def _query(self, query: str, **variables: object) -> dict[str, Any]:
+    def query(self, query: str, **variables: object) -> dict[str, Any]:
+        """
+        Send one GraphQL query or mutation; returns its `data`.
+
+        Raises:
+            UIError: The server refused it.
+        """
         body = json.dumps({"query": query, "variables": variables}).encode()
         request = urllib.request.Request(  # noqa: S310 - the web server we started, on loopback
             f"{self.url}/graphql", body, {"Content-Type": "application/json"}

@@ -20,6 +20,10 @@ class Source(Protocol):
         """Column names where they can be had at once, without a network call; else None."""
         ...
 
+    def n_rows(self) -> int:
+        """Rows in all, by the cheapest way the source has."""
+        ...
+
     def batches(self) -> Iterator[pl.DataFrame]:
         """
         All rows, in order, in frames of one schema.

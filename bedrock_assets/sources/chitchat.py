@@ -47,6 +47,9 @@ class Chitchat:
         )
         yield from frame.iter_slices(BATCH_ROWS)
 
+    def n_rows(self) -> int:
+        return sum(map(len, self.batches()))
+
     def _load(self) -> dict[str, Any]:
         package = find_spec("chitchat_dataset")
         if package is None or package.origin is None:

@@ -1,6 +1,7 @@
 """Parquet, CSV and JSON Lines, one file or a glob, local or on S3."""
 
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from glob import glob
 from pathlib import Path
@@ -28,9 +29,18 @@ class Files:
             return None
         return self._scan().collect_schema().names() if _matches(self.path) else None
 
+    def n_rows(self) -> int:
+        with self._readable():
+            return self._scan().select(pl.len()).collect().item()
+
     def batches(self) -> Iterator[pl.DataFrame]:
-        try:
+        with self._readable():
             yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+
+    @contextmanager
+    def _readable(self) -> Generator[None]:
+        try:
+            yield
         except (OSError, PolarsError) as error:
             first_line = str(error).strip().splitlines()[0]
             raise ConfigError(f"source {self.path!r} cannot be read: {first_line}") from error

@@ -23,6 +23,9 @@ class HuggingFace:
     def columns(self) -> list[str] | None:
         return None
 
+    def n_rows(self) -> int:
+        return sum(map(len, self.batches()))
+
     def batches(self) -> Iterator[pl.DataFrame]:
         import pyarrow as pa
         from datasets import load_dataset

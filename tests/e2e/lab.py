@@ -88,6 +88,11 @@ class Lab:
         assert pids, logs
         os.kill(pids[0], signal.SIGKILL)
 
+    def cancel_run(self, run_id: str) -> None:
+        """Cancel a run as the UI does."""
+        mutation = "mutation($id: String!) { terminateRun(runId: $id) { __typename } }"
+        assert self.ui.query(mutation, id=run_id)["terminateRun"]["__typename"] == "TerminateRunSuccess"
+
     def set_faults(self, **faults: object) -> None:
         """Replace the emulator's faults."""
         request = urllib.request.Request(
@@ -101,6 +106,10 @@ class Lab:
     def table(self, pipeline: str) -> pl.DataFrame:
         """The final table."""
         return pl.read_parquet(self.stack.store / pipeline / "table" / "*.parquet")
+
+    def outputs(self, pipeline: str) -> pl.DataFrame:
+        """The answers of all shards."""
+        return pl.read_parquet(self.stack.store / pipeline / "outputs" / "*.parquet")
 
     def source(self, pipeline: str) -> pl.DataFrame:
         """The pipeline's input."""

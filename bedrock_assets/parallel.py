@@ -1,0 +1,32 @@
+"""Work on the next pieces of a stream while this one is being written."""
+
+import os
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import TypeVar
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+def ordered(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+    """
+    Results of *function* over *items*, in order, computed in one thread a core.
+
+    An eager polars expression runs on one core and lets go of the interpreter lock, so pieces run side by side. No more
+    pieces than cores and one are held, whatever the number of items.
+    """
+    n_threads = os.cpu_count() or 1
+    with ThreadPoolExecutor(n_threads, thread_name_prefix="records") as pool:
+        pending: deque[Future[Result]] = deque()
+        try:
+            for item in items:
+                pending.append(pool.submit(function, item))
+                if len(pending) > n_threads:
+                    yield pending.popleft().result()
+            while pending:
+                yield pending.popleft().result()
+        finally:
+            for future in pending:
+                future.cancel()

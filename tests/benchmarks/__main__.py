@@ -1,0 +1,86 @@
+"""
+Formatting and parsing beside two baselines, interleaved in one run: `python -m tests.benchmarks [--rows 100000,1000000]`.
+
+Prints JSON: for each number of rows and each way, rows/s (median), peak memory (largest of the runs), and the ratios
+that hold on a noisy machine. The time is of the whole process, start of Python included.
+"""
+
+import argparse
+import json
+import os
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+from typing import Any
+
+from tests.benchmarks import data
+from tests.benchmarks.workloads import WORKLOADS
+
+Figures = dict[str, dict[str, float]]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", default="100000,1000000", help="numbers of rows, with commas between")
+    parser.add_argument("--only", default="", help="`format` or `parse`; both otherwise")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts")
+    parser.add_argument("--json", action="store_true", help="taken for symmetry: it always prints JSON")
+    asked = parser.parse_args()
+    names = [name for name in WORKLOADS if name.startswith(asked.only)]
+    found: dict[int, Figures] = {}
+    with tempfile.TemporaryDirectory() as work:
+        for n_rows in map(int, asked.rows.split(",")):
+            folder = Path(work) / str(n_rows)
+            data.make(folder, n_rows)
+            found[n_rows] = measure(names, folder, n_rows, asked.repeat)
+    print(json.dumps({"figures": found, "ratios": ratios(found)}, indent=2))
+
+
+def measure(names: list[str], folder: Path, n_rows: int, repeat: int) -> Figures:
+    """Run all in turn, *repeat* times; medians of time, maxima of memory."""
+    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
+    for _ in range(repeat):
+        for name in names:
+            runs[name].append(_run(name, folder))
+    return {
+        name: {
+            "seconds": round(statistics.median(s for s, _ in measured), 3),
+            "rows_per_s": round(n_rows / statistics.median(s for s, _ in measured)),
+            "peak_mb": round(max(mb for _, mb in measured), 1),
+        }
+        for name, measured in runs.items()
+    }
+
+
+def ratios(found: dict[int, Figures]) -> dict[str, Any]:
+    """Ours against the loop and the floor, and memory against rows."""
+    result: dict[str, Any] = {}
+    sizes = sorted(found)
+    for stage in sorted({name.split("/")[0] for name in found[sizes[0]]}):
+        for n_rows in sizes:
+            seconds = {way: found[n_rows][f"{stage}/{way}"]["seconds"] for way in ("ours", "loop", "floor")}
+            result[f"{stage} {n_rows}: times faster than the loop"] = round(seconds["loop"] / seconds["ours"], 2)
+            result[f"{stage} {n_rows}: times the floor's time"] = round(seconds["ours"] / seconds["floor"], 2)
+        peaks = [found[n_rows][f"{stage}/ours"]["peak_mb"] for n_rows in sizes]
+        result[f"{stage}: memory at {sizes[-1]} rows over {sizes[0]}"] = round(peaks[-1] / peaks[0], 2)
+    return result
+
+
+def _run(name: str, folder: Path) -> tuple[float, float]:
+    """Seconds and peak resident MB of one process."""
+    started = time.perf_counter()
+    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.workloads", name, str(folder)])
+    _, status, usage = os.wait4(process.pid, 0)
+    seconds = time.perf_counter() - started
+    process.returncode = os.waitstatus_to_exitcode(status)
+    if process.returncode:
+        raise SystemExit(f"{name} failed with code {process.returncode}")
+    return seconds, usage.ru_maxrss / 1024
+
+
+if __name__ == "__main__":
+    main()
