@@ -51,14 +51,21 @@ class Answers:
 
     def add(self, chunk: bytes) -> None:
         """Read whole lines of a `.jsonl.out` file."""
+        frame = _decode(chunk, self._schema())
+        if frame is not None:
+            self._take(frame, chunk, 0)
+            return
         lines = [line for line in chunk.split(b"\n") if line.strip()]
-        self.n_lines += len(lines)
-        for first, frame in _decode(lines, self._schema(), 0):
-            known = frame.filter(pl.col("recordId").is_not_null()).with_columns(pl.col("line") + first)
-            self.n_unreadable += len(frame) - len(known)
-            # Bedrock ended the job before it came to these: they are unanswered, not failed.
-            expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
-            self.frames.append(self._read(known.filter(~expired), lines))
+        for first, part in _decode_around_bad_lines(lines, self._schema(), 0):
+            self._take(part, chunk, first)
+
+    def _take(self, frame: pl.DataFrame, chunk: bytes, first: int) -> None:
+        self.n_lines += len(frame)
+        known = frame.with_row_index("line", first).filter(pl.col("recordId").is_not_null())
+        self.n_unreadable += len(frame) - len(known)
+        # Bedrock ended the job before it came to these: they are unanswered, not failed.
+        expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
+        self.frames.append(self._read(known.filter(~expired), chunk))
 
     def outcomes(self) -> pl.DataFrame:
         """
@@ -69,14 +76,14 @@ class Answers:
             Int64, error_code String, error_message String.
         """
         if not self.frames:
-            self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), []))
+            self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))
         return pl.concat(self.frames).sort("status", maintain_order=True).unique("wire_id", keep="first")
 
     def _schema(self) -> dict[str, pl.DataType]:
         error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, "expired": pl.Boolean})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
-    def _read(self, frame: pl.DataFrame, lines: list[bytes]) -> pl.DataFrame:
+    def _read(self, frame: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
         error = pl.col("error").struct
         read = frame.select(
             "line",
@@ -96,6 +103,7 @@ class Answers:
         silent = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
         if read.select(silent.any()).item():
             rows = read.filter(silent)["line"].to_list()
+            lines = [line for line in chunk.split(b"\n") if line.strip()]
             raw = pl.DataFrame(
                 {"line": rows, "raw": [lines[i].decode("utf-8", "replace")[:RAW_CHARS] for i in rows]},
                 schema={"line": read.schema["line"], "raw": pl.String},
@@ -147,26 +155,31 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
     return settled.drop("code", "message", "wire_id"), len(ours.join(ids, on="wire_id", how="anti"))
 
 
-def _decode(lines: list[bytes], schema: dict[str, pl.DataType], first: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def _decode(content: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:
+    """One row a line, null where a value has another type than *schema*; None if a line is no JSON object."""
+    try:
+        frame = pl.read_ndjson(io.BytesIO(content), schema=schema, ignore_errors=True)
+    except PolarsError:
+        return None
+    n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
+    return frame if len(frame) == n_lines else None
+
+
+def _decode_around_bad_lines(
+    lines: list[bytes], schema: dict[str, pl.DataType], first: int
+) -> Iterator[tuple[int, pl.DataFrame]]:
     """
-    Decode lines to *schema*, null where a value has another type; a bad line is found by halving.
+    Decode lines some of which are bad, by halving until a bad one stands alone.
 
     Yields:
-        Position of the first line, and a frame with one row per line and `line` (UInt32), the position in it.
+        Position of the first line, and a frame of consecutive lines; a bad line is a row of nulls.
     """
-    if not lines:
-        return
-    try:
-        content = io.BytesIO(b"\n".join(lines))
-        frame = pl.read_ndjson(content, schema=schema, ignore_errors=True)
-        if len(frame) == len(lines):
-            yield first, frame.with_row_index("line")
-            return
-    except PolarsError:
-        pass
-    if len(lines) == 1:
-        yield first, pl.DataFrame([[None]] * len(schema), schema=schema).with_row_index("line")
-        return
-    half = len(lines) // 2
-    yield from _decode(lines[:half], schema, first)
-    yield from _decode(lines[half:], schema, first + half)
+    frame = _decode(b"\n".join(lines), schema) if lines else None
+    if frame is not None or not lines:
+        yield first, pl.DataFrame(schema=schema) if frame is None else frame
+    elif len(lines) == 1:
+        yield first, pl.DataFrame([[None]] * len(schema), schema=schema)
+    else:
+        half = len(lines) // 2
+        yield from _decode_around_bad_lines(lines[:half], schema, first)
+        yield from _decode_around_bad_lines(lines[half:], schema, first + half)

@@ -1,7 +1,8 @@
 """The two data stages on plain files, without Dagster and without AWS: look before paying, read a job afterwards."""
 
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import ExitStack, contextmanager
 from itertools import groupby
 from pathlib import Path
 from typing import Any
@@ -131,16 +132,11 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
     names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
     common = [path for path in found if path.name not in names]
     counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(dir=out.parent, prefix=f".{out.name}-") as folder:
+    with _parquet(out) as append:
         for shard, pieces in _by_shard(pipeline, plan.shards):
             mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
             rows = pl.concat(pieces)
-            joined = _settle_shard(pipeline, shards, shard, rows, mine, counts)
-            joined.write_parquet(Path(folder) / f"{shard.key}.parquet")
-        whole = Path(folder) / "whole"
-        pl.scan_parquet(f"{folder}/*.parquet").sink_parquet(whole)
-        whole.replace(out)
+            append(_settle_shard(pipeline, shards, shard, rows, mine, counts))
     if common and len(plan.shards) > 1:
         counts["n_unknown"] = 0  # each shard saw the others' answers
     return ParseNotes(**counts)
@@ -207,6 +203,32 @@ def _by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[S
 
     for shard, group in groupby(pieces(), key=lambda piece: piece[0]):
         yield shard, (rows for _, rows in group)
+
+
+@contextmanager
+def _parquet(out: Path) -> Generator[Callable[[pl.DataFrame], None]]:
+    """A Parquet file that takes one row group a frame, and appears when it is whole."""
+    from pyarrow.parquet import ParquetWriter
+
+    try:
+        out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
+            path = Path(file.name)
+    except OSError as error:
+        raise StoreError(f"{out} cannot be written: {error}") from error
+    with ExitStack() as stack:
+        stack.callback(path.unlink, missing_ok=True)
+        writers: list[Any] = []
+
+        def append(frame: pl.DataFrame) -> None:
+            table = frame.to_arrow()
+            if not writers:
+                writers.append(stack.enter_context(ParquetWriter(path, table.schema, compression="zstd")))
+            writers[0].write_table(table)
+
+        yield append
+        writers[0].close()
+        path.replace(out)
 
 
 def _prepare(out: Path) -> None:
