@@ -47,7 +47,7 @@ def encoded(lines: pl.Series) -> memoryview:
     if texts is None:
         return memoryview(b"")
     ends = memoryview(offsets).cast("q")
-    return memoryview(texts)[ends[ended.offset] : ends[ended.offset + len(ended)]]
+    return memoryview(texts).cast("B")[ends[ended.offset] : ends[ended.offset + len(ended)]]
 
 
 def format_shard(pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard) -> ShardManifest:

@@ -1,0 +1,164 @@
+"""A pipeline, a real Dagster instance and the emulator over HTTP in one process: ticks and runs by hand, no daemon."""
+
+import time
+from collections.abc import Generator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import boto3
+import dagster as dg
+import polars as pl
+
+from bedrock_assets.assets import build_assets
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.campaign import Job
+from bedrock_assets.dispatch import Tick
+from bedrock_assets.emulator import Emulator, Faults
+from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.limits import JobLimits
+from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.spec import PipelineSpec
+from bedrock_assets.store import Store
+
+ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
+ENDED_S = 20
+QUIET = {"telemetry": {"enabled": False}}
+
+
+@dataclass
+class Lab:
+    """What a test needs to drive one pipeline."""
+
+    pipeline: Pipeline
+    instance: dg.DagsterInstance
+    emulator: Emulator
+    store: Store
+    bedrock: Bedrock
+    ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
+    seen_run_keys: set[str] = field(default_factory=set)
+
+    @property
+    def shards(self) -> list[str]:
+        """Registered partition keys."""
+        return list(self.instance.get_dynamic_partitions("calls_shards"))
+
+    @property
+    def states(self) -> dict[str, State]:
+        """What the event log says of each shard."""
+        self.ledger.refresh(self.instance)
+        return {shard: entry.state for shard, entry in self.ledger.entries.items()}
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        return sorted(self.bedrock.list(), key=lambda job: job.submitted_at)
+
+    def materialize(self, asset: str, partition: str | None = None, tags: dict[str, str] | None = None) -> bool:
+        """Run one asset, as Dagster would; whether the run succeeded."""
+        resources = {
+            "store": StoreResource(url=self.store.url),
+            "bedrock": BedrockResource(
+                role_arn=ROLE,
+                region_name="us-east-1",
+                endpoint_url=self.emulator.endpoint_url,
+                aws_access_key_id="local",
+                aws_secret_access_key="local",
+            ),
+        }
+        result = dg.materialize(
+            build_assets(self.pipeline),
+            selection=[dg.AssetKey(["calls", asset])],
+            partition_key=partition,
+            instance=self.instance,
+            resources=resources,
+            tags=tags,
+            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False}}}}
+            if asset == "batch_outputs"
+            else {},
+            raise_on_error=False,
+        )
+        return result.success
+
+    def ask(self) -> None:
+        """Format all shards and ask for their answers."""
+        assert self.materialize("raw_dataset")
+        for shard in self.shards:
+            assert self.materialize("prompt_shards", shard)
+            assert self.materialize("batch_outputs", shard)
+
+    def tick(self, bedrock: Bedrock | None = None) -> Tick:
+        """One tick of the sensor, and the runs it asks for, each run key once."""
+        self.ledger.refresh(self.instance)
+        tick = Tick(
+            self.instance, {"calls": self.pipeline}, {"calls": self.ledger}, self.store, bedrock or self.bedrock
+        )
+        tick.run()
+        for request in tick.run_requests:
+            assert request.run_key is not None
+            if request.run_key not in self.seen_run_keys:
+                self.seen_run_keys.add(request.run_key)
+                self.materialize("batch_outputs", request.partition_key, dict(request.tags))
+        return tick
+
+    def wait_for_jobs(self) -> list[Job]:
+        """Wait until no job is in flight."""
+        deadline = time.monotonic() + ENDED_S
+        while any(job.status.in_flight for job in self.jobs()):
+            assert time.monotonic() < deadline
+            time.sleep(0.02)
+        return self.jobs()
+
+    def finish(self) -> dict[str, State]:
+        """Tick until nothing is open."""
+        deadline = time.monotonic() + ENDED_S
+        while any(state.is_open for state in self.states.values()):
+            assert time.monotonic() < deadline
+            self.tick()
+            self.wait_for_jobs()
+        return self.states
+
+    def outputs(self, shard: str) -> pl.DataFrame:
+        """A shard's answers."""
+        return pl.read_parquet(Path(self.store.root) / "calls" / "outputs" / f"{shard}.parquet")
+
+
+@contextmanager
+def open_lab(
+    folder: Path,
+    *,
+    n_rows: int = 40,
+    max_jobs: int = 2,
+    speed: float = 5000,
+    faults: Faults | None = None,
+    quota: int = 20,
+    **spec: object,
+) -> Generator[Lab]:
+    """A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second."""
+    texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
+    pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")
+    settings = {
+        "name": "calls",
+        "source": {"path": str(folder / "calls.parquet"), "id_column": "id"},
+        "model": "anthropic.claude-3-haiku-20240307-v1:0",
+        "task": {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 64}},
+        "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
+        **spec,
+    }
+    store = Store(str(folder / "s3" / "bucket"))
+    Path(store.root).mkdir(parents=True)
+    limits = JobLimits(min_records_per_job=2, max_jobs=quota)
+    emulator = Emulator(
+        str(folder / "s3"), folder / "jobs.sqlite", speed=speed, limits=limits, faults=faults or Faults()
+    )
+    (folder / "dagster").mkdir()
+    with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
+        client = boto3.client(
+            "bedrock",
+            endpoint_url=emulator.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        pipeline = Pipeline(PipelineSpec.model_validate(settings), folder)
+        yield Lab(pipeline, instance, emulator, store, Bedrock(client, ROLE))

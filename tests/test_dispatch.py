@@ -1,0 +1,284 @@
+"""The sensor's tick and the runs it asks for, on a real Dagster instance and the emulator over HTTP."""
+
+from pathlib import Path
+
+import boto3
+import dagster as dg
+import polars as pl
+import pytest
+from botocore.config import Config
+from dagster import DagsterRunStatus
+
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.campaign import JobStatus
+from bedrock_assets.dispatch import COLLECT_TRIES, JOB_TAG, Tick
+from bedrock_assets.emulator import Faults
+from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.ledger import Ledger, State
+from tests.dispatch_lab import QUIET, ROLE, Lab, open_lab
+
+
+def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
+    """Two jobs are submitted, two wait for a slot, and all four shards are answered in the end."""
+    with open_lab(tmp_path) as lab:
+        lab.ask()
+        lab.tick()
+        assert len(lab.jobs()) == 2
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 4
+        answers = pl.concat(lab.outputs(shard) for shard in lab.shards)
+        assert answers["record_id"].to_list() == [f"c{i}" for i in range(40)]
+        assert set(answers["status"]) == {"ok"}
+
+
+def test_pool_limit_is_read_at_every_tick(tmp_path: Path) -> None:
+    """A limit raised in the Concurrency page holds at the next tick, and a limit of 0 submits nothing."""
+    with open_lab(tmp_path, speed=1) as lab:
+        lab.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 0)
+        lab.ask()
+        lab.tick()
+        assert lab.jobs() == []
+        lab.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 3)
+        lab.tick()
+        assert len(lab.jobs()) == 3
+
+
+def test_jobs_of_others_on_the_model_take_slots(tmp_path: Path) -> None:
+    """A job that somebody else runs on the same model counts against the cap; one on another model does not."""
+    with open_lab(tmp_path, speed=1) as lab:
+        lab.ask()
+        for name, model in (("theirs", lab.pipeline.spec.model), ("other", "amazon.nova-lite-v1:0")):
+            lab.bedrock.client.create_model_invocation_job(
+                jobName=name,
+                roleArn=ROLE,
+                modelId=model,
+                inputDataConfig={"s3InputDataConfig": {"s3Uri": "s3://bucket/x.jsonl"}},
+                outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://bucket/out/"}},
+            )
+        lab.tick()
+        assert len([job for job in lab.jobs() if job.name.startswith("ba-")]) == 1
+
+
+def test_lost_response_is_adopted(tmp_path: Path) -> None:
+    """A job whose Create was answered by a lost response is found at the next tick and not created again."""
+    with open_lab(tmp_path, max_jobs=4, faults=Faults(lost_response_rate=1)) as lab:
+        lab.ask()
+        impatient = boto3.client(
+            "bedrock",
+            endpoint_url=lab.emulator.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}),
+        )
+        lab.tick(Bedrock(impatient, ROLE))
+        assert len(lab.jobs()) == 1
+        assert set(lab.states.values()) == {State.REQUESTED}
+        lab.emulator.set_faults(Faults())
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 4
+
+
+def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
+    """With the event log lost, asking again finds the jobs by their names and pays nothing."""
+    with open_lab(tmp_path) as lab:
+        lab.ask()
+        lab.finish()
+        (tmp_path / "dagster2").mkdir()
+        with dg.DagsterInstance.local_temp(str(tmp_path / "dagster2"), overrides=QUIET) as fresh:
+            lab.instance, lab.ledger = fresh, Ledger("calls")
+            lab.seen_run_keys.clear()
+            lab.ask()
+            assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 4
+
+
+def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
+    """A throttled tick changes nothing and says why; the next one goes on."""
+    with open_lab(tmp_path) as lab:
+        lab.ask()
+        lab.emulator.set_faults(Faults(throttle_rate=1))
+        with pytest.raises(BedrockUnavailable, match="Throttling"):
+            lab.tick()
+        assert set(lab.states.values()) == {State.REQUESTED}
+        lab.emulator.set_faults(Faults())
+        assert set(lab.finish().values()) == {State.ANSWERED}
+
+
+def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
+    """Where AWS allows fewer jobs than the pool, its refusal leaves the shard pending until a slot is free."""
+    with open_lab(tmp_path, max_jobs=4, quota=1) as lab:
+        lab.ask()
+        tick = lab.tick()
+        assert any("ServiceQuotaExceeded" in note for note in tick.notes)
+        assert len(lab.jobs()) == 1
+        assert set(lab.finish().values()) == {State.ANSWERED}
+
+
+def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
+    """Nobody at the endpoint is told as such, and nothing is lost."""
+    with open_lab(tmp_path) as lab:
+        lab.ask()
+        nobody = boto3.client(
+            "bedrock",
+            endpoint_url="http://127.0.0.1:9",
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+            config=Config(retries={"total_max_attempts": 1}, connect_timeout=1),
+        )
+        with pytest.raises(BedrockUnavailable, match=r"127\.0\.0\.1:9"):
+            lab.tick(Bedrock(nobody, ROLE))
+        assert set(lab.finish().values()) == {State.ANSWERED}
+
+
+def test_partial_job_keeps_what_it_answered(tmp_path: Path) -> None:
+    """Of a job that ran out of time the answers are kept, and a second job gets the unanswered records alone."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(partial_fraction=0.6)) as lab:
+        lab.ask()
+        lab.tick()
+        first = lab.wait_for_jobs()[0]
+        assert first.status is JobStatus.PARTIALLY_COMPLETED
+        lab.emulator.set_faults(Faults())
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        first, second = lab.jobs()
+        assert (first.n_success, second.n_total) == (6, 4)
+        answers = lab.outputs(lab.shards[0])
+        assert set(answers["status"]) == {"ok"}
+        assert sorted(answers["attempt"].to_list()) == [1] * 6 + [2] * 4
+        assert answers["job_arn"].n_unique() == 2
+
+
+def test_attempts_end(tmp_path: Path) -> None:
+    """A shard whose jobs always run out of time ends after max_attempts with the rest as missing rows."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1, max_attempts=2, faults=Faults(partial_fraction=0.5)) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 2
+        statuses = lab.outputs(lab.shards[0])["status"].to_list()
+        assert "missing" in statuses
+        assert len(statuses) == 10
+
+
+def test_expired_job_is_sent_again(tmp_path: Path) -> None:
+    """A job that expired before it started is sent again, whole."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(expire=True)) as lab:
+        lab.ask()
+        lab.tick()
+        assert lab.wait_for_jobs()[0].status is JobStatus.EXPIRED
+        lab.emulator.set_faults(Faults())
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert [job.n_success for job in lab.jobs()] == [0, 10]
+
+
+def test_failed_job_shows_its_message_and_launches_again(tmp_path: Path) -> None:
+    """A failed job fails the shard with Bedrock's words; asking again makes one new attempt."""
+    with open_lab(
+        tmp_path, n_rows=10, max_jobs=1, faults=Faults(fail_message="Could not validate GetObject permissions")
+    ) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {State.FAILED}
+        assert "GetObject" in (lab.ledger.entries[lab.shards[0]].message or "")
+        lab.emulator.set_faults(Faults())
+        assert lab.materialize("batch_outputs", lab.shards[0])
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert [job.status for job in lab.jobs()] == [JobStatus.FAILED, JobStatus.COMPLETED]
+
+
+def test_completed_without_one_success_fails(tmp_path: Path) -> None:
+    """`Completed` with every record an error fails the shard with the most frequent error."""
+    faults = Faults(record_error_rate=1, record_error_message="temperature and top_p cannot both be specified")
+    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=faults) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {State.FAILED}
+        assert lab.jobs()[0].status is JobStatus.COMPLETED
+        assert "cannot both be specified" in (lab.ledger.entries[lab.shards[0]].message or "")
+
+
+def test_refused_job_fails_its_shard(tmp_path: Path) -> None:
+    """What Bedrock refuses for good at Create fails the shard with its reason, and asking again tries again."""
+    with open_lab(
+        tmp_path, n_rows=10, max_jobs=1, faults=Faults(access_denied=True, only_operations=frozenset({"Create"}))
+    ) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {State.FAILED}
+        assert "AccessDenied" in (lab.ledger.entries[lab.shards[0]].message or "")
+        lab.emulator.set_faults(Faults())
+        assert lab.materialize("batch_outputs", lab.shards[0])
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 1
+
+
+def test_cancelled_run_withdraws_and_stops(tmp_path: Path) -> None:
+    """When the run that asked is cancelled, its job in flight is stopped and nothing more is submitted."""
+    with open_lab(tmp_path, max_jobs=1, n_rows=20, speed=1) as lab:
+        lab.ask()
+        lab.tick()
+        for run in lab.instance.get_runs():
+            lab.instance.report_run_canceled(run)
+        lab.tick()
+        assert [job.status for job in lab.jobs()] == [JobStatus.STOPPING]
+        lab.tick()
+        assert len(lab.jobs()) == 1
+        assert State.WITHDRAWN in lab.states.values()
+
+
+def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
+    """Answers to prompts that have changed since are not taken; asking again sends the new prompts."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        changed = lab.pipeline.spec.model_dump()
+        changed["task"]["text"]["prompt"] = "Translate: {transcript}"
+        lab.pipeline = type(lab.pipeline)(type(lab.pipeline.spec).model_validate(changed), tmp_path)
+        assert lab.materialize("prompt_shards", lab.shards[0])
+        assert set(lab.finish().values()) == {State.FAILED}
+        assert "prompts of shard" in (lab.ledger.entries[lab.shards[0]].message or "")
+        assert lab.materialize("batch_outputs", lab.shards[0])
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 2
+
+
+def test_crashing_collect_runs_end(tmp_path: Path) -> None:
+    """A shard whose collect runs crash is failed after three of them, not tried for ever."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        for _ in range(COLLECT_TRIES):
+            lab.ledger.refresh(lab.instance)
+            tick = _tick_only(lab)
+            (request,) = tick.run_requests
+            assert request.tags[JOB_TAG] == lab.jobs()[0].arn
+            run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
+            assert _tick_only(lab).run_requests == []
+            lab.instance.report_run_failed(run)
+        _tick_only(lab)
+        assert set(lab.states.values()) == {State.FAILED}
+
+
+def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
+    """A ledger that has read the log and one that reads it from the start agree after every step."""
+    with open_lab(tmp_path) as lab:
+        lab.ask()
+        for _ in range(6):
+            lab.tick()
+            lab.wait_for_jobs()
+            whole = Ledger("calls")
+            whole.refresh(lab.instance)
+            lab.ledger.refresh(lab.instance)
+            assert whole.entries == lab.ledger.entries
+        assert set(lab.states.values()) == {State.ANSWERED}
+
+
+@dg.job
+def _noop() -> None:
+    pass
+
+
+def _tick_only(lab: Lab) -> Tick:
+    lab.ledger.refresh(lab.instance)
+    tick = Tick(lab.instance, {"calls": lab.pipeline}, {"calls": lab.ledger}, lab.store, lab.bedrock)
+    tick.run()
+    return tick
