@@ -23,8 +23,8 @@ COMPARED_AT_ONCE = 2_000_000
 
 
 def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """String of 64 hex digits a row, over all columns of *schema*; of a binary column its length counts."""
-    parts = [pl.col(n).bin.size() if t == pl.Binary else pl.col(n) for n, t in schema.items()]
+    """String of 64 hex digits a row, over all columns of *schema*; of a binary value its length counts."""
+    parts = [_encodable(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
     return _hashed(pl.struct(parts).struct.json_encode()).blake3()
 
 
@@ -75,6 +75,26 @@ def require_unique(ids: Iterable[pl.Series], n_rows: int, column: str) -> None:
                 f"id_column {column!r} is not unique: {examples}; name a unique column, "
                 "or leave id_column out to have ids derived"
             )
+
+
+def holds_binary(dtype: pl.DataType) -> bool:
+    """Whether values of *dtype* have bytes in them at any depth, as images and audio do."""
+    if isinstance(dtype, pl.Struct):
+        return any(holds_binary(field.dtype) for field in dtype.fields)
+    return holds_binary(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else dtype == pl.Binary
+
+
+def _encodable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """*value* with the length of each binary in its place, which JSON has no form for."""
+    if not holds_binary(dtype):
+        return value
+    if isinstance(dtype, pl.Struct):
+        fields = [_encodable(value.struct.field(f.name), f.dtype).alias(f.name) for f in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(fields))
+    if isinstance(dtype, (pl.List, pl.Array)):
+        items = value.arr.to_list() if isinstance(dtype, pl.Array) else value
+        return items.list.eval(_encodable(pl.element(), dtype.inner))
+    return value.bin.size()
 
 
 def _hashed(text: pl.Expr) -> plh.CryptographicHashingNameSpace:

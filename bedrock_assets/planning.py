@@ -50,7 +50,7 @@ def plan_shards(
     if n_rows == 0:
         raise EmptyDataset("the dataset has no rows; there is nothing to send")
     n_sendable = sum(block.n_sendable for block in blocks)
-    if n_sendable < limits.min_records_per_job and on_small == "error":
+    if n_sendable < (limits.min_records_per_job if on_small == "error" else 1):
         raise TooFewRecords(
             f"{n_sendable} of {n_rows} rows make a record, but Bedrock fails a job with fewer than "
             f"{limits.min_records_per_job}; add rows, set `on_small: pad`, or lower limits.min_records_per_job "
@@ -65,7 +65,7 @@ def plan_shards(
             f"no cut of {n_rows} rows into shards keeps each between limits.min_records_per_job="
             f"{limits.min_records_per_job} and max_records_per_job={limits.max_records_per_job} records and under "
             f"{limits.max_bytes_per_file} bytes: too many rows without a record stand together. "
-            "Set `on_small: pad`, or raise the limits to your account's quotas."
+            "Leave such rows out, set `on_small: pad`, or raise the limits to your account's quotas."
         )
     best = min(candidates, key=lambda n: (_makespan_s(n_rows, n, limits.max_jobs), n))
     return tuple(
@@ -84,16 +84,24 @@ class _Counts:
         self.n_rows = self._starts[-1]
 
     def fits(self, n_shards: int, limits: JobLimits, on_small: str) -> bool:
-        """Whether *n_shards* equal shards are within bytes and, unless padded, above the minimum."""
+        """Whether *n_shards* equal shards are within bytes and above the minimum, or have a record to pad with."""
         return n_shards <= self.n_rows and all(
             self.most_bytes(a, b) <= limits.max_bytes_per_file
-            and (on_small == "pad" or self.least_sendable(a, b) >= limits.min_records_per_job)
+            and (
+                self.most_sendable(a, b) > 0
+                if on_small == "pad"
+                else self.least_sendable(a, b) >= limits.min_records_per_job
+            )
             for a, b in _bounds(self.n_rows, n_shards)
         )
 
     def most_bytes(self, start: int, stop: int) -> int:
         """No fewer bytes than rows *start* to *stop* have."""
         return self._bytes[self._block(stop - 1) + 1] - self._bytes[self._block(start)]
+
+    def most_sendable(self, start: int, stop: int) -> int:
+        """No fewer records than rows *start* to *stop* have."""
+        return self._sendable[self._block(stop - 1) + 1] - self._sendable[self._block(start)]
 
     def least_sendable(self, start: int, stop: int) -> int:
         """No more records than rows *start* to *stop* have."""

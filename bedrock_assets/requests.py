@@ -11,7 +11,7 @@ import polars as pl
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Request, name_prefix
 from bedrock_assets.collect import can_be_sent, collect, write_remainder
-from bedrock_assets.dispatch import BACKFILL_TAG
+from bedrock_assets.dispatch import BACKFILL_TAG, LOOK_BACK
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
@@ -136,7 +136,11 @@ class Watch:
         if not wanted:
             return []
         try:
-            jobs = list(self.bedrock.list(name_contains=name_prefix(self.pipeline.spec.name)))
+            jobs = list(
+                self.bedrock.list(
+                    since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(self.pipeline.spec.name)
+                )
+            )
         except BedrockUnavailable as error:
             self.context.log.warning(f"no news from Bedrock for now: {error}")
             return []

@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 
 from bedrock_assets.errors import PromptError
+from bedrock_assets.ids import holds_binary
 
 SHIPPED = Path(__file__).parent / "prompts"
 _TOKEN = re.compile(r"\{\{|\}\}|\{([^{}\n]*)\}|[{}]")
@@ -90,7 +91,7 @@ def load_template(prompt_id: str, folder: Path) -> Template:
     """
     for path in (folder / f"{prompt_id}.txt", SHIPPED / f"{prompt_id}.txt"):
         if path.is_file():
-            return parse_template(path.read_text("utf-8").strip(), prompt_id)
+            return read_template(path, prompt_id)
     known = sorted({path.stem for place in (folder, SHIPPED) for path in place.glob("*.txt")})
     raise PromptError(
         f"prompt_id {prompt_id!r} has no file {prompt_id}.txt in {folder} or {SHIPPED}; "
@@ -98,11 +99,32 @@ def load_template(prompt_id: str, folder: Path) -> Template:
     )
 
 
+def read_template(path: Path, name: str) -> Template:
+    """
+    Raises:
+        PromptError: The file cannot be read as UTF-8, or the template does not parse.
+    """
+    try:
+        text = path.read_text("utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise PromptError(f"prompt {name!r}: {path} cannot be read as UTF-8 text: {error}") from error
+    return parse_template(text.strip(), name)
+
+
 def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
-    """A column as prompt text: JSON for nested values, null for float NaN, polars's own text for the rest."""
+    """
+    A column as prompt text: JSON for nested values, null for float NaN, polars's own text for the rest.
+
+    Raises:
+        PromptError: The column holds bytes, which are no text.
+    """
     value = pl.col(column)
     if dtype == pl.String:
         return value
+    if holds_binary(dtype):
+        raise PromptError(f"column {column!r} holds bytes ({dtype}), which are no text; leave it out of the prompt")
+    if dtype == pl.Duration:
+        return value.dt.to_string("iso")
     if dtype.is_nested():
         encoded = pl.struct(v=value).struct.json_encode()
         return pl.when(value.is_not_null()).then(encoded.str.slice(len('{"v":')).str.head(-1))

@@ -34,10 +34,15 @@ class Lab:
     pipeline: Pipeline
     instance: dg.DagsterInstance
     emulator: Emulator
-    store: Store
+    store_resource: StoreResource
     bedrock: Bedrock
     ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
     seen_run_keys: set[str] = field(default_factory=set)
+
+    @property
+    def store(self) -> Store:
+        """Where the data is."""
+        return self.store_resource.open()
 
     @property
     def shards(self) -> list[str]:
@@ -57,7 +62,7 @@ class Lab:
     def materialize(self, asset: str, partition: str | None = None, tags: dict[str, str] | None = None) -> bool:
         """Run one asset, as Dagster would; whether the run succeeded."""
         resources = {
-            "store": StoreResource(url=self.store.url),
+            "store": self.store_resource,
             "bedrock": BedrockResource(
                 role_arn=ROLE,
                 region_name="us-east-1",
@@ -120,7 +125,7 @@ class Lab:
 
     def outputs(self, shard: str) -> pl.DataFrame:
         """A shard's answers."""
-        return pl.read_parquet(Path(self.store.root) / "calls" / "outputs" / f"{shard}.parquet")
+        return self.store.scan_parquet([f"calls/outputs/{shard}.parquet"]).collect()
 
 
 @contextmanager
@@ -132,6 +137,7 @@ def open_lab(
     speed: float = 5000,
     faults: Faults | None = None,
     quota: int = 20,
+    store: StoreResource | None = None,
     **spec: object,
 ) -> Generator[Lab]:
     """A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second."""
@@ -145,12 +151,10 @@ def open_lab(
         "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
         **spec,
     }
-    store = Store(str(folder / "s3" / "bucket"))
-    Path(store.root).mkdir(parents=True)
+    (folder / "s3" / "bucket").mkdir(parents=True)
+    buckets = "s3://" if store else str(folder / "s3")
     limits = JobLimits(min_records_per_job=2, max_jobs=quota)
-    emulator = Emulator(
-        str(folder / "s3"), folder / "jobs.sqlite", speed=speed, limits=limits, faults=faults or Faults()
-    )
+    emulator = Emulator(buckets, folder / "jobs.sqlite", speed=speed, limits=limits, faults=faults or Faults())
     (folder / "dagster").mkdir()
     with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
         client = boto3.client(
@@ -161,4 +165,10 @@ def open_lab(
             aws_secret_access_key="local",
         )
         pipeline = Pipeline(PipelineSpec.model_validate(settings), folder)
-        yield Lab(pipeline, instance, emulator, store, Bedrock(client, ROLE))
+        yield Lab(
+            pipeline,
+            instance,
+            emulator,
+            store or StoreResource(url=str(folder / "s3" / "bucket")),
+            Bedrock(client, ROLE),
+        )

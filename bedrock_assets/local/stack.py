@@ -6,6 +6,7 @@ import signal
 import socket
 import subprocess
 import sys
+import threading
 from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ SENSOR_INTERVAL_S = 5
 
 INSTANCE = """\
 telemetry: {enabled: false}
+nux: {enabled: false}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
@@ -87,6 +89,7 @@ def local_stack(settings: Settings) -> Generator[Stack]:
         ConfigError: The folder is in use or cannot be written, or the port is taken.
     """
     home = settings.home.expanduser().resolve()
+    _end_cleanly_on_signals()
     with _locked(home) as lock:
         port = settings.port or free_port()
         _require_free(port)
@@ -141,6 +144,13 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
         return
     finally:
         process.wait()
+
+
+def _end_cleanly_on_signals() -> None:
+    """SIGTERM ends the stack as Ctrl-C does, and Ctrl-C does even where a shell's `&` had it ignored."""
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def _limits() -> JobLimits:

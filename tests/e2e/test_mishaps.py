@@ -15,9 +15,9 @@ OUTPUTS = ["prompt_shards", "batch_outputs"]
 
 
 @pytest.fixture
-def made(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
-    """A lab with a slow emulator, so that there is time for a mishap: a job takes half a minute."""
-    with lab(tmp_path_factory.mktemp("mishap"), speed=10) as opened:
+def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
+    """A lab with a slow emulator, so that there is time for a mishap: a job takes 300 emulated seconds."""
+    with lab(tmp_path_factory.mktemp("mishap"), speed=getattr(request, "param", 20)) as opened:
         yield opened
 
 
@@ -37,6 +37,7 @@ def test_killed_run_is_finished_by_the_sensor(made: Lab) -> None:
     assert len(made.jobs(PIPELINE)) == len(shards)
 
 
+@pytest.mark.slow
 def test_failed_job_fails_its_partition_and_can_be_launched_again(made: Lab) -> None:
     """One failing job fails one partition with Bedrock's own message; launching it again is a new, single attempt."""
     shards = made.materialize_raw(PIPELINE)
@@ -52,6 +53,8 @@ def test_failed_job_fails_its_partition_and_can_be_launched_again(made: Lab) -> 
     assert sorted(job.status for job in made.jobs(PIPELINE)) == [JobStatus.COMPLETED] * 2 + [JobStatus.FAILED]
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("made", [10], indirect=True)
 def test_cancelled_run_withdraws_and_can_be_taken_up_again(made: Lab) -> None:
     """Cancelling stops the job in flight and submits nothing more; the next launch sends only what is unanswered."""
     made.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 1)
