@@ -11,6 +11,7 @@ from collections.abc import Iterable, Mapping
 
 import polars as pl
 import polars_hash as plh
+from polars.datatypes import DataTypeClass
 
 from bedrock_assets.errors import BadIds
 
@@ -77,14 +78,14 @@ def require_unique(ids: Iterable[pl.Series], n_rows: int, column: str) -> None:
             )
 
 
-def holds_binary(dtype: pl.DataType) -> bool:
+def holds_binary(dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether values of *dtype* have bytes in them at any depth, as images and audio do."""
     if isinstance(dtype, pl.Struct):
         return any(holds_binary(field.dtype) for field in dtype.fields)
     return holds_binary(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else dtype == pl.Binary
 
 
-def _encodable(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     """*value* with the length of each binary in its place, which JSON has no form for."""
     if not holds_binary(dtype):
         return value

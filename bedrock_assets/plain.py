@@ -54,7 +54,8 @@ def plain_pipeline(
     Raises:
         ConfigError: The model, the prompt or the input is wrong.
     """
-    limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records)}
+    # Nobody waits for a wave of jobs here: as few files as the number of records allows.
+    limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records), "max_jobs": 1}
     spec = PipelineSpec.model_validate(
         {
             "name": "plain",

@@ -123,7 +123,10 @@ def made_records(pipeline: Pipeline, batches: Iterable[pl.DataFrame]) -> Iterato
 
 def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.DataFrame]:
     """The rows of one shard in order, some thousands at a time."""
-    yield from shard_rows(store, raw, shard).collect_batches(chunk_size=CHUNK_ROWS, maintain_order=True)
+    for start in range(0, shard.n_rows, CHUNK_ROWS):
+        n_rows = min(CHUNK_ROWS, shard.n_rows - start)
+        piece = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
+        yield shard_rows(store, raw, piece).collect()
 
 
 def padded(lines: pl.Series, first: int) -> pl.Series:

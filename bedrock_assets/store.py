@@ -203,7 +203,7 @@ class Store:
         try:
             yield
         except (BaseError, OSError) as error:
-            reason = str(error).splitlines()[0]
+            reason = (str(error) or type(error).__name__).splitlines()[0]
             raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {reason}") from error
 
 

@@ -75,6 +75,12 @@ def joined_text(blocks: pl.Expr) -> pl.Expr:
     return pl.when(texts.list.len() > 0).then(texts.list.join(""))
 
 
+def vector(values: pl.Expr) -> pl.Expr:
+    """A list of numbers, null where it is empty or has a null or a number that is not finite in it."""
+    usable = values.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
+    return pl.when(usable & (values.list.len() > 0)).then(values)
+
+
 def refuse_task(model: str, family: Family, task: Task) -> None:
     """
     Raises:

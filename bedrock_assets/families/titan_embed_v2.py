@@ -3,7 +3,7 @@
 import polars as pl
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families.base import Family, Prompt, struct_of
+from bedrock_assets.families.base import Family, Prompt, struct_of, vector
 from bedrock_assets.spec import EmbeddingTask
 
 DIMENSIONS = (256, 512, 1024)
@@ -25,7 +25,7 @@ FAMILY = Family(
     request=_request,
     output=pl.Struct({"embedding": pl.List(pl.Float32), "inputTextTokenCount": pl.Int64}),
     answer={
-        "embedding": pl.col("modelOutput").struct.field("embedding"),
+        "embedding": vector(pl.col("modelOutput").struct.field("embedding")),
         "stop_reason": pl.lit(None, pl.String),
         "input_tokens": pl.col("modelOutput").struct.field("inputTextTokenCount"),
         "output_tokens": pl.lit(0, pl.Int64),

@@ -12,6 +12,9 @@ from polars.exceptions import PolarsError
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.sources.base import BATCH_ROWS
 
+S3_SLICE_ROWS = 131_072
+"""Rows fetched at once from S3, where each request costs time and a row group is fetched whole."""
+
 
 @dataclass(frozen=True)
 class Files:
@@ -27,7 +30,8 @@ class Files:
     def columns(self) -> list[str] | None:
         if self.path.startswith("s3://"):
             return None
-        return self._scan().collect_schema().names() if _matches(self.path) else None
+        with self._readable():
+            return self._scan().collect_schema().names() if _matches(self.path) else None
 
     def n_rows(self) -> int:
         with self._readable():
@@ -35,7 +39,16 @@ class Files:
 
     def batches(self) -> Iterator[pl.DataFrame]:
         with self._readable():
-            yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+            if Path(self.path).suffix.lower() == ".parquet":
+                yield from self._slices()
+            else:
+                yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+
+    def _slices(self) -> Iterator[pl.DataFrame]:
+        # Parquet can be entered anywhere, and a stream of it reads many row groups ahead: 3 times the memory.
+        rows, n_slice = self._scan(), S3_SLICE_ROWS if self.path.startswith("s3://") else BATCH_ROWS
+        for start in range(0, self.n_rows(), n_slice):
+            yield from rows.slice(start, n_slice).collect().iter_slices(BATCH_ROWS)
 
     @contextmanager
     def _readable(self) -> Generator[None]:

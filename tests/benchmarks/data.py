@@ -2,6 +2,7 @@
 
 import json
 import random
+import sys
 from pathlib import Path
 
 import polars as pl
@@ -10,10 +11,11 @@ from bedrock_assets.plain import format_files, plain_pipeline
 from tests.benchmarks.workloads import MAX_TOKENS, MODEL, PROMPT
 
 CHUNK = 100_000
-WORDS = (
+TEXT = (
     "the customer called about an invoice that arrived late and asked whether the fee could be waived "
     'because the line was down for two days "again" and the café was closed\nagent: I see, let me check'
-).split(" ")
+)
+WORDS = TEXT.split(" ")
 
 
 def make(folder: Path, n_rows: int) -> None:
@@ -62,3 +64,7 @@ def _answer(shard: Path, output: Path) -> None:
                 "usage": {"input_tokens": 120, "output_tokens": 40},
             }
             file.write(json.dumps(record, ensure_ascii=False) + "\n")
+
+
+if __name__ == "__main__":
+    make(Path(sys.argv[1]), int(sys.argv[2]))

@@ -2,14 +2,15 @@
 What is measured, each in a process of its own: `python -m tests.benchmarks.workloads NAME FOLDER`.
 
 `ours` is the code that `bedrock-assets format` and `parse` run. `loop` is the plain way: one Python dict and one
-`json` call a row. `floor` is the bare polars expression with nothing around it: no ids, no shards, no counts, no
-tolerance of broken lines.
+`json` call a row; `pandas` is that loop over `DataFrame.iterrows`, as public samples have it. `floor` is the bare
+polars expression with nothing around it: no ids, no shards, no counts, no tolerance of broken lines.
 """
 
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import polars as pl
 
@@ -29,9 +30,19 @@ def format_ours(folder: Path) -> None:
 
 def format_loop(folder: Path) -> None:
     """The same records from a loop over rows."""
-    rows = pl.read_parquet(_input(folder))
-    with (folder / "loop.jsonl").open("w") as file:
-        for row in rows.iter_rows(named=True):
+    _dump(pl.read_parquet(_input(folder)).iter_rows(named=True), folder / "loop.jsonl")
+
+
+def format_pandas(folder: Path) -> None:
+    """The same records from a loop over the rows of a pandas frame."""
+    import pandas as pd
+
+    _dump((row for _, row in pd.read_parquet(_input(folder)).iterrows()), folder / "pandas.jsonl")
+
+
+def _dump(rows: Iterable[Any], path: Path) -> None:
+    with path.open("w") as file:
+        for row in rows:
             content = [{"type": "text", "text": PROMPT.format(**row)}]
             body = {
                 "anthropic_version": VERSION,
@@ -95,14 +106,10 @@ def parse_floor(folder: Path) -> None:
     joined.sink_parquet(folder / "floor.parquet")
 
 
-WORKLOADS: dict[str, Callable[[Path], None]] = {
-    f"{stage}/{way}": globals()[f"{stage}_{way}"] for stage in ("format", "parse") for way in ("ours", "loop", "floor")
-}
-
-
 def _input(folder: Path) -> str:
     return str(folder / "input.parquet")
 
 
 if __name__ == "__main__":
-    WORKLOADS[sys.argv[1]](Path(sys.argv[2]))
+    work: Callable[[Path], None] = globals()[sys.argv[1].replace("/", "_")]
+    work(Path(sys.argv[2]))
