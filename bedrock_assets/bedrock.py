@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError
+from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ParamValidationError
 
 from bedrock_assets.campaign import Job, JobStatus
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
@@ -150,6 +150,8 @@ def _refusals(operation: str, subject: str) -> Generator[None]:
         raise BedrockUnavailable(
             f"{operation}: {error}. Set up AWS credentials and AWS_REGION, or run `bedrock-assets dev` to work locally"
         ) from error
+    except ParamValidationError as error:
+        raise BedrockError(f"{operation} of {subject}: {error}") from error
     except BotoCoreError as error:
         raise BedrockUnavailable(f"{operation} of {subject}: {error}") from error
 

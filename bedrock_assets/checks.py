@@ -99,7 +99,8 @@ def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manif
     for shard, part in zip(raw.shards, manifest.parts, strict=False):
         found = _compare(store, pipeline, raw, shard, part.key)
         total = {name: count + found[name] * (name != "n_rows_in") for name, count in total.items()}
-    return total
+    surplus = sum(part.n_rows for part in manifest.parts[len(raw.shards) :])
+    return total | {"n_rows_out": total["n_rows_out"] + surplus}
 
 
 def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> Facts:

@@ -129,7 +129,9 @@ def format_command(
     source: Annotated[str, typer.Option("--input", help="Parquet, CSV or JSONL file or glob, local or s3://.")],
     model: Annotated[str, typer.Option(help="Model id, inference profile or ARN.")],
     out: Annotated[Path, typer.Option(help="Folder for the shard files; created, or replaced if `format` wrote it.")],
-    prompt_file: Annotated[Path | None, typer.Option(exists=True, help="Template with {column} placeholders.")] = None,
+    prompt_file: Annotated[
+        Path | None, typer.Option(exists=True, dir_okay=False, help="Template with {column} placeholders.")
+    ] = None,
     embed: Annotated[str | None, typer.Option(help="Column to embed, instead of a prompt.")] = None,
     max_records: Annotated[int, typer.Option(min=1, help="Most records in a shard.")] = 50_000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 512,
@@ -139,14 +141,14 @@ def format_command(
 ) -> None:
     """Write the JSONL shards that a job would be given, without Dagster and without AWS."""
     from bedrock_assets.plain import format_files, plain_pipeline
+    from bedrock_assets.templates import read_template
 
     with _errors():
         if (prompt_file is None) == (embed is None):
             _fail("name exactly one of --prompt-file and --embed", 2)
         if prompt_file:
-            task: dict[str, Any] = {
-                "text": {"prompt": prompt_file.read_text("utf-8").strip(), "max_tokens": max_tokens}
-            }
+            prompt = read_template(prompt_file, prompt_file.name).text
+            task: dict[str, Any] = {"text": {"prompt": prompt, "max_tokens": max_tokens}}
         else:
             task = {"embedding": {"column": embed, "dimensions": dimensions}}
         pipeline = plain_pipeline(source, model, task, id_column, max_records)
@@ -173,13 +175,12 @@ def parse(
     as_json: Json = False,
 ) -> None:
     """Join a job's outputs with its input, without Dagster and without AWS."""
-    from bedrock_assets.families import family_for
     from bedrock_assets.plain import parse_files, plain_pipeline, read_notes
 
     with _errors():
-        text = family_for(model).kind == "text"
-        task = {"text": {"prompt": "-"}} if text else {"embedding": {"column": ""}}
-        pipeline = plain_pipeline(source, model, task, read_notes(shards).id_column)
+        formatted = read_notes(shards)
+        task = {"embedding": {"column": formatted.embed}} if formatted.embed else {"text": {"prompt": "-"}}
+        pipeline = plain_pipeline(source, model, task, formatted.id_column)
         notes = parse_files(pipeline, shards, outputs, out)
     if as_json:
         _print_json({"out": str(out), **notes.model_dump(mode="json")})

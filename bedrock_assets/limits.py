@@ -6,7 +6,9 @@ Sources: Amazon Bedrock user guide and Service Quotas, botocore 1.44 service mod
 """
 
 import re
-from typing import Annotated
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Annotated, Any
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -34,15 +36,29 @@ that form a run of hyphens takes exponential time to refuse.
 Count = Annotated[int, Field(ge=1)]
 
 
-class JobLimits(BaseModel):
+class Strict(BaseModel):
+    """Base of what people write in YAML: values do not change after loading, unknown keys are refused with a hint."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+    @model_validator(mode="before")
+    @classmethod
+    def _known_keys_only(cls, values: Any) -> Any:
+        if isinstance(values, Mapping):
+            for key in set(map(str, values)) - set(cls.model_fields):  # pyright: ignore[reportUnknownArgumentType]
+                close = get_close_matches(key, cls.model_fields, 1)
+                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(cls.model_fields)}"
+                raise ValueError(f"unknown key {key!r}; {hint}")
+        return values
+
+
+class JobLimits(Strict):
     """
     What one job, one file and one account may hold for a model.
 
     Defaults are the ones to assume for a base model in 2026; `aws service-quotas list-service-quotas
     --service-code bedrock` shows an account's own.
     """
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
 
     max_records_per_job: Count = Field(default=50_000, description="Records in one job (and in its one input file).")
     min_records_per_job: Count = Field(default=100, description="A job with fewer records is failed by Bedrock.")

@@ -3,13 +3,15 @@
 import tempfile
 from collections.abc import Callable, Generator, Iterator
 from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
+from bedrock_assets.errors import ConfigError, EmptyDataset, StaleShard, StoreError
+from bedrock_assets.ids import require_unique
 from bedrock_assets.ingest import read_rows
 from bedrock_assets.outputs import Answers, settle
 from bedrock_assets.pipeline import ERROR_CODE, Pipeline
@@ -26,6 +28,8 @@ class FormatNotes(Document):
     """What `format` leaves beside the shard files, so that `parse` finds the same rows."""
 
     id_column: str | None
+    embed: str | None = None
+    """Column that was embedded; none for prompts."""
     shards: tuple[Shard, ...]
     n_rows: int
     n_records: int
@@ -73,13 +77,15 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     Write `{shard}.jsonl` and, where rows have no record, `{shard}.rejected.parquet` into *out*.
 
     Raises:
-        DataError: The input is empty or cannot be cut into shards.
+        DataError: The input is empty, cannot be cut into shards, or its ids are unusable.
         StoreError: *out* cannot be written.
     """
     limits = pipeline.spec.limits
     n_rows = pipeline.source.n_rows()
     if n_rows == 0:
         raise EmptyDataset(f"{pipeline.source.describe()} has no rows; there is nothing to format")
+    if pipeline.spec.source.id_column is not None:
+        require_unique(_Ids(pipeline), n_rows, pipeline.spec.source.id_column)
     # Too few rows are worth a look as well: a warning tells that Bedrock would refuse them.
     shards = plan_shards([Block(n_rows, n_rows, 0)], limits, on_small="pad")
     _prepare(out)
@@ -100,6 +106,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         warnings += _warnings(pipeline, shard, records)
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
+        embed=pipeline.spec.task.embedding.column if pipeline.spec.task.embedding else None,
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,
@@ -122,9 +129,14 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
 
     Raises:
         ConfigError: A folder holds nothing to read.
-        DataError: The source's ids are unusable.
+        DataError: The source's ids are unusable, or its rows are not those that were formatted.
     """
-    plan = read_notes(shards)
+    plan, n_rows = read_notes(shards), pipeline.source.n_rows()
+    if n_rows != plan.n_rows:
+        raise StaleShard(
+            f"{pipeline.source.describe()} has {n_rows} rows, but `format` was given {plan.n_rows}; name the same "
+            "input, or format again"
+        )
     found = sorted(outputs.rglob("*.jsonl.out"))
     if not found:
         raise ConfigError(
@@ -133,11 +145,13 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
     names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
     common = [path for path in found if path.name not in names]
     counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
+    unreadable: dict[Path, int] = {}
     with _parquet(out) as append:
         for shard, pieces in _by_shard(pipeline, plan.shards):
             mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
             rows = pl.concat(pieces)
-            append(_settle_shard(pipeline, shards, shard, rows, mine, counts))
+            append(_settle_shard(pipeline, rows, _fates(pipeline, shards, shard, rows), mine, counts, unreadable))
+    counts["n_unreadable"] = sum(unreadable.values())
     if common and len(plan.shards) > 1:
         counts["n_unknown"] = 0  # each shard saw the others' answers
     return ParseNotes(**counts)
@@ -155,15 +169,22 @@ def read_notes(shards: Path) -> FormatNotes:
 
 
 def _settle_shard(
-    pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame, outputs: list[Path], counts: dict[str, int]
+    pipeline: Pipeline,
+    rows: pl.DataFrame,
+    fates: pl.DataFrame,
+    outputs: list[Path],
+    counts: dict[str, int],
+    unreadable: dict[Path, int],
 ) -> pl.DataFrame:
     answers, job_ids = Answers(pipeline.family), list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
+        n_before = answers.n_unreadable
         with path.open("rb") as file:
             for chunk in whole_lines(file):
                 answers.add(chunk)
-    settled, n_unknown = settle(_fates(pipeline, folder, shard, rows), answers.outcomes(), "see the job's status")
+        unreadable[path] = answers.n_unreadable - n_before
+    settled, n_unknown = settle(fates, answers.outcomes(), "see the job's status")
     answer = settled.with_columns(
         model_id=pl.lit(pipeline.spec.model),
         job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
@@ -172,7 +193,6 @@ def _settle_shard(
     for status in ("ok", "error", "missing"):
         counts[f"n_{status}"] += int((answer["status"] == status).sum())
     counts["n_rows"] += len(rows)
-    counts["n_unreadable"] += answers.n_unreadable
     counts["n_unknown"] += n_unknown
     return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
 
@@ -185,6 +205,17 @@ def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -
     rejected = pl.read_parquet(path)
     named = dict(zip(rejected.columns, ("record_id", "code", "message"), strict=True))
     return ids.join(rejected.rename(named), on="record_id", how="left", maintain_order="left")
+
+
+@dataclass(frozen=True)
+class _Ids:
+    """The record ids of all rows, read from the source each time."""
+
+    pipeline: Pipeline
+
+    def __iter__(self) -> Iterator[pl.Series]:
+        for rows in read_rows(self.pipeline):
+            yield rows[self.pipeline.record_id]
 
 
 def _by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:

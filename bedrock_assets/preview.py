@@ -36,8 +36,8 @@ def load_pipeline(name: str) -> Pipeline:
         raise ConfigError(f"{path} is not YAML with `type: {COMPONENT}` and `attributes`: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
-        key = ".".join(map(str, first["loc"]))
-        raise ConfigError(f"{path}: attributes.{key}: {first['msg']}") from error
+        key = ".".join(["attributes", *map(str, first["loc"])])
+        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
 def preview(pipeline: Pipeline) -> dict[str, Any]:

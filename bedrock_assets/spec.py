@@ -2,9 +2,9 @@
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import Field, StringConstraints, model_validator
 
-from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits
+from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A pipeline's name: it becomes a Dagster key prefix, a folder in the store and a part of job names."""
@@ -13,13 +13,7 @@ PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]
 """A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
 
 
-class Spec(BaseModel):
-    """Base of all parts: unknown keys are refused, values do not change after loading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class HuggingFaceSpec(Spec):
+class HuggingFaceSpec(Strict):
     """A dataset of the Hugging Face hub, or a local dataset folder, read as a stream by `datasets`."""
 
     id: str = Field(description="Hub id such as `w601sxs/simpleCoT`, or the path of a local dataset folder.")
@@ -28,13 +22,13 @@ class HuggingFaceSpec(Spec):
     revision: str | None = Field(default=None, description="Commit, tag or branch; pin a commit for repeatable runs.")
 
 
-class ChitchatSpec(Spec):
+class ChitchatSpec(Strict):
     """Human conversations of the PyPI package `chitchat-dataset` (MIT), one row per conversation."""
 
     min_turns: int = Field(default=6, ge=1, description="Leave out conversations with fewer turns.")
 
 
-class SourceSpec(Spec):
+class SourceSpec(Strict):
     """Where the rows come from: exactly one of `path`, `huggingface`, `chitchat`."""
 
     path: str | None = Field(
@@ -58,7 +52,7 @@ class SourceSpec(Spec):
         return self
 
 
-class TextTask(Spec):
+class TextTask(Strict):
     """Generate text for each row."""
 
     prompt_id: PromptId | None = Field(
@@ -81,7 +75,7 @@ class TextTask(Spec):
         return self
 
 
-class EmbeddingTask(Spec):
+class EmbeddingTask(Strict):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
@@ -89,7 +83,7 @@ class EmbeddingTask(Spec):
     normalize: bool = Field(default=True, description="Scale each vector to length 1.")
 
 
-class TaskSpec(Spec):
+class TaskSpec(Strict):
     """What to ask the model: exactly one of `text`, `embedding`."""
 
     text: TextTask | None = None
@@ -102,7 +96,7 @@ class TaskSpec(Spec):
         return self
 
 
-class PipelineSpec(Spec):
+class PipelineSpec(Strict):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
 
     name: Name

@@ -18,6 +18,7 @@ import obstore
 import polars as pl
 from obstore.exceptions import BaseError
 from obstore.store import LocalStore, ObjectStore, S3Store
+from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
 from bedrock_assets.errors import ConfigError, StoreError
@@ -164,9 +165,17 @@ class Store:
         return pl.scan_parquet([self.path(key) for key in keys], storage_options=self._polars_options or None)
 
     def parquet_facts(self, key: str) -> dict[str, str]:
-        """What was written into a Parquet file's own metadata about the file, or nothing."""
+        """
+        What was written into a Parquet file's own metadata about the file, or nothing.
+
+        Raises:
+            StoreError: There is no such file, or it is no Parquet.
+        """
         with self._errors("read", key):
-            metadata = pl.read_parquet_metadata(self.path(key), storage_options=self._polars_options or None)
+            try:
+                metadata = pl.read_parquet_metadata(self.path(key), storage_options=self._polars_options or None)
+            except PolarsError as error:
+                raise OSError(str(error)) from error
         return json.loads(metadata.get(FACTS, "{}"))
 
     @cached_property

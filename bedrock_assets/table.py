@@ -92,7 +92,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
 def _joined(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> pl.DataFrame:
     rows = shard_rows(store, raw, shard).collect()
     answers = store.scan_parquet([outputs_key(pipeline.spec.name, shard.key)]).collect()
-    joined = rows.join(answers, on=pipeline.record_id, how="left", maintain_order="left", validate="1:1")
+    joined = rows.join(answers, on=pipeline.record_id, how="left", maintain_order="left")
     n_without = joined[pipeline.answer_columns["status"]].null_count()
     if len(joined) != shard.n_rows or len(answers) != shard.n_rows or n_without:
         raise DataError(

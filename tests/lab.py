@@ -41,7 +41,7 @@ def build_pipeline(path: Path, **overrides: Any) -> Pipeline:
         "source": source,
         "model": HAIKU,
         "task": {"text": {"prompt": prompt}},
-        "limits": {"min_records_per_job": 1},
+        "limits": {"min_records_per_job": 1, "max_jobs": 1},
     }
     return Pipeline(PipelineSpec.model_validate(spec | overrides), path.parent)
 

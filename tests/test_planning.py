@@ -1,5 +1,7 @@
 """Shards: quotas first, then whole waves."""
 
+from itertools import pairwise
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -26,7 +28,7 @@ def uniform(n_rows: int, row_bytes: int = 0, size: int = 64) -> list[Block]:
 def assert_covers(shards: tuple[Shard, ...], n_rows: int) -> None:
     """Contiguous, in order, no gap, no overlap, sizes within one row of each other, keys that tell the count."""
     assert shards[0].offset == 0
-    assert all(a.offset + a.n_rows == b.offset for a, b in zip(shards, shards[1:], strict=False))
+    assert all(a.offset + a.n_rows == b.offset for a, b in pairwise(shards))
     assert shards[-1].offset + shards[-1].n_rows == n_rows
     sizes = [shard.n_rows for shard in shards]
     assert max(sizes) - min(sizes) <= 1
