@@ -32,7 +32,7 @@ def load_pipeline(name: str) -> Pipeline:
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
         return Pipeline(PipelineSpec.model_validate(document["attributes"]), path.parent)
-    except (yaml.YAMLError, TypeError, KeyError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise ConfigError(f"{path} is not YAML with `type: {COMPONENT}` and `attributes`: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]

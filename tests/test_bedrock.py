@@ -169,7 +169,9 @@ def test_what_bedrock_refuses_for_good(bedrock: Bedrock, change: dict[str, objec
 
 def test_what_boto3_refuses(bedrock: Bedrock) -> None:
     """A request that boto3 itself does not send is refused for good as well, not tried at every tick."""
-    with pytest.raises(BedrockError, match="(?s)CreateModelInvocationJob of bad-job: .*timeoutDurationInHours") as raised:
+    with pytest.raises(
+        BedrockError, match=r"(?s)CreateModelInvocationJob of bad-job: .*timeoutDurationInHours"
+    ) as raised:
         bedrock.create(new("bad-job", timeout_hours=1))
     assert not raised.value.retryable
 

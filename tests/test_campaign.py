@@ -14,9 +14,7 @@ from bedrock_assets.limits import JOB_NAME, MAX_JOB_NAME_CHARS
 
 TOKEN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
 pipelines = st.from_regex(r"[a-z][a-z0-9_]{0,39}", fullmatch=True)
-shards = st.integers(1, 999_999).flatmap(
-    lambda n: st.integers(0, n - 1).map(lambda i: f"{i:05d}-of-{n:05d}")
-)
+shards = st.integers(1, 999_999).flatmap(lambda n: st.integers(0, n - 1).map(lambda i: f"{i:05d}-of-{n:05d}"))
 URI = "s3://my-bucket/calls/jobs/x"
 
 
@@ -26,7 +24,12 @@ def aws_shape(name: str) -> Any:
     return botocore.session.get_session().get_service_model("bedrock").shape_for(name)
 
 
-@given(pipeline=pipelines, shard=shards, attempt=st.integers(1, 9), fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16))
+@given(
+    pipeline=pipelines,
+    shard=shards,
+    attempt=st.integers(1, 9),
+    fingerprint=st.text("0123456789abcdef", min_size=16, max_size=16),
+)
 def test_names_are_names_and_tokens(pipeline: str, shard: str, attempt: int, fingerprint: str) -> None:
     """Any pipeline and shard give a name that Bedrock takes, as a name and as an idempotency token."""
     name = job_name(pipeline, shard, fingerprint, attempt, URI)
@@ -51,7 +54,13 @@ def test_the_same_content_has_the_same_name() -> None:
 
 @pytest.mark.parametrize(
     "change",
-    [{"fingerprint": "b" * 16}, {"attempt": 2}, {"output_uri": "s3://other/x"}, {"shard": "00001-of-00002"}, {"pipeline": "q"}],
+    [
+        {"fingerprint": "b" * 16},
+        {"attempt": 2},
+        {"output_uri": "s3://other/x"},
+        {"shard": "00001-of-00002"},
+        {"pipeline": "q"},
+    ],
 )
 def test_other_content_has_another_name(change: dict[str, object]) -> None:
     """Another content, attempt, store, shard or pipeline is another job."""
@@ -74,7 +83,11 @@ def test_statuses_are_those_of_aws() -> None:
 
 
 # Few hyphens: the service model's form takes exponential time for many.
-@given(st.one_of(st.text(), st.from_regex(r"[a-zA-Z0-9+.]{0,40}(-[a-zA-Z0-9+.-]?){0,6}[a-zA-Z0-9+.]{0,30}", fullmatch=True)))
+@given(
+    st.one_of(
+        st.text(), st.from_regex(r"[a-zA-Z0-9+.]{0,40}(-[a-zA-Z0-9+.-]?){0,6}[a-zA-Z0-9+.]{0,30}", fullmatch=True)
+    )
+)
 def test_the_pattern_of_names_is_that_of_aws(name: str) -> None:
     """Our linear form of the pattern takes the names that the service model's own takes, and no others."""
     shape = aws_shape("ModelInvocationJobName")

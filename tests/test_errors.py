@@ -5,7 +5,9 @@ import re
 from bedrock_assets import errors
 from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
 
-CLASSES = {name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)}
+CLASSES = {
+    name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)
+}
 
 
 def test_the_tree_is_drawn_as_it_is() -> None:

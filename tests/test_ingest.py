@@ -55,7 +55,9 @@ def test_two_stores_get_the_same(tmp_path: Path, make_pipeline: MakePipeline) ->
     stores = [Store(str(tmp_path / name)) for name in ("one", "two")]
     first, second = (ingest(pipeline, store) for store in stores)
     assert (first.revision, first.shards) == (second.revision, second.shards)
-    one, two = ([opened.get(part.key) for part in raw.parts] for opened, raw in zip(stores, (first, second), strict=True))
+    one, two = (
+        [opened.get(part.key) for part in raw.parts] for opened, raw in zip(stores, (first, second), strict=True)
+    )
     assert one == two
 
 

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
-from bedrock_assets.pipeline import ERROR_CODE, LINE
+from bedrock_assets.pipeline import ANSWER_COLUMNS, ERROR_CODE, LINE
 from tests.lab import HAIKU, TITAN, MakePipeline, texts
 
 EMBEDDING = {"embedding": {"column": "text", "dimensions": 256}}
@@ -17,7 +17,11 @@ EMBEDDING = {"embedding": {"column": "text", "dimensions": 256}}
     ("overrides", "error", "message"),
     [
         ({"prompt": "About {topic}"}, PromptError, "'topic' named in prompt 'task.text.prompt' .* it has: id, text"),
-        ({"task": {"text": {"prompt": "x", "system": "{who}"}}}, PromptError, "'who' named in prompt 'task.text.system'"),
+        (
+            {"task": {"text": {"prompt": "x", "system": "{who}"}}},
+            PromptError,
+            "'who' named in prompt 'task.text.system'",
+        ),
         ({"prompt": "{text"}, PromptError, "line 1: a lone"),
         ({"task": {"text": {"prompt_id": "nothing"}}}, PromptError, "has no file nothing.txt"),
         ({"task": {"embedding": {"column": "body"}}, "model": TITAN}, PromptError, "'body' is not in the dataset"),
@@ -32,10 +36,7 @@ def test_what_does_not_fit_is_refused(
         make_pipeline(texts(3), **overrides)
 
 
-@pytest.mark.parametrize(
-    "name",
-    "record_id status response stop_reason input_tokens output_tokens error_code error_message model_id job_arn attempt".split(),  # noqa: SIM905
-)
+@pytest.mark.parametrize("name", ["record_id", *(name for name in ANSWER_COLUMNS if name != "embedding")])
 def test_every_answer_column_is_reserved(make_pipeline: MakePipeline, name: str) -> None:
     """An input column named as any column of the answer is refused."""
     with pytest.raises(ColumnClash, match=f"already has column '{name}'"):
@@ -52,7 +53,9 @@ def test_answers_have_one_column_of_their_kind(make_pipeline: MakePipeline) -> N
 
 def test_working_names_are_free(make_pipeline: MakePipeline) -> None:
     """Input columns named as the package's own intermediate ones are ordinary columns."""
-    frame = pl.DataFrame({name: [name] for name in ("id", "text", "system", "code", "message", "line", "wire_id", "sent")})
+    frame = pl.DataFrame(
+        {name: [name] for name in ("id", "text", "system", "code", "message", "line", "wire_id", "sent")}
+    )
     pipeline = make_pipeline(frame, task={"text": {"prompt": "{id} {text}", "system": "{system} {code}"}})
     made = pipeline.with_records(frame.with_columns(record_id=pl.lit("r1")))
     request = json.loads(made[LINE].item())["modelInput"]

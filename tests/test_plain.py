@@ -33,7 +33,10 @@ def pipeline_of(source: Path, *, id_column: str | None = "id", max_records: int 
 
 def formatted(folder: Path) -> dict[str, list[dict[str, Any]]]:
     """Records by shard file."""
-    return {path.name: [json.loads(line) for line in path.read_bytes().splitlines()] for path in sorted(folder.glob("*.jsonl"))}
+    return {
+        path.name: [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in sorted(folder.glob("*.jsonl"))
+    }
 
 
 def answer_all(folder: Path, outputs: Path) -> None:
@@ -50,7 +53,14 @@ def test_there_and_back(source: Path, tmp_path: Path) -> None:
     assert (notes.n_rows, notes.n_records, len(notes.shards)) == (10, 10, 3)
     answer_all(tmp_path / "shards", tmp_path / "outputs")
     told = parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
-    assert (told.n_rows, told.n_ok, told.n_error, told.n_missing, told.n_unreadable, told.n_unknown) == (10, 10, 0, 0, 0, 0)
+    assert (told.n_rows, told.n_ok, told.n_error, told.n_missing, told.n_unreadable, told.n_unknown) == (
+        10,
+        10,
+        0,
+        0,
+        0,
+        0,
+    )
     table = pl.read_parquet(tmp_path / "out.parquet")
     assert_frame_equal(table.select("id", "text"), texts(10))
     assert table["response"].to_list() == [f"to c{i}" for i in range(10)]

@@ -45,7 +45,7 @@ def test_a_file_that_is_no_pipeline(tmp_path: Path, text: str) -> None:
     """Whatever stands in a YAML file, an error names the file."""
     path = tmp_path / "defs.yaml"
     path.write_text(text, "latin-1")
-    with pytest.raises(ConfigError, match="defs.yaml"):
+    with pytest.raises(ConfigError, match=r"defs\.yaml"):
         load_pipeline(str(path))
 
 

@@ -85,7 +85,7 @@ def submitted(actions: Sequence[Action]) -> list[Request]:
 
 @given(worlds())
 def test_the_cap_holds(world: World) -> None:
-    """Whatever is in flight, whoever's it is, no more is submitted than there are free slots, nor more than a tick bears."""
+    """Whatever is in flight, whoever's it is, no more is submitted than slots are free and a tick bears."""
     n_submitted = len(submitted(world.plan()))
     assert n_submitted <= max(0, world.n_slots - world.n_in_flight)
     assert n_submitted <= MOST_SUBMISSIONS
@@ -101,7 +101,7 @@ def test_free_slots_are_used(world: World) -> None:
 
 @given(worlds())
 def test_nothing_is_submitted_twice(world: World) -> None:
-    """A request with a job, in whatever status, is not submitted, nor is one that is withdrawn; no action comes twice."""
+    """A request that has a job, in whatever status, or is withdrawn, is not submitted; no request has two actions."""
     actions = world.plan()
     assert all(key(wanted) not in world.jobs and not wanted.withdrawn for wanted in submitted(actions))
     assert max(Counter(action.request.identity for action in actions).values(), default=1) == 1
@@ -123,7 +123,7 @@ def test_ended_jobs_are_collected_once(world: World) -> None:
 
 @given(worlds())
 def test_withdrawn_requests_are_stopped_or_closed(world: World) -> None:
-    """A withdrawn request's job in flight is stopped once, an ended or missing one closed, unless jobs are left alone."""
+    """A withdrawn request's job in flight is stopped once, an ended or missing one closed, unless jobs are left."""
     stopped = {action.request.identity for action in world.plan() if isinstance(action, Stop)}
     closed = {action.request.identity for action in world.plan() if isinstance(action, Close)}
     for wanted in world.requests:

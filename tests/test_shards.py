@@ -64,7 +64,9 @@ def test_each_row_is_a_line(store: Store, make_pipeline: MakePipeline) -> None:
     assert [r["recordId"] for r in records] == stages.parts([stages.shards[0].rows])["record_id"].to_list()
 
 
-@pytest.mark.parametrize("change", [{"prompt": "Tell {text}"}, {"model": f"us.{HAIKU}"}, {"model_invocation_type": "Converse"}])
+@pytest.mark.parametrize(
+    "change", [{"prompt": "Tell {text}"}, {"model": f"us.{HAIKU}"}, {"model_invocation_type": "Converse"}]
+)
 def test_the_fingerprint_is_of_what_is_paid(store: Store, make_pipeline: MakePipeline, change: dict[str, Any]) -> None:
     """Another prompt, model or way of invoking it is another fingerprint and another file."""
     first = Stages.of(make_pipeline(texts(5)), store).shards[0]

@@ -26,7 +26,8 @@ N_ROWS = 60
 FRAME = pl.DataFrame(
     {
         "key": [f"call/{i}" for i in range(N_ROWS)],
-        "text": [f"The parcel number {i} never arrived. \u2028 Zoë called \u0085 twice." for i in range(N_ROWS - 1)] + [None],
+        "text": [f"The parcel number {i} never arrived. \u2028 Zoë called \u0085 twice." for i in range(N_ROWS - 1)]
+        + [None],
     }
 )
 

@@ -78,7 +78,10 @@ def test_embeddings(store: Store, make_pipeline: MakePipeline) -> None:
     """An embedding pipeline's table has vectors of 32-bit floats."""
     task = {"embedding": {"column": "text", "dimensions": 256}}
     stages = Stages.of(make_pipeline(texts(2), task=task, model=TITAN), store)
-    lines = [{"recordId": i, "modelOutput": {"embedding": [0.5, n], "inputTextTokenCount": 3}} for n, i in enumerate(stages.ids())]
+    lines = [
+        {"recordId": i, "modelOutput": {"embedding": [0.5, n], "inputTextTokenCount": 3}}
+        for n, i in enumerate(stages.ids())
+    ]
     stages.write(jsonl(reversed(lines)))
     publish(store, stages.pipeline, stages.shards[0], collect(stages.pipeline, store, stages.shards[0], job_of(), 1))
     vectors = joined(stages)["embedding"]

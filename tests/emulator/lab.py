@@ -78,7 +78,10 @@ class Lab:
         path = self.folder / BUCKET / key
         path.parent.mkdir(parents=True, exist_ok=True)
         text = rows if isinstance(rows, str) else "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        path.write_text(text, encoding="utf-8")
+        # In one step, because a job that is under way may be reading it.
+        aside = path.with_name(f"{path.name}.new")
+        aside.write_text(text, encoding="utf-8")
+        aside.replace(path)
         return f"s3://{BUCKET}/{key}"
 
     def create(self, name: str, uri: str | None = None, model: str = HAIKU, **more: Any) -> str:
