@@ -175,7 +175,8 @@ def parse(
     as_json: Json = False,
 ) -> None:
     """Join a job's outputs with its input, without Dagster and without AWS."""
-    from bedrock_assets.plain import parse_files, plain_pipeline, read_notes
+    from bedrock_assets.plain import plain_pipeline, read_notes
+    from bedrock_assets.plain_parse import parse_files
 
     with _errors():
         formatted = read_notes(shards)

@@ -1,8 +1,6 @@
-"""The two data stages on plain files, without Dagster and without AWS: look before paying, read a job afterwards."""
+"""Format plain files, without Dagster and without AWS: a look at the records before anything is paid."""
 
-import tempfile
-from collections.abc import Callable, Generator, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import groupby
 from pathlib import Path
@@ -10,16 +8,14 @@ from typing import Any
 
 import polars as pl
 
-from bedrock_assets.errors import ConfigError, EmptyDataset, StaleShard, StoreError
+from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
 from bedrock_assets.ids import require_unique
 from bedrock_assets.ingest import read_rows
-from bedrock_assets.outputs import Answers, settle
 from bedrock_assets.pipeline import ERROR_CODE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Document, Shard
 from bedrock_assets.shards import RecordFile, made_records
 from bedrock_assets.spec import PipelineSpec
-from bedrock_assets.store import whole_lines
 
 NOTES = "format.json"
 
@@ -36,17 +32,6 @@ class FormatNotes(Document):
     n_rejected: int
     n_bytes: int
     warnings: tuple[str, ...] = ()
-
-
-class ParseNotes(Document):
-    """What `parse` found."""
-
-    n_rows: int
-    n_ok: int
-    n_error: int
-    n_missing: int
-    n_unreadable: int
-    n_unknown: int
 
 
 def plain_pipeline(
@@ -91,7 +76,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     _prepare(out)
     n_records = n_bytes = n_rejected = 0
     warnings: list[str] = []
-    for shard, pieces in _by_shard(pipeline, shards):
+    for shard, pieces in by_shard(pipeline, shards):
         rejected: list[pl.DataFrame] = []
         with (out / f"{shard.key}.jsonl").open("wb") as file:
             records = RecordFile(file)
@@ -118,45 +103,6 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     return notes
 
 
-def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> ParseNotes:
-    """
-    Join the rows with the answers in *outputs* and write them to *out*, one shard in memory at a time.
-
-    Args:
-        pipeline: With the source and model that `format_files` was given; its prompt is not used.
-        shards: Folder that `format_files` wrote.
-        outputs: Folder with the job's `*.jsonl.out`, at any depth; files named after no shard go to all of them.
-
-    Raises:
-        ConfigError: A folder holds nothing to read.
-        DataError: The source's ids are unusable, or its rows are not those that were formatted.
-    """
-    plan, n_rows = read_notes(shards), pipeline.source.n_rows()
-    if n_rows != plan.n_rows:
-        raise StaleShard(
-            f"{pipeline.source.describe()} has {n_rows} rows, but `format` was given {plan.n_rows}; name the same "
-            "input, or format again"
-        )
-    found = sorted(outputs.rglob("*.jsonl.out"))
-    if not found:
-        raise ConfigError(
-            f"no *.jsonl.out under {outputs}; name the folder that Bedrock wrote, e.g. with `aws s3 sync`"
-        )
-    names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
-    common = [path for path in found if path.name not in names]
-    counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
-    unreadable: dict[Path, int] = {}
-    with _parquet(out) as append:
-        for shard, pieces in _by_shard(pipeline, plan.shards):
-            mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
-            rows = pl.concat(pieces)
-            append(_settle_shard(pipeline, rows, _fates(pipeline, shards, shard, rows), mine, counts, unreadable))
-    counts["n_unreadable"] = sum(unreadable.values())
-    if common and len(plan.shards) > 1:
-        counts["n_unknown"] = 0  # each shard saw the others' answers
-    return ParseNotes(**counts)
-
-
 def read_notes(shards: Path) -> FormatNotes:
     """
     Raises:
@@ -166,45 +112,6 @@ def read_notes(shards: Path) -> FormatNotes:
         return FormatNotes.model_validate_json((shards / NOTES).read_text())
     except (OSError, ValueError) as error:
         raise ConfigError(f"{shards} has no readable {NOTES}; name the folder that `format --out` wrote") from error
-
-
-def _settle_shard(
-    pipeline: Pipeline,
-    rows: pl.DataFrame,
-    fates: pl.DataFrame,
-    outputs: list[Path],
-    counts: dict[str, int],
-    unreadable: dict[Path, int],
-) -> pl.DataFrame:
-    answers, job_ids = Answers(pipeline.family), list[str]()
-    for path in outputs:
-        job_ids.append(path.parent.name)
-        n_before = answers.n_unreadable
-        with path.open("rb") as file:
-            for chunk in whole_lines(file):
-                answers.add(chunk)
-        unreadable[path] = answers.n_unreadable - n_before
-    settled, n_unknown = settle(fates, answers.outcomes(), "see the job's status")
-    answer = settled.with_columns(
-        model_id=pl.lit(pipeline.spec.model),
-        job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
-        attempt=pl.when("sent").then(pl.lit(1, pl.Int64)),
-    )
-    for status in ("ok", "error", "missing"):
-        counts[f"n_{status}"] += int((answer["status"] == status).sum())
-    counts["n_rows"] += len(rows)
-    counts["n_unknown"] += n_unknown
-    return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
-
-
-def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
-    ids = rows.select(record_id=pipeline.record_id)
-    path = folder / f"{shard.key}.rejected.parquet"
-    if not path.exists():
-        return ids.with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
-    rejected = pl.read_parquet(path)
-    named = dict(zip(rejected.columns, ("record_id", "code", "message"), strict=True))
-    return ids.join(rejected.rename(named), on="record_id", how="left", maintain_order="left")
 
 
 @dataclass(frozen=True)
@@ -218,7 +125,7 @@ class _Ids:
             yield rows[self.pipeline.record_id]
 
 
-def _by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:
+def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:
     """The source's rows, cut at the borders of shards; each group is read before the next."""
 
     def pieces() -> Iterator[tuple[Shard, pl.DataFrame]]:
@@ -235,32 +142,6 @@ def _by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[S
 
     for shard, group in groupby(pieces(), key=lambda piece: piece[0]):
         yield shard, (rows for _, rows in group)
-
-
-@contextmanager
-def _parquet(out: Path) -> Generator[Callable[[pl.DataFrame], None]]:
-    """A Parquet file that takes one row group a frame, and appears when it is whole."""
-    from pyarrow.parquet import ParquetWriter
-
-    try:
-        out.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
-            path = Path(file.name)
-    except OSError as error:
-        raise StoreError(f"{out} cannot be written: {error}") from error
-    with ExitStack() as stack:
-        stack.callback(path.unlink, missing_ok=True)
-        writers: list[Any] = []
-
-        def append(frame: pl.DataFrame) -> None:
-            table = frame.to_arrow()
-            if not writers:
-                writers.append(stack.enter_context(ParquetWriter(path, table.schema, compression="zstd")))
-            writers[0].write_table(table)
-
-        yield append
-        writers[0].close()
-        path.replace(out)
 
 
 def _prepare(out: Path) -> None:

@@ -11,7 +11,8 @@ from polars.testing import assert_frame_equal
 
 from bedrock_assets.errors import BadIds, ConfigError, DataError, EmptyDataset, StoreError
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.plain import NOTES, format_files, parse_files, plain_pipeline, read_notes
+from bedrock_assets.plain import NOTES, format_files, plain_pipeline, read_notes
+from bedrock_assets.plain_parse import parse_files
 from tests.lab import HAIKU, TITAN, failed, jsonl, ok, texts
 from tests.values import every_dtype
 

@@ -97,6 +97,9 @@ def local_stack(settings: Settings) -> Generator[Stack]:
             env = environment(home, emulator.endpoint_url)
             _prepare_instance(home, settings.max_jobs)
             dagster = _start_dagster(home, settings.workspace, port, env, lock)
+            lock.truncate(0)
+            lock.write(str(dagster.pid))
+            lock.flush()
             try:
                 yield Stack(home, f"http://127.0.0.1:{port}", emulator.endpoint_url, dagster)
             finally:
@@ -213,8 +216,10 @@ def _locked(home: Path) -> Generator[IO[str]]:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
+            lock.seek(0)
             raise ConfigError(
-                f"folder {home} is in use by a local stack that is still running; end it, or name another with --home"
+                f"folder {home} is in use by a local stack that is still running (Dagster is process "
+                f"{lock.read().strip() or 'starting'}); end it, or name another with --home"
             ) from error
         yield lock
 

@@ -14,7 +14,8 @@ from typing import Any
 
 import polars as pl
 
-from bedrock_assets.plain import format_files, parse_files, plain_pipeline
+from bedrock_assets.plain import format_files, plain_pipeline
+from bedrock_assets.plain_parse import parse_files
 
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 PROMPT = "Summarise this call in two sentences:\n\n{transcript}\n\nTopic: {topic}"

@@ -43,7 +43,7 @@ def connect(endpoint_url: str, region: str = "us-east-1") -> BedrockClient:
         endpoint_url=endpoint_url,
         region_name=region,
         aws_access_key_id="test",
-        aws_secret_access_key="test",  # noqa: S106 - not a secret
+        aws_secret_access_key="test",
         config=Config(retries={"total_max_attempts": 1}),
     )
 
