@@ -10,7 +10,7 @@ from bedrock_assets import report
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Request
 from bedrock_assets.collect import Collected, can_be_sent, collect, publish, require_success, write_remainder
-from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG
+from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.errors import JobFailed, StaleShard
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
@@ -36,8 +36,8 @@ def answer(
     ledger = Ledger(pipeline.spec.name)
     ledger.refresh(context.instance)
     entry = ledger.entries.get(context.partition_key)
-    if entry is None or not entry.state.is_open:
-        context.log.info("this shard has been dealt with already")
+    if entry is None or not entry.state.is_open or entry.request.identity != context.run.tags[REQUEST_TAG]:
+        context.log.info("this request has been dealt with already, or another one has replaced it")
         return
     request, arn = entry.request, context.run.tags.get(JOB_TAG)
     try:

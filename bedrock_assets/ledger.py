@@ -91,6 +91,7 @@ class Ledger:
                 "attempt": request.attempt,
                 "n_records": request.n_records,
                 "prompts": request.prompts,
+                "request_id": request.storage_id,
                 "asked_by_run": request.run_id,
                 "backfill_id": request.backfill_id or "",
                 **facts,
@@ -133,11 +134,8 @@ class Ledger:
             return  # somebody else's observation of the asset
         request = self._request(shard, facts, run_id, storage_id)
         if state is not State.REQUESTED:
-            if former is None or (former.request.fingerprint, former.request.attempt) != (
-                request.fingerprint,
-                request.attempt,
-            ):
-                return  # news of a request that another one has replaced
+            if former is None or not _is_news_of(former.request, state, request, facts.get("request_id")):
+                return
             request = former.request
         self.entries[shard] = Entry(state, request, storage_id, _text(facts, "job_arn"), _text(facts, "message"))
 
@@ -153,6 +151,18 @@ class Ledger:
             backfill_id=_text(facts, "backfill_id"),
             storage_id=storage_id,
         )
+
+
+def _is_news_of(current: Request, state: State, told: Request, request_id: object) -> bool:
+    """
+    Whether an event is about the *current* request, and not about one that it has replaced.
+
+    A job belongs to whoever asks for the same content. An end does not: the run that brought it carries the backfill of
+    the request it was launched for, and only a run of its own counts for the backfill of the current one.
+    """
+    if (current.fingerprint, current.attempt) != (told.fingerprint, told.attempt):
+        return False
+    return state is State.SUBMITTED or request_id == current.storage_id
 
 
 def _identity(instance: DagsterInstance) -> str:

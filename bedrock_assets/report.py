@@ -90,6 +90,7 @@ def of_answers(
         "job_status": job.status.value,
         "job_console": dg.MetadataValue.url(_console(job)),
         "attempt": request.attempt,
+        "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
         "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
     }

@@ -71,6 +71,15 @@ def test_the_manifest_is_no_output(stages: Stages) -> None:
     assert (collected.n_unreadable, collected.n_unknown, collected.count("ok")) == (0, 0, 5)
 
 
+def test_the_manifest_is_the_jobs_own(stages: Stages) -> None:
+    """Of several attempts the manifest is that of the job that is collected."""
+    for attempt in (1, 2):
+        stages.write(jsonl([ok("c0")]), attempt=attempt, manifest=b'{"totalRecordCount": %d}' % attempt)
+    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(2), 2)
+    assert collected.manifest is not None
+    assert collected.manifest.total_record_count == 2
+
+
 @pytest.mark.parametrize("manifest", [None, b"", b"{", b"[]", b'{"totalRecordCount": "many"}'])
 def test_answers_need_no_manifest(stages: Stages, manifest: bytes | None) -> None:
     """A manifest that is missing or broken does not keep answers from being read."""

@@ -240,6 +240,22 @@ def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
         assert len(lab.jobs()) == 2
 
 
+def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
+    """A shard asked for again while its output is being collected is collected once more, for the later request."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        (early,) = _tick_only(lab).run_requests
+        assert lab.materialize("batch_outputs", lab.shards[0])
+        assert lab.materialize("batch_outputs", lab.shards[0], dict(early.tags))
+        assert set(lab.states.values()) == {State.REQUESTED}
+        (late,) = _tick_only(lab).run_requests
+        assert late.run_key != early.run_key
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.jobs()) == 1
+
+
 def test_crashing_collect_runs_end(tmp_path: Path) -> None:
     """A shard whose collect runs crash is failed after three of them, not tried for ever."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:

@@ -161,6 +161,12 @@ def test_two_pipelines_take_turns() -> None:
     assert [wanted.pipeline for wanted in submitted(actions)] == ["large", "small"] * 3 + ["large"] * 2
 
 
+def test_a_tick_ends_in_time() -> None:
+    """With more free slots than a tick bears, the oldest requests are submitted and the rest is left to the next."""
+    requests = [request(i) for i in range(3 * MOST_SUBMISSIONS)]
+    assert submitted(plan(requests, {}, n_in_flight=0, n_slots=10_000)) == requests[:MOST_SUBMISSIONS]
+
+
 def test_a_lower_limit_stops_nothing() -> None:
     """When the limit falls below what is in flight, jobs go on and nothing is submitted."""
     requests = [request(i) for i in range(6)]

@@ -127,10 +127,11 @@ def test_answers_to_earlier_prompts_are_stale(stages: Stages, make_pipeline: Mak
         lambda answers: answers.head(-1),
         lambda answers: pl.concat([answers, answers.head(1)]),
         lambda answers: pl.concat([answers.head(-1), answers.head(1)]),
+        lambda answers: pl.concat([answers, answers.head(1).with_columns(record_id=pl.lit("x"))]),
         lambda answers: answers.with_columns(record_id=pl.col("record_id").reverse() + "x"),
         lambda answers: answers.with_columns(status=pl.lit(None, pl.String)),
     ],
-    ids=["lost", "doubled", "replaced", "foreign", "without status"],
+    ids=["lost", "doubled", "replaced", "surplus", "foreign", "without status"],
 )
 def test_answers_that_do_not_match(stages: Stages, tamper: object) -> None:
     """Answers that are not one for each row are refused, and the last table stays as it was."""
