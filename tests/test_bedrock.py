@@ -5,7 +5,9 @@ import time
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 
 import boto3
 import pytest
@@ -195,6 +197,26 @@ def test_an_input_that_is_not_there(bedrock: Bedrock) -> None:
     assert job.status is JobStatus.FAILED
     assert job.message is not None
     assert job.message.startswith("Could not validate")
+
+
+class Gateway(BaseHTTPRequestHandler):
+    """Answers every request with 502 and a page for people, as a load balancer does."""
+
+    def do_GET(self) -> None:
+        self.send_response(502)
+        self.end_headers()
+        self.wfile.write(b"<html>Bad Gateway</html>")
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Say nothing."""
+
+
+def test_a_gateway_in_the_way() -> None:
+    """A server error that is not AWS's own is unavailable as well."""
+    with HTTPServer(("127.0.0.1", 0), Gateway) as server:
+        Thread(target=server.handle_request).start()
+        with pytest.raises(BedrockUnavailable, match="ListModelInvocationJobs of all jobs: 502"):
+            list(connect(f"http://127.0.0.1:{server.server_port}").list())
 
 
 def test_nobody_at_the_endpoint() -> None:

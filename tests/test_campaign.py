@@ -75,6 +75,12 @@ def test_names_do_not_run_together(parts: list[tuple[str, int, str]]) -> None:
     assert len(names) == len([1 for f, _, uri in parts if "\n" not in f + uri])
 
 
+def test_the_length_of_names() -> None:
+    """A name of 63 characters is one, of 64 none."""
+    assert JOB_NAME.fullmatch("a" * 63)
+    assert not JOB_NAME.fullmatch("a" * 64)
+
+
 def test_statuses_are_those_of_aws() -> None:
     """Every status of the service model is known, and those before an end take a slot."""
     assert {str(status) for status in JobStatus} == set(aws_shape("ModelInvocationJobStatus").enum)
