@@ -45,10 +45,11 @@ class Strict(BaseModel):
     @classmethod
     def _known_keys_only(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
-            for key in set(map(str, values)) - set(cls.model_fields):  # pyright: ignore[reportUnknownArgumentType]
-                close = get_close_matches(key, cls.model_fields, 1)
+            unknown = [str(key) for key in values if key not in cls.model_fields]
+            if unknown:
+                close = get_close_matches(unknown[0], cls.model_fields, 1)
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(cls.model_fields)}"
-                raise ValueError(f"unknown key {key!r}; {hint}")
+                raise ValueError(f"unknown key {unknown[0]!r}; {hint}")
         return values
 
 
