@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
-from bedrock_assets.ids import require_unique
+from bedrock_assets.ids import require_ids, require_unique
 from bedrock_assets.ingest import read_rows
 from bedrock_assets.pipeline import ERROR_CODE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
@@ -121,8 +121,12 @@ class _Ids:
     pipeline: Pipeline
 
     def __iter__(self) -> Iterator[pl.Series]:
-        for rows in read_rows(self.pipeline):
-            yield rows[self.pipeline.record_id]
+        name, position = self.pipeline.spec.source.id_column or "", 0
+        next(read_rows(self.pipeline), None)  # tells of a column that is missing, as reading all of it would
+        for ids in self.pipeline.source.column(name):
+            require_ids(ids.to_frame(), name, position)
+            yield ids.cast(pl.String)
+            position += len(ids)
 
 
 def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:

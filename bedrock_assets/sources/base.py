@@ -24,6 +24,10 @@ class Source(Protocol):
         """Rows in all, by the cheapest way the source has."""
         ...
 
+    def column(self, name: str) -> Iterator[pl.Series]:
+        """One column that the source has, in order, in pieces, without the others where the format allows."""
+        ...
+
     def batches(self) -> Iterator[pl.DataFrame]:
         """
         All rows, in order, in frames of one schema.

@@ -47,6 +47,9 @@ class Chitchat:
         )
         yield from frame.iter_slices(BATCH_ROWS)
 
+    def column(self, name: str) -> Iterator[pl.Series]:
+        return (batch[name] for batch in self.batches())
+
     def n_rows(self) -> int:
         return sum(map(len, self.batches()))
 

@@ -37,16 +37,21 @@ class Files:
         with self._readable():
             return self._scan().select(pl.len()).collect().item()
 
+    def column(self, name: str) -> Iterator[pl.Series]:
+        with self._readable():
+            for batch in self._pieces(self._scan().select(name)):
+                yield batch[name]
+
     def batches(self) -> Iterator[pl.DataFrame]:
         with self._readable():
-            if Path(self.path).suffix.lower() == ".parquet":
-                yield from self._slices()
-            else:
-                yield from self._scan().collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+            yield from self._pieces(self._scan())
 
-    def _slices(self) -> Iterator[pl.DataFrame]:
+    def _pieces(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+        if Path(self.path).suffix.lower() != ".parquet":
+            yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
+            return
         # Parquet can be entered anywhere, and a stream of it reads many row groups ahead: 3 times the memory.
-        rows, n_slice = self._scan(), S3_SLICE_ROWS if self.path.startswith("s3://") else BATCH_ROWS
+        n_slice = S3_SLICE_ROWS if self.path.startswith("s3://") else BATCH_ROWS
         for start in range(0, self.n_rows(), n_slice):
             yield from rows.slice(start, n_slice).collect().iter_slices(BATCH_ROWS)
 

@@ -23,6 +23,9 @@ class HuggingFace:
     def columns(self) -> list[str] | None:
         return None
 
+    def column(self, name: str) -> Iterator[pl.Series]:
+        return (batch[name] for batch in self.batches())
+
     def n_rows(self) -> int:
         return sum(map(len, self.batches()))
 
