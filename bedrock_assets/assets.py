@@ -157,7 +157,7 @@ def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
 def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:
     """
     Raises:
-        StoreError: `raw_dataset` has not been materialized in this store.
+        dagster.Failure: `raw_dataset` has not been materialized in this store.
     """
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     if raw is None:

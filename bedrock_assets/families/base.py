@@ -11,7 +11,6 @@ from bedrock_assets.spec import EmbeddingTask, TextTask
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]
-JSON_STRING = pl.String()
 
 
 @dataclass(frozen=True)
