@@ -33,6 +33,26 @@ _IN_FLIGHT = frozenset(
 )
 
 
+class Lane(StrEnum):
+    """How records reach the model."""
+
+    BATCH = "batch"
+    ON_DEMAND = "on_demand"
+    """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
+
+
+class Standing(StrEnum):
+    """Whether a request is still to be served."""
+
+    WANTED = "wanted"
+    HELD = "held"
+    """The dataset has changed since; the prompts have not been made anew yet, so nothing more is submitted."""
+    STALE = "stale"
+    """The prompts have changed since, or the shard is no longer planned: the answers would not be joined."""
+    WITHDRAWN = "withdrawn"
+    """The run that asked was cancelled."""
+
+
 @dataclass(frozen=True)
 class Request:
     """One shard that somebody asked answers for; recorded as an observation in Dagster's event log."""
@@ -50,8 +70,12 @@ class Request:
     """The Dagster backfill the run belongs to, if any."""
     storage_id: int = 0
     """Position in the event log; later requests have higher ones."""
-    withdrawn: bool = False
-    """The run that asked was cancelled."""
+    lane: Lane = Lane.BATCH
+    former_jobs: tuple[str, ...] = ()
+    """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
+    raw_revision: str = ""
+    """Revision of the dataset that the prompts were made of."""
+    standing: Standing = Standing.WANTED
 
     @property
     def identity(self) -> str:

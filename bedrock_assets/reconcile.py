@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 
-from bedrock_assets.campaign import Job, JobStatus, Request
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
 
 MOST_SUBMISSIONS = 40
 """A tick: each takes up to a second, and Dagster ends a tick after 60."""
@@ -31,8 +31,15 @@ class Collect:
 
 
 @dataclass(frozen=True)
+class Invoke:
+    """Launch a run that answers the request's records on demand."""
+
+    request: Request
+
+
+@dataclass(frozen=True)
 class Stop:
-    """Stop a job that nobody wants any longer."""
+    """Stop a job whose answers nobody wants any longer."""
 
     request: Request
     job: Job
@@ -40,55 +47,69 @@ class Stop:
 
 @dataclass(frozen=True)
 class Close:
-    """Record that a withdrawn request has no job in flight any longer."""
+    """Record that a withdrawn or stale request has no job in flight any longer."""
 
     request: Request
     job: Job | None = None
 
 
-Action = Submit | Collect | Stop | Close
+Action = Submit | Collect | Invoke | Stop | Close
 
 
 def plan(
     requests: Sequence[Request],
-    jobs: Mapping[tuple[str, str], Job],
+    jobs: Mapping[str, Job],
     *,
     n_in_flight: int,
     n_slots: int,
     collecting: Collection[str] = (),
     leave_cancelled: Collection[str] = (),
+    leave_stale: Collection[str] = (),
 ) -> list[Action]:
     """
     Args:
-        requests: Unfinished requests of all pipelines of one pool, at most one a shard.
-        jobs: Each request's job, if Bedrock knows one, by pipeline and shard.
+        requests: Unfinished requests of all pipelines of one pool; of a shard at most one that is not stale.
+        jobs: Each request's job, if Bedrock knows one, by `Request.identity`.
         n_in_flight: Jobs that take a slot: of these pipelines and of anybody else on the same models.
         n_slots: The pool's limit.
-        collecting: `Request.identity` of requests whose collect run is under way.
+        collecting: `Request.identity` of requests whose run is under way, or rests after a crash.
         leave_cancelled: Pipelines whose jobs go on when the run that asked for them is cancelled.
+        leave_stale: Pipelines whose jobs go on when their prompts have changed.
 
     Returns:
-        Actions in the order to carry them out. At most `n_slots - n_in_flight` of them are `Submit`, taken from
-        the pipeline with the fewest jobs in flight first and from each pipeline oldest first.
+        Actions in the order to carry them out, at most one a request. At most `n_slots - n_in_flight` of them are
+        `Submit`, taken from the pipeline with the fewest jobs in flight first and from each pipeline oldest first.
     """
     actions: list[Action] = []
     waiting: list[Request] = []
     busy: Counter[str] = Counter()
     for request in sorted(requests, key=lambda request: request.storage_id):
-        job = jobs.get((request.pipeline, request.shard))
-        if job is None:
-            waiting += [] if request.withdrawn else [request]
-            actions += [Close(request)] if request.withdrawn else []
-        elif job.status.in_flight:
+        job = jobs.get(request.identity)
+        if job is not None and job.status.in_flight:
             busy[request.pipeline] += 1
-            leave = request.pipeline in leave_cancelled or job.status is JobStatus.STOPPING
-            actions += [Stop(request, job)] if request.withdrawn and not leave else []
-        elif request.withdrawn and request.pipeline not in leave_cancelled:
-            actions.append(Close(request, job))
-        elif request.identity not in collecting:
-            actions.append(Collect(request, job))
+        if request.standing in (Standing.STALE, Standing.WITHDRAWN):
+            left = leave_stale if request.standing is Standing.STALE else leave_cancelled
+            actions += _dismiss(request, job, leave=request.pipeline in left, collecting=collecting)
+        elif job is not None:
+            done = not job.status.in_flight and request.identity not in collecting
+            actions += [Collect(request, job)] if done else []
+        elif request.standing is Standing.WANTED and request.lane is Lane.BATCH:
+            waiting.append(request)
+        elif request.standing is Standing.WANTED and request.identity not in collecting:
+            actions.append(Invoke(request))
     free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
     return actions + [Submit(request) for request in _fair(waiting, busy, free)]
+
+
+def _dismiss(request: Request, job: Job | None, *, leave: bool, collecting: Collection[str]) -> list[Action]:
+    """What a request that nobody serves any longer still needs."""
+    if job is None:
+        return [Close(request)]
+    if job.status.in_flight:
+        return [] if leave or job.status is JobStatus.STOPPING else [Stop(request, job)]
+    if request.standing is Standing.WITHDRAWN and leave:
+        return [] if request.identity in collecting else [Collect(request, job)]
+    return [Close(request, job)]
 
 
 def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Request]:
