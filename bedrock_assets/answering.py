@@ -1,37 +1,53 @@
-"""What a collect run does: read an ended job's output, publish it, or say why there is none."""
+"""What a run does that the sensor asked for: bring a request's answers, publish them, or say why there are none."""
 
-import dataclasses
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import dagster as dg
 
 from bedrock_assets import report
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Job, JobStatus, Request
-from bedrock_assets.collect import Collected, can_be_sent, collect, publish, require_success, write_remainder
-from bedrock_assets.dispatch import JOB_TAG, REFUSAL_TAG, REQUEST_TAG
-from bedrock_assets.errors import JobFailed, StaleShard
+from bedrock_assets.attempts import following, lane_for
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request
+from bedrock_assets.collect import Collected, collect, publish, require_success
+from bedrock_assets.effects import Effect, announced
+from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
+from bedrock_assets.launches import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.on_demand import answer_on_demand
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ShardManifest
+from bedrock_assets.resources import BedrockResource
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
 
-_CUT_SHORT = (JobStatus.PARTIALLY_COMPLETED, JobStatus.EXPIRED)
-"""Bedrock ran out of time: what is left is sent again without asking."""
-_STOPPED = (JobStatus.STOPPED, JobStatus.FAILED)
-"""Somebody or something ended the job: what it answered is kept, a person decides whether to go on."""
+
+@dataclass(frozen=True)
+class Ended:
+    """How an attempt ended."""
+
+    request: Request
+    job: Job | None = None
+    """None on demand."""
+
+    @property
+    def arns(self) -> tuple[str, ...]:
+        """One a attempt, empty for one on demand."""
+        return (*self.request.former_jobs, self.job.arn if self.job else "")
+
+    def __str__(self) -> str:
+        return f"job {self.job.name} ended as {self.job.status}" if self.job else "the calls on demand ended"
 
 
 def answer(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: Bedrock
+    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: BedrockResource
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """
     Complete the run's partition, or ask for its next attempt.
 
     Raises:
-        dagster.Failure: The job has no usable answer; the message carries Bedrock's own.
+        dagster.Failure: There is no usable answer; the message carries Bedrock's own.
+        BedrockUnavailable: Bedrock cannot be asked now; the sensor tries again.
     """
     ledger = Ledger(pipeline.spec.name)
     ledger.refresh(context.instance)
@@ -39,65 +55,86 @@ def answer(
     if entry is None or not entry.state.is_open or entry.request.identity != context.run.tags[REQUEST_TAG]:
         context.log.info("this request has been dealt with already, or another one has replaced it")
         return
-    request, arn = entry.request, context.run.tags.get(JOB_TAG)
     try:
-        job = bedrock.get(_require_job(context, arn))
-        shard = current_shard(store, pipeline.spec.name, context.partition_key)
-        _require_current(shard, request)
-        collected = collect(pipeline, store, shard, job, request.attempt)
-        following = _next_attempt(pipeline, store, shard, job, request, collected)
-        if following is None:
-            require_success(collected, job)
-    except (JobFailed, StaleShard) as error:
-        facts = {"job_arn": arn} if arn else {}
-        context.log_event(ledger.record(request, State.FAILED, message=str(error), **facts))
+        shard = _require_current(current_shard(store, pipeline.spec.name, context.partition_key), entry.request)
+        ended = _end(context, pipeline, store, bedrock, entry.request)
+        collected = collect(pipeline, store, shard, ended.arns, str(ended))
+        next_request = _next_attempt(pipeline, store, shard, ended, collected)
+        if next_request is None:
+            require_success(collected, str(ended), ended.job.message if ended.job else None)
+    except (JobFailed, StaleShard, BedrockError) as error:
+        _fail(context, ledger, entry.request, error)
         raise dg.Failure(str(error), allow_retries=False) from error
-    if following is not None:
-        context.log_event(ledger.record(following, State.REQUESTED))
-        context.log.warning(f"{job.name} ended as {job.status}: {following.n_records} records are sent again")
+    if next_request is not None:
+        with announced(Effect.RECORD, State.REQUESTED):
+            context.log_event(ledger.record(next_request, State.REQUESTED))
+        context.log.warning(f"{ended}: {next_request.n_records} records are sent again, {next_request.lane}")
         return
     version = publish(store, pipeline, shard, collected)
-    yield dg.MaterializeResult(
-        metadata=report.of_answers(pipeline, store, shard, collected, job, request),
-        data_version=dg.DataVersion(version),
-    )
+    with announced(Effect.MATERIALIZE, "batch_outputs"):
+        yield dg.MaterializeResult(
+            metadata=report.of_answers(pipeline, store, shard, collected, ended.job, entry.request),
+            data_version=dg.DataVersion(version),
+        )
 
 
-def _require_job(context: dg.AssetExecutionContext, arn: str | None) -> str:
-    if arn is None:
-        raise JobFailed(f"Bedrock refused the job: {context.run.tags[REFUSAL_TAG]}")
-    return arn
+def _end(
+    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: BedrockResource, request: Request
+) -> Ended:
+    """
+    The attempt's end: of its job, or of the calls that are made here.
+
+    Raises:
+        JobFailed: Bedrock refused the job.
+    """
+    tags = context.run.tags
+    if request.lane is Lane.ON_DEMAND:
+        answer_on_demand(pipeline, store, bedrock.open_runtime(), request, final=FINAL_TAG in tags)
+        return Ended(request)
+    if JOB_TAG not in tags:
+        raise JobFailed(f"Bedrock refused the job: {tags[REFUSAL_TAG]}")
+    return Ended(request, bedrock.open(store).get(tags[JOB_TAG]))
 
 
-def _require_current(shard: ShardManifest, request: Request) -> None:
+def _fail(context: dg.AssetExecutionContext, ledger: Ledger, request: Request, error: Exception) -> None:
+    """
+    Raises:
+        BedrockUnavailable: *error*, if the same may succeed later: then the request stays open.
+    """
+    if isinstance(error, BedrockError) and error.retryable:
+        raise error
+    arn = context.run.tags.get(JOB_TAG)
+    with announced(Effect.RECORD, State.FAILED):
+        facts = {"job_arn": arn} if arn else {}
+        context.log_event(ledger.record(request, State.FAILED, message=str(error), **facts))
+
+
+def _require_current(shard: ShardManifest, request: Request) -> ShardManifest:
     if shard.fingerprint != request.fingerprint:
         raise StaleShard(
             f"the prompts of shard {request.shard} have changed since its job was submitted; its answers are left in "
             "the store and not joined. Launch the partition again for the new prompts."
         )
+    return shard
 
 
 def _next_attempt(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, job: Job, request: Request, collected: Collected
+    pipeline: Pipeline, store: Store, shard: ShardManifest, ended: Ended, collected: Collected
 ) -> Request | None:
     """
-    The request for what a job that was cut short left unanswered, if it is to be sent again.
+    The request for what the attempt left unanswered, if it is to be sent again.
 
     Raises:
-        JobFailed: The job was stopped or failed before it came to all records.
+        JobFailed: The job was stopped, or failed without one answer: a person decides whether to go on.
     """
-    n_missing = collected.count("missing")
-    if not can_be_sent(pipeline, n_missing):
-        return None  # too few for a job: they stay missing in the table, where a person sees them
-    if job.status in _STOPPED:
+    n_left, job, request = len(collected.unanswered), ended.job, ended.request
+    if n_left == 0 or lane_for(pipeline, n_left) is None:
+        return None  # too few for a job: they stay as they are in the table, where a person sees them
+    if job and (job.status is JobStatus.STOPPED or (job.status is JobStatus.FAILED and not collected.count("ok"))):
         raise JobFailed(
-            f"job {job.name} ended as {job.status} with {n_missing} of {len(collected.rows)} rows unanswered: "
-            f"{job.message or 'no reason was given'}. The answers it gave are kept; launch the partition again "
-            "to send the others."
+            f"{ended} with {n_left} of {len(collected.rows)} rows unanswered: {job.message or 'no reason was given'}. "
+            "The answers it gave are kept; launch the partition again to send the others."
         )
-    if job.status not in _CUT_SHORT or request.attempt >= pipeline.spec.max_attempts:
+    if request.attempt >= pipeline.spec.max_attempts:
         return None
-    attempt = request.attempt + 1
-    done = collected.rows.filter(collected.rows["status"] != "missing")["record_id"]
-    prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
-    return dataclasses.replace(request, attempt=attempt, prompts=prompts, n_records=n_records)
+    return following(pipeline, store, shard, request, ended.arns[-1], collected.unanswered)

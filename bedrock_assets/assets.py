@@ -8,8 +8,9 @@ from pydantic import Field
 
 from bedrock_assets import report
 from bedrock_assets.answering import answer
-from bedrock_assets.dispatch import JOB_TAG, JOINED_TAG, REFUSAL_TAG
+from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
+from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, raw_manifest_key
 from bedrock_assets.registry import partitions_of, register_shards
@@ -53,6 +54,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context.log.info(
             f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones"
         )
+        announce(Effect.MATERIALIZE, "before", "raw_dataset")
         return dg.MaterializeResult(
             metadata=report.of_raw(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
         )
@@ -76,6 +78,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         for shard in report.named(raw.shards, context.partition_keys):
             manifest = format_shard(pipeline, opened, raw, shard)
             context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
+        announce(Effect.MATERIALIZE, "before", "prompt_shards")
         return dg.MaterializeResult()
 
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
@@ -101,10 +104,10 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         client = bedrock.open(opened)
-        if JOB_TAG in context.run.tags or REFUSAL_TAG in context.run.tags:
-            yield from answer(context, pipeline, opened, client)
+        if REQUEST_TAG in context.run.tags:
+            yield from answer(context, pipeline, opened, bedrock)
             return
-        ledger = ask(context, pipeline, opened, client)
+        ledger = ask(context, pipeline, opened)
         if config.wait:
             Watch(context, pipeline, ledger, client, config.poll_s).until_done()
 
@@ -131,9 +134,10 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             context.log.warning(f"no table yet: {not_ready}")
             return
         manifest = join_table(opened, pipeline, raw)
-        yield dg.MaterializeResult(
-            metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
-        )
+        with announced(Effect.MATERIALIZE, "joined_table"):
+            yield dg.MaterializeResult(
+                metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+            )
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 

@@ -1,4 +1,4 @@
-"""The four operations of Bedrock batch inference, over a boto3 client. Nothing else here talks to AWS."""
+"""The four operations of Bedrock batch inference, over a boto3 client."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ParamValidationError
 
 from bedrock_assets.campaign import Job, JobStatus
+from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
 from bedrock_assets.limits import LIST_PAGE_SIZE
 
@@ -21,6 +22,7 @@ _TRANSIENT = {
     "InternalServerException",
     "ServiceUnavailableException",
     "RequestTimeout",
+    "ModelNotReadyException",
 }
 _CREDENTIALS = {
     "ExpiredTokenException",
@@ -74,7 +76,7 @@ class Bedrock:
         if job.model_invocation_type != "InvokeModel":
             arguments["modelInvocationType"] = job.model_invocation_type
         try:
-            with _refusals("CreateModelInvocationJob", job.name):
+            with refusals("CreateModelInvocationJob", job.name), announced(Effect.CREATE_JOB, job.name):
                 return self.client.create_model_invocation_job(**arguments)["jobArn"]
         except BedrockError as error:
             if _code(error.__cause__) != "ConflictException":
@@ -97,19 +99,19 @@ class Bedrock:
         pages = self.client.get_paginator("list_model_invocation_jobs").paginate(
             sortBy="CreationTime", sortOrder="Descending", PaginationConfig={"PageSize": LIST_PAGE_SIZE}, **arguments
         )
-        with _refusals("ListModelInvocationJobs", name_contains or "all jobs"):
+        with refusals("ListModelInvocationJobs", name_contains or "all jobs"):
             for page in pages:
                 yield from map(_job, page.get("invocationJobSummaries", ()))
 
     def get(self, arn: str) -> Job:
         """One job by its ARN."""
-        with _refusals("GetModelInvocationJob", arn):
+        with refusals("GetModelInvocationJob", arn):
             return _job(self.client.get_model_invocation_job(jobIdentifier=arn))
 
     def stop(self, arn: str) -> None:
         """Ask for a job to be stopped; one that has ended is left as it is."""
         try:
-            with _refusals("StopModelInvocationJob", arn):
+            with refusals("StopModelInvocationJob", arn), announced(Effect.STOP_JOB, arn):
                 self.client.stop_model_invocation_job(jobIdentifier=arn)
         except BedrockError as error:
             if _code(error.__cause__) not in ("ConflictException", "ValidationException"):
@@ -134,7 +136,14 @@ def _job(summary: Any) -> Job:
 
 
 @contextmanager
-def _refusals(operation: str, subject: str) -> Generator[None]:
+def refusals(operation: str, subject: str) -> Generator[None]:
+    """
+    What botocore raises, as this package's errors.
+
+    Raises:
+        BedrockUnavailable: The same call may succeed later.
+        BedrockError: It would be refused again.
+    """
     try:
         yield
     except ClientError as error:

@@ -1,7 +1,7 @@
 """
 Every outward effect is announced before and after it happens, as an audit event of the interpreter (PEP 578).
 
-An observer attached with `sys.addaudithook` sees what a process writes, pays and records: event `bedrock_assets.<effect>`
+An observer attached with `sys.addaudithook` sees what a process writes, pays and records: `bedrock_assets.<effect>`
 with the arguments `before` or `after` (`during` for a read) and the subject. Without an observer it costs nothing. The
 crash tests kill a process at each of these events.
 """

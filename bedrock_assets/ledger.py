@@ -6,19 +6,18 @@ materialization. Nothing else is kept: the log is read once from the start and t
 lost its memory reads it again.
 """
 
+import json
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 import dagster as dg
-from dagster import DagsterInstance, EventRecordsResult
+from dagster import DagsterInstance
 
-from bedrock_assets.campaign import Request
-
-PAGE = 1000
-OVERLAP_S = 300
-"""Events this recent are read again: on PostgreSQL one with a lower id can become visible after a higher one."""
+from bedrock_assets.campaign import Lane, Request, Standing
+from bedrock_assets.eventlog import Tail, Told
+from bedrock_assets.lineage import Lineage
 
 
 class State(StrEnum):
@@ -53,10 +52,19 @@ class Ledger:
 
     pipeline: str
     entries: dict[str, Entry] = field(default_factory=dict)
+    replaced: dict[str, Request] = field(default_factory=dict)
+    """Requests whose shard was asked for with other prompts before they were done, by identity."""
     searched: set[str] = field(default_factory=set)
     """`Request.identity` of requests for which all jobs ever were looked through."""
-    _after: dict[str, int] = field(default_factory=dict)
     _storage: str = ""
+
+    def __post_init__(self) -> None:
+        self._start()
+
+    def _start(self) -> None:
+        self.entries, self.replaced, self.searched = {}, {}, set()
+        self.lineage = Lineage(self.pipeline)
+        self._tail = Tail(self.asset_key, observations=True)
 
     @property
     def asset_key(self) -> dg.AssetKey:
@@ -70,14 +78,16 @@ class Ledger:
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, the first time."""
-        storage = _identity(instance)
-        if storage != self._storage:
-            self.entries, self.searched, self._after, self._storage = {}, set(), {}, storage
-        events: list[tuple[int, float, dg.AssetObservation | dg.AssetMaterialization, str]] = []
-        for name, fetch in (("o", instance.fetch_observations), ("m", instance.fetch_materializations)):
-            events += self._read(name, fetch)
-        for storage_id, _, event, run_id in sorted(events, key=lambda event: event[0]):
-            self._apply(storage_id, event, run_id)
+        if (storage := _identity(instance)) != self._storage:
+            self._start()
+            self._storage = storage
+        self.lineage.refresh(instance)
+        for told in self._tail.read(instance):
+            self._apply(told)
+
+    def standing(self, request: Request) -> Standing:
+        """Whether a request is still about the current prompts of its shard."""
+        return Standing.STALE if request.identity in self.replaced else self.lineage.standing(request)
 
     def record(self, request: Request, state: State, **facts: str) -> dg.AssetObservation:
         """The observation to log for a *state* of a request."""
@@ -94,52 +104,34 @@ class Ledger:
                 "request_id": request.storage_id,
                 "asked_by_run": request.run_id,
                 "backfill_id": request.backfill_id or "",
+                "lane": request.lane.value,
+                "former_jobs": json.dumps(request.former_jobs),
+                "raw_revision": request.raw_revision,
                 **facts,
             },
         )
 
-    def _read(
-        self, name: str, fetch: Callable[..., EventRecordsResult]
-    ) -> list[tuple[int, float, dg.AssetObservation | dg.AssetMaterialization, str]]:
-        after, found, cursor = self._after.get(name), [], None
-        while True:
-            page = fetch(
-                dg.AssetRecordsFilter(asset_key=self.asset_key, after_storage_id=after),
-                limit=PAGE,
-                cursor=cursor,
-                ascending=True,
-            )
-            for record in page.records:
-                event = record.asset_observation or record.asset_materialization
-                if event is not None and event.partition is not None:
-                    found.append((record.storage_id, record.timestamp, event, record.run_id))
-            if not page.has_more:
-                break
-            cursor = page.cursor
-        if found:
-            settled = found[-1][1] - OVERLAP_S
-            self._after[name] = max((i for i, at, _, _ in found if at < settled), default=after or 0) or 0
-        return found
-
-    def _apply(self, storage_id: int, event: dg.AssetObservation | dg.AssetMaterialization, run_id: str) -> None:
-        facts = {name: value.value for name, value in event.metadata.items()}
-        shard, former = event.partition or "", self.entries.get(event.partition or "")
-        if former and former.storage_id >= storage_id:
+    def _apply(self, told: Told) -> None:
+        facts, shard = told.facts, told.event.partition
+        former = self.entries.get(shard or "")
+        if shard is None or (former and former.storage_id >= told.storage_id):
             return
-        if isinstance(event, dg.AssetMaterialization):
+        if isinstance(told.event, dg.AssetMaterialization):
             state = State.ANSWERED
         elif "state" in facts:
             state = State(str(facts["state"]))
         else:
             return  # somebody else's observation of the asset
-        request = self._request(shard, facts, run_id, storage_id)
+        request = self._request(shard, facts, told)
         if state is not State.REQUESTED:
             if former is None or not _is_news_of(former.request, state, request, facts.get("request_id")):
                 return
             request = former.request
-        self.entries[shard] = Entry(state, request, storage_id, _text(facts, "job_arn"), _text(facts, "message"))
+        elif former and former.state.is_open and former.request.fingerprint != request.fingerprint:
+            self.replaced[former.request.identity] = former.request
+        self.entries[shard] = Entry(state, request, told.storage_id, _text(facts, "job_arn"), _text(facts, "message"))
 
-    def _request(self, shard: str, facts: Mapping[str, Any], run_id: str, storage_id: int) -> Request:
+    def _request(self, shard: str, facts: Mapping[str, Any], told: Told) -> Request:
         return Request(
             pipeline=self.pipeline,
             shard=shard,
@@ -147,9 +139,12 @@ class Ledger:
             attempt=int(facts.get("attempt", 1)),
             prompts=str(facts.get("prompts", "")),
             n_records=int(facts.get("n_records", 0)),
-            run_id=_text(facts, "asked_by_run") or run_id,
+            run_id=_text(facts, "asked_by_run") or told.run_id,
             backfill_id=_text(facts, "backfill_id"),
-            storage_id=storage_id,
+            storage_id=told.storage_id,
+            lane=Lane(_text(facts, "lane") or Lane.BATCH),
+            former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
+            raw_revision=_text(facts, "raw_revision") or "",
         )
 
 

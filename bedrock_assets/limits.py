@@ -8,7 +8,7 @@ Sources: Amazon Bedrock user guide and Service Quotas, botocore 1.44 service mod
 import re
 from collections.abc import Mapping
 from difflib import get_close_matches
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -32,6 +32,9 @@ What Bedrock accepts as a job name: no `_` (service model). boto3 does not check
 The service model writes `[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\\+\\-\\.]){0,63}` and a length of 63: the same names, but in
 that form a run of hyphens takes exponential time to refuse.
 """
+
+OnSmall = Literal["on_demand", "pad", "error"]
+"""What becomes of fewer records than `min_records_per_job`."""
 
 Count = Annotated[int, Field(ge=1)]
 
@@ -68,6 +71,9 @@ class JobLimits(Strict):
         default=25 * MB, description="Bytes of one JSONL line; a longer record becomes an error row and is not sent."
     )
     max_jobs: Count = Field(default=20, description="Jobs in flight at once where the Dagster pool sets no limit.")
+    max_concurrent_requests: Count = Field(
+        default=8, description="Calls at once of a run that answers records on demand."
+    )
 
     @model_validator(mode="after")
     def _minimum_fits(self) -> "JobLimits":

@@ -20,6 +20,13 @@ from bedrock_assets.records import Document
 STATUSES = ("ok", "error", "missing")
 _STATUS = pl.Enum(STATUSES)
 """In this order, so that sorting puts successes first."""
+RETRYABLE = (
+    *("408", "424", "429", "500", "502", "503", "504", "529"),
+    *("ModelTimeoutException", "ModelErrorException", "ModelNotReadyException"),
+    *("ThrottlingException", "InternalServerException", "ServiceUnavailableException"),
+)
+"""Codes of record errors that another attempt may not meet, where Bedrock does not say so itself. Source: the errors
+of InvokeModel (timeout, model error, throttling, service), Amazon Bedrock API reference, 2026-11."""
 RAW_CHARS = 500
 """Of an answer that could not be read, so much is kept in the error message."""
 
@@ -73,14 +80,15 @@ class Answers:
 
         Returns:
             wire_id String, status (`ok` or `error`), the answer, stop_reason String, input_tokens and output_tokens
-            Int64, error_code String, error_message String.
+            Int64, error_code String, error_message String, retryable Boolean.
         """
         if not self.frames:
             self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))
         return pl.concat(self.frames).sort("status", maintain_order=True).unique("wire_id", keep="first")
 
     def _schema(self) -> dict[str, pl.DataType]:
-        error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, "expired": pl.Boolean})
+        flags = {"expired": pl.Boolean, "retryable": pl.Boolean}
+        error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, **flags})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
     def _read(self, frame: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
@@ -94,6 +102,7 @@ class Answers:
             output_tokens=self.family.answer["output_tokens"],
             error_code=error.field("errorCode"),
             error_message=error.field("errorMessage"),
+            retryable=error.field("retryable"),
         ).with_columns(
             status=pl.when(pl.col(self.answer).is_not_null())
             .then(pl.lit("ok"))
@@ -112,6 +121,8 @@ class Answers:
                 error_code=pl.when(silent).then(pl.lit("unrecognised_output")).otherwise("error_code"),
                 error_message=pl.when(silent).then("raw").otherwise("error_message"),
             )
+        retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
+        read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
         return read.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
 
 
@@ -123,6 +134,7 @@ OUTCOME_COLUMNS = (
     "output_tokens",
     "error_code",
     "error_message",
+    "retryable",
 )
 
 
@@ -136,8 +148,8 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         ended: How the job ended, for the message of a missing row.
 
     Returns:
-        record_id, `sent` Boolean, status String, then the columns of *outcomes*; and the number of answers
-        whose id is not the shard's.
+        record_id, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of every row
+        that another attempt may answer; and the number of answers whose id is not the shard's.
     """
     latest = outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
     ours = latest.filter(~pl.col("wire_id").str.contains(PADDING_ID))
@@ -152,6 +164,7 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         error_code=pl.when(~pl.col("sent")).then("code").when(silent).then(pl.lit("missing")).otherwise("error_code"),
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )
+    settled = settled.with_columns(retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True))
     return settled.drop("code", "message", "wire_id"), len(ours.join(ids, on="wire_id", how="anti"))
 
 

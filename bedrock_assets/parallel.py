@@ -10,14 +10,17 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 
 
-def ordered(function: Callable[[Item], Result], items: Iterable[Item]) -> Iterator[Result]:
+def ordered(
+    function: Callable[[Item], Result], items: Iterable[Item], n_threads: int | None = None
+) -> Iterator[Result]:
     """
-    Results of *function* over *items*, in order, computed in one thread a core.
+    Results of *function* over *items*, in order, computed in one thread a core, or in so many.
 
     An eager polars expression runs on one core and lets go of the interpreter lock, so pieces run side by side. No more
-    pieces than cores and one are held, whatever the number of items.
+    pieces than threads and one are held, whatever the number of items. After an exception what has begun is finished,
+    and the rest is not begun.
     """
-    n_threads = os.cpu_count() or 1
+    n_threads = n_threads or os.cpu_count() or 1
     with ThreadPoolExecutor(n_threads, thread_name_prefix="records") as pool:
         pending: deque[Future[Result]] = deque()
         try:

@@ -24,6 +24,7 @@ ANSWER_COLUMNS = (
     "error_code",
     "error_message",
     "model_id",
+    "lane",
     "job_arn",
     "attempt",
 )

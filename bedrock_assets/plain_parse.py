@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
 from bedrock_assets.outputs import Answers, settle
 from bedrock_assets.pipeline import Pipeline
@@ -85,6 +86,7 @@ def _settle_shard(
     settled, n_unknown = settle(fates, answers.outcomes(), "see the job's status")
     answer = settled.with_columns(
         model_id=pl.lit(pipeline.spec.model),
+        lane=pl.when("sent").then(pl.lit(Lane.BATCH.value)),
         job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
         attempt=pl.when("sent").then(pl.lit(1, pl.Int64)),
     )

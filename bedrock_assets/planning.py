@@ -4,11 +4,10 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
-from typing import Literal
 
 from bedrock_assets.errors import DataError, EmptyDataset, TooFewRecords
-from bedrock_assets.limits import JobLimits
-from bedrock_assets.records import Shard
+from bedrock_assets.limits import JobLimits, OnSmall
+from bedrock_assets.records import Shard, shard_key
 
 JOB_FLOOR_S = 300
 """What a job takes whatever its size. Source: field reports, 2026."""
@@ -26,15 +25,14 @@ class Block:
     """Of the JSONL records."""
 
 
-def plan_shards(
-    blocks: Sequence[Block], limits: JobLimits, *, on_small: Literal["error", "pad"] = "error"
-) -> tuple[Shard, ...]:
+def plan_shards(blocks: Sequence[Block], limits: JobLimits, *, on_small: OnSmall = "error") -> tuple[Shard, ...]:
     """
     Cut rows into shards that every quota accepts and that fill whole waves of `limits.max_jobs` jobs.
 
     Args:
         blocks: Counts of consecutive rows, which cover the dataset.
-        on_small: Whether a shard under the minimum may be padded.
+        on_small: What becomes of a shard under the minimum; only `error` refuses it. Such a shard is planned only
+            where no other cut will do.
 
     Returns:
         Contiguous, in order, no gap, sizes differing by one row at most.
@@ -53,23 +51,25 @@ def plan_shards(
     if n_sendable < (limits.min_records_per_job if on_small == "error" else 1):
         raise TooFewRecords(
             f"{n_sendable} of {n_rows} rows make a record, but Bedrock fails a job with fewer than "
-            f"{limits.min_records_per_job}; add rows, set `on_small: pad`, or lower limits.min_records_per_job "
-            "if your account's quota is lower"
+            f"{limits.min_records_per_job}; add rows, set `on_small: on_demand`, or lower "
+            "limits.min_records_per_job if your account's quota is lower"
         )
     counts = _Counts(blocks)
     fewest = _fewest(counts, limits, n_rows)
     full_waves = -(-fewest // limits.max_jobs) * limits.max_jobs
-    candidates = [n for n in (full_waves, fewest) if counts.fits(n, limits, on_small)]
+    candidates = [n for n in (full_waves, fewest) if counts.fits(n, limits, "error")]
+    if not candidates and counts.fits(fewest, limits, on_small):
+        candidates = [fewest]
     if not candidates:
         raise DataError(
             f"no cut of {n_rows} rows into shards keeps each between limits.min_records_per_job="
             f"{limits.min_records_per_job} and max_records_per_job={limits.max_records_per_job} records and under "
             f"{limits.max_bytes_per_file} bytes: too many rows without a record stand together. "
-            "Leave such rows out, set `on_small: pad`, or raise the limits to your account's quotas."
+            "Leave such rows out, set `on_small: on_demand`, or raise the limits to your account's quotas."
         )
     best = min(candidates, key=lambda n: (_makespan_s(n_rows, n, limits.max_jobs), n))
     return tuple(
-        Shard(key=f"{i:05d}-of-{best:05d}", offset=a, n_rows=b - a) for i, (a, b) in enumerate(_bounds(n_rows, best))
+        Shard(key=shard_key(i, best), offset=a, n_rows=b - a) for i, (a, b) in enumerate(_bounds(n_rows, best))
     )
 
 
@@ -83,17 +83,17 @@ class _Counts:
         self._bytes = [0, *accumulate(block.n_bytes for block in blocks)]
         self.n_rows = self._starts[-1]
 
-    def fits(self, n_shards: int, limits: JobLimits, on_small: str) -> bool:
-        """Whether *n_shards* equal shards are within bytes and above the minimum, or have a record to pad with."""
+    def fits(self, n_shards: int, limits: JobLimits, on_small: OnSmall) -> bool:
+        """Whether each of *n_shards* equal shards is within bytes, and has as many records as *on_small* asks for."""
         return n_shards <= self.n_rows and all(
-            self.most_bytes(a, b) <= limits.max_bytes_per_file
-            and (
-                self.most_sendable(a, b) > 0
-                if on_small == "pad"
-                else self.least_sendable(a, b) >= limits.min_records_per_job
-            )
+            self.most_bytes(a, b) <= limits.max_bytes_per_file and self._enough(a, b, limits, on_small)
             for a, b in _bounds(self.n_rows, n_shards)
         )
+
+    def _enough(self, start: int, stop: int, limits: JobLimits, on_small: OnSmall) -> bool:
+        if on_small == "error":
+            return self.least_sendable(start, stop) >= limits.min_records_per_job
+        return on_small == "on_demand" or self.most_sendable(start, stop) > 0
 
     def most_bytes(self, start: int, stop: int) -> int:
         """No fewer bytes than rows *start* to *stop* have."""

@@ -98,6 +98,16 @@ class TableManifest(Document):
     parts: tuple[Part, ...]
 
 
+def shard_key(index: int, n_shards: int) -> str:
+    """The partition key of a shard, which tells how many there are."""
+    return f"{index:05d}-of-{n_shards:05d}"
+
+
+def is_planned(key: str, n_shards: int) -> bool:
+    """Whether *key* is one of so many shards."""
+    return key.endswith(f"-of-{n_shards:05d}")
+
+
 def raw_manifest_key(pipeline: str) -> str:
     return f"{pipeline}/raw/manifest.json"
 
@@ -118,6 +128,10 @@ def shard_manifest_key(pipeline: str, shard: str) -> str:
 def attempt_folder(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
     """Where Bedrock writes one job's output: under a folder named by the job's id."""
     return f"{pipeline}/jobs/{shard}/{fingerprint}-{attempt}"
+
+
+ON_DEMAND_FOLDER = "on-demand"
+"""Below an attempt's folder, where a job's answers stand under the job's id."""
 
 
 def outputs_key(pipeline: str, shard: str) -> str:

@@ -6,6 +6,8 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
+from bedrock_assets.effects import Effect, announced
+
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
 
 
@@ -25,12 +27,14 @@ def register_shards(instance: DagsterInstance, pipeline: str, keys: Sequence[str
     registered = instance.get_dynamic_partitions(name)
     new = [key for key in keys if key not in set(registered)]
     if new:
-        instance.add_dynamic_partitions(name, new)
+        with announced(Effect.REGISTER, pipeline):
+            instance.add_dynamic_partitions(name, new)
     old = [key for key in registered if key not in set(keys)]
     if not old or _targeted(instance, pipeline):
         return []
-    for key in old:
-        instance.delete_dynamic_partition(name, key)
+    with announced(Effect.REGISTER, pipeline):
+        for key in old:
+            instance.delete_dynamic_partition(name, key)
     return old
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.campaign import Job, Request
+from bedrock_assets.campaign import Job, Lane, Request
 from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.pipeline import Pipeline
@@ -64,13 +64,14 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
         "n_bytes": manifest.n_bytes,
         "sha256": manifest.sha256,
         "fingerprint": manifest.fingerprint,
+        "raw_revision": manifest.raw_revision,
         "model": manifest.model,
         "first_record": dg.MetadataValue.md(f"```json\n{_first_line(store, manifest.prompts)}\n```"),
     }
 
 
 def of_answers(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job, request: Request
+    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, request: Request
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     rows, n_rows = collected.rows, max(1, len(collected.rows))
@@ -82,24 +83,29 @@ def of_answers(
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
+        "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
         "error_rate": 1 - collected.count("ok") / n_rows,
         "input_tokens": n_input,
         "output_tokens": n_output,
         "tokens_per_record": (n_input + n_output) / n_rows,
-        "job_arn": job.arn,
-        "job_status": job.status.value,
-        "job_console": dg.MetadataValue.url(_console(job)),
         "attempt": request.attempt,
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
         "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
+        **(_of_job(job) if job else {}),
     }
-    if job.ended_at:
-        found["job_s"] = (job.ended_at - job.submitted_at).total_seconds()
     if len(collected.frequent_errors):
         found["frequent_errors"] = _sample(collected.frequent_errors)
     if collected.n_unknown or collected.n_unreadable:
         found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
+    return found
+
+
+def _of_job(job: Job) -> Metadata:
+    console = dg.MetadataValue.url(_console(job))
+    found: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
+    if job.ended_at:
+        found["job_s"] = (job.ended_at - job.submitted_at).total_seconds()
     return found
 
 

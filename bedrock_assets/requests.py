@@ -1,21 +1,26 @@
 """What a launched `batch_outputs` run does: ask for the shards it was launched for, then watch until they are done."""
 
+import dataclasses
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from typing import NoReturn
 
 import dagster as dg
 import polars as pl
 
+from bedrock_assets.attempts import following, lane_for
 from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Job, JobStatus, Request, name_prefix
-from bedrock_assets.collect import can_be_sent, collect, write_remainder
-from bedrock_assets.dispatch import BACKFILL_TAG, LOOK_BACK
-from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, name_prefix
+from bedrock_assets.census import LOOK_BACK
+from bedrock_assets.collect import collect
+from bedrock_assets.effects import Effect, announced
+from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
+from bedrock_assets.launches import BACKFILL_TAG
+from bedrock_assets.ledger import Entry, Ledger, State
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import ShardManifest
+from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
 
@@ -25,7 +30,7 @@ EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
-def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: Bedrock) -> Ledger:
+def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> Ledger:
     """
     Record one request for each partition of the run, the sensor does the rest.
 
@@ -33,47 +38,72 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bed
     other shard is asked for as it was, so that a job which exists already is adopted and nothing is paid twice.
 
     Raises:
-        StaleShard: A shard has no prompts yet.
+        StaleShard: A shard has no prompts yet, or they were made of an earlier dataset.
+        TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
     """
     ledger = Ledger(pipeline.spec.name)
     ledger.refresh(context.instance)
     keys = list(context.partition_keys)
+    raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     shards = [current_shard(store, pipeline.spec.name, key) for key in keys]
-    requests = [_request(context, pipeline, store, bedrock, ledger, shard) for shard in shards]
+    _require_fresh(pipeline, raw, shards)
+    requests = [_request(context, pipeline, store, ledger, shard) for shard in shards]
     for request in requests:
-        context.log_event(ledger.record(request, State.REQUESTED))
+        with announced(Effect.RECORD, State.REQUESTED):
+            context.log_event(ledger.record(request, State.REQUESTED))
     context.log.info(f"asked for {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
     return ledger
 
 
+def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:
+    old = [shard.shard.key for shard in shards if raw and shard.raw_revision != raw.revision]
+    if old:
+        raise StaleShard(
+            f"the prompts of {len(old)} shards ({', '.join(old[:3])}) were made of an earlier dataset, so their "
+            f"answers could not be joined; materialize {pipeline.spec.name}/prompt_shards for them first"
+        )
+
+
 def _request(
-    context: dg.AssetExecutionContext,
-    pipeline: Pipeline,
-    store: Store,
-    bedrock: Bedrock,
-    ledger: Ledger,
-    shard: ShardManifest,
+    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, ledger: Ledger, shard: ShardManifest
 ) -> Request:
-    former = ledger.entries.get(shard.shard.key)
-    attempt, prompts, n_records = 1, shard.prompts, shard.n_records
-    if former and former.request.fingerprint == shard.fingerprint:
-        attempt, prompts, n_records = former.request.attempt, former.request.prompts, former.request.n_records
-        if former.state in (State.FAILED, State.WITHDRAWN) and former.job_arn:
-            answered = collect(pipeline, store, shard, bedrock.get(former.job_arn), attempt).rows
-            done = answered.filter((pl.col("status") == "ok") | pl.col("job_arn").is_null())["record_id"]
-            if can_be_sent(pipeline, len(answered) - len(done)):
-                attempt += 1
-                prompts, n_records = write_remainder(store, pipeline, shard, attempt, done)
-        context.log.info(f"{shard.shard.key}: attempt {attempt} with {n_records:,} records; was {former.state}")
-    return Request(
+    first = Request(
         pipeline=pipeline.spec.name,
         shard=shard.shard.key,
         fingerprint=shard.fingerprint,
-        attempt=attempt,
-        prompts=prompts,
-        n_records=n_records,
+        attempt=1,
+        prompts=shard.prompts,
+        n_records=shard.n_records,
+        lane=lane_for(pipeline, shard.n_records) or _refuse(shard, pipeline),
         run_id=context.run.run_id,
         backfill_id=context.run.tags.get(BACKFILL_TAG),
+        raw_revision=shard.raw_revision,
+    )
+    former = ledger.entries.get(shard.shard.key)
+    if former is None or former.request.fingerprint != shard.fingerprint:
+        return first
+    again = _resumed(pipeline, store, shard, former)
+    context.log.info(f"{again.shard}: attempt {again.attempt}, {again.n_records:,} records; was {former.state}")
+    ours = {name: getattr(first, name) for name in ("run_id", "backfill_id", "raw_revision")}
+    return dataclasses.replace(again, **ours)
+
+
+def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Entry) -> Request:
+    """The request for a shard that was asked for before with the same prompts."""
+    request, arn = former.request, former.job_arn or ""
+    begun = arn or request.lane is Lane.ON_DEMAND
+    if former.state not in (State.FAILED, State.WITHDRAWN) or not begun:
+        return request
+    rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
+    # A person asks again: what was refused is asked again as well, but for rows that make no record.
+    left = rows.filter((pl.col("status") != "ok") & pl.col("attempt").is_not_null())["record_id"]
+    return following(pipeline, store, shard, request, arn, left) or request
+
+
+def _refuse(shard: ShardManifest, pipeline: Pipeline) -> NoReturn:
+    raise TooFewRecords(
+        f"shard {shard.shard.key} has {shard.n_records} records, but Bedrock fails a job with fewer than "
+        f"{pipeline.spec.limits.min_records_per_job}; set `on_small: on_demand` to have them answered one by one"
     )
 
 
@@ -120,9 +150,14 @@ class Watch:
         self._warn(jobs)
         return (
             f"{len(keys) - len(waiting)} of {len(keys)} shards done ({n_failed} failed), {n_running} running, "
-            f"{len(jobs) - n_running} at Bedrock, {len(waiting) - len(jobs)} to be submitted; "
+            f"{len(jobs) - n_running} at Bedrock, {len(waiting) - len(jobs)} to be submitted{self._held(waiting)}; "
             f"{n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
         )
+
+    def _held(self, waiting: Sequence[str]) -> str:
+        standings = [self.ledger.standing(self.ledger.entries[key].request) for key in waiting]
+        n_held = sum(standing is Standing.HELD for standing in standings)
+        return f" ({n_held} held: the dataset has changed since; materialize prompt_shards)" if n_held else ""
 
     def _pace(self, n_done: int, n_records: int) -> str:
         minutes = (datetime.now(UTC) - self.started_at).total_seconds() / 60

@@ -1,12 +1,18 @@
 """Dagster resources: where the data is, and which Bedrock answers."""
 
+from typing import Any
+
 import dagster as dg
 from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
+
+READ_TIMEOUT_S = 300
+"""A long answer takes minutes; botocore gives up after one."""
 
 
 class StoreResource(dg.ConfigurableResource[Store]):
@@ -23,35 +29,48 @@ class StoreResource(dg.ConfigurableResource[Store]):
 
 class BedrockResource(ResourceWithBoto3Configuration):
     """
-    Bedrock's control plane, configured like every resource of dagster-aws.
+    Bedrock, configured like every resource of dagster-aws.
 
-    Without `endpoint_url`, boto3's own settings hold, so `AWS_ENDPOINT_URL_BEDROCK` points it at the emulator.
+    Without `endpoint_url` and `runtime_endpoint_url` boto3's own settings hold, so `AWS_ENDPOINT_URL_BEDROCK` and
+    `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` point it at the emulator.
     """
 
     role_arn: str = Field(description="Service role that Bedrock takes on to read prompts and write outputs.")
+    runtime_endpoint_url: str | None = Field(
+        default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
+    )
 
     def open(self, store: Store) -> Bedrock:
         """
+        The control plane, where jobs are.
+
         Raises:
             ConfigError: The store is a local folder, which AWS could not read.
         """
-        import boto3
-        from botocore.config import Config
-
-        session = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
-        client = session.client(
-            "bedrock",
-            endpoint_url=self.endpoint_url,
-            use_ssl=self.use_ssl,
-            verify=self.verify,
-            aws_access_key_id=self.aws_access_key_id,
-            aws_secret_access_key=self.aws_secret_access_key,
-            aws_session_token=self.aws_session_token,
-            config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}),
-        )
+        client = self._client("bedrock", self.endpoint_url)
         if store.is_local and "amazonaws." in client.meta.endpoint_url:
             raise ConfigError(
                 f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
                 "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
             )
         return Bedrock(client, self.role_arn)
+
+    def open_runtime(self) -> Runtime:
+        """The runtime, where models answer on demand."""
+        return Runtime(self._client("bedrock-runtime", self.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S))
+
+    def _client(self, service: str, endpoint_url: str | None, **config: Any) -> Any:
+        import boto3
+        from botocore.config import Config
+
+        session: Any = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
+        return session.client(
+            service,
+            endpoint_url=endpoint_url,
+            use_ssl=self.use_ssl,
+            verify=self.verify,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            aws_session_token=self.aws_session_token,
+            config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **config),
+        )

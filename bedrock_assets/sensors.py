@@ -4,8 +4,9 @@ from collections.abc import Mapping, Sequence
 
 import dagster as dg
 
-from bedrock_assets.dispatch import Tick, collect_job
+from bedrock_assets.dispatch import Tick
 from bedrock_assets.errors import BedrockUnavailable, ConfigError
+from bedrock_assets.launches import Launches, collect_job
 from bedrock_assets.ledger import Ledger
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.resources import BedrockResource, StoreResource
@@ -56,19 +57,19 @@ def _dispatcher(
     ) -> dg.SensorResult | dg.SkipReason:
         for ledger in ledgers.values():
             ledger.refresh(context.instance)
-        if not any(ledger.open_entries for ledger in ledgers.values()):
+        if not any(ledger.open_entries or ledger.replaced for ledger in ledgers.values()):
             return dg.SkipReason("no shard waits for answers")
-        opened = store.open()
+        opened, launches = store.open(), Launches(context.instance)
         try:
-            tick = Tick(context.instance, pipelines, ledgers, opened, bedrock.open(opened))
+            tick = Tick(context.instance, pipelines, ledgers, opened, bedrock.open(opened), launches)
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")
             return dg.SkipReason(f"nothing done in this tick: {error}")
         for note in tick.notes:
             context.log.info(note)
-        if tick.run_requests:
-            return dg.SensorResult(run_requests=tick.run_requests)
+        if launches.asked:
+            return dg.SensorResult(run_requests=launches.asked)
         return dg.SkipReason("; ".join(tick.notes))
 
     return bedrock_jobs_sensor

@@ -55,7 +55,8 @@ def format_shard(pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shar
     Write one shard's records, the fate of each of its rows, and its manifest, last.
 
     Raises:
-        TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`.
+        TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`, or `pad` and
+            there is none to repeat.
         StaleShard: The records are too many bytes for one file; the prompt has grown since the shards were planned.
     """
     folder = shard_folder(pipeline.spec.name, shard.key)
@@ -151,10 +152,10 @@ def _pad(records: RecordFile, pipeline: Pipeline, again: Callable[[], Iterator[p
 
 def _require_fit(pipeline: Pipeline, shard: Shard, records: RecordFile) -> None:
     limits, name = pipeline.spec.limits, pipeline.spec.name
-    if records.n_records < limits.min_records_per_job:
+    if records.n_records < limits.min_records_per_job and pipeline.spec.on_small != "on_demand":
         raise TooFewRecords(
             f"shard {shard.key} has {records.n_records} records, but Bedrock fails a job with fewer than "
-            f"{limits.min_records_per_job}; materialize {name}/raw_dataset to plan again, or set `on_small: pad`"
+            f"{limits.min_records_per_job}; materialize {name}/raw_dataset to plan again, or set `on_small: on_demand`"
         )
     if records.n_bytes > limits.max_bytes_per_file:
         raise StaleShard(

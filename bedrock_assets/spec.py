@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
-from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, Strict
+from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A pipeline's name: it becomes a Dagster key prefix, a folder in the store and a part of job names."""
@@ -116,10 +116,10 @@ class PipelineSpec(Strict):
     pool: str = Field(
         default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
     )
-    on_small: Literal["error", "pad"] = Field(
-        default="error",
-        description="With fewer records than Bedrock's minimum: refuse, or repeat records up to the minimum "
-        "(the copies are billed and dropped).",
+    on_small: OnSmall = Field(
+        default="on_demand",
+        description="With fewer records than Bedrock's minimum for a job: `on_demand` answers them one by one at the "
+        "full price, `pad` repeats records up to the minimum (the copies are billed and dropped), `error` refuses.",
     )
     output_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")] = Field(
         default="", description="Put before the names of the answer columns, where the input has the same names."
@@ -128,8 +128,16 @@ class PipelineSpec(Strict):
         default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
     )
     max_attempts: int = Field(
-        default=3, ge=1, le=9, description="Jobs that may be paid for one shard before its remaining rows are reported."
+        default=3,
+        ge=1,
+        le=9,
+        description="Times that a shard is sent before what is still unanswered is left as it is.",
     )
     on_cancel: Literal["stop", "leave"] = Field(
         default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
+    )
+    on_stale: Literal["stop", "leave"] = Field(
+        default="stop",
+        description="Jobs in flight whose prompts have changed since: stop them, or let them finish. Their answers are "
+        "left in the store and not joined.",
     )

@@ -8,7 +8,7 @@ obey the pattern that Bedrock accepts in S3 URIs.
 import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -21,6 +21,7 @@ from obstore.store import LocalStore, ObjectStore, S3Store
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
+from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.errors import ConfigError, StoreError
 
 Model = TypeVar("Model", bound=BaseModel)
@@ -96,7 +97,7 @@ class Store:
 
     def put(self, key: str, content: bytes) -> None:
         """Write a small file whole."""
-        with self._errors("write", key):
+        with self._errors("write", key), announced(Effect.WRITE, key):
             obstore.put(self._objects, _checked(key), content)
 
     def read_model(self, key: str, model: type[Model]) -> Model | None:
@@ -136,14 +137,12 @@ class Store:
         """Delete files; one that is gone already is no error."""
         with self._errors("delete", ", ".join(keys[:3])):
             for key in keys:
-                try:
+                with suppress(FileNotFoundError), announced(Effect.DELETE, key):
                     obstore.delete(self._objects, _checked(key))
-                except FileNotFoundError:
-                    continue
 
     def move(self, source: str, target: str) -> None:
         """Publish *source* under *target*, replacing what is there."""
-        with self._errors("write", target):
+        with self._errors("write", target), announced(Effect.MOVE, target):
             obstore.rename(self._objects, _checked(source), _checked(target))
 
     @contextmanager
@@ -152,17 +151,33 @@ class Store:
         with self._errors("write", key):
             file = obstore.open_writer(self._objects, _checked(key), buffer_size=_CHUNK_BYTES)
             yield cast(IO[bytes], file)
-            file.close()
+            with announced(Effect.WRITE, key):
+                file.close()
 
     def chunks(self, key: str) -> Generator[bytes]:
         """The content of *key*, cut after newlines, some 16 MB a piece; one longer line is a piece of its own."""
         with self._errors("read", key):
             blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_CHUNK_BYTES)
-            yield from _cut(bytes(block) for block in blocks)
+            for piece in _cut(bytes(block) for block in blocks):
+                announce(Effect.READ, "during", key)
+                yield piece
 
     def scan_parquet(self, keys: Sequence[str]) -> pl.LazyFrame:
         """The Parquet files at *keys* as one lazy frame, in that order."""
         return pl.scan_parquet([self.path(key) for key in keys], storage_options=self._polars_options or None)
+
+    def read_parquet(self, key: str) -> pl.DataFrame:
+        """
+        One Parquet file, whole.
+
+        Raises:
+            StoreError: There is no such file, or it is no Parquet.
+        """
+        with self._errors("read", key):
+            try:
+                return self.scan_parquet([key]).collect()
+            except PolarsError as error:
+                raise OSError(str(error)) from error
 
     def parquet_facts(self, key: str) -> dict[str, str]:
         """

@@ -1,0 +1,109 @@
+"""The runs that the sensor asks for: one for each request that can be answered, again with pauses if it crashes."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster._core.execution.backfill import BulkActionStatus
+
+from bedrock_assets.campaign import Request
+
+REQUEST_TAG = "bedrock_assets/request"
+JOB_TAG = "bedrock_assets/job"
+REFUSAL_TAG = "bedrock_assets/refusal"
+LANE_TAG = "bedrock_assets/lane"
+FINAL_TAG = "bedrock_assets/final"
+"""On the last run that is tried for a request."""
+BACKFILL_TAG = "dagster/backfill"
+JOINED_TAG = "bedrock_assets/joined_by_backfill"
+"""On collect runs of a backfill that builds the table itself, so that their updates do not build it once more."""
+
+TRIES = 9
+"""Runs that may crash before a shard is failed."""
+FIRST_REST_S = 30
+"""Pause after the first crash; each further one is twice as long, so that the last try is two hours after the first."""
+_UNDER_WAY = (
+    DagsterRunStatus.NOT_STARTED,
+    DagsterRunStatus.QUEUED,
+    DagsterRunStatus.STARTING,
+    DagsterRunStatus.STARTED,
+    DagsterRunStatus.MANAGED,
+)
+
+
+@dataclass(frozen=True)
+class Tries:
+    """What became of the runs for a request."""
+
+    busy: bool = False
+    """One is under way, or the pause after a crash is not over."""
+    n_ended: int = 0
+
+    @property
+    def is_last(self) -> bool:
+        """Whether the next run is the last."""
+        return self.n_ended + 1 >= TRIES
+
+    @property
+    def exhausted(self) -> bool:
+        """Whether there is to be no further run."""
+        return self.n_ended >= TRIES
+
+
+@dataclass
+class Launches:
+    """Run requests of one tick."""
+
+    instance: DagsterInstance
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+    asked: list[dg.RunRequest] = field(default_factory=list)
+
+    def tries(self, requests: Sequence[Request]) -> dict[str, Tries]:
+        """By identity, for those of *requests* that had a run."""
+        identities = [request.identity for request in requests]
+        under_way: set[str] = set()
+        ended: dict[str, list[float]] = {}
+        for start in range(0, len(identities), 500):
+            tags = {REQUEST_TAG: identities[start : start + 500]}
+            for record in self.instance.get_run_records(RunsFilter(tags=tags)):
+                identity = record.dagster_run.tags[REQUEST_TAG]
+                if record.dagster_run.status in _UNDER_WAY:
+                    under_way.add(identity)
+                else:
+                    at = record.end_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
+                    ended.setdefault(identity, []).append(at)
+        return {name: self._judged(name in under_way, ended.get(name, [])) for name in {*under_way, *ended}}
+
+    def ask(self, request: Request, tries: Tries, tags: Mapping[str, str]) -> None:
+        """Ask for a run of the request's partition that counts for the request's backfill."""
+        backfill = {BACKFILL_TAG: request.backfill_id} if request.backfill_id else {}
+        if request.backfill_id and self._joins(request.backfill_id, request.pipeline):
+            backfill[JOINED_TAG] = "true"
+        final = {FINAL_TAG: "true"} if tries.is_last else {}
+        self.asked.append(
+            dg.RunRequest(
+                run_key=f"{request.identity}/{tries.n_ended}",
+                job_name=collect_job(request.pipeline),
+                partition_key=request.shard,
+                tags={REQUEST_TAG: request.identity, **tags, **backfill, **final},
+            )
+        )
+
+    def _judged(self, under_way: bool, ended: Sequence[float]) -> Tries:
+        rests = bool(ended) and self.now.timestamp() < max(ended) + FIRST_REST_S * 2 ** (len(ended) - 1)
+        return Tries(under_way or rests, len(ended))
+
+    def _joins(self, backfill_id: str, pipeline: str) -> bool:
+        """Whether a backfill is under way that builds the table at its end."""
+        backfill = self.instance.get_backfill(backfill_id)
+        table = dg.AssetKey([pipeline, "joined_table"])
+        if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
+            return False
+        return table in (backfill.asset_selection or ())
+
+
+def collect_job(pipeline: str) -> str:
+    """Name of the Dagster job whose runs answer a pipeline's requests."""
+    return f"{pipeline}_collect"
