@@ -95,7 +95,9 @@ def emulate(
         if as_json:
             _print_json({"endpoint_url": url, "store": store})
         else:
-            _out.print(f"emulator at {url}; use it with: export AWS_ENDPOINT_URL_BEDROCK={url}", soft_wrap=True)
+            names = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+            settings = " ".join(f"{name}={url}" for name in names)
+            _out.print(f"emulator at {url}; use it with: export {settings}", soft_wrap=True)
 
     with _errors():
         limits = JobLimits.model_validate({"max_jobs": max_jobs, "min_records_per_job": min_records})

@@ -1,5 +1,5 @@
 """
-The errors Bedrock's control plane answers with, one class each.
+The errors that Bedrock answers with, one class each.
 
     AWSError
     ├── ValidationException            400
@@ -9,8 +9,12 @@ The errors Bedrock's control plane answers with, one class each.
     ├── AccessDeniedException          403
     ├── ResourceNotFoundException      404
     ├── UnknownOperationException      404
+    ├── ModelTimeoutException          408   on demand only, as the next two and ServiceUnavailable
+    ├── ModelErrorException            424
+    ├── ModelNotReadyException         429
     ├── ThrottlingException            429
-    └── InternalServerException        500
+    ├── InternalServerException        500
+    └── ServiceUnavailableException    503
 
 The class name is the wire name (header `x-amzn-ErrorType`). HTTP codes: botocore service model, 2026-11.
 """
@@ -80,3 +84,27 @@ class InternalServerException(AWSError):
     """The service failed; the call may or may not have had its effect."""
 
     http_status = 500
+
+
+class ModelTimeoutException(AWSError):
+    """The model took too long over this request."""
+
+    http_status = 408
+
+
+class ModelErrorException(AWSError):
+    """The model failed on this request."""
+
+    http_status = 424
+
+
+class ModelNotReadyException(AWSError):
+    """The model is not ready to serve requests; AWS SDKs retry it."""
+
+    http_status = 429
+
+
+class ServiceUnavailableException(AWSError):
+    """The service cannot take the call now."""
+
+    http_status = 503

@@ -1,4 +1,4 @@
-"""The HTTP side: the four operations, a status page, a health check and the faults' knob."""
+"""The HTTP side: the operations, a status page, a health check and the knobs of tests."""
 
 import asyncio
 import logging
@@ -18,23 +18,30 @@ from bedrock_assets.emulator.exceptions import (
     AWSError,
     InternalServerException,
     ThrottlingException,
+    UnknownOperationException,
 )
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.ondemand import Answer, OnDemand
+from bedrock_assets.emulator.operations import Operation
 
 logger = logging.getLogger(__name__)
+
+_EFFECTIVE: tuple[Operation, ...] = ("Create", "InvokeModel", "Converse")
+"""Operations whose effect outlives a lost response."""
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
 
-def build_app(backend: Backend) -> Starlette:
+def build_app(backend: Backend, on_demand: OnDemand) -> Starlette:
     """The emulator as an ASGI application; the jobs move only while a runner works on the same backend."""
-    service = _Service(backend)
+    service = _Service(backend, on_demand)
     return Starlette(
         routes=[
             Route("/", service.page),
             Route("/health", service.health),
             Route("/admin/faults", service.faults, methods=["GET", "PUT"]),
+            Route("/admin/invocations", service.invocations),
             Route("/{path:path}", service.call, methods=_METHODS),
         ]
     )
@@ -46,8 +53,9 @@ class _Service:
     gives SQLite the single connection it likes.
     """
 
-    def __init__(self, backend: Backend) -> None:
+    def __init__(self, backend: Backend, on_demand: OnDemand) -> None:
         self._backend = backend
+        self._on_demand = on_demand
         self._numbers = count()
 
     async def health(self, _: Request) -> Response:
@@ -65,11 +73,15 @@ class _Service:
                 return JSONResponse({"message": str(error)}, 400)
         return Response(self._backend.faults.model_dump_json(), media_type="application/json")
 
+    async def invocations(self, _: Request) -> Response:
+        """What the on-demand lane has answered, by operation and model."""
+        return JSONResponse({"invocations": [found.body() for found in self._on_demand.invocations.summary()]})
+
     async def call(self, request: Request) -> Response:
         """Answer one call of the AWS API."""
         request_id = {"x-amzn-RequestId": str(uuid.uuid4())}
         try:
-            body = await self._answer(request, await request.body())
+            answer = await self._answer(request, await request.body())
         except AWSError as error:
             kind = {"x-amzn-ErrorType": type(error).__name__}
             return JSONResponse({"message": error.message}, error.http_status, request_id | kind)
@@ -77,9 +89,9 @@ class _Service:
             logger.exception("the emulator failed to answer %s %s", request.method, request.url.path)
             kind = {"x-amzn-ErrorType": "InternalServerException"}
             return JSONResponse({"message": "Internal server error"}, 500, request_id | kind)
-        return Response(dump(body), 200, request_id, "application/json")
+        return Response(answer.body, 200, request_id | answer.headers, "application/json")
 
-    async def _answer(self, request: Request, body: bytes) -> JsonObject:
+    async def _answer(self, request: Request, body: bytes) -> Answer:
         raw_path = bytes(request.scope["raw_path"]).decode("ascii", "replace")
         call = wire.read_call(request.method, raw_path, request.url.query, body, request.headers)
         struck = self._backend.faults.strikes_call(call.operation, call.members)
@@ -87,8 +99,11 @@ class _Service:
         number = next(self._numbers)
         await asyncio.sleep(faults.latency_s)
         _refuse(faults, number)
-        answer = self._perform(call)
-        if call.operation == "Create" and faults.hits(faults.lost_response_rate, "lost", number):
+        if call.operation in ("InvokeModel", "Converse"):
+            answer = await self._on_demand.answer(call, faults, number)
+        else:
+            answer = Answer(dump(self._perform(call)), {})
+        if call.operation in _EFFECTIVE and faults.hits(faults.lost_response_rate, "lost", number):
             raise InternalServerException("Internal server error")
         return answer
 
@@ -106,6 +121,8 @@ class _Service:
             case "Stop":
                 backend.stop(wire.job_id_of(members, call.region), call.region)
                 return {}
+            case _:
+                raise UnknownOperationException(call.operation)
 
 
 def _refuse(faults: Faults, number: int) -> None:

@@ -1,0 +1,27 @@
+"""The operations that are emulated, by the short name that faults know them under."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+Operation: TypeAlias = Literal["Create", "Get", "List", "Stop", "InvokeModel", "Converse"]
+
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Where botocore describes an operation."""
+
+    service: str
+    """Name of the service model, as in `boto3.client(...)`."""
+    name: str
+
+
+SPECS: dict[Operation, Spec] = {
+    "Create": Spec("bedrock", "CreateModelInvocationJob"),
+    "Get": Spec("bedrock", "GetModelInvocationJob"),
+    "List": Spec("bedrock", "ListModelInvocationJobs"),
+    "Stop": Spec("bedrock", "StopModelInvocationJob"),
+    "InvokeModel": Spec("bedrock-runtime", "InvokeModel"),
+    "Converse": Spec("bedrock-runtime", "Converse"),
+}
