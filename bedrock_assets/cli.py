@@ -95,8 +95,8 @@ def emulate(
         if as_json:
             _print_json({"endpoint_url": url, "store": store})
         else:
-            names = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
-            settings = " ".join(f"{name}={url}" for name in names)
+            names = ("BEDROCK", "BEDROCK_RUNTIME", "SERVICE_QUOTAS")
+            settings = " ".join(f"AWS_ENDPOINT_URL_{name}={url}" for name in names)
             _out.print(f"emulator at {url}; use it with: export {settings}", soft_wrap=True)
 
     with _errors():

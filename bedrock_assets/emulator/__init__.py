@@ -3,7 +3,8 @@ An emulator of Amazon Bedrock batch inference: unmodified AWS clients run agains
 
 It answers CreateModelInvocationJob, GetModelInvocationJob, ListModelInvocationJobs and StopModelInvocationJob,
 reads the jobs' JSONL input, and writes output and manifest as Bedrock does, to a directory or to S3. InvokeModel
-and Converse (bedrock-runtime) answer on the same port, with what a batch record would get.
+and Converse (bedrock-runtime) answer on the same port, with what a batch record would get; so do the tags of jobs
+and Service Quotas, which lists the batch quotas that are enforced.
 
     from bedrock_assets.emulator import Emulator
 

@@ -6,6 +6,9 @@ The errors that Bedrock answers with, one class each.
     ├── SerializationException         400   the body is not JSON, or a member has another JSON type
     ├── ConflictException              400
     ├── ServiceQuotaExceededException  400
+    ├── TooManyTagsException           400
+    ├── NoSuchResourceException        400   Service Quotas only, as the next
+    ├── InvalidPaginationTokenException 400
     ├── AccessDeniedException          403
     ├── ResourceNotFoundException      404
     ├── UnknownOperationException      404
@@ -56,6 +59,24 @@ class ServiceQuotaExceededException(AWSError):
     http_status = 400
 
 
+class TooManyTagsException(AWSError):
+    """A resource has as many tags as it may have."""
+
+    http_status = 400
+
+
+class NoSuchResourceException(AWSError):
+    """Service Quotas knows no such service or quota."""
+
+    http_status = 400
+
+
+class InvalidPaginationTokenException(AWSError):
+    """Service Quotas gave no such page token."""
+
+    http_status = 400
+
+
 class AccessDeniedException(AWSError):
     """The caller may not do this."""
 
@@ -63,7 +84,7 @@ class AccessDeniedException(AWSError):
 
 
 class ResourceNotFoundException(AWSError):
-    """There is no such job in this Region."""
+    """There is no such job or resource in this Region."""
 
     http_status = 404
 

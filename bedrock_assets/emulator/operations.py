@@ -3,7 +3,21 @@
 from dataclasses import dataclass
 from typing import Literal, TypeAlias, get_args
 
-Operation: TypeAlias = Literal["Create", "Get", "List", "Stop", "InvokeModel", "Converse"]
+Operation: TypeAlias = Literal[
+    "Create",
+    "Get",
+    "List",
+    "Stop",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "InvokeModel",
+    "Converse",
+    "ListServiceQuotas",
+    "GetServiceQuota",
+    "ListAWSDefaultServiceQuotas",
+    "GetAWSDefaultServiceQuota",
+]
 
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
@@ -22,6 +36,13 @@ SPECS: dict[Operation, Spec] = {
     "Get": Spec("bedrock", "GetModelInvocationJob"),
     "List": Spec("bedrock", "ListModelInvocationJobs"),
     "Stop": Spec("bedrock", "StopModelInvocationJob"),
+    "TagResource": Spec("bedrock", "TagResource"),
+    "UntagResource": Spec("bedrock", "UntagResource"),
+    "ListTagsForResource": Spec("bedrock", "ListTagsForResource"),
     "InvokeModel": Spec("bedrock-runtime", "InvokeModel"),
     "Converse": Spec("bedrock-runtime", "Converse"),
+    "ListServiceQuotas": Spec("service-quotas", "ListServiceQuotas"),
+    "GetServiceQuota": Spec("service-quotas", "GetServiceQuota"),
+    "ListAWSDefaultServiceQuotas": Spec("service-quotas", "ListAWSDefaultServiceQuotas"),
+    "GetAWSDefaultServiceQuota": Spec("service-quotas", "GetAWSDefaultServiceQuota"),
 }

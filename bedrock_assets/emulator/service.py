@@ -11,6 +11,7 @@ from typing import Self
 
 import uvicorn
 
+from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import JobTable
@@ -21,6 +22,7 @@ from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
 from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
+from bedrock_assets.emulator.tags import TagTable
 from bedrock_assets.limits import JobLimits
 
 START_TIMEOUT_S = 10.0
@@ -57,11 +59,13 @@ class Emulator:
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
         rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
-        self.backend = Backend(JobTable(self._database), Clock(speed), rules, faults or Faults())
+        self.backend = Backend(
+            JobTable(self._database), TagTable(self._database), Clock(speed), rules, faults or Faults()
+        )
         self._runner = Runner(self.backend, Buckets(store))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_app(self.backend, OnDemand(self._invocations)),
+                build_app(Api(self.backend, OnDemand(self._invocations))),
                 log_config=None,
                 log_level="warning",
                 lifespan="off",

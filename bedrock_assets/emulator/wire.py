@@ -17,7 +17,7 @@ from bedrock_assets.emulator import shapes
 from bedrock_assets.emulator.exceptions import SerializationException, UnknownOperationException, ValidationException
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_str, dump, parse
 from bedrock_assets.emulator.models import Job
-from bedrock_assets.emulator.operations import Operation
+from bedrock_assets.emulator.operations import SPECS, Operation
 
 DEFAULT_REGION = "us-east-1"
 
@@ -29,9 +29,15 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("GET", re.compile(r"/model-invocation-jobs"), "List"),
     ("POST", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)/stop"), "Stop"),
     ("GET", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)"), "Get"),
+    ("POST", re.compile(r"/tagResource"), "TagResource"),
+    ("POST", re.compile(r"/untagResource"), "UntagResource"),
+    ("POST", re.compile(r"/listTagsForResource"), "ListTagsForResource"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke"), "InvokeModel"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/converse"), "Converse"),
 )
+_TARGET = "ServiceQuotasV20190624"
+"""First part of `X-Amz-Target` (service model)."""
+
 _ARN_REGION = re.compile(r"arn:[^:]*:bedrock:(?P<region>[^:]+):")
 _CREDENTIAL = re.compile(r"Credential=[^,\s]*?/\d{8}/(?P<region>[a-z0-9-]+)/")
 
@@ -60,18 +66,19 @@ def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapp
         UnknownOperationException: No emulated operation has this method and path.
         SerializationException: The body is not a JSON object, or a number or time in the query is none.
     """
-    operation, members = _route(method, raw_path)
+    target = headers.get("x-amz-target")
+    operation, members = _route(method, raw_path) if target is None else (_targeted(target), {})
     match operation:
-        case "Create" | "Converse":
-            members = _body(body) | members
+        case "Get" | "Stop":
+            pass
         case "List":
             members = _query(query)
         case "InvokeModel":
             members |= _header_members(operation, headers)
         case _:
-            pass
+            members = _body(body) | members
     signed_for = _CREDENTIAL.search(headers.get("authorization", ""))
-    named = _ARN_REGION.match(as_str(members.get("jobIdentifier")))
+    named = _ARN_REGION.match(as_str(members.get("jobIdentifier", members.get("resourceARN"))))
     found = signed_for or named  # a browser signs nothing
     return Call(operation, members, found["region"] if found else DEFAULT_REGION, body)
 
@@ -135,6 +142,14 @@ def parse_time(text: str) -> float:
     """Seconds since the epoch of an ISO-8601 time; a time without an offset is UTC."""
     moment = datetime.fromisoformat(text)
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
+
+
+def _targeted(target: str) -> Operation:
+    prefix, _, name = target.partition(".")
+    for operation, spec in SPECS.items():
+        if spec.service == "service-quotas" and (prefix, name) == (_TARGET, spec.name):
+            return operation
+    raise UnknownOperationException(f"No operation of this service is called {target}")
 
 
 def _route(method: str, raw_path: str) -> tuple[Operation, JsonObject]:

@@ -16,6 +16,7 @@ from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
+from bedrock_assets.emulator.tags import TagTable
 from tests.emulator.lab import BUCKET, HAIKU, Lab, StartLab, limits, records
 
 
@@ -129,7 +130,7 @@ def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
     database = Database(tmp_path / "jobs.sqlite")
     table = JobTable(database)
-    backend = Backend(table, Clock(1_000_000), Rules(limits()), Faults())
+    backend = Backend(table, TagTable(database), Clock(1_000_000), Rules(limits()), Faults())
     place = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",
