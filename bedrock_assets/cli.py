@@ -95,7 +95,9 @@ def emulate(
         if as_json:
             _print_json({"endpoint_url": url, "store": store})
         else:
-            _out.print(f"emulator at {url}; use it with: export AWS_ENDPOINT_URL_BEDROCK={url}", soft_wrap=True)
+            names = ("BEDROCK", "BEDROCK_RUNTIME", "SERVICE_QUOTAS")
+            settings = " ".join(f"AWS_ENDPOINT_URL_{name}={url}" for name in names)
+            _out.print(f"emulator at {url}; use it with: export {settings}", soft_wrap=True)
 
     with _errors():
         limits = JobLimits.model_validate({"max_jobs": max_jobs, "min_records_per_job": min_records})

@@ -2,7 +2,9 @@
 An emulator of Amazon Bedrock batch inference: unmodified AWS clients run against it.
 
 It answers CreateModelInvocationJob, GetModelInvocationJob, ListModelInvocationJobs and StopModelInvocationJob,
-reads the jobs' JSONL input, and writes output and manifest as Bedrock does, to a directory or to S3.
+reads the jobs' JSONL input, and writes output and manifest as Bedrock does, to a directory or to S3. InvokeModel
+and Converse (bedrock-runtime) answer on the same port, with what a batch record would get; so do the tags of jobs
+and Service Quotas, which lists the batch quotas that are enforced.
 
     from bedrock_assets.emulator import Emulator
 
@@ -10,7 +12,8 @@ reads the jobs' JSONL input, and writes output and manifest as Bedrock does, to 
         client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url)  # or AWS_ENDPOINT_URL_BEDROCK
 
 A bucket is a folder that must exist. Give `store="s3://"` for real S3 or a server that speaks its protocol.
-`GET /` is a page for people, `GET /health` answers 200, `GET` and `PUT /admin/faults` read and replace `Faults`.
+`GET /` is a page for people, `GET /health` answers 200, `GET` and `PUT /admin/faults` read and replace `Faults`,
+`GET /admin/invocations` (or `Emulator.invocations()`) tells what InvokeModel and Converse answered, by model.
 Jobs live in the SQLite file: a killed emulator goes on where it was. `clock.py` lists how long each status
 lasts, `replies/` how each family of models answers.
 """

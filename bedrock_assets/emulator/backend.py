@@ -1,4 +1,4 @@
-"""The four operations: what Create, Get, List and Stop mean, over the table of jobs."""
+"""What Create, Get, List and Stop mean, over the table of jobs."""
 
 import base64
 import json
@@ -22,6 +22,7 @@ from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
 from bedrock_assets.emulator.replies import is_supported
 from bedrock_assets.emulator.storage import locate
+from bedrock_assets.emulator.tags import TagTable
 from bedrock_assets.limits import JobLimits
 
 QuotaMode = Literal["refuse", "queue"]
@@ -30,6 +31,9 @@ DEFAULT_PAGE = 100
 """Jobs in a page of List without `maxResults`; AWS documents none."""
 
 DEFAULT_TIMEOUT_HOURS = 24
+
+MAX_CUSTOM_JOBS = 3
+"""Jobs in flight of one custom model (Service Quotas, 2026-11)."""
 
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 
@@ -44,12 +48,17 @@ class Rules:
     reuse_names: bool = False
     """Whether a name is free again when its job has ended; AWS documents neither, so the stricter is the default."""
 
+    def max_jobs(self, key: str) -> int:
+        """Jobs in flight that the model with this key may have."""
+        return min(self.limits.max_jobs, MAX_CUSTOM_JOBS) if "custom-model/" in key else self.limits.max_jobs
+
 
 class Backend:
     """The account's jobs, and what can be done with them."""
 
-    def __init__(self, table: JobTable, clock: Clock, rules: Rules, faults: Faults) -> None:
+    def __init__(self, table: JobTable, tags: TagTable, clock: Clock, rules: Rules, faults: Faults) -> None:
         self.table = table
+        self.tags = tags
         self.clock = clock
         self.rules = rules
         self.faults = faults
@@ -74,6 +83,7 @@ class Backend:
             self._check_name(job)
             self._check_quota(job)
             self.table.insert(job)
+            self.tags.put(job.job_id, request.get("tags"))
         self.changed.set()
         return job
 
@@ -156,7 +166,7 @@ class Backend:
             raise ConflictException("The provided job name is currently in use.")
 
     def _check_quota(self, job: Job) -> None:
-        key, quota = model_key(job.model_id), self.rules.limits.max_jobs
+        key, quota = model_key(job.model_id), self.rules.max_jobs(model_key(job.model_id))
         where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(IN_FLIGHT)
         if self.rules.quota_mode == "refuse" and self.table.tally(where, "model_key").get(key, 0) >= quota:
             raise ServiceQuotaExceededException(

@@ -1,21 +1,15 @@
-"""
-The jobs, in SQLite: each change is one committed transaction, so a killed process loses and repeats nothing.
-
-Two threads use it (the HTTP server and the runner), each through a connection of its own; WAL lets the one read
-while the other writes.
-"""
+"""The table of jobs."""
 
 import json
 import sqlite3
-import threading
-from collections.abc import Generator, Iterable, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, model_key
+from bedrock_assets.emulator.sqlite import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -66,29 +60,13 @@ class Where:
 class JobTable:
     """Reads and writes jobs."""
 
-    def __init__(self, path: Path) -> None:
-        self._path = path
-        self._threads = threading.local()
-        self._connections: list[sqlite3.Connection] = []
-        path.parent.mkdir(parents=True, exist_ok=True)
-        self._connection().executescript(_SCHEMA)
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.connection.executescript(_SCHEMA)
 
-    def close(self) -> None:
-        """Close the connections of all threads."""
-        for connection in self._connections:
-            connection.close()
-
-    @contextmanager
-    def transaction(self) -> Generator[None]:
+    def transaction(self) -> AbstractContextManager[None]:
         """Hold the write lock, so that what is read stays true until what follows is written."""
-        connection = self._connection()
-        connection.execute("BEGIN IMMEDIATE")
-        try:
-            yield
-        except BaseException:
-            connection.execute("ROLLBACK")
-            raise
-        connection.execute("COMMIT")
+        return self._database.transaction()
 
     def insert(self, job: Job) -> None:
         """Add a job; its `seq` is given by the table."""
@@ -107,12 +85,12 @@ class JobTable:
             "phase_time": job.phase_time,
         }
         sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join(':' + key for key in row)})"  # noqa: S608 - fixed names
-        self._connection().execute(sql, row)
+        self._database.connection.execute(sql, row)
 
     def move(self, job: Job, status: JobStatus, now: float, *, message: str | None = None) -> bool:
         """Take *job* to another status, unless its status has changed since it was read; whether it did."""
         ended = status not in IN_FLIGHT
-        cursor = self._connection().execute(
+        cursor = self._database.connection.execute(
             "UPDATE jobs SET status = ?, message = ?, modified_time = ?, phase_time = ?, end_time = ?, "
             "started = started OR ? WHERE job_id = ? AND status = ?",
             (
@@ -130,7 +108,7 @@ class JobTable:
 
     def set_counts(self, job_id: str, counts: Counts, now: float) -> None:
         """Record a job's progress; it never goes back, also when a restarted process does a part again."""
-        self._connection().execute(
+        self._database.connection.execute(
             "UPDATE jobs SET total = max(total, ?), processed = max(processed, ?), success = max(success, ?), "
             "error = max(error, ?), modified_time = ? WHERE job_id = ?",
             (counts.total, counts.processed, counts.success, counts.error, now, job_id),
@@ -140,24 +118,12 @@ class JobTable:
         """Jobs that meet a condition, in the order of their creation or its reverse."""
         order = "DESC" if descending else "ASC"
         sql = f"SELECT * FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
-        return [_job(row) for row in self._connection().execute(sql, (*where.values, limit))]
+        return [_job(row) for row in self._database.connection.execute(sql, (*where.values, limit))]
 
     def tally(self, where: Where, column: str) -> dict[str, int]:
         """How many jobs that meet a condition have each value of *column*."""
         sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
-        return {str(row[0]): int(row[1]) for row in self._connection().execute(sql, where.values)}
-
-    def _connection(self) -> sqlite3.Connection:
-        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
-        if connection is None:
-            # autocommit; closed by another thread at the end, when this one has ended
-            connection = sqlite3.connect(self._path, isolation_level=None, timeout=30, check_same_thread=False)
-            connection.row_factory = sqlite3.Row
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
-            self._threads.connection = connection
-            self._connections.append(connection)
-        return connection
+        return {str(row[0]): int(row[1]) for row in self._database.connection.execute(sql, where.values)}
 
 
 def token_of(request: JsonObject) -> str | None:

@@ -1,16 +1,23 @@
 """
-The errors Bedrock's control plane answers with, one class each.
+The errors that Bedrock answers with, one class each.
 
     AWSError
     ├── ValidationException            400
     ├── SerializationException         400   the body is not JSON, or a member has another JSON type
     ├── ConflictException              400
     ├── ServiceQuotaExceededException  400
+    ├── TooManyTagsException           400
+    ├── NoSuchResourceException        400   Service Quotas only, as the next
+    ├── InvalidPaginationTokenException 400
     ├── AccessDeniedException          403
     ├── ResourceNotFoundException      404
     ├── UnknownOperationException      404
+    ├── ModelTimeoutException          408   on demand only, as the next two and ServiceUnavailable
+    ├── ModelErrorException            424
+    ├── ModelNotReadyException         429
     ├── ThrottlingException            429
-    └── InternalServerException        500
+    ├── InternalServerException        500
+    └── ServiceUnavailableException    503
 
 The class name is the wire name (header `x-amzn-ErrorType`). HTTP codes: botocore service model, 2026-11.
 """
@@ -52,6 +59,24 @@ class ServiceQuotaExceededException(AWSError):
     http_status = 400
 
 
+class TooManyTagsException(AWSError):
+    """A resource has as many tags as it may have."""
+
+    http_status = 400
+
+
+class NoSuchResourceException(AWSError):
+    """Service Quotas knows no such service or quota."""
+
+    http_status = 400
+
+
+class InvalidPaginationTokenException(AWSError):
+    """Service Quotas gave no such page token."""
+
+    http_status = 400
+
+
 class AccessDeniedException(AWSError):
     """The caller may not do this."""
 
@@ -59,7 +84,7 @@ class AccessDeniedException(AWSError):
 
 
 class ResourceNotFoundException(AWSError):
-    """There is no such job in this Region."""
+    """There is no such job or resource in this Region."""
 
     http_status = 404
 
@@ -80,3 +105,27 @@ class InternalServerException(AWSError):
     """The service failed; the call may or may not have had its effect."""
 
     http_status = 500
+
+
+class ModelTimeoutException(AWSError):
+    """The model took too long over this request."""
+
+    http_status = 408
+
+
+class ModelErrorException(AWSError):
+    """The model failed on this request."""
+
+    http_status = 424
+
+
+class ModelNotReadyException(AWSError):
+    """The model is not ready to serve requests; AWS SDKs retry it."""
+
+    http_status = 429
+
+
+class ServiceUnavailableException(AWSError):
+    """The service cannot take the call now."""
+
+    http_status = 503

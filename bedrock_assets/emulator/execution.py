@@ -129,6 +129,8 @@ class Execution:
         if faults.hits(faults.record_error_rate, "record error", self._job.name, record.record_id):
             tally.error += 1
             error: JsonObject = {"errorCode": faults.record_error_code, "errorMessage": faults.record_error_message}
+            if faults.record_error_retryable is not None:
+                error["retryable"] = faults.record_error_retryable
             return _error_line(record, error)
         try:
             reply = self._reply(record.model_input, self._job.model_id)

@@ -13,6 +13,8 @@ from typing import Annotated, Literal
 
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
+from bedrock_assets.emulator.operations import OPERATIONS, Operation
+
 
 def _compiles(pattern: str) -> str:
     try:
@@ -23,8 +25,10 @@ def _compiles(pattern: str) -> str:
 
 
 Rate = Annotated[float, Field(ge=0, le=1)]
+ModelError = Literal[
+    "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
+]
 Regex = Annotated[str, AfterValidator(_compiles)]
-Operation = Literal["Create", "Get", "List", "Stop"]
 
 
 class Faults(BaseModel):
@@ -35,21 +39,33 @@ class Faults(BaseModel):
     seed: int = Field(default=0, description="Another seed strikes other calls and records.")
     only_names: Regex | None = Field(default=None, description="Strike only jobs whose name this pattern is found in.")
     only_models: Regex | None = Field(
-        default=None, description="Strike only jobs whose modelId this pattern is found in."
+        default=None, description="Strike only jobs and calls whose modelId this pattern is found in."
     )
     only_operations: frozenset[Operation] = Field(
-        default=frozenset(("Create", "Get", "List", "Stop")), description="Operations that the faults of calls strike."
+        default=frozenset(OPERATIONS), description="Operations that the faults of calls strike."
     )
 
     throttle_rate: Rate = Field(default=0, description="Calls answered with ThrottlingException, without effect.")
     server_error_rate: Rate = Field(
         default=0, description="Calls answered with InternalServerException, without effect."
     )
-    lost_response_rate: Rate = Field(default=0, description="Creates that take effect and then answer 500.")
+    lost_response_rate: Rate = Field(
+        default=0, description="Creates, InvokeModels and Converses that take effect (are paid) and then answer 500."
+    )
+    model_error_rate: Rate = Field(default=0, description="On-demand calls answered with `model_error`, unpaid.")
+    model_error: ModelError = Field(default="ModelTimeoutException", description="What those calls answer.")
     latency_s: float = Field(default=0, ge=0, le=3600, description="Real seconds that every call waits.")
     access_denied: bool = Field(default=False, description="Calls are answered with AccessDeniedException.")
 
-    record_error_rate: Rate = Field(default=0, description="Records that end in an error line.")
+    record_error_rate: Rate = Field(
+        default=0,
+        description="Records that end in an error line, or on demand in an error answer: the same request always.",
+    )
+    record_error_retryable: bool | None = Field(
+        default=None,
+        description="`retryable` of those lines, left out when None. On demand, true strikes calls, not requests: "
+        "the same request may be answered when it is sent again.",
+    )
     record_error_code: int | str = Field(default=500, description="`errorCode` of those lines.")
     record_error_message: str = Field(default="Internal server error", description="`errorMessage` of those lines.")
     malformed_line_rate: Rate = Field(default=0, description="Output lines cut short, so that they are not JSON.")

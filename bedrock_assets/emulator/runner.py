@@ -215,7 +215,7 @@ class Runner:
             return True
         key = model_key(job.model_id)
         where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(RUNNING)
-        return self._table.tally(where, "model_key").get(key, 0) < self._backend.rules.limits.max_jobs
+        return self._table.tally(where, "model_key").get(key, 0) < self._backend.rules.max_jobs(key)
 
     def _due(self, job: Job, emulated_s: float) -> bool:
         return self._clock.fraction(job.phase_time, emulated_s) >= 1

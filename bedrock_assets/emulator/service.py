@@ -11,13 +11,18 @@ from typing import Self
 
 import uvicorn
 
+from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import JobTable
 from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.invocations import Invocations, InvocationTable
+from bedrock_assets.emulator.ondemand import OnDemand
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
+from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
+from bedrock_assets.emulator.tags import TagTable
 from bedrock_assets.limits import JobLimits
 
 START_TIMEOUT_S = 10.0
@@ -51,13 +56,20 @@ class Emulator:
             reuse_names: Whether the name of an ended job is free again.
         """
         self._address = (host, port)
-        self._table = JobTable(db)
+        self._database = Database(db)
+        self._invocations = InvocationTable(self._database)
         rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
-        self.backend = Backend(self._table, Clock(speed), rules, faults or Faults())
+        self.backend = Backend(
+            JobTable(self._database), TagTable(self._database), Clock(speed), rules, faults or Faults()
+        )
         self._runner = Runner(self.backend, Buckets(store))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_app(self.backend), log_config=None, log_level="warning", lifespan="off", access_log=False
+                build_app(Api(self.backend, OnDemand(self._invocations))),
+                log_config=None,
+                log_level="warning",
+                lifespan="off",
+                access_log=False,
             )
         )
         self._socket: socket.socket | None = None
@@ -65,7 +77,7 @@ class Emulator:
 
     @property
     def endpoint_url(self) -> str:
-        """What `AWS_ENDPOINT_URL_BEDROCK` has to be; known once it has started."""
+        """What `AWS_ENDPOINT_URL_BEDROCK` and `..._BEDROCK_RUNTIME` have to be; known once it has started."""
         if self._socket is None:
             raise RuntimeError("the emulator has no address before it is entered")
         host, port = self._socket.getsockname()[:2]
@@ -74,6 +86,10 @@ class Emulator:
     def set_faults(self, faults: Faults) -> None:
         """Replace the faults of calls, and of jobs created from now on."""
         self.backend.faults = faults
+
+    def invocations(self) -> list[Invocations]:
+        """InvokeModel and Converse calls that were answered, by operation and model."""
+        return self._invocations.summary()
 
     def start(self) -> Self:
         """
@@ -86,7 +102,7 @@ class Emulator:
         try:
             self._socket = socket.create_server(self._address, family=family)
         except OSError:
-            self._table.close()
+            self._database.close()
             raise
         self._thread = threading.Thread(
             target=self._server.run, args=([self._socket],), name="bedrock-emulator-http", daemon=True
@@ -103,7 +119,7 @@ class Emulator:
             self._runner.stop()
         if self._socket is not None:
             self._socket.close()
-        self._table.close()
+        self._database.close()
 
     def __enter__(self) -> Self:
         return self.start()

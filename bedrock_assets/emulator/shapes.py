@@ -1,5 +1,5 @@
 """
-Checks requests against the service model that ships with botocore: required members, types, lengths, bounds,
+Checks requests against the service models that ship with botocore: required members, types, lengths, bounds,
 enums, patterns and unions. boto3 itself checks only the first three.
 """
 
@@ -9,19 +9,24 @@ from functools import lru_cache
 from typing import TypeAlias, cast
 
 import botocore.session
-from botocore.model import ListShape, OperationModel, Shape, StringShape, StructureShape
+from botocore.model import ListShape, MapShape, OperationModel, ServiceModel, Shape, StringShape, StructureShape
 
 from bedrock_assets.emulator.exceptions import SerializationException, ValidationException
 from bedrock_assets.emulator.jsontypes import Json, JsonObject
+from bedrock_assets.emulator.operations import SPECS, Operation
 
 Members: TypeAlias = dict[str, Shape]
 
 _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
     "structure": dict,
     "list": list,
+    "map": dict,
     "string": str,
+    "blob": str,
     "integer": int,
     "long": int,
+    "float": (int, float),
+    "double": (int, float),
     "timestamp": (int, float),
     "boolean": bool,
 }
@@ -33,19 +38,19 @@ _LINEAR_PATTERNS = {
 }
 
 
-@lru_cache(maxsize=1)
-def _service() -> dict[str, OperationModel]:
-    model = botocore.session.get_session().get_service_model("bedrock")
-    names = ("CreateModelInvocationJob", "GetModelInvocationJob", "ListModelInvocationJobs", "StopModelInvocationJob")
-    return {name: model.operation_model(name) for name in names}
+@lru_cache(maxsize=8)
+def _service(name: str) -> ServiceModel:
+    return botocore.session.get_session().get_service_model(name)
 
 
-def operation(name: str) -> OperationModel:
-    """The model of one of the four operations."""
-    return _service()[name]
+@lru_cache(maxsize=64)
+def operation(name: Operation) -> OperationModel:
+    """botocore's model of an operation."""
+    spec = SPECS[name]
+    return _service(spec.service).operation_model(spec.name)
 
 
-def input_members(name: str) -> Members:
+def input_members(name: Operation) -> Members:
     """The members of an operation's request, by name."""
     return members(cast("StructureShape", operation(name).input_shape))
 
@@ -55,7 +60,7 @@ def members(shape: StructureShape) -> Members:
     return dict(shape.members)
 
 
-def check(name: str, request: JsonObject) -> JsonObject:
+def check(name: Operation, request: JsonObject) -> JsonObject:
     """
     Check the request of operation *name*, and leave out what the model does not know, as AWS does.
 
@@ -72,16 +77,20 @@ def check(name: str, request: JsonObject) -> JsonObject:
 
 
 def _problems(shape: Shape, value: Json, path: str) -> Iterator[str]:
+    if _is_document(shape):
+        return
     _check_type(shape, value, path)
     if isinstance(value, dict) and isinstance(shape, StructureShape):
         yield from _structure_problems(shape, value, path)
+    elif isinstance(value, dict) and isinstance(shape, MapShape):
+        yield from _map_problems(shape, value, path)
     elif isinstance(value, list) and isinstance(shape, ListShape):
         yield from _bounds(shape, len(value), value, path, "length")
         for index, item in enumerate(value):
             yield from _problems(shape.member, item, f"{path}.{index + 1}.member")
-    elif isinstance(value, str):
+    elif isinstance(value, str) and shape.type_name == "string":
         yield from _string_problems(shape, value, path)
-    elif isinstance(value, int):
+    elif isinstance(value, int | float):
         yield from _bounds(shape, value, value, path, "value")
 
 
@@ -104,6 +113,13 @@ def _structure_problems(shape: StructureShape, value: JsonObject, path: str) -> 
         yield from _problems(known[name], value[name], _child(path, name))
 
 
+def _map_problems(shape: MapShape, value: JsonObject, path: str) -> Iterator[str]:
+    yield from _bounds(shape, len(value), value, path, "length")
+    for key, item in value.items():
+        yield from _problems(shape.key, key, f"{path}.{key}.key")
+        yield from _problems(shape.value, item, f"{path}.{key}.value")
+
+
 def _string_problems(shape: Shape, value: str, path: str) -> Iterator[str]:
     too_long_or_short = list(_bounds(shape, len(value), value, path, "length"))
     yield from too_long_or_short
@@ -115,7 +131,7 @@ def _string_problems(shape: Shape, value: str, path: str) -> Iterator[str]:
         yield _problem(value, path, f"Member must satisfy enum value set: [{', '.join(choices)}]")
 
 
-def _bounds(shape: Shape, size: int, value: Json, path: str, what: str) -> Iterator[str]:
+def _bounds(shape: Shape, size: float, value: Json, path: str, what: str) -> Iterator[str]:
     low, high = shape.metadata.get("min"), shape.metadata.get("max")
     if low is not None and size < low:
         yield _problem(value, path, f"Member must have {what} greater than or equal to {low}")
@@ -137,10 +153,19 @@ def _compiled(pattern: str) -> re.Pattern[str]:
     return re.compile(_LINEAR_PATTERNS.get(pattern, pattern))
 
 
+def _is_document(shape: Shape) -> bool:
+    """Whether any JSON may stand here."""
+    return isinstance(shape, StructureShape) and shape.is_document_type
+
+
 def _known(shape: Shape, value: Json) -> Json:
+    if _is_document(shape):
+        return value
     if isinstance(value, dict) and isinstance(shape, StructureShape):
         known = members(shape)
         return {name: _known(known[name], item) for name, item in value.items() if name in known and item is not None}
     if isinstance(value, list) and isinstance(shape, ListShape):
         return [_known(shape.member, item) for item in value]
+    if isinstance(value, dict) and isinstance(shape, MapShape):
+        return {key: _known(shape.value, item) for key, item in value.items()}
     return value

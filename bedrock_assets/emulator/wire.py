@@ -1,5 +1,5 @@
 """
-The rest-json protocol: raw paths and query strings to checked requests, jobs to response bodies.
+The rest-json protocol: raw paths, query strings, headers and bodies to checked requests, jobs to response bodies.
 
 ARNs arrive percent-encoded (`%3A`, `%2F`), which frameworks decode before routing, so paths are matched raw.
 """
@@ -15,25 +15,29 @@ from botocore.model import StructureShape
 
 from bedrock_assets.emulator import shapes
 from bedrock_assets.emulator.exceptions import SerializationException, UnknownOperationException, ValidationException
-from bedrock_assets.emulator.faults import Operation
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_str, dump, parse
 from bedrock_assets.emulator.models import Job
+from bedrock_assets.emulator.operations import SPECS, Operation
 
 DEFAULT_REGION = "us-east-1"
 
-MODEL_NAMES: dict[Operation, str] = {
-    "Create": "CreateModelInvocationJob",
-    "Get": "GetModelInvocationJob",
-    "List": "ListModelInvocationJobs",
-    "Stop": "StopModelInvocationJob",
-}
+MAX_INVOKE_BYTES = 25_000_000
+"""Bytes of InvokeModel's body (service model)."""
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("POST", re.compile(r"/model-invocation-job"), "Create"),
     ("GET", re.compile(r"/model-invocation-jobs"), "List"),
     ("POST", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)/stop"), "Stop"),
     ("GET", re.compile(r"/model-invocation-job/(?P<jobIdentifier>.+)"), "Get"),
+    ("POST", re.compile(r"/tagResource"), "TagResource"),
+    ("POST", re.compile(r"/untagResource"), "UntagResource"),
+    ("POST", re.compile(r"/listTagsForResource"), "ListTagsForResource"),
+    ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke"), "InvokeModel"),
+    ("POST", re.compile(r"/model/(?P<modelId>.+)/converse"), "Converse"),
 )
+_TARGET = "ServiceQuotasV20190624"
+"""First part of `X-Amz-Target` (service model)."""
+
 _ARN_REGION = re.compile(r"arn:[^:]*:bedrock:(?P<region>[^:]+):")
 _CREDENTIAL = re.compile(r"Credential=[^,\s]*?/\d{8}/(?P<region>[a-z0-9-]+)/")
 
@@ -46,10 +50,12 @@ class Call:
     members: JsonObject
     region: str
     """Where the request's SigV4 signature is scoped to; without one, where its ARN is."""
+    payload: bytes = b""
+    """The body of an operation whose body is not JSON members."""
 
     def checked(self) -> JsonObject:
         """The request's members, checked against the service model."""
-        return shapes.check(MODEL_NAMES[self.operation], self.members)
+        return shapes.check(self.operation, self.members)
 
 
 def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapping[str, str]) -> Call:
@@ -60,18 +66,36 @@ def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapp
         UnknownOperationException: No emulated operation has this method and path.
         SerializationException: The body is not a JSON object, or a number or time in the query is none.
     """
-    operation, path_members = _route(method, raw_path)
+    target = headers.get("x-amz-target")
+    operation, members = _route(method, raw_path) if target is None else (_targeted(target), {})
     match operation:
-        case "Create":
-            members = _body(body)
+        case "Get" | "Stop":
+            pass
         case "List":
             members = _query(query)
+        case "InvokeModel":
+            members |= _header_members(operation, headers)
         case _:
-            members = path_members
+            members = _body(body) | members
     signed_for = _CREDENTIAL.search(headers.get("authorization", ""))
-    named = _ARN_REGION.match(as_str(members.get("jobIdentifier")))
+    named = _ARN_REGION.match(as_str(members.get("jobIdentifier", members.get("resourceARN"))))
     found = signed_for or named  # a browser signs nothing
-    return Call(operation, members, found["region"] if found else DEFAULT_REGION)
+    return Call(operation, members, found["region"] if found else DEFAULT_REGION, body)
+
+
+def model_input(body: bytes) -> JsonObject:
+    """
+    InvokeModel's body.
+
+    Raises:
+        ValidationException: It is too long, or not a JSON object.
+    """
+    if len(body) > MAX_INVOKE_BYTES:
+        raise ValidationException(f"Input is too long: {len(body)} bytes, the maximum is {MAX_INVOKE_BYTES}.")
+    try:
+        return _body(body)
+    except SerializationException:
+        raise ValidationException("Malformed input request, please reformat your input and try again.") from None
 
 
 def job_id_of(request: JsonObject, region: str) -> str:
@@ -120,6 +144,14 @@ def parse_time(text: str) -> float:
     return (moment if moment.tzinfo else moment.replace(tzinfo=UTC)).timestamp()
 
 
+def _targeted(target: str) -> Operation:
+    prefix, _, name = target.partition(".")
+    for operation, spec in SPECS.items():
+        if spec.service == "service-quotas" and (prefix, name) == (_TARGET, spec.name):
+            return operation
+    raise UnknownOperationException(f"No operation of this service is called {target}")
+
+
 def _route(method: str, raw_path: str) -> tuple[Operation, JsonObject]:
     path = raw_path.rstrip("/")
     for verb, pattern, operation in _ROUTES:
@@ -140,9 +172,18 @@ def _body(body: bytes) -> JsonObject:
     return value
 
 
+def _header_members(operation: Operation, headers: Mapping[str, str]) -> JsonObject:
+    found: JsonObject = {}
+    for name, shape in shapes.input_members(operation).items():
+        if shape.serialization.get("location") == "header":
+            value = headers.get(shape.serialization["name"].lower())
+            found |= {} if value is None else {name: value}
+    return found
+
+
 def _query(query: str) -> JsonObject:
     readers: dict[str, Callable[[str], Json]] = {"integer": int, "timestamp": parse_time}
-    members = shapes.input_members("ListModelInvocationJobs")
+    members = shapes.input_members("List")
     request: JsonObject = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in members:
@@ -157,7 +198,7 @@ def _query(query: str) -> JsonObject:
 
 def _output_names(operation: Operation) -> list[str]:
     if operation not in _OUTPUT_NAMES:
-        shape = cast("StructureShape", shapes.operation(MODEL_NAMES[operation]).output_shape)
+        shape = cast("StructureShape", shapes.operation(operation).output_shape)
         if operation == "List":
             shape = cast("StructureShape", shapes.members(shape)["invocationJobSummaries"].member)  # pyright: ignore
         _OUTPUT_NAMES[operation] = list(shapes.members(shape))

@@ -38,8 +38,13 @@ def _session() -> boto3.Session:
 
 def connect(endpoint_url: str, region: str = "us-east-1") -> BedrockClient:
     """A boto3 client that does not retry, so that each refusal is seen."""
+    return connect_to("bedrock", endpoint_url, region)
+
+
+def connect_to(service: str, endpoint_url: str, region: str = "us-east-1") -> Any:
+    """The same for any service that the emulator speaks."""
     return _session().client(
-        "bedrock",
+        service,
         endpoint_url=endpoint_url,
         region_name=region,
         aws_access_key_id="test",

@@ -14,7 +14,9 @@ from bedrock_assets.emulator.database import JobTable
 from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.runner import Runner
+from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
+from bedrock_assets.emulator.tags import TagTable
 from tests.emulator.lab import BUCKET, HAIKU, Lab, StartLab, limits, records
 
 
@@ -126,8 +128,9 @@ def test_stop_keeps_what_was_processed(start: StartLab) -> None:
 
 def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
-    table = JobTable(tmp_path / "jobs.sqlite")
-    backend = Backend(table, Clock(1_000_000), Rules(limits()), Faults())
+    database = Database(tmp_path / "jobs.sqlite")
+    table = JobTable(database)
+    backend = Backend(table, TagTable(database), Clock(1_000_000), Rules(limits()), Faults())
     place = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",
@@ -142,7 +145,7 @@ def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     while (job := backend.get(job.job_id, job.region)).status in IN_FLIGHT:
         time.sleep(0.01)
     runner.stop()
-    table.close()
+    database.close()
     assert job.status == "Expired"
 
 

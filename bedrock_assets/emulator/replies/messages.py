@@ -60,7 +60,7 @@ def nova(model_input: JsonObject, _: str) -> Reply:
 
 
 def converse(model_input: JsonObject, _: str) -> Reply:
-    """Converse, any model: every member of a union is present, the unset ones are null."""
+    """Converse in batch, any model: every member of a union is present, the unset ones are null."""
     if "toolConfig" in model_input:
         raise RecordError("toolConfig is not supported for batch inference.")
     answer = _converse_answer(model_input)

@@ -1,0 +1,105 @@
+"""What happens to a call once it is read: faults strike it, or its operation answers it."""
+
+import asyncio
+from collections.abc import Callable
+from itertools import count
+
+from bedrock_assets.emulator import quotas, wire
+from bedrock_assets.emulator.backend import Backend
+from bedrock_assets.emulator.exceptions import AccessDeniedException, InternalServerException, ThrottlingException
+from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.ondemand import Answer, OnDemand
+from bedrock_assets.emulator.operations import Operation
+from bedrock_assets.emulator.wire import Call
+from bedrock_assets.limits import JobLimits
+
+_EFFECTIVE: tuple[Operation, ...] = ("Create", "InvokeModel", "Converse")
+"""Operations whose effect outlives a lost response."""
+
+
+class Api:
+    """Answers the calls of all emulated operations."""
+
+    def __init__(self, backend: Backend, on_demand: OnDemand) -> None:
+        self.backend = backend
+        self.on_demand = on_demand
+        self._numbers = count()
+        self._handlers: dict[Operation, Callable[[JsonObject, str], JsonObject]] = {
+            "Create": lambda members, region: {"jobArn": backend.create(members, region).arn},
+            "Get": self._get,
+            "List": self._list,
+            "Stop": self._stop,
+            "TagResource": self._tag,
+            "UntagResource": self._untag,
+            "ListTagsForResource": self._tags,
+            "ListServiceQuotas": lambda query, region: quotas.quota_page(self._applied(region), query),
+            "ListAWSDefaultServiceQuotas": lambda query, region: quotas.quota_page(_defaults(region), query),
+            "GetServiceQuota": lambda query, region: quotas.one_quota(self._applied(region), query),
+            "GetAWSDefaultServiceQuota": lambda query, region: quotas.one_quota(_defaults(region), query),
+        }
+
+    async def answer(self, call: Call) -> Answer:
+        """
+        Answer a call.
+
+        Raises:
+            AWSError: The operation refuses it, or a fault strikes it.
+        """
+        struck = self.backend.faults.strikes_call(call.operation, call.members)
+        faults = self.backend.faults if struck else Faults()
+        number = next(self._numbers)
+        await asyncio.sleep(faults.latency_s)
+        _refuse(faults, number)
+        handler = self._handlers.get(call.operation)
+        if handler is None:
+            answer = await self.on_demand.answer(call, faults, number)
+        else:
+            answer = Answer(dump(handler(call.checked(), call.region)), {})
+        if call.operation in _EFFECTIVE and faults.hits(faults.lost_response_rate, "lost", number):
+            raise InternalServerException("Internal server error")
+        return answer
+
+    def _get(self, members: JsonObject, region: str) -> JsonObject:
+        return wire.job_body(self.backend.get(wire.job_id_of(members, region), region), "Get")
+
+    def _list(self, members: JsonObject, region: str) -> JsonObject:
+        jobs, token = self.backend.list_jobs(members, region)
+        summaries: JsonObject = {"invocationJobSummaries": [wire.job_body(job, "List") for job in jobs]}
+        return summaries | ({"nextToken": token} if token else {})
+
+    def _stop(self, members: JsonObject, region: str) -> JsonObject:
+        self.backend.stop(wire.job_id_of(members, region), region)
+        return {}
+
+    def _tag(self, members: JsonObject, region: str) -> JsonObject:
+        with self.backend.table.transaction():
+            self.backend.tags.put(self._tagged(members, region), members["tags"])
+        return {}
+
+    def _untag(self, members: JsonObject, region: str) -> JsonObject:
+        self.backend.tags.remove(self._tagged(members, region), members["tagKeys"])
+        return {}
+
+    def _tags(self, members: JsonObject, region: str) -> JsonObject:
+        return {"tags": self.backend.tags.of(self._tagged(members, region))}
+
+    def _tagged(self, members: JsonObject, region: str) -> str:
+        """The job that a resourceARN names; ResourceNotFoundException when it is none."""
+        return self.backend.get(wire.job_id_of({"jobIdentifier": members["resourceARN"]}, region), region).job_id
+
+    def _applied(self, region: str) -> list[JsonObject]:
+        return quotas.service_quotas(self.backend.rules.limits, region)
+
+
+def _defaults(region: str) -> list[JsonObject]:
+    return quotas.service_quotas(JobLimits.model_validate({}), region)
+
+
+def _refuse(faults: Faults, number: int) -> None:
+    if faults.access_denied:
+        raise AccessDeniedException("User is not authorized to perform this action.")
+    if faults.hits(faults.throttle_rate, "throttle", number):
+        raise ThrottlingException("Too many requests, please wait before trying again.")
+    if faults.hits(faults.server_error_rate, "server error", number):
+        raise InternalServerException("Internal server error")

@@ -1,0 +1,48 @@
+"""The operations that are emulated, by the short name that faults know them under."""
+
+from dataclasses import dataclass
+from typing import Literal, TypeAlias, get_args
+
+Operation: TypeAlias = Literal[
+    "Create",
+    "Get",
+    "List",
+    "Stop",
+    "TagResource",
+    "UntagResource",
+    "ListTagsForResource",
+    "InvokeModel",
+    "Converse",
+    "ListServiceQuotas",
+    "GetServiceQuota",
+    "ListAWSDefaultServiceQuotas",
+    "GetAWSDefaultServiceQuota",
+]
+
+OPERATIONS: tuple[Operation, ...] = get_args(Operation)
+
+
+@dataclass(frozen=True)
+class Spec:
+    """Where botocore describes an operation."""
+
+    service: str
+    """Name of the service model, as in `boto3.client(...)`."""
+    name: str
+
+
+SPECS: dict[Operation, Spec] = {
+    "Create": Spec("bedrock", "CreateModelInvocationJob"),
+    "Get": Spec("bedrock", "GetModelInvocationJob"),
+    "List": Spec("bedrock", "ListModelInvocationJobs"),
+    "Stop": Spec("bedrock", "StopModelInvocationJob"),
+    "TagResource": Spec("bedrock", "TagResource"),
+    "UntagResource": Spec("bedrock", "UntagResource"),
+    "ListTagsForResource": Spec("bedrock", "ListTagsForResource"),
+    "InvokeModel": Spec("bedrock-runtime", "InvokeModel"),
+    "Converse": Spec("bedrock-runtime", "Converse"),
+    "ListServiceQuotas": Spec("service-quotas", "ListServiceQuotas"),
+    "GetServiceQuota": Spec("service-quotas", "GetServiceQuota"),
+    "ListAWSDefaultServiceQuotas": Spec("service-quotas", "ListAWSDefaultServiceQuotas"),
+    "GetAWSDefaultServiceQuota": Spec("service-quotas", "GetAWSDefaultServiceQuota"),
+}

@@ -1,0 +1,121 @@
+"""
+The batch quotas as Service Quotas lists them: one set for each model, valued by the emulator's own limits.
+
+Names are those of the real service (facts of 2026-11), which spells "in GB" in two ways. Real quota codes are not
+documented, so the codes here are hashes of the names: look quotas up by name.
+"""
+
+import base64
+import json
+from collections.abc import Iterator
+from hashlib import blake2b
+
+from bedrock_assets.emulator.exceptions import InvalidPaginationTokenException, NoSuchResourceException
+from bedrock_assets.emulator.inputs import MAX_JOB_BYTES
+from bedrock_assets.emulator.jsontypes import JsonObject
+from bedrock_assets.emulator.models import ACCOUNT_ID
+from bedrock_assets.limits import GB, JobLimits
+
+SERVICE_CODE = "bedrock"
+DEFAULT_PAGE = 100
+
+DISPLAY_NAMES = {
+    "anthropic.claude-3-haiku-20240307-v1:0": "Claude 3 Haiku",
+    "anthropic.claude-3-5-haiku-20241022-v1:0": "Claude 3.5 Haiku",
+    "anthropic.claude-3-5-sonnet-20241022-v2:0": "Claude 3.5 Sonnet v2",
+    "anthropic.claude-haiku-4-5-20251001-v1:0": "Claude Haiku 4.5",
+    "anthropic.claude-sonnet-4-5-20250929-v1:0": "Claude Sonnet 4.5",
+    "amazon.nova-micro-v1:0": "Nova Micro V1",
+    "amazon.nova-lite-v1:0": "Nova Lite V1",
+    "amazon.nova-pro-v1:0": "Nova Pro V1",
+    "amazon.titan-embed-text-v2:0": "Titan Text Embeddings V2",
+    "amazon.titan-embed-image-v1": "Titan Multimodal Embeddings G1",
+    "meta.llama3-1-8b-instruct-v1:0": "Llama 3.1 8B Instruct",
+    "mistral.mistral-large-2407-v1:0": "Mistral Large 2 (24.07)",
+}
+"""Model id to the name that quotas are listed under; other models have quotas too, but are not listed."""
+
+
+def service_quotas(limits: JobLimits, region: str) -> list[JsonObject]:
+    """Every batch quota of an account with these limits."""
+    return [
+        _quota(name, value, region)
+        for model_id, model in DISPLAY_NAMES.items()
+        for name, value in _values(model_id, model, limits)
+    ]
+
+
+def quota_page(found: list[JsonObject], query: JsonObject) -> JsonObject:
+    """
+    One page of ListServiceQuotas or ListAWSDefaultServiceQuotas.
+
+    Raises:
+        NoSuchResourceException: The service is another than Bedrock.
+        InvalidPaginationTokenException: The token is not one of ours.
+    """
+    _check_service(query)
+    code, size = query.get("QuotaCode"), query.get("MaxResults", DEFAULT_PAGE)
+    wanted = [quota for quota in found if code in (None, quota["QuotaCode"])]
+    start = _read_token(str(query["NextToken"])) if "NextToken" in query else 0
+    end = start + (size if isinstance(size, int) else DEFAULT_PAGE)
+    page: JsonObject = {"Quotas": [*wanted[start:end]]}
+    return page | ({"NextToken": _token(end)} if end < len(wanted) else {})
+
+
+def one_quota(found: list[JsonObject], query: JsonObject) -> JsonObject:
+    """
+    The response of GetServiceQuota or GetAWSDefaultServiceQuota.
+
+    Raises:
+        NoSuchResourceException: There is no such quota or service.
+    """
+    _check_service(query)
+    for quota in found:
+        if quota["QuotaCode"] == query["QuotaCode"]:
+            return {"Quota": quota}
+    raise NoSuchResourceException("The request failed because the specified service quota does not exist.")
+
+
+def _values(model_id: str, model: str, limits: JobLimits) -> Iterator[tuple[str, float]]:
+    # the service itself is of two minds about where the unit stands
+    unit_first = model_id.startswith("anthropic.")
+    per_gb = "{} (in GB) for {}" if unit_first else "{} for {} (in GB)"
+    yield f"Minimum number of records per batch inference job for {model}", limits.min_records_per_job
+    yield f"Records per batch inference job for {model}", limits.max_records_per_job
+    yield f"Records per input file per batch inference job for {model}", limits.max_records_per_job
+    yield per_gb.format("Batch inference input file size", model), limits.max_bytes_per_file / GB
+    yield per_gb.format("Batch inference job size", model), MAX_JOB_BYTES / GB
+    yield f"Sum of in-progress and submitted batch inference jobs using a base model for {model}", limits.max_jobs
+
+
+def _quota(name: str, value: float, region: str) -> JsonObject:
+    code = f"L-{blake2b(name.encode(), digest_size=4).hexdigest().upper()}"
+    return {
+        "ServiceCode": SERVICE_CODE,
+        "ServiceName": "Amazon Bedrock",
+        "QuotaArn": f"arn:aws:servicequotas:{region}:{ACCOUNT_ID}:{SERVICE_CODE}/{code}",
+        "QuotaCode": code,
+        "QuotaName": name,
+        "Value": float(value),
+        "Unit": "None",
+        "Adjustable": not name.startswith("Minimum"),
+        "GlobalQuota": False,
+        "QuotaAppliedAtLevel": "ACCOUNT",
+    }
+
+
+def _check_service(query: JsonObject) -> None:
+    if query["ServiceCode"] != SERVICE_CODE:
+        raise NoSuchResourceException("The request failed because the specified service does not exist.")
+
+
+def _token(start: int) -> str:
+    return base64.b64encode(json.dumps([start]).encode()).decode()
+
+
+def _read_token(token: str) -> int:
+    try:
+        (start,) = json.loads(base64.b64decode(token))
+        return int(start)
+    except (ValueError, TypeError):
+        raise InvalidPaginationTokenException("Invalid token was provided.") from None
