@@ -76,7 +76,7 @@ class Tick:
             leave_cancelled=[member.spec.name for member in members if member.spec.on_cancel == "leave"],
             leave_stale=[member.spec.name for member in members if member.spec.on_stale == "leave"],
         )
-        n_held = sum(request.standing is Standing.HELD for request in requests)
+        n_held = sum(request.standing is Standing.HELD and request.identity not in jobs for request in requests)
         held = f", {n_held} held: raw_dataset is newer than their prompts; materialize prompt_shards" if n_held else ""
         self.notes.append(f"pool {pool}: {n_in_flight} of {n_slots} slots taken, {len(requests)} shards open{held}")
         self._carry_out(actions, tries)

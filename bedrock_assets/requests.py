@@ -155,8 +155,8 @@ class Watch:
         )
 
     def _held(self, waiting: Sequence[str]) -> str:
-        standings = [self.ledger.standing(self.ledger.entries[key].request) for key in waiting]
-        n_held = sum(standing is Standing.HELD for standing in standings)
+        entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
+        n_held = sum(self.ledger.standing(entry.request) is Standing.HELD for entry in entries)
         return f" ({n_held} held: the dataset has changed since; materialize prompt_shards)" if n_held else ""
 
     def _pace(self, n_done: int, n_records: int) -> str:

@@ -1,9 +1,10 @@
 """A pipeline, a real Dagster instance and the emulator over HTTP in one process: ticks and runs by hand, no daemon."""
 
 import time
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import boto3
@@ -15,6 +16,7 @@ from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job
 from bedrock_assets.dispatch import Tick
 from bedrock_assets.emulator import Emulator, Faults
+from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline import Pipeline
@@ -38,6 +40,8 @@ class Lab:
     bedrock: Bedrock
     ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
     seen_run_keys: set[str] = field(default_factory=set)
+    later: timedelta = timedelta()
+    """How far the sensor's clock is ahead."""
 
     @property
     def store(self) -> Store:
@@ -67,8 +71,10 @@ class Lab:
                 role_arn=ROLE,
                 region_name="us-east-1",
                 endpoint_url=self.emulator.endpoint_url,
+                runtime_endpoint_url=self.emulator.endpoint_url,
                 aws_access_key_id="local",
                 aws_secret_access_key="local",
+                max_attempts=2,
             ),
         }
         result = dg.materialize(
@@ -92,26 +98,46 @@ class Lab:
             assert self.materialize("prompt_shards", shard)
             assert self.materialize("batch_outputs", shard)
 
+    def tick_only(self, bedrock: Bedrock | None = None) -> Tick:
+        """One tick of the sensor, without the runs that it asks for."""
+        self.ledger.refresh(self.instance)
+        launches = Launches(self.instance, datetime.now(UTC) + self.later)
+        pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
+        tick = Tick(self.instance, pipelines, ledgers, self.store, bedrock or self.bedrock, launches)
+        tick.run()
+        return tick
+
     def tick(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, and the runs it asks for, each run key once."""
-        self.ledger.refresh(self.instance)
-        tick = Tick(
-            self.instance, {"calls": self.pipeline}, {"calls": self.ledger}, self.store, bedrock or self.bedrock
-        )
-        tick.run()
-        for request in tick.run_requests:
+        tick = self.tick_only(bedrock)
+        for request in tick.launches.asked:
             assert request.run_key is not None
             if request.run_key not in self.seen_run_keys:
                 self.seen_run_keys.add(request.run_key)
                 self.materialize("batch_outputs", request.partition_key, dict(request.tags))
         return tick
 
-    def wait_for_jobs(self) -> list[Job]:
-        """Wait until no job is in flight."""
+    @property
+    def n_invoked(self) -> int:
+        """Records answered on demand so far; one that was paid twice counts twice."""
+        return sum(model.answered for model in self.emulator.invocations())
+
+    def change_prompt(self, prompt: str) -> None:
+        """Edit the pipeline's prompt, as a person does in its YAML."""
+        changed = self.pipeline.spec.model_dump()
+        changed["task"]["text"]["prompt"] = prompt
+        self.pipeline = Pipeline(PipelineSpec.model_validate(changed), self.pipeline.folder)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, or fail."""
         deadline = time.monotonic() + ENDED_S
-        while any(job.status.in_flight for job in self.jobs()):
+        while not condition():
             assert time.monotonic() < deadline
             time.sleep(0.02)
+
+    def wait_for_jobs(self) -> list[Job]:
+        """Wait until no job is in flight."""
+        self.until(lambda: not any(job.status.in_flight for job in self.jobs()))
         return self.jobs()
 
     def finish(self) -> dict[str, State]:

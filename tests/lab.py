@@ -10,7 +10,7 @@ from typing import Any, Protocol
 import polars as pl
 
 from bedrock_assets.campaign import Job, JobStatus
-from bedrock_assets.collect import MANIFEST, collect, publish
+from bedrock_assets.collect import MANIFEST, Collected, collect, publish
 from bedrock_assets.ingest import ingest
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, ShardManifest, attempt_folder
@@ -108,11 +108,17 @@ class Stages:
         if manifest is not None:
             self.store.put(f"{folder}/{MANIFEST}", manifest)
 
+    def collect(self, attempt: int = 1, status: JobStatus = JobStatus.COMPLETED, shard: int = 0) -> Collected:
+        """The answers of a shard after an attempt whose job ended with a status."""
+        jobs = [job_of(number).arn for number in range(1, attempt + 1)]
+        ended = f"job {JOB_IDS[attempt - 1]} ended as {status}"
+        return collect(self.pipeline, self.store, self.shards[shard], jobs, ended)
+
     def answer_all(self) -> None:
         """Answer every record, the last first, and collect and publish every shard."""
         for index, shard in enumerate(self.shards):
             self.write(jsonl([ok(record_id, f"to {record_id}") for record_id in reversed(self.ids(index))]), index)
-            publish(self.store, self.pipeline, shard, collect(self.pipeline, self.store, shard, job_of(), 1))
+            publish(self.store, self.pipeline, shard, self.collect(shard=index))
 
     def parts(self, keys: Sequence[str]) -> pl.DataFrame:
         """Parquet files of the store, one after the other."""

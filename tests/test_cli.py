@@ -209,7 +209,7 @@ def test_plan_of_a_file(source: Path, tmp_path: Path) -> None:
         ("attributes:", "attributes: [", "is not YAML with"),
         ("{text}", "{words}", "column 'words' named in prompt"),
         ("anthropic.claude", "acme.clod", "is not known"),
-        ("min_records_per_job: 1", "min_records_per_job: 11", "10 of 10 rows make a record"),
+        ("limits: {min_records_per_job: 1}", "limits: {min_records_per_job: 11}\n  on_small: error", "10 of 10 rows"),
     ],
 )
 def test_a_bad_defs_yaml(source: Path, tmp_path: Path, old: str, new: str, message: str) -> None:

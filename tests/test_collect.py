@@ -1,4 +1,4 @@
-"""Outputs of a shard's attempts, read together; what is left becomes the next attempt's records."""
+"""Outputs of a shard's attempts, read together."""
 
 import json
 import random
@@ -9,9 +9,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from bedrock_assets.campaign import JobStatus
-from bedrock_assets.collect import can_be_sent, collect, publish, require_success, write_remainder
-from bedrock_assets.errors import JobFailed, TooFewRecords
-from bedrock_assets.records import outputs_key
+from bedrock_assets.collect import collect, publish, require_success
+from bedrock_assets.errors import JobFailed
+from bedrock_assets.records import attempt_folder, outputs_key
 from bedrock_assets.store import Store
 from tests.lab import HAIKU, JOB_IDS, MakePipeline, Stages, failed, job_of, jsonl, ok, texts
 
@@ -25,7 +25,7 @@ def stages(store: Store, make_pipeline: MakePipeline) -> Stages:
 
 def gather(stages: Stages, attempt: int = 1, status: JobStatus = JobStatus.COMPLETED) -> pl.DataFrame:
     """The rows of the shard after an attempt."""
-    return collect(stages.pipeline, stages.store, stages.shards[0], job_of(attempt, status), attempt).rows
+    return stages.collect(attempt, status).rows
 
 
 def test_one_row_for_each_row(stages: Stages) -> None:
@@ -65,7 +65,7 @@ def test_the_manifest_is_no_output(stages: Stages) -> None:
     """The manifest beside the output is read as such, and is not counted as a line."""
     told = {"totalRecordCount": 5, "processedRecordCount": 5, "successRecordCount": 5, "errorRecordCount": 0, "x": 1}
     stages.write(jsonl([ok(i) for i in stages.ids()]), manifest=json.dumps(told).encode())
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(), 1)
+    collected = stages.collect()
     assert collected.manifest is not None
     assert collected.manifest.success_record_count == 5
     assert (collected.n_unreadable, collected.n_unknown, collected.count("ok")) == (0, 0, 5)
@@ -75,7 +75,7 @@ def test_the_manifest_is_the_jobs_own(stages: Stages) -> None:
     """Of several attempts the manifest is that of the job that is collected."""
     for attempt in (1, 2):
         stages.write(jsonl([ok("c0")]), attempt=attempt, manifest=b'{"totalRecordCount": %d}' % attempt)
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(2), 2)
+    collected = stages.collect(2)
     assert collected.manifest is not None
     assert collected.manifest.total_record_count == 2
 
@@ -84,7 +84,7 @@ def test_the_manifest_is_the_jobs_own(stages: Stages) -> None:
 def test_answers_need_no_manifest(stages: Stages, manifest: bytes | None) -> None:
     """A manifest that is missing or broken does not keep answers from being read."""
     stages.write(jsonl([ok(i) for i in stages.ids()]), manifest=manifest)
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(), 1)
+    collected = stages.collect()
     assert collected.manifest is None
     assert collected.count("ok") == 5
 
@@ -118,9 +118,9 @@ def test_a_later_attempt_is_not_read(stages: Stages) -> None:
 def test_completed_without_one_success(stages: Stages) -> None:
     """A job that ended well but answered nothing is a failure that tells its most frequent error."""
     stages.write(jsonl([failed("c0", 500), *(failed(f"c{i}", 403, "no access") for i in (1, 2, 3))]))
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(), 1)
+    collected = stages.collect()
     with pytest.raises(JobFailed, match=r"ended as Completed without one answer: 3 records failed with 403: no access"):
-        require_success(collected, job_of())
+        require_success(collected, "job x ended as Completed", None)
     top = collected.frequent_errors.row(0, named=True)
     assert (top["error_code"], top["n_rows"], top["example"]) == ("403", 3, "c1")
 
@@ -128,18 +128,15 @@ def test_completed_without_one_success(stages: Stages) -> None:
 def test_bedrocks_own_message_comes_first(stages: Stages) -> None:
     """The message of a failed job is told as Bedrock wrote it."""
     message = "Batch job contains less records (1) than the required minimum of: 100"
-    job = job_of(1, JobStatus.FAILED, message)
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job, 1)
     with pytest.raises(JobFailed) as raised:
-        require_success(collected, job)
+        require_success(stages.collect(), "job ba-calls-1 ended as Failed", message)
     assert str(raised.value) == f"job ba-calls-1 ended as Failed without one answer: {message}"
 
 
 def test_one_success_is_success(stages: Stages) -> None:
     """One answered row is enough for the shard to go on."""
     stages.write(jsonl([ok("c0")]))
-    collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(1, JobStatus.STOPPED), 1)
-    require_success(collected, job_of(1, JobStatus.STOPPED))
+    require_success(stages.collect(), "job x ended as Stopped", None)
 
 
 def test_published_answers_name_what_they_answer(stages: Stages) -> None:
@@ -147,7 +144,7 @@ def test_published_answers_name_what_they_answer(stages: Stages) -> None:
     versions = []
     for lines in ([ok("c0")], [ok("c0")], [ok("c0"), ok("c1")]):
         stages.write(jsonl(lines))
-        collected = collect(stages.pipeline, stages.store, stages.shards[0], job_of(), 1)
+        collected = stages.collect()
         versions.append(publish(stages.store, stages.pipeline, stages.shards[0], collected))
         facts = stages.store.parquet_facts(outputs_key("calls", "00000-of-00001"))
         revision = stages.raw.revision
@@ -155,40 +152,34 @@ def test_published_answers_name_what_they_answer(stages: Stages) -> None:
     assert versions[0] == versions[1] != versions[2]
 
 
-def test_the_remainder_is_the_unanswered_records(stages: Stages) -> None:
-    """The next attempt's file has the records that are not done, byte for byte and in order."""
-    done = pl.Series(["c1", "c3"])
-    key, n_records = write_remainder(stages.store, stages.pipeline, stages.shards[0], 2, done)
-    first = stages.store.get(stages.shards[0].prompts).splitlines(keepends=True)
-    assert stages.store.get(key) == b"".join([first[0], first[2], first[4]])
-    assert n_records == 3
-    assert key.endswith(f"{stages.shards[0].fingerprint}-2.jsonl")
+def test_rows_without_a_record_are_no_failure(store: Store, make_pipeline: MakePipeline) -> None:
+    """A shard of which nothing was sent has nothing that could have been answered: its rows are published as errors."""
+    frame = texts(2).with_columns(text=pl.lit(None, pl.String))
+    limits = {"max_records_per_job": 2, "min_records_per_job": 1, "max_jobs": 1}
+    stages = Stages.of(make_pipeline(pl.concat([frame, texts(2)]), limits=limits), store)
+    collected = stages.collect()
+    require_success(collected, "the calls on demand ended", None)
+    assert collected.rows["error_code"].to_list() == ["null_value"] * 2
+    assert len(collected.unanswered) == 0
 
 
-def test_a_remainder_under_the_minimum(store: Store, make_pipeline: MakePipeline) -> None:
-    """Too few records are refused without leaving a file; with `pad` they are sent together with copies."""
-    frame, done = texts(5), pl.Series(["c0", "c1", "c2"])
-    stages = Stages.of(make_pipeline(frame, id_column="id", limits={"min_records_per_job": 4}), store)
-    assert not can_be_sent(stages.pipeline, 2)
-    with pytest.raises(TooFewRecords, match=r"2 records of shard 00000-of-00001 are unanswered, .* fewer than 4"):
-        write_remainder(store, stages.pipeline, stages.shards[0], 2, done)
-    assert not [file for file in store.files("calls/prompts") if file.key.endswith("-2.jsonl")]
-    padded = make_pipeline(frame, id_column="id", limits={"min_records_per_job": 4}, on_small="pad")
-    assert can_be_sent(padded, 2)
-    assert not can_be_sent(padded, 0)
-    key, n_records = write_remainder(store, padded, stages.shards[0], 2, done)
-    ids = [json.loads(line)["recordId"] for line in store.get(key).splitlines()]
-    assert (n_records, ids[:2], len(set(ids))) == (4, ["c3", "c4"], 4)
-    assert all(record_id.startswith("padding") for record_id in ids[2:])
+def test_what_is_sent_again(stages: Stages) -> None:
+    """Missing rows and errors that may pass are unanswered; answers, refusals and rows without a record are not."""
+    lines = [ok("c0"), failed("c1", 429), failed("c2", 500, retryable=False), failed("c3", 400, retryable=True)]
+    stages.write(jsonl(lines))
+    assert stages.collect().unanswered.to_list() == ["c1", "c3", "c5"]
+    stages.write(jsonl([ok("c1"), failed("c3", 400), failed("c5", "ModelTimeoutException")]), attempt=2)
+    assert stages.collect(2).unanswered.to_list() == ["c5"]
 
 
-def test_a_remainder_of_a_padded_shard(store: Store, make_pipeline: MakePipeline) -> None:
-    """Copies of the first attempt are not taken for records; the second attempt is padded anew."""
-    limits = {"min_records_per_job": 6}
-    stages = Stages.of(make_pipeline(texts(3), id_column="id", limits=limits, on_small="pad"), store)
-    key, n_records = write_remainder(store, stages.pipeline, stages.shards[0], 2, pl.Series(["c1"]))
-    ids = [json.loads(line)["recordId"] for line in store.get(key).splitlines()]
-    assert (n_records, len(set(ids)), ids[:2]) == (6, 6, ["c0", "c2"])
+def test_the_lane_of_each_row(stages: Stages) -> None:
+    """A row answered on demand says so, and names no job; a row that was not sent names no lane."""
+    stages.write(jsonl([ok("c0"), failed("c1", 429)]))
+    folder = attempt_folder("calls", "00000-of-00001", stages.shards[0].fingerprint, 2)
+    stages.store.put(f"{folder}/on-demand/c1.jsonl.out", jsonl([ok("c1")]))
+    rows = collect(stages.pipeline, stages.store, stages.shards[0], [job_of().arn, ""], "ended").rows
+    assert rows["lane"].to_list() == ["batch", "on_demand", "on_demand", "on_demand", None, "on_demand"]
+    assert rows["job_arn"].to_list() == [job_of().arn, *[None] * 5]
 
 
 @given(first=st.sets(st.integers(0, 5)), second=st.sets(st.integers(0, 5)), chance=st.randoms())

@@ -1,5 +1,6 @@
 """The sensor's tick and the runs it asks for, on a real Dagster instance and the emulator over HTTP."""
 
+from datetime import timedelta
 from pathlib import Path
 
 import boto3
@@ -11,11 +12,11 @@ from dagster import DagsterRunStatus
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import JobStatus
-from bedrock_assets.dispatch import COLLECT_TRIES, JOB_TAG, Tick
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.launches import JOB_TAG, TRIES
 from bedrock_assets.ledger import Ledger, State
-from tests.dispatch_lab import QUIET, ROLE, Lab, open_lab
+from tests.dispatch_lab import QUIET, ROLE, open_lab
 
 
 def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
@@ -132,45 +133,6 @@ def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
         assert set(lab.finish().values()) == {State.ANSWERED}
 
 
-def test_partial_job_keeps_what_it_answered(tmp_path: Path) -> None:
-    """Of a job that ran out of time the answers are kept, and a second job gets the unanswered records alone."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(partial_fraction=0.6)) as lab:
-        lab.ask()
-        lab.tick()
-        first = lab.wait_for_jobs()[0]
-        assert first.status is JobStatus.PARTIALLY_COMPLETED
-        lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
-        first, second = lab.jobs()
-        assert (first.n_success, second.n_total) == (6, 4)
-        answers = lab.outputs(lab.shards[0])
-        assert set(answers["status"]) == {"ok"}
-        assert sorted(answers["attempt"].to_list()) == [1] * 6 + [2] * 4
-        assert answers["job_arn"].n_unique() == 2
-
-
-def test_attempts_end(tmp_path: Path) -> None:
-    """A shard whose jobs always run out of time ends after max_attempts with the rest as missing rows."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1, max_attempts=2, faults=Faults(partial_fraction=0.5)) as lab:
-        lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
-        assert len(lab.jobs()) == 2
-        statuses = lab.outputs(lab.shards[0])["status"].to_list()
-        assert "missing" in statuses
-        assert len(statuses) == 10
-
-
-def test_expired_job_is_sent_again(tmp_path: Path) -> None:
-    """A job that expired before it started is sent again, whole."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(expire=True)) as lab:
-        lab.ask()
-        lab.tick()
-        assert lab.wait_for_jobs()[0].status is JobStatus.EXPIRED
-        lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
-        assert [job.n_success for job in lab.jobs()] == [0, 10]
-
-
 def test_failed_job_shows_its_message_and_launches_again(tmp_path: Path) -> None:
     """A failed job fails the shard with Bedrock's words; asking again makes one new attempt."""
     with open_lab(
@@ -223,54 +185,37 @@ def test_cancelled_run_withdraws_and_stops(tmp_path: Path) -> None:
         assert State.WITHDRAWN in lab.states.values()
 
 
-def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
-    """Answers to prompts that have changed since are not taken; asking again sends the new prompts."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
-        lab.ask()
-        lab.tick()
-        lab.wait_for_jobs()
-        changed = lab.pipeline.spec.model_dump()
-        changed["task"]["text"]["prompt"] = "Translate: {transcript}"
-        lab.pipeline = type(lab.pipeline)(type(lab.pipeline.spec).model_validate(changed), tmp_path)
-        assert lab.materialize("prompt_shards", lab.shards[0])
-        assert set(lab.finish().values()) == {State.FAILED}
-        assert "prompts of shard" in (lab.ledger.entries[lab.shards[0]].message or "")
-        assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
-        assert len(lab.jobs()) == 2
-
-
 def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
     """A shard asked for again while its output is being collected is collected once more, for the later request."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        (early,) = _tick_only(lab).run_requests
+        (early,) = lab.tick_only().launches.asked
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.materialize("batch_outputs", lab.shards[0], dict(early.tags))
         assert set(lab.states.values()) == {State.REQUESTED}
-        (late,) = _tick_only(lab).run_requests
+        (late,) = lab.tick_only().launches.asked
         assert late.run_key != early.run_key
         assert set(lab.finish().values()) == {State.ANSWERED}
         assert len(lab.jobs()) == 1
 
 
 def test_crashing_collect_runs_end(tmp_path: Path) -> None:
-    """A shard whose collect runs crash is failed after three of them, not tried for ever."""
+    """A shard whose collect runs crash is tried again after growing pauses, and failed in the end."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        for _ in range(COLLECT_TRIES):
-            lab.ledger.refresh(lab.instance)
-            tick = _tick_only(lab)
-            (request,) = tick.run_requests
+        for number in range(TRIES):
+            (request,) = lab.tick_only().launches.asked
             assert request.tags[JOB_TAG] == lab.jobs()[0].arn
             run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
-            assert _tick_only(lab).run_requests == []
+            assert lab.tick_only().launches.asked == []
             lab.instance.report_run_failed(run)
-        _tick_only(lab)
+            assert lab.tick_only().launches.asked == []
+            lab.later = timedelta(seconds=30 * 2**number + 1)
+        lab.tick_only()
         assert set(lab.states.values()) == {State.FAILED}
 
 
@@ -291,10 +236,3 @@ def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
 @dg.job
 def _noop() -> None:
     pass
-
-
-def _tick_only(lab: Lab) -> Tick:
-    lab.ledger.refresh(lab.instance)
-    tick = Tick(lab.instance, {"calls": lab.pipeline}, {"calls": lab.ledger}, lab.store, lab.bedrock)
-    tick.run()
-    return tick

@@ -137,7 +137,7 @@ def test_errors_at_ingest_leave_nothing(store: Store, tmp_path: Path) -> None:
     path = tmp_path / "late.parquet"
     cases = [
         (texts(0), {}, EmptyDataset),
-        (texts(99), {"limits": {}}, TooFewRecords),
+        (texts(99), {"limits": {}, "on_small": "error"}, TooFewRecords),
         (texts(5).rename({"text": "words"}), {}, PromptError),
         (texts(5).with_columns(status=pl.lit(1)), {}, ColumnClash),
     ]

@@ -42,6 +42,7 @@ def test_an_answer() -> None:
         "output_tokens": 3,
         "error_code": None,
         "error_message": None,
+        "retryable": False,
     }
 
 

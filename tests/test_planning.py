@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.errors import DataError, EmptyDataset, TooFewRecords
-from bedrock_assets.limits import JobLimits
+from bedrock_assets.limits import JobLimits, OnSmall
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Shard
 
@@ -128,9 +128,17 @@ def test_no_rows() -> None:
 def test_too_few_records() -> None:
     """Below the minimum the message names both counts and the ways out; `pad` lets it pass."""
     small = [Block(99, 98, 0)]
-    with pytest.raises(TooFewRecords, match=r"98 of 99 rows .* fewer than 100; .*on_small: pad"):
+    with pytest.raises(TooFewRecords, match=r"98 of 99 rows .* fewer than 100; .*on_small: on_demand"):
         plan_shards(small, limits(50_000, 100))
     assert len(plan_shards(small, limits(50_000, 100), on_small="pad")) == 1
+    assert len(plan_shards(small, limits(50_000, 100), on_small="on_demand")) == 1
+
+
+@pytest.mark.parametrize("on_small", ["pad", "on_demand"])
+def test_small_shards_are_planned_only_where_they_must(on_small: OnSmall) -> None:
+    """What may be padded or answered on demand is still cut into whole jobs where that is possible."""
+    blocks = [Block(64, 64, 0)] * 5
+    assert len(plan_shards(blocks, JobLimits(min_records_per_job=100, max_jobs=20), on_small=on_small)) == 1
 
 
 def test_nothing_to_pad_with() -> None:

@@ -37,7 +37,7 @@ def test_a_preview_fails_as_ingest_would(make_pipeline: MakePipeline) -> None:
     with pytest.raises(EmptyDataset):
         preview(make_pipeline(texts(0)))
     with pytest.raises(TooFewRecords):
-        preview(make_pipeline(texts(5), limits={}))
+        preview(make_pipeline(texts(5), limits={}, on_small="error"))
 
 
 @pytest.mark.parametrize("text", ["", "- a", "attributes:", "attributes: 5", "a: [", "é"])

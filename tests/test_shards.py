@@ -122,8 +122,8 @@ def test_padding(store: Store, make_pipeline: MakePipeline) -> None:
 def test_too_few_records_in_a_shard(store: Store, make_pipeline: MakePipeline) -> None:
     """A shard that has come under the minimum is refused with its cure, and leaves no file."""
     raw = ingest(make_pipeline(texts(5)), store)
-    pipeline = make_pipeline(texts(5), limits={"min_records_per_job": 6})
-    with pytest.raises(TooFewRecords, match=r"00000-of-00001 has 5 records, .* fewer than 6; .*on_small: pad"):
+    pipeline = make_pipeline(texts(5), limits={"min_records_per_job": 6}, on_small="error")
+    with pytest.raises(TooFewRecords, match=r"00000-of-00001 has 5 records, .* fewer than 6; .*on_small: on_demand"):
         format_shard(pipeline, store, raw, raw.shards[0])
     assert store.files("calls/prompts") == []
 

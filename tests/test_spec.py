@@ -28,7 +28,7 @@ def test_the_defaults() -> None:
     spec = PipelineSpec.model_validate(MINIMAL)
     assert (spec.limits.max_records_per_job, spec.limits.min_records_per_job, spec.limits.max_jobs) == (50_000, 100, 20)
     assert (spec.limits.max_bytes_per_file, spec.timeout_hours, spec.max_attempts) == (1_000_000_000, 72, 3)
-    assert (spec.on_small, spec.on_cancel, spec.pool, spec.output_prefix) == ("error", "stop", "bedrock_batch", "")
+    assert (spec.on_small, spec.on_cancel, spec.pool, spec.output_prefix) == ("on_demand", "stop", "bedrock_batch", "")
 
 
 @pytest.mark.parametrize(
@@ -67,7 +67,7 @@ def test_unknown_keys_are_refused(changes: dict[str, Any], place: str, told: str
         ({"timeout_hours": 169}, "timeout_hours"),
         ({"max_attempts": 10}, "max_attempts"),
         ({"output_prefix": "a-"}, "output_prefix"),
-        ({"on_small": "on_demand"}, "on_small"),
+        ({"on_small": "later"}, "on_small"),
     ],
 )
 def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> None:

@@ -10,10 +10,11 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
+from bedrock_assets.attempts import write_remainder
 from bedrock_assets.bedrock import Bedrock, NewJob
 from bedrock_assets.campaign import Job, job_name
 from bedrock_assets.checks import conservation_facts, conserved
-from bedrock_assets.collect import Collected, collect, publish, require_success, write_remainder
+from bedrock_assets.collect import Collected, collect, publish, require_success
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.limits import JobLimits
@@ -84,7 +85,7 @@ def collect_all(stages: Stages, bedrock: Bedrock) -> list[Collected]:
     found = []
     for index, shard in enumerate(stages.shards):
         job = run_job(stages, bedrock, shard=index)
-        found.append(collect(stages.pipeline, stages.store, shard, job, 1))
+        found.append(collect(stages.pipeline, stages.store, shard, [job.arn], job.status))
         publish(stages.store, stages.pipeline, shard, found[-1])
     return found
 
@@ -154,14 +155,15 @@ def test_the_remainder_completes_the_shard(
     """What a partial job answered is kept; a second job over the rest alone completes the shard."""
     stages = Stages.of(make_pipeline(FRAME, id_column="key", prompt="{text}"), bucket)
     emulator.set_faults(Faults(partial_fraction=0.4))
-    first = collect(stages.pipeline, bucket, stages.shards[0], run_job(stages, bedrock), 1)
+    arn = run_job(stages, bedrock).arn
+    first = collect(stages.pipeline, bucket, stages.shards[0], [arn], "ended")
     emulator.set_faults(Faults())
     done = first.rows.filter(pl.col("status") == "ok")["record_id"]
-    key, n_records = write_remainder(bucket, stages.pipeline, stages.shards[0], 2, done)
+    key, n_records = write_remainder(bucket, stages.pipeline, stages.shards[0], 2, first.unanswered)
     assert n_records == N_ROWS - 1 - len(done)
     job = run_job(stages, bedrock, attempt=2, key=key)
     assert job.n_total == n_records
-    both = collect(stages.pipeline, bucket, stages.shards[0], job, 2)
+    both = collect(stages.pipeline, bucket, stages.shards[0], [arn, job.arn], "ended")
     assert both.count("ok") == N_ROWS - 1
     assert set(both.rows.filter(pl.col("attempt") == 1)["record_id"]) == set(done)
 
@@ -171,7 +173,7 @@ def test_padding_is_paid_and_dropped(bedrock: Bedrock, bucket: Store, make_pipel
     pipeline = make_pipeline(FRAME.head(5), id_column="key", on_small="pad", limits={"min_records_per_job": 20})
     stages = Stages.of(pipeline, bucket)
     job = run_job(stages, bedrock)
-    collected = collect(pipeline, bucket, stages.shards[0], job, 1)
+    collected = collect(pipeline, bucket, stages.shards[0], [job.arn], "ended")
     assert (job.n_success, collected.count("ok"), collected.n_unknown, len(collected.rows)) == (20, 5, 0, 5)
 
 
@@ -183,5 +185,6 @@ def test_a_failed_job_tells_its_message(
     emulator.set_faults(Faults(fail_message=message, fail_at="InProgress", partial_fraction=0))
     stages = Stages.of(make_pipeline(FRAME, id_column="key", prompt="{text}"), bucket)
     job = run_job(stages, bedrock)
+    collected = collect(stages.pipeline, bucket, stages.shards[0], [job.arn], "ended")
     with pytest.raises(JobFailed, match=f"ended as Failed without one answer: {message}"):
-        require_success(collect(stages.pipeline, bucket, stages.shards[0], job, 1), job)
+        require_success(collected, f"job {job.name} ended as {job.status}", job.message)

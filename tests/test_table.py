@@ -7,14 +7,14 @@ import pytest
 from polars.testing import assert_frame_equal
 from pydantic import BaseModel
 
-from bedrock_assets.collect import collect, publish
+from bedrock_assets.collect import publish
 from bedrock_assets.errors import DataError
 from bedrock_assets.ingest import ingest
 from bedrock_assets.records import TableManifest, outputs_key, table_manifest_key
 from bedrock_assets.shards import format_shard
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table, readiness
-from tests.lab import TITAN, MakePipeline, Stages, failed, job_of, jsonl, ok, texts
+from tests.lab import TITAN, MakePipeline, Stages, failed, jsonl, ok, texts
 from tests.values import every_dtype
 
 THREE_SHARDS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
@@ -47,7 +47,7 @@ def test_the_manifest_counts(store: Store, make_pipeline: MakePipeline) -> None:
     stages = Stages.of(make_pipeline(frame), store)
     ids = stages.ids()
     stages.write(jsonl([ok(ids[0]), failed(ids[1])]))
-    publish(store, stages.pipeline, stages.shards[0], collect(stages.pipeline, store, stages.shards[0], job_of(), 1))
+    publish(store, stages.pipeline, stages.shards[0], stages.collect())
     manifest = join_table(store, stages.pipeline, stages.raw)
     assert store.read_model(table_manifest_key("calls"), TableManifest) == manifest
     assert (manifest.n_rows, manifest.n_ok, manifest.n_error, manifest.n_missing) == (5, 1, 2, 2)
@@ -83,7 +83,7 @@ def test_embeddings(store: Store, make_pipeline: MakePipeline) -> None:
         for n, i in enumerate(stages.ids())
     ]
     stages.write(jsonl(reversed(lines)))
-    publish(store, stages.pipeline, stages.shards[0], collect(stages.pipeline, store, stages.shards[0], job_of(), 1))
+    publish(store, stages.pipeline, stages.shards[0], stages.collect())
     vectors = joined(stages)["embedding"]
     assert vectors.dtype == pl.List(pl.Float32)
     assert vectors.to_list() == [[0.5, 0.0], [0.5, 1.0]]
