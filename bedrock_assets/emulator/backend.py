@@ -21,8 +21,10 @@ from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
 from bedrock_assets.emulator.replies import is_supported
+from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import locate
 from bedrock_assets.emulator.tags import TagTable
+from bedrock_assets.emulator.waiting import WaitingTable
 from bedrock_assets.limits import JobLimits
 
 QuotaMode = Literal["refuse", "queue"]
@@ -56,9 +58,10 @@ class Rules:
 class Backend:
     """The account's jobs, and what can be done with them."""
 
-    def __init__(self, table: JobTable, tags: TagTable, clock: Clock, rules: Rules, faults: Faults) -> None:
-        self.table = table
-        self.tags = tags
+    def __init__(self, database: Database, clock: Clock, rules: Rules, faults: Faults) -> None:
+        self.table = JobTable(database)
+        self.tags = TagTable(database)
+        self.waiting = WaitingTable(database)
         self.clock = clock
         self.rules = rules
         self.faults = faults
@@ -84,6 +87,8 @@ class Backend:
             self._check_quota(job)
             self.table.insert(job)
             self.tags.put(job.job_id, request.get("tags"))
+            for uri in (job.input_uri, job.output_uri):
+                self.waiting.name_bucket(locate(uri).bucket, job.submit_time)
         self.changed.set()
         return job
 

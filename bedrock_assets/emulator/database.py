@@ -125,6 +125,13 @@ class JobTable:
         sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
         return {str(row[0]): int(row[1]) for row in self._database.connection.execute(sql, where.values)}
 
+    def last_end(self, region: str, key: str) -> float:
+        """When the last job of a model ended; 0 if none did."""
+        row = self._database.connection.execute(
+            "SELECT max(end_time) FROM jobs WHERE region = ? AND model_key = ?", (region, key)
+        ).fetchone()
+        return float(row[0] or 0)
+
 
 def token_of(request: JsonObject) -> str | None:
     """`clientRequestToken` of a Create request."""

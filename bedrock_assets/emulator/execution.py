@@ -14,8 +14,9 @@ import obstore
 from bedrock_assets.emulator.inputs import InputFile, Record, input_files, parse_record, read_lines
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import Counts, Job
+from bedrock_assets.emulator.output import OutputFile
 from bedrock_assets.emulator.replies import RecordError, ReplyFunction
-from bedrock_assets.emulator.storage import WRITE_BUFFER_BYTES, Buckets, Location, locate
+from bedrock_assets.emulator.storage import Buckets, Location, locate
 
 BLOCK_RECORDS = 4000
 BLOCK_BYTES = 32 * 1024 * 1024
@@ -46,6 +47,8 @@ class Execution:
         Args:
             limit: Records to process; what comes after stays unprocessed.
         """
+        share = job.faults.truncate_after
+        self._cut_after = None if share is None else int(share * job.counts.total)
         self.limit = limit
         self.tally = Tally()
         self._job = job
@@ -68,13 +71,29 @@ class Execution:
         """
         Do the work, a few records between one yield and the next.
 
-        Each file appears whole when it is done. The manifest is last.
+        Each file appears whole when it is done. The manifest is last, unless it is to come late.
         """
         for file in input_files(self._buckets, self._job.input_uri):
             if not self._over:
                 yield from self._file_steps(file)
-        if manifest and not self._job.faults.missing_manifest:
-            self._write_manifest()
+        faults = self._job.faults
+        if manifest and not faults.missing_manifest and not faults.late_manifest_s:
+            write_manifest(self._buckets, self._job, self.manifest)
+
+    @property
+    def manifest(self) -> str:
+        """What the manifest says of the work so far."""
+        tally = self.tally
+        return dump(
+            {
+                "totalRecordCount": self._job.counts.total,
+                "processedRecordCount": tally.processed,
+                "successRecordCount": tally.success,
+                "errorRecordCount": tally.error,
+                "inputTokenCount": tally.input_tokens,
+                "outputTokenCount": tally.output_tokens,
+            }
+        )
 
     @property
     def _over(self) -> bool:
@@ -83,19 +102,16 @@ class Execution:
 
     def _file_steps(self, file: InputFile) -> Iterator[None]:
         place = self._folder.join(f"{file.name}.out")
-        writer = obstore.open_writer(
-            self._buckets.store(place.bucket), place.key, buffer_size=WRITE_BUFFER_BYTES, max_concurrency=2
-        )
-        # Not closed on an error: closing publishes, and a writer that is dropped leaves nothing behind.
+        output = OutputFile(self._buckets, place, early=self._job.faults.early_output)
+        # Not closed on an error: closing publishes.
         for number, records in enumerate(self._blocks(file)):
             random.Random(f"{self._job.name}/{file.name}/{number}").shuffle(records)  # noqa: S311 - must be repeatable
             for start in range(0, len(records), self._step):
-                text = "".join(map(self._lines, records[start : start + self._step]))
-                writer.write(text.encode("utf-8", "replace"))
+                output.write("".join(map(self._lines, records[start : start + self._step])))
                 yield
             if self._over:
                 break
-        writer.close()
+        output.close()
 
     def _blocks(self, file: InputFile) -> Iterator[list[Record]]:
         block: list[Record] = []
@@ -117,6 +133,8 @@ class Execution:
         if self.tally.processed >= self.limit:
             return _expired_line(record) if faults.mark_expired else ""
         line = self._answer(record)
+        if self._cut_after is not None and self.tally.processed > self._cut_after:
+            return line[: len(line) // 2] if self.tally.processed == self._cut_after + 1 else ""
         if faults.hits(faults.missing_record_rate, "missing", *key):
             return ""
         if faults.hits(faults.malformed_line_rate, "malformed", *key):
@@ -126,12 +144,11 @@ class Execution:
     def _answer(self, record: Record) -> str:
         faults, tally = self._job.faults, self.tally
         tally.processed += 1
-        if faults.hits(faults.record_error_rate, "record error", self._job.name, record.record_id):
+        struck = faults.record_error(self._job.name, record.record_id)
+        if struck is not None:
             tally.error += 1
-            error: JsonObject = {"errorCode": faults.record_error_code, "errorMessage": faults.record_error_message}
-            if faults.record_error_retryable is not None:
-                error["retryable"] = faults.record_error_retryable
-            return _error_line(record, error)
+            retryable: JsonObject = {} if struck.retryable is None else {"retryable": struck.retryable}
+            return _error_line(record, {"errorCode": struck.code, "errorMessage": struck.message, **retryable})
         try:
             reply = self._reply(record.model_input, self._job.model_id)
             line = f'{{"modelInput":{_echo(record)},"modelOutput":{reply.body},{_tail(record)}'
@@ -143,18 +160,11 @@ class Execution:
         tally.output_tokens += reply.output_tokens
         return line
 
-    def _write_manifest(self) -> None:
-        tally = self.tally
-        manifest: JsonObject = {
-            "totalRecordCount": self._job.counts.total,
-            "processedRecordCount": tally.processed,
-            "successRecordCount": tally.success,
-            "errorRecordCount": tally.error,
-            "inputTokenCount": tally.input_tokens,
-            "outputTokenCount": tally.output_tokens,
-        }
-        place: Location = self._folder.join("manifest.json.out")
-        obstore.put(self._buckets.store(place.bucket), place.key, dump(manifest).encode())
+
+def write_manifest(buckets: Buckets, job: Job, manifest: str) -> None:
+    """Publish a job's manifest beside its output."""
+    place: Location = locate(job.output_uri).join(job.job_id).join("manifest.json.out")
+    obstore.put(buckets.store(place.bucket), place.key, manifest.encode())
 
 
 def _echo(record: Record) -> str:

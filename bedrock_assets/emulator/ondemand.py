@@ -88,9 +88,9 @@ def _strike(faults: Faults, number: int, model_id: str, digest: bytes) -> None:
     if faults.hits(faults.model_error_rate, "model error", number):
         kind: type[AWSError] = getattr(exceptions, faults.model_error)
         raise kind(f"The model could not answer in time or at all: {faults.model_error}.")
-    key = (model_id, digest.hex(), number if faults.record_error_retryable else "")
-    if faults.hits(faults.record_error_rate, "record error", *key):
-        raise _error(faults.record_error_code, faults.record_error_message)
+    struck = faults.record_error(model_id, digest.hex(), call=number)
+    if struck is not None:
+        raise _error(struck.code, struck.message)
 
 
 def _error(code: int | str, message: str) -> AWSError:

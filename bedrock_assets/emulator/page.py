@@ -34,9 +34,11 @@ def render(backend: Backend) -> str:
     in_flight = sum(n for status, n in tally.items() if status in IN_FLIGHT)
     jobs = backend.table.find(Where(), descending=True, limit=N_JOBS)
     states = ", ".join(f'{n} <span class="{escape(s)}">{escape(s)}</span>' for s, n in sorted(tally.items()))
+    stepped = backend.clock.stepped
+    clock = f"clock stepped, at {timestamp(backend.clock.now())}" if stepped else f"clock at {backend.clock.speed:g}x"
     summary = (
         f"<p>{sum(tally.values())} jobs, {in_flight} in flight (quota {backend.rules.limits.max_jobs} per model, "
-        f"{escape(backend.rules.quota_mode)}); clock at {backend.clock.speed:g}x. {states}</p>"
+        f"{escape(backend.rules.quota_mode)}); {clock}. {states}</p>"
     )
     names = ("Job", "Model", "Status", "Total", "Processed", "Success", "Error", "Submitted")
     header = "".join(f"<th{_numeric(name)}>{name}</th>" for name in names)

@@ -1,9 +1,11 @@
 """The HTTP side: the operations, a status page, a health check and the knobs of tests."""
 
+import asyncio
 import logging
 import uuid
+from collections.abc import Callable
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
 from starlette.responses import HTMLResponse, JSONResponse, Response
@@ -14,20 +16,36 @@ from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.protocol import WireError, protocol_of
+from bedrock_assets.emulator.wire import timestamp
 
 logger = logging.getLogger(__name__)
+
+
+class Step(BaseModel):
+    """Body of `POST /admin/clock`."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    advance_s: float = Field(ge=0)
+
 
 _METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
 
-def build_app(api: Api) -> Starlette:
-    """The emulator as an ASGI application; the jobs move only while a runner works on the same backend."""
-    service = _Service(api)
+def build_app(api: Api, advance: Callable[[float], None]) -> Starlette:
+    """
+    The emulator as an ASGI application; the jobs move only while a runner works on the same backend.
+
+    Args:
+        advance: Lets the clock's time pass by so many seconds, or raises ValueError.
+    """
+    service = _Service(api, advance)
     return Starlette(
         routes=[
             Route("/", service.page),
             Route("/health", service.health),
             Route("/admin/faults", service.faults, methods=["GET", "PUT"]),
+            Route("/admin/clock", service.clock, methods=["GET", "POST"]),
             Route("/admin/invocations", service.invocations),
             Route("/{path:path}", service.call, methods=_METHODS),
         ]
@@ -40,8 +58,9 @@ class _Service:
     gives SQLite the single connection it likes. Only models on demand answer in threads.
     """
 
-    def __init__(self, api: Api) -> None:
+    def __init__(self, api: Api, advance: Callable[[float], None]) -> None:
         self._api = api
+        self._advance = advance
 
     async def health(self, _: Request) -> Response:
         return JSONResponse({"status": "ok"})
@@ -57,6 +76,17 @@ class _Service:
             except ValidationError as error:
                 return JSONResponse({"message": str(error)}, 400)
         return Response(self._api.backend.faults.model_dump_json(), media_type="application/json")
+
+    async def clock(self, request: Request) -> Response:
+        """Read the clock with GET; POST `{"advance_s": 60}` lets a stepped clock's time pass and waits for the jobs."""
+        if request.method == "POST":
+            try:
+                step = Step.model_validate_json(await request.body())
+                await asyncio.to_thread(self._advance, step.advance_s)
+            except ValueError as error:
+                return JSONResponse({"message": str(error)}, 400)
+        clock = self._api.backend.clock
+        return JSONResponse({"now": timestamp(clock.now()), "speed": clock.speed, "stepped": clock.stepped})
 
     async def invocations(self, _: Request) -> Response:
         """What the on-demand lane has answered, by operation and model."""

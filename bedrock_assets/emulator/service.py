@@ -13,8 +13,7 @@ import uvicorn
 
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
-from bedrock_assets.emulator.clock import Clock
-from bedrock_assets.emulator.database import JobTable
+from bedrock_assets.emulator.clock import Clock, SteppedClock
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.invocations import Invocations, InvocationTable
 from bedrock_assets.emulator.ondemand import OnDemand
@@ -22,7 +21,6 @@ from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
 from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
-from bedrock_assets.emulator.tags import TagTable
 from bedrock_assets.limits import JobLimits
 
 START_TIMEOUT_S = 10.0
@@ -43,6 +41,7 @@ class Emulator:
         faults: Faults | None = None,
         *,
         reuse_names: bool = False,
+        stepped: bool = False,
     ) -> None:
         """
         Args:
@@ -54,18 +53,18 @@ class Emulator:
             quota_mode: Whether Create refuses a job over the quota or lets it wait as Submitted.
             faults: What goes wrong.
             reuse_names: Whether the name of an ended job is free again.
+            stepped: The clock stands still but for `advance`; *speed* is not looked at then.
         """
         self._address = (host, port)
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
         rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
-        self.backend = Backend(
-            JobTable(self._database), TagTable(self._database), Clock(speed), rules, faults or Faults()
-        )
+        clock = SteppedClock() if stepped else Clock(speed)
+        self.backend = Backend(self._database, clock, rules, faults or Faults())
         self._runner = Runner(self.backend, Buckets(store))
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_app(Api(self.backend, OnDemand(self._invocations))),
+                build_app(Api(self.backend, OnDemand(self._invocations)), self.advance),
                 log_config=None,
                 log_level="warning",
                 lifespan="off",
@@ -86,6 +85,21 @@ class Emulator:
     def set_faults(self, faults: Faults) -> None:
         """Replace the faults of calls, and of jobs created from now on."""
         self.backend.faults = faults
+
+    def advance(self, seconds: float, timeout_s: float = 60.0) -> None:
+        """
+        Let the stepped clock's time pass, and wait until the jobs have done what is due by then.
+
+        Args:
+            seconds: Emulated seconds.
+            timeout_s: Real seconds to wait at most.
+
+        Raises:
+            ValueError: The clock is not stepped, or *seconds* is negative.
+            TimeoutError: The jobs did not catch up in time.
+        """
+        self.backend.clock.advance(seconds)
+        self._runner.settle(timeout_s)
 
     def invocations(self) -> list[Invocations]:
         """InvokeModel and Converse calls that were answered, by operation and model."""

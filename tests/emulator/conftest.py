@@ -1,4 +1,4 @@
-"""Fixtures: labs that are closed after the test."""
+"""Fixtures: labs that are closed after the test, with their buckets in folders or in S3."""
 
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -9,21 +9,51 @@ import pytest
 
 from bedrock_assets.emulator import Emulator
 from tests.emulator.lab import BUCKET, Lab, StartLab, connect, limits
+from tests.emulator.worlds import S3, Folders, World, s3_server
+
+BOTH_WORLDS = ("test_behaviour", "test_faults", "test_jobs", "test_output", "test_restart")
+"""Modules whose tests run on folders and on S3; the others never touch a bucket."""
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Run the tests of some modules in both worlds."""
+    if "world" in metafunc.fixturenames:
+        both = metafunc.module.__name__.rsplit(".", 1)[-1] in BOTH_WORLDS
+        metafunc.parametrize("world", ["folders", "s3"] if both else ["folders"], indirect=True)
+
+
+@pytest.fixture(scope="session")
+def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """A real S3 server."""
+    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
 
 
 @pytest.fixture
-def start(tmp_path: Path) -> Iterator[StartLab]:
-    """Start emulators on the test's own folder and database."""
+def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+    """An empty place for buckets with one bucket in it."""
+    if request.param == "folders":
+        here: World = Folders(tmp_path / "store")
+        here.create_bucket(BUCKET)
+        yield here
+        return
+    server: S3 = request.getfixturevalue("s3")
+    server.create_bucket(BUCKET)
+    yield server
+    server.clear()
+
+
+@pytest.fixture
+def start(tmp_path: Path, world: World) -> Iterator[StartLab]:
+    """Start emulators on the test's own buckets and database."""
     with ExitStack() as stack:
 
         def start_lab(*, region: str = "us-east-1", **settings: Any) -> Lab:
-            folder = tmp_path / "store"
-            (folder / BUCKET).mkdir(parents=True, exist_ok=True)
             options: dict[str, Any] = {"speed": 10_000, "limits": limits(), "db": tmp_path / "jobs.sqlite"} | settings
-            emulator = stack.enter_context(Emulator(str(folder), **options))
+            emulator = stack.enter_context(Emulator(world.store, **options))
             client = connect(emulator.endpoint_url, region)
             stack.callback(client.close)  # an open connection holds up the server's end
-            return Lab(emulator, client, folder)
+            return Lab(emulator, client, world)
 
         yield start_lab
 
@@ -38,12 +68,19 @@ def lab(start: StartLab) -> Lab:
 def still_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     """An emulator that a module shares, for requests that are refused and change nothing."""
     folder = tmp_path_factory.mktemp("still")
-    (folder / "store" / BUCKET).mkdir(parents=True)
-    with Emulator(str(folder / "store"), folder / "jobs.sqlite") as emulator:
-        yield Lab(emulator, connect(emulator.endpoint_url), folder / "store")
+    world = Folders(folder / "store")
+    world.create_bucket(BUCKET)
+    with Emulator(world.store, folder / "jobs.sqlite") as emulator:
+        yield Lab(emulator, connect(emulator.endpoint_url), world)
 
 
 @pytest.fixture
 def slow_lab(start: StartLab) -> Lab:
     """An emulator in real time, whose jobs stay as they are for the length of a test."""
     return start(speed=1)
+
+
+@pytest.fixture
+def stepped_lab(start: StartLab) -> Lab:
+    """An emulator whose clock the test advances."""
+    return start(stepped=True)

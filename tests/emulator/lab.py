@@ -5,7 +5,6 @@ import time
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 from typing import Any, Protocol
 
 import boto3
@@ -15,6 +14,7 @@ from mypy_boto3_bedrock.type_defs import GetModelInvocationJobResponseTypeDef
 
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.limits import JobLimits
+from tests.emulator.worlds import World
 
 HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
 TITAN_EMBED = "amazon.titan-embed-text-v2:0"
@@ -75,18 +75,12 @@ class Lab:
 
     emulator: Emulator
     client: BedrockClient
-    folder: Path
-    """The buckets' folder."""
+    world: World
 
     def put(self, key: str, rows: Iterable[Mapping[str, Any]] | str) -> str:
         """Write an input file; its S3 URI."""
-        path = self.folder / BUCKET / key
-        path.parent.mkdir(parents=True, exist_ok=True)
         text = rows if isinstance(rows, str) else "".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows)
-        # In one step, because a job that is under way may be reading it.
-        aside = path.with_name(f"{path.name}.new")
-        aside.write_text(text, encoding="utf-8")
-        aside.replace(path)
+        self.world.put(BUCKET, key, text.encode())
         return f"s3://{BUCKET}/{key}"
 
     def create(self, name: str, uri: str | None = None, model: str = HAIKU, **more: Any) -> str:
@@ -113,13 +107,17 @@ class Lab:
             time.sleep(0.01)
         return job
 
-    def output_dir(self, arn: str) -> Path:
-        """Where the job's output lies."""
-        return self.folder / BUCKET / "out" / arn.rsplit("/", 1)[-1]
+    def output_names(self, arn: str) -> list[str]:
+        """Names of the objects that the job has written."""
+        return self.world.names(BUCKET, f"out/{arn.rsplit('/', 1)[-1]}/")
+
+    def output(self, arn: str, name: str = "default.jsonl.out") -> bytes:
+        """An object that the job has written."""
+        return self.world.get(BUCKET, f"out/{arn.rsplit('/', 1)[-1]}/{name}")
 
     def raw_lines(self, arn: str, name: str = "default.jsonl.out") -> list[str]:
         """The lines of an output file."""
-        return (self.output_dir(arn) / name).read_text(encoding="utf-8").removesuffix("\n").split("\n")
+        return self.output(arn, name).decode().removesuffix("\n").split("\n")
 
     def lines(self, arn: str, name: str = "default.jsonl.out") -> list[Row]:
         """The lines of an output file, parsed."""
@@ -127,7 +125,7 @@ class Lab:
 
     def manifest(self, arn: str) -> dict[str, int]:
         """The job's manifest."""
-        return json.loads((self.output_dir(arn) / "manifest.json.out").read_text())
+        return json.loads(self.output(arn, "manifest.json.out"))
 
     def faults(self, **settings: Any) -> None:
         """Inject faults from now on."""

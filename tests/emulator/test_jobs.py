@@ -10,13 +10,11 @@ import pytest
 from bedrock_assets.emulator import Faults
 from bedrock_assets.emulator.backend import Backend, Rules
 from bedrock_assets.emulator.clock import Clock
-from bedrock_assets.emulator.database import JobTable
 from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.sqlite import Database
 from bedrock_assets.emulator.storage import Buckets
-from bedrock_assets.emulator.tags import TagTable
 from tests.emulator.lab import BUCKET, HAIKU, Lab, StartLab, limits, records
 
 
@@ -107,7 +105,7 @@ def test_stop_before_the_start(start: StartLab) -> None:
         assert lab.get(arn)["status"] == "Stopping"
     assert "endTime" in lab.wait(arn)
     assert lab.get(arn)["status"] == "Stopped"
-    assert not lab.output_dir(arn).exists()
+    assert not lab.output_names(arn)
     with pytest.raises(lab.client.exceptions.ConflictException, match="already ended"):
         lab.client.stop_model_invocation_job(jobIdentifier=arn)
 
@@ -129,8 +127,7 @@ def test_stop_keeps_what_was_processed(start: StartLab) -> None:
 def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
     database = Database(tmp_path / "jobs.sqlite")
-    table = JobTable(database)
-    backend = Backend(table, TagTable(database), Clock(1_000_000), Rules(limits()), Faults())
+    backend = Backend(database, Clock(1_000_000), Rules(limits()), Faults())
     place = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",

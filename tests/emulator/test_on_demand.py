@@ -27,6 +27,14 @@ def runtime(slow_lab: Lab) -> Iterator[Any]:
     client.close()
 
 
+@pytest.fixture
+def still_runtime(still_lab: Lab) -> Iterator[Any]:
+    """A client at the emulator that the module shares."""
+    client = connect_to("bedrock-runtime", still_lab.emulator.endpoint_url)
+    yield client
+    client.close()
+
+
 def invoke(runtime: Any, body: Any, model_id: str = HAIKU) -> dict[str, Any]:
     """InvokeModel's answer, parsed."""
     text = body if isinstance(body, str | bytes) else json.dumps(body)
@@ -72,10 +80,10 @@ def test_converse_gives_the_batch_answer_without_nulls(lab: Lab) -> None:
 
 
 @pytest.mark.parametrize("family", REQUESTS)
-def test_every_family(runtime: Any, family: str) -> None:
+def test_every_family(still_runtime: Any, family: str) -> None:
     """Each family answers InvokeModel in its own format."""
     model_id, body, keys = REQUESTS[family]
-    assert set(invoke(runtime, body, model_id)) == keys
+    assert set(invoke(still_runtime, body, model_id)) == keys
 
 
 @pytest.mark.parametrize(
@@ -100,11 +108,12 @@ def test_model_identifiers(runtime: Any, slow_lab: Lab, model_id: str) -> None:
         ({"inputText": "a"}, "no such model", "at 'modelId' failed to satisfy constraint"),
     ],
 )
-def test_what_invoke_refuses(runtime: Any, slow_lab: Lab, body: Any, model_id: str, message: str) -> None:
+def test_what_invoke_refuses(still_runtime: Any, still_lab: Lab, body: Any, model_id: str, message: str) -> None:
     """A request that the model refuses is a ValidationException with the model's words, and is not billed."""
-    with pytest.raises(runtime.exceptions.ValidationException, match=message):
-        invoke(runtime, body, model_id)
-    assert counts(slow_lab) == {}
+    before = counts(still_lab)
+    with pytest.raises(still_runtime.exceptions.ValidationException, match=message):
+        invoke(still_runtime, body, model_id)
+    assert counts(still_lab) == before
 
 
 @pytest.mark.parametrize(
@@ -119,11 +128,11 @@ def test_what_invoke_refuses(runtime: Any, slow_lab: Lab, body: Any, model_id: s
         ({"performanceConfig": {"latency": "warp"}}, "enum value set"),
     ],
 )
-def test_what_converse_refuses(slow_lab: Lab, change: dict[str, Any], message: str) -> None:
+def test_what_converse_refuses(still_lab: Lab, change: dict[str, Any], message: str) -> None:
     """Bounds, enums and patterns of Converse's service model hold, also where boto3 would not look."""
     client = boto3.client(
         "bedrock-runtime",
-        endpoint_url=slow_lab.emulator.endpoint_url,
+        endpoint_url=still_lab.emulator.endpoint_url,
         region_name="us-east-1",
         aws_access_key_id="a",
         aws_secret_access_key="b",
@@ -134,11 +143,11 @@ def test_what_converse_refuses(slow_lab: Lab, change: dict[str, Any], message: s
     client.close()
 
 
-def test_converse_takes_documents(runtime: Any) -> None:
+def test_converse_takes_documents(still_runtime: Any) -> None:
     """Members that hold free-form JSON, such as a tool's schema, pass as they are."""
     schema = {"type": "object", "properties": {"a": {"type": ["string", "null"]}}, "x": [1, None, {"y": 1.5}]}
     tools = [{"toolSpec": {"name": "look", "description": "Looks.", "inputSchema": {"json": schema}}}]
-    answer = runtime.converse(
+    answer = still_runtime.converse(
         modelId=HAIKU,
         messages=MESSAGES,
         toolConfig={"tools": tools},
@@ -164,17 +173,20 @@ def test_converse_takes_documents(runtime: Any) -> None:
         ({"record_error_rate": 1}, "InternalServerException", 500),
     ],
 )
-def test_faults(runtime: Any, slow_lab: Lab, operation: str, faults: Any, code: str, status: int) -> None:
-    """Each fault gives the error that bedrock-runtime models, and nothing is billed."""
-    slow_lab.faults(**faults, only_operations=[operation], only_models="haiku")
+def test_faults(still_runtime: Any, still_lab: Lab, operation: str, faults: Any, code: str, status: int) -> None:
+    """Each fault gives the error that bedrock-runtime models, and nothing is billed; others are spared."""
+    before = counts(still_lab)
+    still_lab.faults(**faults, only_operations=[operation], only_models="haiku")
     with pytest.raises(ClientError) as error:
-        ask(runtime, operation)
+        ask(still_runtime, operation)
     assert (error_code(error), error.value.response["ResponseMetadata"]["HTTPStatusCode"]) == (code, status)
-    assert code in dir(runtime.exceptions)
-    assert counts(slow_lab) == {}
-    ask(runtime, "Converse" if operation == "InvokeModel" else "InvokeModel")
-    ask(runtime, operation, "amazon.nova-lite-v1:0")
-    assert sum(answered for answered, _ in counts(slow_lab).values()) == 2
+    assert code in dir(still_runtime.exceptions)
+    assert counts(still_lab) == before
+    ask(still_runtime, "Converse" if operation == "InvokeModel" else "InvokeModel")
+    ask(still_runtime, operation, "amazon.nova-lite-v1:0")
+    answered = [sum(n for n, _ in count.values()) for count in (before, counts(still_lab))]
+    still_lab.faults()
+    assert answered[1] - answered[0] == 2
 
 
 def ask(runtime: Any, operation: str, model_id: str = HAIKU) -> None:

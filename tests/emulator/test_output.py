@@ -91,13 +91,5 @@ def test_the_same_job_writes_the_same_bytes(start: StartLab, tmp_path: Path) -> 
         lab.faults(record_error_rate=0.2, missing_record_rate=0.1, malformed_line_rate=0.1, seed=3)
         arn = lab.create("a-job", lab.put("in/default.jsonl", records(300)))
         lab.wait(arn)
-        outputs.append((lab.output_dir(arn) / "default.jsonl.out").read_bytes())
+        outputs.append(lab.output(arn))
     assert outputs[0] == outputs[1]
-
-
-def test_a_link_does_not_lead_out_of_the_store(lab: Lab, tmp_path: Path) -> None:
-    """A bucket that is a link to a folder elsewhere is not a bucket."""
-    (tmp_path / "elsewhere").mkdir()
-    (tmp_path / "elsewhere" / "x.jsonl").write_text("{}")
-    (lab.folder / "linked-bucket").symlink_to(tmp_path / "elsewhere")
-    assert "GetObject" in lab.wait(lab.create("a-job", "s3://linked-bucket/x.jsonl"))["message"]

@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.emulator.lab import BUCKET, Lab, StartLab, connect, records
+from tests.emulator.lab import Lab, StartLab, connect, records
+from tests.emulator.worlds import World
 
 N_RECORDS = 4000
 
@@ -28,19 +29,18 @@ Serve = Callable[[float], tuple["subprocess.Popen[str]", Lab]]
 
 
 @pytest.fixture
-def serve(start: StartLab, tmp_path: Path) -> Iterator[Serve]:
-    """Start an emulator in a process of its own, on the same folder and database each time."""
+def serve(start: StartLab, tmp_path: Path, world: World) -> Iterator[Serve]:
+    """Start an emulator in a process of its own, on the same buckets and database each time."""
     processes: list[subprocess.Popen[str]] = []
-    (tmp_path / "store" / BUCKET).mkdir(parents=True)
     idle = start(db=tmp_path / "idle.sqlite").emulator
 
     def serve_process(speed: float) -> tuple[subprocess.Popen[str], Lab]:
-        command = [sys.executable, "-c", SERVER, str(tmp_path / "store"), str(tmp_path / "served.sqlite"), str(speed)]
+        command = [sys.executable, "-c", SERVER, world.store, str(tmp_path / "served.sqlite"), str(speed)]
         process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         processes.append(process)
         assert process.stdout is not None
         url = process.stdout.readline().strip()
-        return process, Lab(idle, connect(url), tmp_path / "store")
+        return process, Lab(idle, connect(url), world)
 
     yield serve_process
     for process in processes:
@@ -69,7 +69,7 @@ def test_kill_and_restart(serve: Serve, start: StartLab, stop_first: bool) -> No
         lab.client.stop_model_invocation_job(jobIdentifier=arn)
     process.send_signal(signal.SIGKILL)
     process.wait()
-    assert not lab.output_dir(arn).exists() or not (lab.output_dir(arn) / "manifest.json.out").exists()
+    assert "manifest.json.out" not in lab.output_names(arn)
 
     process, lab = serve(2000)
     assert lab.create("a-job", uri, clientRequestToken="token-1") == arn

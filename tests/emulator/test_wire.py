@@ -204,7 +204,7 @@ def test_regions_are_apart(start: StartLab) -> None:
     lab = start(speed=1, region="eu-west-1")
     arn = lab.create("a-job")
     assert arn.split(":")[3] == "eu-west-1"
-    other = Lab(lab.emulator, connect(lab.emulator.endpoint_url, "us-west-2"), lab.folder)
+    other = Lab(lab.emulator, connect(lab.emulator.endpoint_url, "us-west-2"), lab.world)
     assert other.client.list_model_invocation_jobs()["invocationJobSummaries"] == []
     with pytest.raises(other.client.exceptions.ValidationException):
         other.get(arn)

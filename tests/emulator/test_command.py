@@ -1,0 +1,102 @@
+"""`bedrock-assets emulate` as a process."""
+
+import json
+import os
+import subprocess
+import sys
+import urllib.request
+from collections.abc import Iterator
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+from botocore.exceptions import ClientError
+
+from tests.emulator.lab import BUCKET, Lab, connect, records
+from tests.emulator.worlds import S3, Folders, World
+
+COMMAND = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
+
+
+@pytest.fixture
+def emulate(tmp_path: Path) -> Iterator[Any]:
+    """Start the command with options; what it says of itself, and a client."""
+    with ExitStack() as stack:
+
+        def run(world: World, *options: str) -> tuple[dict[str, str], Any]:
+            command = [*COMMAND, "--store", world.store, "--db", str(tmp_path / "cli.sqlite"), *options]
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            stack.callback(process.kill)
+            assert process.stdout is not None
+            said = json.loads(process.stdout.readline())
+            client = connect(said["endpoint_url"])
+            stack.callback(client.close)
+            return said, client
+
+        yield run
+
+
+def test_faults_and_rules_by_options(emulate: Any, world: World, tmp_path: Path) -> None:
+    """Options set the clock, the quotas and faults; those of the command line stand over those of the file."""
+    path = tmp_path / "faults.json"
+    path.write_text('{"seed": 1, "partial_fraction": 0.5, "record_error_message": "x"}')
+    options = ["--stepped", "--max-jobs", "1", "--queue", "--min-records", "1", "--max-records", "30", "--reuse-names"]
+    more = ("--fault", "partial_fraction=0.25", "--fault", "mark_expired=true", "--fault", "record_error_message=7 up")
+    said, client = emulate(world, *options, "--faults", str(path), *more)
+    url = said["endpoint_url"]
+    with urllib.request.urlopen(f"{url}/admin/faults") as response:
+        faults = json.load(response)
+    assert (faults["seed"], faults["partial_fraction"], faults["mark_expired"]) == (1, 0.25, True)
+    assert faults["record_error_message"] == "7 up"
+
+    def advance() -> None:
+        urllib.request.urlopen(f"{url}/admin/clock", b'{"advance_s": 1000}').close()
+
+    lab = Lab(None, client, world)  # type: ignore[arg-type]
+    small, large = lab.create("a-job"), lab.create("b-job", lab.put("in/large.jsonl", records(31)))
+    advance()
+    advance()
+    assert (lab.get(small)["status"], lab.get(small)["processedRecordCount"]) == ("PartiallyCompleted", 5)
+    assert lab.get(large)["status"] == "Failed"
+    assert lab.create("a-job") != small
+
+
+def test_s3_by_its_environment(emulate: Any, s3: S3) -> None:
+    """With `--store s3://` the command reads and writes the server that AWS_ENDPOINT_URL_S3 names."""
+    assert os.environ["AWS_ENDPOINT_URL_S3"].startswith("http://127.0.0.1:")
+    s3.create_bucket(BUCKET)
+    _, client = emulate(s3, "--speed", "10000", "--min-records", "1")
+    lab = Lab(None, client, s3)  # type: ignore[arg-type]
+    arn = lab.create("a-job")
+    assert lab.wait(arn)["status"] == "Completed"
+    assert len(lab.lines(arn)) == 20
+    s3.clear()
+
+
+def test_quota_refuses_by_default(emulate: Any, world: World) -> None:
+    """Without --queue a job over the quota is refused."""
+    _, client = emulate(world, "--max-jobs", "1")
+    lab = Lab(None, client, world)  # type: ignore[arg-type]
+    lab.create("a-job")
+    with pytest.raises(ClientError, match="ServiceQuotaExceeded"):
+        lab.create("b-job")
+
+
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        (("--fault", "trottle_rate=1"), "trottle_rate"),
+        (("--fault", "throttle_rate=2"), "less than or equal to 1"),
+        (("--fault", "expire"), "NAME=VALUE"),
+        (("--min-records", "60000"), "min_records_per_job"),
+    ],
+)
+def test_wrong_options(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
+    """A wrong option ends the command with status 2 and names what is wrong."""
+    world = Folders(tmp_path)
+    command = [*COMMAND, "--store", world.store, "--db", str(tmp_path / "x.sqlite"), *options]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 2
+    assert words in done.stderr
+    assert "Traceback" not in done.stderr
