@@ -75,6 +75,21 @@ def dev(
 
 
 @app.command()
+def iam(
+    store: Annotated[str, typer.Option(help="s3://bucket/prefix of the store.")],
+    role_arn: Annotated[str, typer.Option(help="Service role that Bedrock takes on.")],
+    region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
+) -> None:
+    """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
+    from bedrock_assets.iam import Deployment, caller_policy, role_policy, role_trust
+
+    with _errors():
+        deployment = Deployment(store, role_arn, region)
+    documents = {make.__name__: make(deployment) for make in (caller_policy, role_policy, role_trust)}
+    _print_json(documents)
+
+
+@app.command()
 def emulate(
     store: Annotated[str, typer.Option(help="Folder that holds one folder per bucket, or s3:// for real buckets.")],
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 4599,

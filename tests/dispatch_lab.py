@@ -40,6 +40,8 @@ class Lab:
     bedrock: Bedrock
     ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
     seen_run_keys: set[str] = field(default_factory=set)
+    secret: str = "local"
+    """The secret access key that runs are given."""
     later: timedelta = timedelta()
     """How far the sensor's clock is ahead."""
 
@@ -73,7 +75,7 @@ class Lab:
                 endpoint_url=self.emulator.endpoint_url,
                 runtime_endpoint_url=self.emulator.endpoint_url,
                 aws_access_key_id="local",
-                aws_secret_access_key="local",
+                aws_secret_access_key=self.secret,
                 max_attempts=2,
             ),
         }

@@ -1,0 +1,124 @@
+"""
+The permissions that a deployment on AWS needs, and nothing more, as IAM policy documents.
+
+Source: permissions and service role of batch inference, Amazon Bedrock user guide, and the actions of Amazon S3, AWS
+service authorization reference, both 2026-11.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.limits import S3_URI
+
+Document = dict[str, Any]
+
+JOBS = (
+    "bedrock:CreateModelInvocationJob",
+    "bedrock:GetModelInvocationJob",
+    "bedrock:ListModelInvocationJobs",
+    "bedrock:StopModelInvocationJob",
+)
+INVOKE = ("bedrock:InvokeModel",)
+"""Also allows Converse."""
+READ_OBJECTS = ("s3:GetObject",)
+WRITE_OBJECTS = ("s3:PutObject", "s3:AbortMultipartUpload")
+DELETE_OBJECTS = ("s3:DeleteObject",)
+LIST_BUCKET = ("s3:ListBucket",)
+
+
+@dataclass(frozen=True)
+class Deployment:
+    """Where a deployment works."""
+
+    store: str
+    """`s3://bucket/prefix`."""
+    role_arn: str
+    """The service role that Bedrock takes on."""
+    region: str
+
+    def __post_init__(self) -> None:
+        """
+        Raises:
+            ConfigError: The store is no S3 URI, or the role no ARN of a role.
+        """
+        if not S3_URI.fullmatch(self.store):
+            raise ConfigError(f"store {self.store!r} is no S3 URI such as s3://my-bucket/batch")
+        parts = self.role_arn.split(":")
+        if len(parts) != 6 or parts[2] != "iam" or not parts[5].startswith("role/"):  # noqa: PLR2004 - parts of an ARN
+            raise ConfigError(f"role {self.role_arn!r} is no ARN such as arn:aws:iam::123456789012:role/bedrock-batch")
+
+    @property
+    def partition(self) -> str:
+        """`aws`, `aws-cn` or `aws-us-gov`."""
+        return self.role_arn.split(":")[1]
+
+    @property
+    def account(self) -> str:
+        """The role's account, which must be the jobs' as well."""
+        return self.role_arn.split(":")[4]
+
+    @property
+    def bucket_arn(self) -> str:
+        """The store's bucket."""
+        return f"arn:{self.partition}:s3:::{self.store.removeprefix('s3://').partition('/')[0]}"
+
+    @property
+    def objects_arn(self) -> str:
+        """All that is in the store."""
+        return f"arn:{self.partition}:s3:::{self.store.removeprefix('s3://').rstrip('/')}/*"
+
+
+def caller_policy(deployment: Deployment) -> Document:
+    """What the processes of Dagster may do: work with jobs, hand the role over, read and write the store."""
+    return _policy(
+        _allow("Jobs", JOBS, "*"),
+        _allow("OnDemand", INVOKE, *_models(deployment)),
+        _allow("Role", ("iam:PassRole",), deployment.role_arn)
+        | {"Condition": {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}}},
+        _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),
+        _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
+    )
+
+
+def role_policy(deployment: Deployment) -> Document:
+    """What Bedrock may do in the service role: read prompts, write outputs, call the model through a profile."""
+    return _policy(
+        _allow("Objects", (*READ_OBJECTS, "s3:PutObject"), deployment.objects_arn),
+        _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
+        _allow("Profiles", INVOKE, *_models(deployment)),
+    )
+
+
+def role_trust(deployment: Deployment) -> Document:
+    """Who may take the service role on: Bedrock, for batch inference jobs of this account and Region."""
+    jobs = f"arn:{deployment.partition}:bedrock:{deployment.region}:{deployment.account}:model-invocation-job/*"
+    return _policy(
+        {
+            "Effect": "Allow",
+            "Principal": {"Service": "bedrock.amazonaws.com"},
+            "Action": "sts:AssumeRole",
+            "Condition": {
+                "StringEquals": {"aws:SourceAccount": deployment.account},
+                "ArnEquals": {"aws:SourceArn": jobs},
+            },
+        }
+    )
+
+
+def _models(deployment: Deployment) -> tuple[str, str, str]:
+    """An inference profile calls its model in each of the profile's Regions."""
+    own = f"arn:{deployment.partition}:bedrock:{deployment.region}:{deployment.account}"
+    return (
+        f"arn:{deployment.partition}:bedrock:*::foundation-model/*",
+        f"{own}:inference-profile/*",
+        f"{own}:application-inference-profile/*",
+    )
+
+
+def _policy(*statements: Document) -> Document:
+    return {"Version": "2012-10-17", "Statement": list(statements)}
+
+
+def _allow(sid: str, actions: tuple[str, ...], *resources: str) -> Document:
+    return {"Sid": sid, "Effect": "Allow", "Action": list(actions), "Resource": list(resources)}

@@ -1,0 +1,160 @@
+"""The IAM documents allow what the code calls, and nothing else: read off the code, and tried against a real server."""
+
+import ast
+import json
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Generator
+from pathlib import Path
+from typing import Any
+
+import boto3
+import botocore.session
+import pytest
+from botocore import xform_name
+from botocore.exceptions import BotoCoreError
+from typer.testing import CliRunner
+
+import bedrock_assets
+from bedrock_assets.cli import app
+from bedrock_assets.errors import StoreError
+from bedrock_assets.iam import Deployment, caller_policy, role_policy, role_trust
+from bedrock_assets.local.stack import free_port
+from bedrock_assets.store import Store
+
+DEPLOYMENT = Deployment("s3://calls-bucket/some/prefix", "arn:aws:iam::123456789012:role/bedrock-batch", "us-east-1")
+PACKAGE = Path(bedrock_assets.__file__).parent
+SETUP_CALLS = 5
+"""Of the test itself, before the server asks who is calling: a bucket, a user, two policies and a key."""
+OBSTORE_ACTIONS = {
+    "get": {"s3:GetObject"},
+    "head": {"s3:GetObject"},
+    "list": {"s3:ListBucket"},
+    "put": {"s3:PutObject"},
+    "open_writer": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "rename": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
+    "delete": {"s3:DeleteObject"},
+}
+"""A rename is a copy and a delete; a writer that is dropped aborts its upload."""
+
+
+def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
+    """Every boto3 and object operation in the package is allowed, and no action is there for nothing."""
+    boto_operations, object_operations = called()
+    needed = {action_of(service, operation) for service, operation in boto_operations}
+    needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
+    needed |= {"iam:PassRole"}  # Create hands the role over
+    assert actions(caller_policy(DEPLOYMENT)) == needed
+
+
+def test_no_wildcard_but_where_there_is_no_resource() -> None:
+    """Objects, bucket and role are named; no action is a pattern, and jobs, which have no names before, are any."""
+    for policy in (caller_policy(DEPLOYMENT), role_policy(DEPLOYMENT)):
+        for statement in policy["Statement"]:
+            assert all("*" not in action for action in statement["Action"])
+            assert ("*" in statement["Resource"]) == (statement["Sid"] == "Jobs")
+    objects = {s["Sid"]: s["Resource"] for s in caller_policy(DEPLOYMENT)["Statement"]}
+    assert objects["Objects"] == ["arn:aws:s3:::calls-bucket/some/prefix/*"]
+    assert objects["Role"] == [DEPLOYMENT.role_arn]
+
+
+def test_only_bedrock_takes_the_role_on() -> None:
+    """The role trusts Bedrock for jobs of this account and Region alone."""
+    (statement,) = role_trust(DEPLOYMENT)["Statement"]
+    assert statement["Principal"] == {"Service": "bedrock.amazonaws.com"}
+    assert statement["Condition"]["StringEquals"] == {"aws:SourceAccount": "123456789012"}
+    source = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/*"
+    assert statement["Condition"]["ArnEquals"] == {"aws:SourceArn": source}
+
+
+def test_the_command_prints_the_documents() -> None:
+    """`bedrock-assets iam` prints what `aws iam` takes; a setting that is none is told."""
+    settings = ["--store", DEPLOYMENT.store, "--role-arn", DEPLOYMENT.role_arn, "--region", DEPLOYMENT.region]
+    printed = json.loads(CliRunner().invoke(app, ["iam", *settings]).stdout)
+    assert printed["caller_policy"] == caller_policy(DEPLOYMENT)
+    assert set(printed) == {"caller_policy", "role_policy", "role_trust"}
+    wrong = CliRunner().invoke(app, ["iam", *settings, "--store", "/tmp/local"])  # noqa: S108 - not opened
+    assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
+
+
+def test_the_store_works_under_the_callers_policy(enforcing: dict[str, str]) -> None:
+    """Against a server that enforces IAM, all of the store's calls pass with that policy; its neighbour's do not."""
+    store = Store(DEPLOYMENT.store, "us-east-1", enforcing["url"])
+    store.put("calls/a.json", b"{}")
+    with store.writer("calls/large.bin") as file:
+        for _ in range(20):
+            file.write(b"x" * 1_000_000)
+    store.move("calls/large.bin", "calls/moved.bin")
+    assert store.size("calls/moved.bin") == 20_000_000
+    assert not store.exists("calls/none")
+    assert [file.key for file in store.files("calls")] == ["calls/a.json", "calls/moved.bin"]
+    store.delete(["calls/a.json", "calls/moved.bin"])
+    with pytest.raises(StoreError):
+        Store("s3://calls-bucket/other", "us-east-1", enforcing["url"]).put("a.json", b"{}")
+
+
+@pytest.fixture
+def enforcing(monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str, str]]:
+    """An S3 server that asks who is calling, with a user who has the caller's policy."""
+    url = f"http://127.0.0.1:{(port := free_port())}"
+    command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", str(port)]
+    env = {**os.environ, "INITIAL_NO_AUTH_ACTION_COUNT": str(SETUP_CALLS)}
+    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, env=env) as server:
+        try:
+            keys = _set_up(url)
+            for name, value in keys.items():
+                monkeypatch.setenv(name, value)
+            yield {"url": url}
+        finally:
+            server.kill()
+
+
+def called() -> tuple[set[tuple[str, str]], set[str]]:
+    """The boto3 operations of the package by service, and the functions of obstore that it calls."""
+    boto, objects = set[tuple[str, str]](), set[str]()
+    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime"}
+    for path in PACKAGE.glob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text())):
+            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
+                continue
+            if ast.unparse(node.func.value) == "obstore":
+                objects.add(node.func.attr)
+            elif ast.unparse(node.func.value).endswith("client"):
+                named = node.args[0] if node.func.attr == "get_paginator" else ast.Constant(node.func.attr)
+                boto.add((services[path.name], str(ast.literal_eval(named))))
+    return boto, objects
+
+
+def action_of(service: str, operation: str) -> str:
+    """The IAM action of an operation as boto3 spells it."""
+    model = botocore.session.get_session().get_service_model(service)
+    (name,) = [name for name in model.operation_names if xform_name(name) == operation]
+    return "bedrock:InvokeModel" if name == "Converse" else f"bedrock:{name}"
+
+
+def actions(policy: dict[str, Any]) -> set[str]:
+    """All actions that a policy allows."""
+    return {action for statement in policy["Statement"] for action in statement["Action"]}
+
+
+def _set_up(url: str) -> dict[str, str]:
+    anybody = {"endpoint_url": url, "region_name": "us-east-1", "aws_access_key_id": "x", "aws_secret_access_key": "x"}
+    s3, iam = boto3.client("s3", **anybody), boto3.client("iam", **anybody)
+    for _ in range(100):
+        try:
+            s3.create_bucket(Bucket="calls-bucket")
+        except BotoCoreError:
+            time.sleep(0.2)
+        else:
+            break
+    iam.create_user(UserName="dagster")
+    policy = json.dumps(caller_policy(DEPLOYMENT))
+    iam.put_user_policy(UserName="dagster", PolicyName="caller", PolicyDocument=policy)
+    # This server asks for s3:DeleteObject on the bucket where S3 asks for it on each object that is deleted.
+    statement = {"Effect": "Allow", "Action": "s3:DeleteObject", "Resource": DEPLOYMENT.bucket_arn}
+    extra = json.dumps({"Version": "2012-10-17", "Statement": [statement]})
+    iam.put_user_policy(UserName="dagster", PolicyName="of-this-server", PolicyDocument=extra)
+    key = iam.create_access_key(UserName="dagster")["AccessKey"]
+    return {"AWS_ACCESS_KEY_ID": key["AccessKeyId"], "AWS_SECRET_ACCESS_KEY": key["SecretAccessKey"]}
