@@ -108,9 +108,9 @@ def _taken_over(requests: Sequence[Request]) -> set[str]:
     return {request.identity for request in stale if _content(request) in served}
 
 
-def _content(request: Request) -> tuple[str, str, str, int]:
-    """What its job is named after."""
-    return request.pipeline, request.shard, request.fingerprint, request.attempt
+def _content(request: Request) -> tuple[str, str, str, int, Lane]:
+    """What its job is named after, if it has one."""
+    return request.pipeline, request.shard, request.fingerprint, request.attempt, request.lane
 
 
 def _serve(request: Request, job: Job | None, *, running: bool) -> list[Action]:
