@@ -9,7 +9,7 @@ from functools import cached_property
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
 from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit, plan
 
-Content = tuple[str, str, str, int]
+Content = tuple[str, str, str, int, Lane]
 DISMISSED = (Standing.STALE, Standing.WITHDRAWN)
 
 
@@ -78,7 +78,7 @@ class Told:
 
 def content(request: Request) -> Content:
     """What is paid for: two requests with the same have the same job."""
-    return request.pipeline, request.shard, request.fingerprint, request.attempt
+    return request.pipeline, request.shard, request.fingerprint, request.attempt, request.lane
 
 
 def asked(actions: Sequence[Action], kind: type[Action]) -> list[Request]:

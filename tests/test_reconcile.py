@@ -4,6 +4,7 @@ import random
 from collections import Counter
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -158,6 +159,15 @@ def test_a_job_passes_to_the_later_request(status: JobStatus, standing: Standing
     actions = replace(state, jobs=found, n_in_flight=int(status.in_flight)).plan()
     assert asked(actions, Close) == [stale]
     assert not asked(actions, Stop)
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "e" * 16}, {"attempt": 2}, {"lane": Lane.ON_DEMAND}])
+def test_a_job_passes_to_the_same_content_only(change: dict[str, Any]) -> None:
+    """A later request for other prompts, another attempt or another lane has another job: the stale one is stopped."""
+    stale, later = request(1, standing=Standing.STALE, shard=7), replace(request(2, shard=7), **change)
+    actions = told(stale, later, jobs={stale: JobStatus.IN_PROGRESS}).plan()
+    assert asked(actions, Stop) == [stale]
+    assert not asked(actions, Close)
 
 
 def test_a_job_that_passed_on_counts_once() -> None:
