@@ -8,6 +8,7 @@ actions or a repeated one changes nothing but time.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
 
@@ -84,21 +85,25 @@ def plan(
     left = {Standing.STALE: leave_stale, Standing.WITHDRAWN: leave_cancelled}
     taken_over = _taken_over(requests)
     actions: list[Action] = []
+    waiting: list[Request] = []
     flying: dict[str, str] = {}
-    for request in sorted(requests, key=lambda request: request.storage_id):
-        job, running = jobs.get(request.identity), request.identity in collecting
+    for request in sorted(requests, key=attrgetter("storage_id")):
+        identity = request.identity
+        job, running = jobs.get(identity), identity in collecting
         if job is not None and job.status.in_flight:
             flying[job.arn] = request.pipeline
-        if request.identity in taken_over:
+        if identity in taken_over:
             actions += [] if running else [Close(request, job)]
         elif request.standing in left:
             actions += _dismiss(request, job, running=running, leave=request.pipeline in left[request.standing])
-        else:
-            actions += _serve(request, job, running=running)
-    free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
-    waiting = [action.request for action in actions if isinstance(action, Submit)]
-    others = [action for action in actions if not isinstance(action, Submit)]
-    return others + [Submit(request) for request in _fair(waiting, Counter(flying.values()), free)]
+        elif job is not None:
+            actions += [] if job.status.in_flight or running else [Collect(request, job)]
+        elif request.standing is Standing.WANTED and request.lane is Lane.BATCH and not running:
+            waiting.append(request)
+        elif request.standing is Standing.WANTED and not running:
+            actions.append(Invoke(request))
+    n_free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
+    return actions + _fair(waiting, Counter(flying.values()), n_free)
 
 
 def _taken_over(requests: Sequence[Request]) -> set[str]:
@@ -113,15 +118,6 @@ def _content(request: Request) -> tuple[str, str, str, int, Lane]:
     return request.pipeline, request.shard, request.fingerprint, request.attempt, request.lane
 
 
-def _serve(request: Request, job: Job | None, *, running: bool) -> list[Action]:
-    """What a request needs next; `Submit` as soon as a slot is free."""
-    if job is not None:
-        return [] if job.status.in_flight or running else [Collect(request, job)]
-    if running or request.standing is Standing.HELD:
-        return []
-    return [Submit(request) if request.lane is Lane.BATCH else Invoke(request)]
-
-
 def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -> list[Action]:
     """What a request that nobody serves any longer still needs."""
     if job is None:
@@ -133,14 +129,15 @@ def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -
     return [Close(request, job)]
 
 
-def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Request]:
+def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Action]:
+    """A slot at a time for the pipeline with the fewest jobs in flight, of which *busy* is the count."""
     queues: dict[str, list[Request]] = {}
     for request in reversed(waiting):
         queues.setdefault(request.pipeline, []).append(request)
-    taken: list[Request] = []
+    taken: list[Action] = []
     while queues and len(taken) < n_free:
         name = min(queues, key=lambda pipeline: (busy[pipeline], queues[pipeline][-1].storage_id))
-        taken.append(queues[name].pop())
+        taken.append(Submit(queues[name].pop()))
         busy[name] += 1
         if not queues[name]:
             del queues[name]
