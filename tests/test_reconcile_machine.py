@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from bedrock_assets.campaign import JobStatus, Standing
 from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit
-from tests.campaign_world import ADOPTED, MOST_ATTEMPTS, REST, Fault, World
+from tests.campaign_world import ADOPTED, MOST_ATTEMPTS, REST, RUN_TRIES, Fault, World, name_of
 from tests.promises import DISMISSED, PROMISES, Told, asked, content
 
 MOST_LAG = 3
@@ -92,6 +92,8 @@ class Campaign(RuleBasedStateMachine):
         actions = told.plan()
         for promise in PROMISES:
             promise(told, actions)
+        stopped = {action.job.name for action in actions if isinstance(action, Stop)}
+        assert not stopped & {name_of(request) for request in told.requests if request.standing not in DISMISSED}
         self._remember(told, actions)
         n_unseen = before - told.n_in_flight
         self.steady &= not n_unseen
@@ -102,7 +104,11 @@ class Campaign(RuleBasedStateMachine):
         if fault is None and world.moments[ADOPTED] == n_adopted and len(asked(actions, Submit)) < MOST_SUBMISSIONS:
             assert not left.waiting or not left.n_free
 
-    @rule(n=st.sampled_from([1, 2, 4 * REST]), crash=st.sampled_from([False, False, True]), on_demand=st.booleans())
+    @rule(
+        n=st.sampled_from([1, 2, RUN_TRIES * (REST + 2)]),
+        crash=st.sampled_from([False, False, True]),
+        on_demand=st.booleans(),
+    )
     def hours_pass(self, n: int, crash: bool, on_demand: bool) -> None:
         """Some ticks without an accident at Bedrock; all runs come to their end in between, or all crash."""
         for _ in range(n):
@@ -259,7 +265,7 @@ def test_any_campaign_keeps_the_promises() -> None:
     """In campaigns of any events and accidents every promise holds, and they come upon all that matters."""
     Campaign.seen.clear()
     some = settings(
-        max_examples=300,
+        max_examples=350,
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),

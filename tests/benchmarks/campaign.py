@@ -4,7 +4,8 @@ How well the reconciler keeps the slots busy over a whole campaign: `python -m t
 Plays the reconciler on a clock that jumps and prints JSON. `ideal_h` is the larger of total work over slots and of what
 a scheduler takes that sees an end at once and submits in no time, in the same order. Beside it stand a bound that no
 schedule beats, and a scheduler that knows all durations beforehand and takes the longest first. Times of jobs are
-simulated and the same for the same seed; `plan_s` and `wall_s` are measured.
+simulated and the same for the same seed; `plan_s` and `wall_s` are measured. List calls of a tick are the pages of
+recent jobs, and at the first sight of a request those of all jobs ever of its pipeline. Collect runs add one Get a job.
 """
 
 import argparse
@@ -13,10 +14,11 @@ import statistics
 import time
 from collections import Counter
 from dataclasses import dataclass
+from typing import Any
 
 from tests.benchmarks.simulation import Chain, H, Setting, Simulation, list_schedule_s
 
-Figures = dict[str, object]
+Figures = dict[str, Any]
 
 
 @dataclass(frozen=True)
