@@ -265,7 +265,7 @@ def test_any_campaign_keeps_the_promises() -> None:
     """In campaigns of any events and accidents every promise holds, and they come upon all that matters."""
     Campaign.seen.clear()
     some = settings(
-        max_examples=350,
+        max_examples=300,
         stateful_step_count=60,
         deadline=None,
         suppress_health_check=list(HealthCheck),
