@@ -8,6 +8,7 @@ actions or a repeated one changes nothing but time.
 from collections import Counter
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from operator import attrgetter
 
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
 
@@ -72,7 +73,8 @@ def plan(
         jobs: Each request's job, if Bedrock knows one, by `Request.identity`.
         n_in_flight: Jobs that take a slot: of these pipelines and of anybody else on the same models.
         n_slots: The pool's limit.
-        collecting: `Request.identity` of requests whose run is under way, or rests after a crash.
+        collecting: `Request.identity` of requests whose run is under way, or rests after a crash: a collect run, one
+            that answers on demand, or one that tells of a refused job. A request without a job waits for its end.
         leave_cancelled: Pipelines whose jobs go on when the run that asked for them is cancelled.
         leave_stale: Pipelines whose jobs go on when their prompts have changed.
 
@@ -80,46 +82,62 @@ def plan(
         Actions in the order to carry them out, at most one a request. At most `n_slots - n_in_flight` of them are
         `Submit`, taken from the pipeline with the fewest jobs in flight first and from each pipeline oldest first.
     """
+    left = {Standing.STALE: leave_stale, Standing.WITHDRAWN: leave_cancelled}
+    taken_over = _taken_over(requests)
     actions: list[Action] = []
     waiting: list[Request] = []
-    busy: Counter[str] = Counter()
-    for request in sorted(requests, key=lambda request: request.storage_id):
-        job = jobs.get(request.identity)
+    flying: dict[str, str] = {}
+    for request in sorted(requests, key=attrgetter("storage_id")):
+        identity = request.identity
+        job, running = jobs.get(identity), identity in collecting
         if job is not None and job.status.in_flight:
-            busy[request.pipeline] += 1
-        if request.standing in (Standing.STALE, Standing.WITHDRAWN):
-            left = leave_stale if request.standing is Standing.STALE else leave_cancelled
-            actions += _dismiss(request, job, leave=request.pipeline in left, collecting=collecting)
+            flying[job.arn] = request.pipeline
+        if identity in taken_over:
+            actions += [] if running else [Close(request, job)]
+        elif request.standing in left:
+            actions += _dismiss(request, job, running=running, leave=request.pipeline in left[request.standing])
         elif job is not None:
-            done = not job.status.in_flight and request.identity not in collecting
-            actions += [Collect(request, job)] if done else []
-        elif request.standing is Standing.WANTED and request.lane is Lane.BATCH:
+            actions += [] if job.status.in_flight or running else [Collect(request, job)]
+        elif request.standing is Standing.WANTED and request.lane is Lane.BATCH and not running:
             waiting.append(request)
-        elif request.standing is Standing.WANTED and request.identity not in collecting:
+        elif request.standing is Standing.WANTED and not running:
             actions.append(Invoke(request))
-    free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
-    return actions + [Submit(request) for request in _fair(waiting, busy, free)]
+    n_free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
+    return actions + _fair(waiting, Counter(flying.values()), n_free)
 
 
-def _dismiss(request: Request, job: Job | None, *, leave: bool, collecting: Collection[str]) -> list[Action]:
+def _taken_over(requests: Sequence[Request]) -> set[str]:
+    """Identities of stale requests whose content, and so whose job, another request asks for again."""
+    stale = [request for request in requests if request.standing is Standing.STALE]
+    served = {_content(request) for request in requests if request.standing is not Standing.STALE} if stale else set()
+    return {request.identity for request in stale if _content(request) in served}
+
+
+def _content(request: Request) -> tuple[str, str, str, int, Lane]:
+    """What its job is named after, if it has one."""
+    return request.pipeline, request.shard, request.fingerprint, request.attempt, request.lane
+
+
+def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -> list[Action]:
     """What a request that nobody serves any longer still needs."""
     if job is None:
-        return [Close(request)]
+        return [] if running else [Close(request)]
     if job.status.in_flight:
         return [] if leave or job.status is JobStatus.STOPPING else [Stop(request, job)]
     if request.standing is Standing.WITHDRAWN and leave:
-        return [] if request.identity in collecting else [Collect(request, job)]
+        return [] if running else [Collect(request, job)]
     return [Close(request, job)]
 
 
-def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Request]:
+def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Action]:
+    """A slot at a time for the pipeline with the fewest jobs in flight, of which *busy* is the count."""
     queues: dict[str, list[Request]] = {}
     for request in reversed(waiting):
         queues.setdefault(request.pipeline, []).append(request)
-    taken: list[Request] = []
+    taken: list[Action] = []
     while queues and len(taken) < n_free:
         name = min(queues, key=lambda pipeline: (busy[pipeline], queues[pipeline][-1].storage_id))
-        taken.append(queues[name].pop())
+        taken.append(Submit(queues[name].pop()))
         busy[name] += 1
         if not queues[name]:
             del queues[name]

@@ -2,198 +2,220 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.campaign import Job, JobStatus, Request
-from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Stop, Submit, plan
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
+from bedrock_assets.reconcile import MOST_SUBMISSIONS, Close, Collect, Invoke, Stop, Submit, plan
+from tests import promises
+from tests.promises import Told, asked
 
 IN_FLIGHT = [status for status in JobStatus if status.in_flight]
 ENDED = [status for status in JobStatus if not status.in_flight]
-Key = tuple[str, str]
 
 
-def request(number: int, pipeline: str = "p", *, withdrawn: bool = False) -> Request:
-    """A request for a shard of its own; higher numbers are later."""
-    return Request(pipeline, f"{number:05d}", "f" * 16, 1, "key", 100, "run", storage_id=number, withdrawn=withdrawn)
+def request(
+    number: int,
+    pipeline: str = "p",
+    standing: Standing = Standing.WANTED,
+    lane: Lane = Lane.BATCH,
+    *,
+    shard: int | None = None,
+) -> Request:
+    """A request, for a shard of its own unless one is given; higher numbers are later."""
+    key = f"{number if shard is None else shard:05d}"
+    made = Request(pipeline, key, "f" * 16, 1, "key", 100, "run", storage_id=number)
+    return replace(made, standing=standing, lane=lane)
 
 
-def job(status: JobStatus) -> Job:
+def job(status: JobStatus, number: int = 0) -> Job:
     """A job in a status."""
-    return Job("arn:x/abc", "name", status, "model", datetime(2026, 11, 1, tzinfo=UTC))
+    return Job(f"arn:x/{number}", "name", status, "model", datetime(2026, 11, 1, tzinfo=UTC))
 
 
-def key(wanted: Request) -> Key:
-    """Under what a request's job is known."""
-    return wanted.pipeline, wanted.shard
-
-
-@dataclass(frozen=True)
-class World:
-    """What the reconciler is told."""
-
-    requests: list[Request]
-    jobs: dict[Key, Job]
-    n_foreign: int
-    """Jobs in flight that are not of these requests."""
-    n_slots: int
-    collecting: set[str]
-    leaving: set[str]
-
-    @property
-    def n_in_flight(self) -> int:
-        """All jobs that take a slot."""
-        return self.n_foreign + sum(found.status.in_flight for found in self.jobs.values())
-
-    def plan(self) -> list[Action]:
-        """The actions for this state."""
-        return plan(
-            self.requests,
-            self.jobs,
-            n_in_flight=self.n_in_flight,
-            n_slots=self.n_slots,
-            collecting=self.collecting,
-            leave_cancelled=self.leaving,
-        )
+def told(*requests: Request, jobs: dict[Request, JobStatus] | None = None, n_slots: int = 9, **facts: set[str]) -> Told:
+    """A state in which only these requests' jobs are in flight."""
+    found = {made.identity: job(status, made.storage_id) for made, status in (jobs or {}).items()}
+    n_in_flight = len({job.arn for job in found.values() if job.status.in_flight})
+    return Told(requests, found, n_in_flight, n_slots, **facts)
 
 
 @st.composite
-def worlds(draw: st.DrawFn) -> World:
-    """Any mix of waiting, running, ended, withdrawn and collecting requests of three pipelines."""
-    requests, jobs, collecting = [], {}, set()
+def states(draw: st.DrawFn) -> Told:
+    """Any mix of requests of three pipelines; some stale ones are for the content that a later request asks for."""
+    requests: list[Request] = []
+    jobs: dict[str, Job] = {}
     for number in range(draw(st.integers(0, 60))):
-        made = request(number, draw(st.sampled_from("pqr")), withdrawn=draw(st.sampled_from([False, False, True])))
-        requests.append(made)
-        status = draw(st.one_of(st.none(), st.sampled_from(list(JobStatus))))
+        standing = draw(st.sampled_from([*Standing, Standing.WANTED, Standing.WANTED]))
+        made = request(number, draw(st.sampled_from("pqr")), standing, draw(st.sampled_from([Lane.BATCH, *Lane])))
+        status = draw(st.one_of(st.none(), st.sampled_from(list(JobStatus)))) if made.lane is Lane.BATCH else None
+        twins = [made]
+        if standing is not Standing.STALE and draw(st.sampled_from([False, False, True])):
+            twins.append(replace(made, storage_id=100 + number, standing=Standing.STALE))
+        requests += twins
         if status is not None:
-            jobs[key(made)] = job(status)
-        if draw(st.booleans()):
-            collecting.add(made.identity)
-    shuffled = draw(st.permutations(requests))
-    leaving = set(draw(st.sampled_from(["", "p", "pqr"])))
-    return World(list(shuffled), jobs, draw(st.integers(0, 5)), draw(st.integers(0, 60)), collecting, leaving)
+            jobs |= {twin.identity: job(status, number) for twin in twins}
+    n_own = len({job.arn for job in jobs.values() if job.status.in_flight})
+    some = st.sampled_from([frozenset(), frozenset("p"), frozenset("pqr")])
+    return Told(
+        draw(st.permutations(requests)),
+        jobs,
+        n_own + draw(st.integers(0, 5)),
+        draw(st.integers(0, 100)),
+        frozenset(made.identity for made in requests if draw(st.booleans())),
+        draw(some),
+        draw(some),
+    )
 
 
-def submitted(actions: Sequence[Action]) -> list[Request]:
-    """Requests whose jobs are to be created, in order."""
-    return [action.request for action in actions if isinstance(action, Submit)]
+@given(states())
+@pytest.mark.parametrize("promise", promises.PROMISES, ids=lambda promise: promise.__name__)
+def test_every_promise_holds(promise: promises.Promise, state: Told) -> None:
+    """Each promise holds in any state the reconciler may find."""
+    promise(state, state.plan())
 
 
-@given(worlds())
-def test_the_cap_holds(world: World) -> None:
-    """Whatever is in flight, whoever's it is, no more is submitted than slots are free and a tick bears."""
-    n_submitted = len(submitted(world.plan()))
-    assert n_submitted <= max(0, world.n_slots - world.n_in_flight)
-    assert n_submitted <= MOST_SUBMISSIONS
-
-
-@given(worlds())
-def test_free_slots_are_used(world: World) -> None:
-    """Every free slot is filled as long as something waits."""
-    n_waiting = sum(key(wanted) not in world.jobs and not wanted.withdrawn for wanted in world.requests)
-    n_free = max(0, world.n_slots - world.n_in_flight)
-    assert len(submitted(world.plan())) == min(n_waiting, n_free, MOST_SUBMISSIONS)
-
-
-@given(worlds())
-def test_nothing_is_submitted_twice(world: World) -> None:
-    """A request that has a job, in whatever status, or is withdrawn, is not submitted; no request has two actions."""
-    actions = world.plan()
-    assert all(key(wanted) not in world.jobs and not wanted.withdrawn for wanted in submitted(actions))
-    assert max(Counter(action.request.identity for action in actions).values(), default=1) == 1
-
-
-@given(worlds())
-def test_ended_jobs_are_collected_once(world: World) -> None:
-    """An ended job is collected unless its collect run is under way, or its request withdrawn for good."""
-    expected = {
-        wanted.identity
-        for wanted in world.requests
-        if (found := world.jobs.get(key(wanted))) is not None
-        and found.status in ENDED
-        and wanted.identity not in world.collecting
-        and (not wanted.withdrawn or wanted.pipeline in world.leaving)
-    }
-    assert {action.request.identity for action in world.plan() if isinstance(action, Collect)} == expected
-
-
-@given(worlds())
-def test_withdrawn_requests_are_stopped_or_closed(world: World) -> None:
-    """A withdrawn request's job in flight is stopped once, an ended or missing one closed, unless jobs are left."""
-    stopped = {action.request.identity for action in world.plan() if isinstance(action, Stop)}
-    closed = {action.request.identity for action in world.plan() if isinstance(action, Close)}
-    for wanted in world.requests:
-        found, left = world.jobs.get(key(wanted)), wanted.pipeline in world.leaving
-        running = found is not None and found.status.in_flight
-        stopping = found is not None and found.status is JobStatus.STOPPING
-        assert (wanted.identity in stopped) == (wanted.withdrawn and running and not stopping and not left)
-        assert (wanted.identity in closed) == (wanted.withdrawn and not running and (found is None or not left))
-
-
-@given(worlds())
-def test_slots_are_shared(world: World) -> None:
-    """No pipeline is given a slot while another one that waits has two jobs fewer; each takes its oldest first."""
-    taken = submitted(world.plan())
-    left = [w for w in world.requests if key(w) not in world.jobs and not w.withdrawn and w not in taken]
-    busy = Counter(w.pipeline for w in world.requests if key(w) in world.jobs and world.jobs[key(w)].status.in_flight)
-    busy.update(wanted.pipeline for wanted in taken)
-    for waiting in left:
-        assert all(busy[wanted.pipeline] <= busy[waiting.pipeline] + 1 for wanted in taken)
-        own = [wanted.storage_id for wanted in taken if wanted.pipeline == waiting.pipeline]
-        assert all(storage_id < waiting.storage_id for storage_id in own)
-
-
-@given(worlds(), st.randoms())
-def test_the_order_of_reading_does_not_matter(world: World, chance: random.Random) -> None:
+@given(states(), st.randoms())
+def test_the_order_of_reading_does_not_matter(state: Told, chance: random.Random) -> None:
     """The same state read in another order gives the same actions."""
-    again = replace(world, requests=chance.sample(world.requests, len(world.requests)))
-    assert again.plan() == world.plan()
+    again = replace(state, requests=chance.sample(state.requests, len(state.requests)))
+    assert again.plan() == state.plan()
 
 
 def test_two_pipelines_take_turns() -> None:
     """A small pipeline that comes after a large one gets every other slot."""
     large, small = [request(i, "large") for i in range(100)], [request(200 + i, "small") for i in range(3)]
-    actions = plan([*large, *small], {}, n_in_flight=0, n_slots=8)
-    assert [wanted.pipeline for wanted in submitted(actions)] == ["large", "small"] * 3 + ["large"] * 2
+    actions = told(*large, *small, n_slots=8).plan()
+    assert [wanted.pipeline for wanted in asked(actions, Submit)] == ["large", "small"] * 3 + ["large"] * 2
 
 
 def test_a_tick_ends_in_time() -> None:
     """With more free slots than a tick bears, the oldest requests are submitted and the rest is left to the next."""
     requests = [request(i) for i in range(3 * MOST_SUBMISSIONS)]
-    assert submitted(plan(requests, {}, n_in_flight=0, n_slots=10_000)) == requests[:MOST_SUBMISSIONS]
+    assert asked(told(*requests, n_slots=10_000).plan(), Submit) == requests[:MOST_SUBMISSIONS]
 
 
 def test_a_lower_limit_stops_nothing() -> None:
     """When the limit falls below what is in flight, jobs go on and nothing is submitted."""
     requests = [request(i) for i in range(6)]
-    jobs = {key(wanted): job(JobStatus.IN_PROGRESS) for wanted in requests[:4]}
-    assert plan(requests, jobs, n_in_flight=4, n_slots=2) == []
+    assert told(*requests, jobs=dict.fromkeys(requests[:4], JobStatus.IN_PROGRESS), n_slots=2).plan() == []
+
+
+def test_a_held_request_waits() -> None:
+    """While the dataset is ahead of the prompts nothing is submitted or invoked, and what runs is neither stopped."""
+    waiting, running = request(1, standing=Standing.HELD), request(2, standing=Standing.HELD)
+    small = request(3, standing=Standing.HELD, lane=Lane.ON_DEMAND)
+    assert told(waiting, running, small, jobs={running: JobStatus.IN_PROGRESS}).plan() == []
+
+
+@pytest.mark.parametrize("status", ENDED)
+def test_a_held_request_is_collected(status: JobStatus) -> None:
+    """A job that was submitted before the dataset changed is collected: it is paid for."""
+    held = request(1, standing=Standing.HELD)
+    (action,) = told(held, jobs={held: status}).plan()
+    assert isinstance(action, Collect)
+
+
+@pytest.mark.parametrize("leave", [False, True])
+@pytest.mark.parametrize("status", IN_FLIGHT)
+def test_a_stale_job_is_stopped_once(status: JobStatus, leave: bool) -> None:
+    """A job for former prompts is stopped, unless it is stopping already or is to be left; until its end it is open."""
+    stale = request(1, standing=Standing.STALE)
+    actions = told(stale, jobs={stale: status}, leave_stale={"p"} if leave else set()).plan()
+    assert len(asked(actions, Stop)) == (not leave and status is not JobStatus.STOPPING)
+    assert not asked(actions, Close)
+
+
+@pytest.mark.parametrize("leave", [False, True])
+@pytest.mark.parametrize("status", [None, *ENDED])
+def test_a_stale_request_is_closed(status: JobStatus | None, leave: bool) -> None:
+    """With no job, or an ended one, a stale request is closed: nobody would join its answers."""
+    stale = request(1, standing=Standing.STALE)
+    actions = told(stale, jobs={stale: status} if status else {}, leave_stale={"p"} if leave else set()).plan()
+    assert asked(actions, Close) == [stale]
+    assert len(actions) == 1
+
+
+def test_a_shard_goes_on_while_its_former_job_stops() -> None:
+    """The request for new prompts is submitted in the tick that stops the job for the former ones."""
+    stale, wanted = request(1, standing=Standing.STALE, shard=7), replace(request(2, shard=7), fingerprint="e" * 16)
+    actions = told(stale, wanted, jobs={stale: JobStatus.IN_PROGRESS}).plan()
+    assert asked(actions, Stop) == [stale]
+    assert asked(actions, Submit) == [wanted]
+
+
+@pytest.mark.parametrize("standing", [Standing.WANTED, Standing.HELD, Standing.WITHDRAWN])
+@pytest.mark.parametrize("status", list(JobStatus))
+def test_a_job_passes_to_the_later_request(status: JobStatus, standing: Standing) -> None:
+    """When prompts are changed and changed back, the stale request is closed and leaves its job to the new one."""
+    stale, later = request(1, standing=Standing.STALE, shard=7), request(2, standing=standing, shard=7)
+    state = told(stale, later, leave_cancelled={"p"})
+    found = {made.identity: job(status) for made in (stale, later)}
+    actions = replace(state, jobs=found, n_in_flight=int(status.in_flight)).plan()
+    assert asked(actions, Close) == [stale]
+    assert not asked(actions, Stop)
+
+
+@pytest.mark.parametrize("change", [{"fingerprint": "e" * 16}, {"attempt": 2}, {"lane": Lane.ON_DEMAND}])
+def test_a_job_passes_to_the_same_content_only(change: dict[str, Any]) -> None:
+    """A later request for other prompts, another attempt or another lane has another job: the stale one is stopped."""
+    stale, later = request(1, standing=Standing.STALE, shard=7), replace(request(2, shard=7), **change)
+    actions = told(stale, later, jobs={stale: JobStatus.IN_PROGRESS}).plan()
+    assert asked(actions, Stop) == [stale]
+    assert not asked(actions, Close)
+
+
+def test_a_job_that_passed_on_counts_once() -> None:
+    """A job that two requests name takes one of its pipeline's turns, not two."""
+    stale, later = request(1, standing=Standing.STALE, shard=7), request(2, shard=7)
+    waiting, other = request(3), [request(i, "q") for i in (4, 5)]
+    found = {made.identity: job(JobStatus.IN_PROGRESS) for made in (stale, later)}
+    found[other[0].identity] = job(JobStatus.IN_PROGRESS, 4)
+    actions = plan([stale, later, waiting, *other], found, n_in_flight=2, n_slots=3)
+    assert asked(actions, Submit) == [waiting]
+
+
+def test_on_demand_takes_no_slot() -> None:
+    """A request on demand is invoked with no slot free, once; and takes none from the jobs."""
+    small, large = request(1, lane=Lane.ON_DEMAND), request(2)
+    assert told(small, large, n_slots=0).plan() == [Invoke(small)]
+    assert told(small, large, n_slots=1, collecting={small.identity}).plan() == [Submit(large)]
+
+
+@pytest.mark.parametrize("lane", list(Lane))
+@pytest.mark.parametrize("standing", list(Standing))
+def test_a_run_under_way_is_waited_for(standing: Standing, lane: Lane) -> None:
+    """A request without a job whose run is under way is left alone: the run answers it or tells of a refusal."""
+    made = request(1, standing=standing, lane=lane)
+    assert told(made, collecting={made.identity}).plan() == []
 
 
 @given(n=st.integers(1, 50), n_slots=st.integers(1, 7), chance=st.randoms())
 def test_everything_is_done_in_the_end(n: int, n_slots: int, chance: random.Random) -> None:
     """Played tick by tick with jobs that end at random, every request gets one job and is collected, under the cap."""
-    open_requests = {key(made): made for made in (request(i, chance.choice("pq")) for i in range(n))}
-    jobs: dict[Key, Job] = {}
-    created = Counter[Key]()
+    open_requests = {made.identity: made for made in (request(i, chance.choice("pq")) for i in range(n))}
+    jobs: dict[str, Job] = {}
+    created = Counter[str]()
     while open_requests:
-        flying = [k for k, found in jobs.items() if found.status.in_flight]
+        flying = [name for name, found in jobs.items() if found.status.in_flight]
         assert len(flying) <= n_slots
         for ended in chance.sample(flying, chance.randint(min(1, len(flying)), len(flying))):
-            jobs[ended] = job(chance.choice(ENDED))
+            jobs[ended] = replace(jobs[ended], status=chance.choice(ENDED))
         n_in_flight = sum(found.status.in_flight for found in jobs.values())
         actions = plan(list(open_requests.values()), jobs, n_in_flight=n_in_flight, n_slots=n_slots)
         assert actions or n_in_flight, "a tick without progress would be followed by another"
         for action in actions:
+            name = action.request.identity
             if isinstance(action, Submit):
-                jobs[key(action.request)] = job(chance.choice(IN_FLIGHT))
-                created[key(action.request)] += 1
+                jobs[name] = job(chance.choice(IN_FLIGHT), len(jobs))
+                created[name] += 1
             else:
                 assert isinstance(action, Collect)
-                del open_requests[key(action.request)]
+                del open_requests[name]
     assert set(created.values()) == {1}
     assert len(created) == n
