@@ -43,6 +43,7 @@ _VARYING = (
     (r"\b[0-9a-f]{8,}\b", "HASH"),
     (r"^c\d+$", "RECORD"),
     (r"/[a-z0-9]{12}/", "/JOB/"),
+    (r"part-\d+", "part-NUMBER"),
 )
 
 
