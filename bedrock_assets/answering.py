@@ -135,6 +135,6 @@ def _next_attempt(
             f"{ended} with {n_left} of {len(collected.rows)} rows unanswered: {job.message or 'no reason was given'}. "
             "The answers it gave are kept; launch the partition again to send the others."
         )
-    if request.attempt >= pipeline.spec.max_attempts:
+    if request.attempt >= request.last_attempt:
         return None
     return following(pipeline, store, shard, request, ended.arns[-1], collected.unanswered)

@@ -75,6 +75,8 @@ class Request:
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
+    last_attempt: int = 1
+    """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED
 
     @property

@@ -1,19 +1,22 @@
 """Which jobs are there: those of the requests, and all that take a slot."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, Lane, Request, job_name, name_prefix
+from bedrock_assets.errors import BedrockError, BedrockUnavailable
 from bedrock_assets.ledger import Ledger
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import attempt_folder
 from bedrock_assets.store import Store
 
+FEW = 3
+"""So many jobs are looked up by their own names, more by going through all jobs of the pipeline."""
 LOOK_BACK = timedelta(hours=MAX_TIMEOUT_HOURS + 24)
 """No job in flight was created earlier: its timeout counts from creation."""
 
@@ -26,6 +29,8 @@ class Census:
     store: Store
     recent: Mapping[str, Job]
     """Jobs created within `LOOK_BACK`, by name."""
+    unknown: dict[str, str] = field(default_factory=dict)
+    """By identity, why Bedrock does not tell of a request's job, though it was created once."""
 
     @classmethod
     def take(cls, bedrock: Bedrock, store: Store) -> "Census":
@@ -48,18 +53,29 @@ class Census:
                 continue
             if job := self.recent.get(name_of(self.store, request)):
                 found[request.identity] = job
-            elif request.identity in ledger.replaced:
-                continue  # whatever became of it is over
-            elif noted := ledger.entries[request.shard].job_arn:
-                found[request.identity] = self.bedrock.get(noted)
-            elif request.identity not in ledger.searched:
+            elif noted := ledger.told_of(request).job_arn:
+                found |= self._noted(request, noted)
+            elif request.identity not in ledger.searched | ledger.replaced.keys():
                 unseen.setdefault(request.pipeline, []).append(request)
         for pipeline, missing in unseen.items():
+            found |= self._searched(pipeline, missing)
             ledgers[pipeline].searched |= {request.identity for request in missing}
-            former = {job.name: job for job in self.bedrock.list(name_contains=name_prefix(pipeline))}
-            names = {request.identity: name_of(self.store, request) for request in missing}
-            found |= {identity: former[name] for identity, name in names.items() if name in former}
         return found
+
+    def _noted(self, request: Request, arn: str) -> dict[str, Job]:
+        try:
+            return {request.identity: self.bedrock.get(arn)}
+        except BedrockUnavailable:
+            raise
+        except BedrockError as error:
+            self.unknown[request.identity] = str(error)
+            return {}
+
+    def _searched(self, pipeline: str, missing: Sequence[Request]) -> dict[str, Job]:
+        names = {request.identity: name_of(self.store, request) for request in missing}
+        wanted = list(names.values()) if len(names) <= FEW else [name_prefix(pipeline)]
+        former = {job.name: job for part in wanted for job in self.bedrock.list(name_contains=part)}
+        return {identity: former[name] for identity, name in names.items() if name in former}
 
     def n_in_flight(self, members: Sequence[Pipeline], jobs: Mapping[str, Job]) -> int:
         """Jobs that take a slot of a pool: of its *members*, and of anybody else on their models."""

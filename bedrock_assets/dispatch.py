@@ -50,7 +50,7 @@ class Tick:
     def _requests(self) -> list[Request]:
         """All that is open, and what was replaced while it was, each with its standing."""
         requests = [entry.request for ledger in self.ledgers.values() for entry in ledger.open_entries]
-        requests += [request for ledger in self.ledgers.values() for request in ledger.replaced.values()]
+        requests += [entry.request for ledger in self.ledgers.values() for entry in ledger.replaced.values()]
         run_ids = sorted({request.run_id for request in requests})
         cancelled: set[str] = set()
         if run_ids:
@@ -65,8 +65,10 @@ class Tick:
     def _pool(self, pool: str, requests: Sequence[Request], census: Census) -> None:
         members = [pipeline for pipeline in self.pipelines.values() if pipeline.spec.pool == pool]
         jobs = census.jobs_of(requests, self.ledgers)
+        self.notes += [f"{identity} is left alone: {reason}" for identity, reason in census.unknown.items()]
+        requests = [request for request in requests if request.identity not in census.unknown]
         n_in_flight, n_slots = census.n_in_flight(members, jobs), pool_limit(self.instance, pool, members)
-        tries = self.launches.tries([request for request in requests if _answerable(request, jobs)])
+        tries = self.launches.tries([request for request in requests if self._answerable(request, jobs)])
         actions = plan(
             requests,
             jobs,
@@ -91,8 +93,7 @@ class Tick:
                 case Invoke(request):
                     self._launch(request, had, {LANE_TAG: request.lane.value})
                 case Stop(request, job):
-                    self.bedrock.stop(job.arn)
-                    self.notes.append(f"stopped {job.name}: the request for it is {request.standing}")
+                    self._stop(request, job)
                 case Close(request, job):
                     self._close(request, job)
                 case Submit(request) if not full:
@@ -118,6 +119,7 @@ class Tick:
             self.notes.append(f"{request.shard} stays pending: {error}")
             return False
         except BedrockError as error:
+            self.ledgers[request.pipeline].refused.add(request.identity)
             had = self.launches.tries([request]).get(request.identity, Tries())
             if not had.busy:
                 self._launch(request, had, {REFUSAL_TAG: str(error)[:1000]})
@@ -125,6 +127,21 @@ class Tick:
         self._log(request, State.SUBMITTED, job_arn=arn)
         self.notes.append(f"submitted {name}")
         return True
+
+    def _stop(self, request: Request, job: Job) -> None:
+        try:
+            self.bedrock.stop(job.arn)
+        except BedrockError as error:
+            self.notes.append(f"{job.name} could not be stopped, the next tick tries again: {error}")
+        else:
+            self.notes.append(f"stopped {job.name}: the request for it is {request.standing}")
+
+    def _answerable(self, request: Request, jobs: Mapping[str, Job]) -> bool:
+        """Whether a run may be under way for a request."""
+        job = jobs.get(request.identity)
+        if job is not None:
+            return not job.status.in_flight
+        return request.lane is Lane.ON_DEMAND or request.identity in self.ledgers[request.pipeline].refused
 
     def _launch(self, request: Request, had: Tries, tags: Mapping[str, str]) -> None:
         if not had.exhausted:
@@ -147,9 +164,3 @@ class Tick:
     def _log(self, request: Request, state: State, **facts: str) -> None:
         with announced(Effect.RECORD, state):
             self.instance.report_runless_asset_event(self.ledgers[request.pipeline].record(request, state, **facts))
-
-
-def _answerable(request: Request, jobs: Mapping[str, Job]) -> bool:
-    """Whether a run may be under way for a request."""
-    job = jobs.get(request.identity)
-    return request.lane is Lane.ON_DEMAND if job is None else not job.status.in_flight

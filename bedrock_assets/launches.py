@@ -8,12 +8,14 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.execution.backfill import BulkActionStatus
 
-from bedrock_assets.campaign import Request
+from bedrock_assets.campaign import Lane, Request
 
 REQUEST_TAG = "bedrock_assets/request"
 JOB_TAG = "bedrock_assets/job"
 REFUSAL_TAG = "bedrock_assets/refusal"
 LANE_TAG = "bedrock_assets/lane"
+CONTENT_TAG = "bedrock_assets/content"
+"""On runs that call the model: what they ask, so that never two ask the same at once."""
 FINAL_TAG = "bedrock_assets/final"
 """On the last run that is tried for a request."""
 BACKFILL_TAG = "dagster/backfill"
@@ -74,6 +76,7 @@ class Launches:
                 else:
                     at = record.end_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
                     ended.setdefault(identity, []).append(at)
+        under_way |= self._asked_by_another(requests)
         return {name: self._judged(name in under_way, ended.get(name, [])) for name in {*under_way, *ended}}
 
     def ask(self, request: Request, tries: Tries, tags: Mapping[str, str]) -> None:
@@ -82,14 +85,23 @@ class Launches:
         if request.backfill_id and self._joins(request.backfill_id, request.pipeline):
             backfill[JOINED_TAG] = "true"
         final = {FINAL_TAG: "true"} if tries.is_last else {}
+        content = {CONTENT_TAG: _content(request)} if request.lane is Lane.ON_DEMAND else {}
         self.asked.append(
             dg.RunRequest(
                 run_key=f"{request.identity}/{tries.n_ended}",
                 job_name=collect_job(request.pipeline),
                 partition_key=request.shard,
-                tags={REQUEST_TAG: request.identity, **tags, **backfill, **final},
+                tags={REQUEST_TAG: request.identity, **tags, **backfill, **final, **content},
             )
         )
+
+    def _asked_by_another(self, requests: Sequence[Request]) -> set[str]:
+        """Identities of requests whose content a run is just asking, be it for an earlier request."""
+        contents = {_content(r): r.identity for r in requests if r.lane is Lane.ON_DEMAND}
+        if not contents:
+            return set()
+        asking = RunsFilter(tags={CONTENT_TAG: list(contents)}, statuses=list(_UNDER_WAY))
+        return {contents[run.tags[CONTENT_TAG]] for run in self.instance.get_runs(asking)}
 
     def _judged(self, under_way: bool, ended: Sequence[float]) -> Tries:
         rests = bool(ended) and self.now.timestamp() < max(ended) + FIRST_REST_S * 2 ** (len(ended) - 1)
@@ -102,6 +114,10 @@ class Launches:
         if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
             return False
         return table in (backfill.asset_selection or ())
+
+
+def _content(request: Request) -> str:
+    return f"{request.pipeline}/{request.shard}/{request.fingerprint}-{request.attempt}"
 
 
 def collect_job(pipeline: str) -> str:

@@ -52,17 +52,19 @@ class Ledger:
 
     pipeline: str
     entries: dict[str, Entry] = field(default_factory=dict)
-    replaced: dict[str, Request] = field(default_factory=dict)
-    """Requests whose shard was asked for with other prompts before they were done, by identity."""
+    replaced: dict[str, Entry] = field(default_factory=dict)
+    """What was told of requests whose shard was asked for with other prompts before they were done, by identity."""
     searched: set[str] = field(default_factory=set)
     """`Request.identity` of requests for which all jobs ever were looked through."""
+    refused: set[str] = field(default_factory=set)
+    """`Request.identity` of requests whose job Bedrock refused."""
     _storage: str = ""
 
     def __post_init__(self) -> None:
         self._start()
 
     def _start(self) -> None:
-        self.entries, self.replaced, self.searched = {}, {}, set()
+        self.entries, self.replaced, self.searched, self.refused = {}, {}, set(), set()
         self.lineage = Lineage(self.pipeline)
         self._tail = Tail(self.asset_key, observations=True)
 
@@ -84,6 +86,10 @@ class Ledger:
         self.lineage.refresh(instance)
         for told in self._tail.read(instance):
             self._apply(told)
+
+    def told_of(self, request: Request) -> Entry:
+        """What was told last of an open or replaced request."""
+        return self.replaced.get(request.identity) or self.entries[request.shard]
 
     def standing(self, request: Request) -> Standing:
         """Whether a request is still about the current prompts of its shard."""
@@ -107,6 +113,7 @@ class Ledger:
                 "lane": request.lane.value,
                 "former_jobs": json.dumps(request.former_jobs),
                 "raw_revision": request.raw_revision,
+                "last_attempt": request.last_attempt,
                 **facts,
             },
         )
@@ -128,7 +135,7 @@ class Ledger:
                 return
             request = former.request
         elif former and former.state.is_open and former.request.fingerprint != request.fingerprint:
-            self.replaced[former.request.identity] = former.request
+            self.replaced[former.request.identity] = former
         self.entries[shard] = Entry(state, request, told.storage_id, _text(facts, "job_arn"), _text(facts, "message"))
 
     def _request(self, shard: str, facts: Mapping[str, Any], told: Told) -> Request:
@@ -145,6 +152,7 @@ class Ledger:
             lane=Lane(_text(facts, "lane") or Lane.BATCH),
             former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
             raw_revision=_text(facts, "raw_revision") or "",
+            last_attempt=int(facts.get("last_attempt", 1)),
         )
 
 

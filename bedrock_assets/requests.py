@@ -78,14 +78,16 @@ def _request(
         run_id=context.run.run_id,
         backfill_id=context.run.tags.get(BACKFILL_TAG),
         raw_revision=shard.raw_revision,
+        last_attempt=pipeline.spec.max_attempts,
     )
     former = ledger.entries.get(shard.shard.key)
     if former is None or former.request.fingerprint != shard.fingerprint:
         return first
     again = _resumed(pipeline, store, shard, former)
     context.log.info(f"{again.shard}: attempt {again.attempt}, {again.n_records:,} records; was {former.state}")
+    last_attempt = again.attempt + pipeline.spec.max_attempts - 1
     ours = {name: getattr(first, name) for name in ("run_id", "backfill_id", "raw_revision")}
-    return dataclasses.replace(again, **ours)
+    return dataclasses.replace(again, **ours, last_attempt=last_attempt)
 
 
 def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Entry) -> Request:

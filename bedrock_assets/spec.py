@@ -131,7 +131,7 @@ class PipelineSpec(Strict):
         default=3,
         ge=1,
         le=9,
-        description="Times that a shard is sent before what is still unanswered is left as it is.",
+        description="Times that a launch may send a shard before what is still unanswered is left as it is.",
     )
     on_cancel: Literal["stop", "leave"] = Field(
         default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."

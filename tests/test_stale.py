@@ -29,7 +29,7 @@ def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("on_stale", "status"), [("stop", JobStatus.STOPPED), ("leave", JobStatus.COMPLETED)])
 def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: JobStatus) -> None:
     """A job whose prompts were edited is stopped, or left to finish, by `on_stale`; pending ones are never sent."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=300, on_stale=on_stale) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=80, on_stale=on_stale) as lab:
         lab.ask()
         lab.tick()
         lab.change_prompt("Translate: {transcript}")
