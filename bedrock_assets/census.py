@@ -55,7 +55,7 @@ class Census:
                 found[request.identity] = job
             elif noted := ledger.told_of(request).job_arn:
                 found |= self._noted(request, noted)
-            elif request.identity not in ledger.searched | ledger.replaced.keys():
+            elif request.identity not in ledger.searched and request.identity not in ledger.replaced:
                 unseen.setdefault(request.pipeline, []).append(request)
         for pipeline, missing in unseen.items():
             found |= self._searched(pipeline, missing)

@@ -1,5 +1,6 @@
 """Reads what is new about an asset in Dagster's event log."""
 
+import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -8,7 +9,7 @@ import dagster as dg
 from dagster import DagsterInstance, EventRecordsResult
 
 PAGE = 1000
-OVERLAP_S = 300
+OVERLAP_S = 60
 """Events this recent are read again: on PostgreSQL one with a lower id can become visible after a higher one."""
 
 AssetEvent = dg.AssetObservation | dg.AssetMaterialization
@@ -66,6 +67,6 @@ class Tail:
                 break
             cursor = page.cursor
         if found:
-            settled = found[-1].timestamp - OVERLAP_S
+            settled = max(found[-1].timestamp, time.time()) - OVERLAP_S
             self._after[name] = max((t.storage_id for t in found if t.timestamp < settled), default=after or 0) or 0
         return found
