@@ -66,8 +66,8 @@ def test_a_campaign_by_hand() -> None:
     setting = Setting(n_shards=3, n_slots=2, tick_s=30)
     done = Simulation(setting, lasting(1, 1, 1)).run()
     ticks = [at for at, more_flying, _ in sorted(done.changes) if more_flying == 1]
-    # The first tick lists recent jobs and, for requests it has never seen, former ones.
-    assert ticks == [2 * LIST_S + CREATE_S, 2 * LIST_S + 2 * CREATE_S, 3630 + LIST_S + CREATE_S]
+    # The first tick lists recent jobs and, for each of three requests it has never seen, a former one.
+    assert ticks == [4 * LIST_S + CREATE_S, 4 * LIST_S + 2 * CREATE_S, 3630 + LIST_S + CREATE_S]
     assert done.creates == Counter({0: done.n_ticks - 2, 2: 1, 1: 1})
 
 

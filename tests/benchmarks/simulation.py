@@ -11,6 +11,7 @@ from itertools import count
 from math import ceil, exp
 
 from bedrock_assets.campaign import Job, JobStatus, Request
+from bedrock_assets.census import FEW
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
 from bedrock_assets.reconcile import MOST_SUBMISSIONS, Collect, Submit, plan
 
@@ -115,7 +116,7 @@ class Simulation:
     _running: set[str] = field(default_factory=set)
     _events: list[tuple[float, int, str]] = field(default_factory=list)
     _recent: deque[float] = field(default_factory=deque)
-    _unseen: set[str] = field(default_factory=set)
+    _unseen: Counter[str] = field(default_factory=Counter)
     """Pipelines with requests that no tick has seen yet."""
     _n_in_flight: int = 0
     _ids: Iterator[int] = field(default_factory=count)
@@ -144,7 +145,7 @@ class Simulation:
     def _ask(self, now: float, request: Request) -> None:
         request = replace(request, storage_id=next(self._ids))
         self._open[request.identity] = request
-        self._unseen.add(request.pipeline)
+        self._unseen[request.pipeline] += 1
         self.changes.append((now, 0, 1))
 
     def _advance(self, now: float) -> None:
@@ -208,12 +209,14 @@ class Simulation:
         heapq.heappush(self._events, (at + self._fate(request)[0], next(self._ids), request.identity))
 
     def _list(self, now: float) -> int:
-        """Pages that a tick reads: the recent jobs, and once for new requests all jobs ever of their pipelines."""
+        """Pages that a tick reads: the recent jobs, and once for new requests their own, or all of their pipelines."""
         while self._recent and self._recent[0] < now - LOOK_BACK_S:
             self._recent.popleft()
         n_recent = max(1, ceil(len(self._recent) / LIST_PAGE_SIZE))
         ever = Counter(pipeline for pipeline, _, _ in self.created) if self._unseen else Counter[str]()
-        n_searched = sum(max(1, ceil(ever[pipeline] / LIST_PAGE_SIZE)) for pipeline in self._unseen)
+        n_searched = sum(
+            n if n <= FEW else max(1, ceil(ever[pipeline] / LIST_PAGE_SIZE)) for pipeline, n in self._unseen.items()
+        )
         self._unseen.clear()
         self.pages[n_recent] += 1
         self.searches[n_searched] += 1
