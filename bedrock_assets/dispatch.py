@@ -65,8 +65,7 @@ class Tick:
     def _pool(self, pool: str, requests: Sequence[Request], census: Census) -> None:
         members = [pipeline for pipeline in self.pipelines.values() if pipeline.spec.pool == pool]
         jobs = census.jobs_of(requests, self.ledgers)
-        self.notes += [f"{identity} is left alone: {reason}" for identity, reason in census.unknown.items()]
-        requests = [request for request in requests if request.identity not in census.unknown]
+        requests = [request for request in requests if not self._left_alone(request, census)]
         n_in_flight, n_slots = census.n_in_flight(members, jobs), pool_limit(self.instance, pool, members)
         tries = self.launches.tries([request for request in requests if self._answerable(request, jobs)])
         actions = plan(
@@ -82,6 +81,14 @@ class Tick:
         held = f", {n_held} held: raw_dataset is newer than their prompts; materialize prompt_shards" if n_held else ""
         self.notes.append(f"pool {pool}: {n_in_flight} of {n_slots} slots taken, {len(requests)} shards open{held}")
         self._carry_out(actions, tries)
+
+    def _left_alone(self, request: Request, census: Census) -> bool:
+        """Whether Bedrock does not tell of the job that was created for a request: another could be paid twice."""
+        reason = census.unknown.get(request.identity)
+        if reason is None or request.standing in (Standing.STALE, Standing.WITHDRAWN):
+            return False
+        self.notes.append(f"{request.identity} is left alone until its run is cancelled: {reason}")
+        return True
 
     def _carry_out(self, actions: Sequence[Action], tries: Mapping[str, Tries]) -> None:
         full = False

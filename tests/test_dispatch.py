@@ -185,6 +185,31 @@ def test_cancelled_run_withdraws_and_stops(tmp_path: Path) -> None:
         assert State.WITHDRAWN in lab.states.values()
 
 
+def test_a_job_that_bedrock_does_not_know_is_left_alone(tmp_path: Path) -> None:
+    """In another Region the job that was created is not found: nothing is paid again, other shards go on."""
+    with open_lab(tmp_path, n_rows=20, max_jobs=1) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        elsewhere = Bedrock(
+            boto3.client(
+                "bedrock",
+                endpoint_url=lab.emulator.endpoint_url,
+                region_name="us-west-2",
+                aws_access_key_id="local",
+                aws_secret_access_key="local",
+            ),
+            ROLE,
+        )
+        first, second = lab.shards
+        notes = lab.tick_only(elsewhere).notes
+        assert any("is left alone until its run is cancelled" in note for note in notes)
+        assert [job.name.startswith(f"ba-calls-{second}") for job in elsewhere.list()] == [True]
+        lab.instance.report_run_canceled(lab.instance.get_run_by_id(lab.ledger.entries[first].request.run_id))
+        lab.tick_only(elsewhere)
+        assert lab.states[first] is State.WITHDRAWN
+
+
 def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
     """A shard asked for again while its output is being collected is collected once more, for the later request."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
