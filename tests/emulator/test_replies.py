@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_assets.emulator.replies import FAMILIES, RecordError, reply_function
-from bedrock_assets.emulator.replies.prose import Prompt, complete
+from bedrock_assets.emulator.replies.base import Prompt
+from bedrock_assets.emulator.replies.prose import complete
 
 TRANSCRIPT = """Agent: Thank you for calling, how can I help?
 Customer: My invoice shows a delivery fee for a delivery that never came.
