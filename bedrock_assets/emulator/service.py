@@ -17,6 +17,7 @@ from bedrock_assets.emulator.clock import Clock, SteppedClock
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.invocations import Invocations, InvocationTable
 from bedrock_assets.emulator.ondemand import OnDemand
+from bedrock_assets.emulator.replies import RULES, Models
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
 from bedrock_assets.emulator.sqlite import Database
@@ -42,6 +43,7 @@ class Emulator:
         *,
         reuse_names: bool = False,
         stepped: bool = False,
+        models: Models = RULES,
     ) -> None:
         """
         Args:
@@ -53,6 +55,7 @@ class Emulator:
             quota_mode: Whether Create refuses a job over the quota or lets it wait as Submitted.
             faults: What goes wrong.
             reuse_names: Whether the name of an ended job is free again.
+            models: Who answers; see `bedrock_assets.emulator.replies`.
             stepped: The clock stands still but for `advance`; *speed* is not looked at then.
         """
         self._address = (host, port)
@@ -61,10 +64,10 @@ class Emulator:
         rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
         clock = SteppedClock() if stepped else Clock(speed)
         self.backend = Backend(self._database, clock, rules, faults or Faults())
-        self._runner = Runner(self.backend, Buckets(store))
+        self._runner = Runner(self.backend, Buckets(store), models)
         self._server = uvicorn.Server(
             uvicorn.Config(
-                build_app(Api(self.backend, OnDemand(self._invocations)), self.advance),
+                build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance),
                 log_config=None,
                 log_level="warning",
                 lifespan="off",

@@ -11,6 +11,8 @@ from functools import partial
 from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.replies import embeddings, messages, prompts, prose
 from bedrock_assets.emulator.replies.base import Family, Models, RecordError, Reply, ReplyFunction
+from bedrock_assets.emulator.replies.endpoint import Endpoint
+from bedrock_assets.emulator.replies.minilm import minilm
 
 __all__ = [
     "FAMILIES",
@@ -45,6 +47,26 @@ FAMILIES: dict[str, Family] = {
 
 _OPAQUE = ("application-inference-profile/", "custom-model/", "imported-model/")
 """ARNs that do not tell which model is behind them."""
+
+
+def choose_models(
+    *, chat: Endpoint | None = None, embed: Endpoint | None = None, concurrency: int = 8, with_minilm: bool = False
+) -> Models:
+    """
+    Who answers: real models where some are named, rules elsewhere.
+
+    Args:
+        chat: Answers prompts.
+        embed: Makes vectors.
+        concurrency: Records of a job that endpoints answer at once.
+        with_minilm: Make vectors by MiniLM on this machine; *embed* is not looked at then.
+
+    Raises:
+        ModuleNotFoundError: The extra `minilm` is not installed.
+    """
+    vectors = minilm() if with_minilm else embed.embed if embed else RULES.embed
+    waits = chat is not None or (embed is not None and not with_minilm)
+    return Models(chat.complete if chat else RULES.complete, vectors, concurrency if waits else 1)
 
 
 def reply_function(model_id: str, invocation_type: str = "InvokeModel", models: Models = RULES) -> ReplyFunction | None:

@@ -181,7 +181,10 @@ def _stop_reason(answer: Completion, form: Format) -> str:
 
 def _arguments(answer: Completion) -> Json:
     """A tool's input; one that max_tokens cut short is empty."""
-    return {} if answer.truncated else json.loads(answer.text)
+    try:
+        return {} if answer.truncated else json.loads(answer.text)
+    except ValueError:
+        raise RecordError("The model did not answer with the JSON that the tool's input has to be.", 424) from None
 
 
 def _reply(body: JsonObject, answer: Completion) -> Reply:
