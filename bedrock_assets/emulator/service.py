@@ -9,12 +9,11 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import uvicorn
-
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
 from bedrock_assets.emulator.clock import Clock, SteppedClock
 from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.httpserver import HttpServer
 from bedrock_assets.emulator.invocations import Invocations, InvocationTable
 from bedrock_assets.emulator.ondemand import OnDemand
 from bedrock_assets.emulator.replies import RULES, Models
@@ -65,15 +64,7 @@ class Emulator:
         clock = SteppedClock() if stepped else Clock(speed)
         self.backend = Backend(self._database, clock, rules, faults or Faults())
         self._runner = Runner(self.backend, Buckets(store), models)
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance),
-                log_config=None,
-                log_level="warning",
-                lifespan="off",
-                access_log=False,
-            )
-        )
+        self._server = HttpServer(build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance))
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -121,16 +112,13 @@ class Emulator:
         except OSError:
             self._database.close()
             raise
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="bedrock-emulator-http", daemon=True
-        )
         self._runner.start()
-        self._thread.start()
+        self._thread = self._server.start(self._socket)
         return self
 
     def close(self) -> None:
         """Stop answering and stop the jobs' clockwork; calls under way are finished."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join()
             self._runner.stop()
