@@ -9,6 +9,7 @@ import pytest
 
 from bedrock_assets.emulator import Emulator
 from tests.emulator.lab import BUCKET, Lab, StartLab, connect, limits
+from tests.emulator.openai_server import Server, openai_server
 from tests.emulator.worlds import S3, Folders, World, s3_server
 
 BOTH_WORLDS = ("test_behaviour", "test_faults", "test_jobs", "test_output", "test_restart")
@@ -84,3 +85,10 @@ def slow_lab(start: StartLab) -> Lab:
 def stepped_lab(start: StartLab) -> Lab:
     """An emulator whose clock the test advances."""
     return start(stepped=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of models."""
+    with openai_server() as running:
+        yield running
