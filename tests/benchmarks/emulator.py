@@ -49,8 +49,9 @@ class Server:
 
 
 def measure(job_counts: Iterable[int], n_records: int) -> dict[str, Any]:
-    """Calls a second at each number of jobs, then one text and one embedding job of *n_records*."""
+    """Calls a second at each number of jobs and beside a job, then a text and an embedding job of *n_records*."""
     found: dict[str, Any] = {"calls": {str(n_jobs): calls(n_jobs) for n_jobs in job_counts}}
+    found["calls while a job runs"] = calls_while_busy(n_records)
     found["jobs"] = {"text": job("text", n_records), "embedding": job("embedding", n_records)}
     return found
 
@@ -69,6 +70,20 @@ def calls(n_jobs: int) -> dict[str, float]:
             "List, all in pages of 1,000": rate(emulator, ["/model-invocation-jobs?maxResults=1000"]),
             "server_peak_mb": emulator.peak_mb,
         }
+
+
+def calls_while_busy(n_records: int) -> dict[str, float]:
+    """Calls a second while the server writes the output of an embedding job."""
+    with server("--speed", "1000", "--max-records", str(max(n_records, 100))) as emulator:
+        write_input(emulator.bucket / "in.jsonl", "embedding", n_records)
+        arn = create(emulator, "a-job", TITAN_EMBED, "in.jsonl")
+        path = f"/model-invocation-job/{quote(arn, safe='')}"
+        while get(emulator, path)["status"] != "InProgress":
+            time.sleep(0.01)
+        found = {"Get": rate(emulator, [path])}
+        if get(emulator, path)["status"] != "InProgress":
+            raise RuntimeError("the job ended before the calls did: give it more records")
+        return found
 
 
 def rate(emulator: Server, paths: list[str]) -> float:

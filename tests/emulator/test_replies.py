@@ -157,6 +157,37 @@ def test_refusals_of_claude(change: dict[str, Any], message: str) -> None:
         reply(CLAUDE, claude("Hi.") | change)
 
 
+@pytest.mark.parametrize(
+    ("model_id", "ceiling"),
+    [
+        (CLAUDE, 4096),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", 8192),
+        ("anthropic.claude-opus-4-20250514-v1:0", 32_000),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 64_000),
+    ],
+)
+def test_ceilings(model_id: str, ceiling: int) -> None:
+    """A max_tokens above the model's ceiling fails the record, under either invocation type."""
+    reply(model_id, claude("Hi.", ceiling))
+    with pytest.raises(RecordError, match=f"> {ceiling}"):
+        reply(model_id, claude("Hi.", ceiling + 1))
+    with pytest.raises(RecordError, match=f"> {ceiling}"):
+        reply(model_id, converse("Hi.") | {"inferenceConfig": {"maxTokens": ceiling + 1}}, "Converse")
+
+
+@pytest.mark.parametrize("place", ["messages", "system"])
+def test_batch_converse_refuses_caching(place: str) -> None:
+    """A cache checkpoint fails a Converse record."""
+    request = converse("Hi.")
+    checkpoint = {"cachePoint": {"type": "default"}}
+    if place == "system":
+        request["system"] = [{"text": "Be brief."}, checkpoint]
+    else:
+        request["messages"][0]["content"].append(checkpoint)
+    with pytest.raises(RecordError, match="caching"):
+        reply(CLAUDE, request, "Converse")
+
+
 def test_newer_claude_refuses_both_samplers() -> None:
     """temperature with top_p fails on newer Claude models only."""
     both = claude("Hi.") | {"temperature": 0, "top_p": 1}

@@ -15,6 +15,7 @@ from bedrock_assets.emulator.replies.base import (
     positive_int,
     sampling,
 )
+from bedrock_assets.emulator.replies.ceilings import check_max_tokens
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
 
 _CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
@@ -44,6 +45,7 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     if "temperature" in model_input and "top_p" in model_input and not _CLAUDE_WITH_TOP_P.search(model_id):
         raise RecordError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     max_tokens = positive_int(model_input["max_tokens"], "max_tokens")
+    check_max_tokens(max_tokens, model_id)
     form = anthropic_format(model_input)
     answer = models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, model_input))
     block: JsonObject = {"type": "text", "text": answer.text}
@@ -63,10 +65,10 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     return _reply(body, answer)
 
 
-def nova(model_input: JsonObject, _: str, models: Models) -> Reply:
+def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """Amazon Nova under InvokeModel, and Converse on demand."""
     form = converse_format(model_input)
-    answer = _converse_answer(model_input, form, models)
+    answer = _converse_answer(model_input, model_id, form, models)
     block: JsonObject = {"text": answer.text}
     if form.tool is not None:
         use_id = f"tooluse_{_hash(answer.text)}"
@@ -79,12 +81,14 @@ def nova(model_input: JsonObject, _: str, models: Models) -> Reply:
     return _reply(body, answer)
 
 
-def converse(model_input: JsonObject, _: str, models: Models) -> Reply:
+def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """Converse in batch, any model: every member of a union is present, the unset ones are null."""
     if "toolConfig" in model_input:
         raise RecordError("toolConfig is not supported for batch inference.")
+    if _caches(model_input):
+        raise RecordError("Prompt caching is not supported for batch inference.")
     form = converse_format(model_input)
-    answer = _converse_answer(model_input, form, models)
+    answer = _converse_answer(model_input, model_id, form, models)
     block: JsonObject = {"text": answer.text, **dict.fromkeys(_UNSET_BLOCKS)}
     usage: JsonObject = {**_usage(answer), "cacheReadInputTokens": None, "cacheWriteInputTokens": None}
     body: JsonObject = {
@@ -127,11 +131,19 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     return _reply(body, answer)
 
 
-def _converse_answer(model_input: JsonObject, form: Format, models: Models) -> Completion:
+def _converse_answer(model_input: JsonObject, model_id: str, form: Format, models: Models) -> Completion:
     config = as_object(model_input.get("inferenceConfig"))
     name = "maxTokens" if "maxTokens" in config else "max_new_tokens"
     max_tokens = optional_int(config.get(name), f"inferenceConfig.{name}", 512)
+    check_max_tokens(max_tokens, model_id)
     return models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, config))
+
+
+def _caches(model_input: JsonObject) -> bool:
+    """Whether a block asks for a cache checkpoint."""
+    contents = [as_object(message).get("content") for message in as_list(model_input.get("messages"))]
+    blocks = [block for content in (*contents, model_input.get("system")) for block in as_list(content)]
+    return any("cachePoint" in as_object(block) for block in blocks)
 
 
 def _prompt(model_input: JsonObject, system: Json, max_tokens: int, form: Format, settings: JsonObject) -> Prompt:
