@@ -3,6 +3,7 @@
 import asyncio
 import socket
 import threading
+import time
 from contextlib import suppress
 
 import uvicorn
@@ -14,9 +15,12 @@ TICK_S = 0.1
 DRAIN_S = 0.005
 """Seconds between two looks whether the answers under way have been sent."""
 
+GRACE_S = 2.0
+"""Seconds after which answers that are still under way (a long `latency_s`, a slow model) are given up."""
+
 
 class HttpServer(uvicorn.Server):
-    """Answers on a socket until `end`; answers that are under way are finished."""
+    """Answers on a socket until `end`; answers that are under way are finished, if they do not take long."""
 
     def __init__(self, app: Starlette) -> None:
         super().__init__(uvicorn.Config(app, log_config=None, log_level="warning", lifespan="off", access_log=False))
@@ -53,5 +57,10 @@ class HttpServer(uvicorn.Server):
             listener.close()
         for connection in list(self.server_state.connections):
             connection.shutdown()
+        deadline = time.monotonic() + GRACE_S
         while self.server_state.connections or self.server_state.tasks:
+            if time.monotonic() > deadline:
+                for task in self.server_state.tasks:
+                    task.cancel()
+                return
             await asyncio.sleep(DRAIN_S)
