@@ -40,7 +40,7 @@ def _noise(seed: int, n: int) -> list[int]:
 _COMMON = [(number % 8) - 4 or 4 for number in _noise(2026, MAX_DIMENSIONS)]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _places(word: str, dimensions: int) -> tuple[list[int], list[int]]:
     """The dimensions where a word adds, and those where it subtracts."""
     picks = [number % dimensions for number in _noise(zlib.crc32(word.encode("utf-8", "replace")), _HITS_PER_WORD)]
