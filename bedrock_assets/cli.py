@@ -10,6 +10,7 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from bedrock_assets.emulate import emulate
 from bedrock_assets.errors import BedrockAssetsError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -89,56 +90,7 @@ def iam(
     _print_json(documents)
 
 
-@app.command()
-def emulate(
-    store: Annotated[str, typer.Option(help="Folder that holds one folder per bucket, or s3:// for real buckets.")],
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 4599,
-    host: Annotated[str, typer.Option(help="Address to listen on; others than this machine's need it.")] = "127.0.0.1",
-    speed: Speed = 1.0,
-    stepped: Annotated[bool, typer.Option("--stepped", help="Time stands still until POST /admin/clock.")] = False,
-    db: Annotated[Path, typer.Option(help="SQLite file of the jobs; they survive a restart.")] = Path(
-        "emulator.sqlite"
-    ),
-    faults: Annotated[Path | None, typer.Option(exists=True, help="JSON file of faults to inject.")] = None,
-    fault: Annotated[
-        list[str] | None, typer.Option(help="A fault as NAME=VALUE, over those of the file; may be repeated.")
-    ] = None,
-    max_jobs: Annotated[int, typer.Option(min=1, help="Jobs in flight per model.")] = 20,
-    queue: Annotated[bool, typer.Option("--queue", help="Jobs over --max-jobs wait instead of being refused.")] = False,
-    min_records: Annotated[int, typer.Option(min=1, help="Fewest records of a job.")] = 100,
-    max_records: Annotated[int, typer.Option(min=1, help="Most records of a job.")] = 50_000,
-    reuse_names: Annotated[
-        bool, typer.Option("--reuse-names", help="The name of a job that ended is free again.")
-    ] = False,
-    as_json: Json = False,
-) -> None:
-    """Run the emulator of Bedrock batch inference alone; point AWS_ENDPOINT_URL_BEDROCK at it."""
-    from bedrock_assets.emulator import Emulator, serve
-    from bedrock_assets.limits import JobLimits
-
-    def started(url: str) -> None:
-        if as_json:
-            _print_json({"endpoint_url": url, "store": store})
-        else:
-            names = ("BEDROCK", "BEDROCK_RUNTIME", "SERVICE_QUOTAS")
-            settings = " ".join(f"AWS_ENDPOINT_URL_{name}={url}" for name in names)
-            _out.print(f"emulator at {url}; use it with: export {settings}", soft_wrap=True)
-
-    with _errors():
-        try:
-            sizes = {"min_records_per_job": min_records, "max_records_per_job": max_records}
-            limits = JobLimits.model_validate({"max_jobs": max_jobs, **sizes})
-            injected = _faults(faults, fault or [])
-        except ValueError as error:
-            _fail(str(error), 2)
-        mode = "queue" if queue else "refuse"
-        try:
-            emulator = Emulator(
-                store, db, port, host, speed, limits, mode, injected, reuse_names=reuse_names, stepped=stepped
-            )
-            serve(emulator, started)
-        except OSError as error:
-            _fail(f"the emulator cannot start on {host}, port {port}, with {db}: {error}", 2)
+app.command()(emulate)
 
 
 @app.command()
@@ -232,22 +184,6 @@ def _pipeline(name: str) -> Any:
     from bedrock_assets.preview import load_pipeline
 
     return load_pipeline(name)
-
-
-def _faults(path: Path | None, settings: list[str]) -> Any:
-    """Faults of a file and of NAME=VALUE settings; a value is JSON, or else text."""
-    from bedrock_assets.emulator import Faults
-
-    more: dict[str, object] = {}
-    for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals:
-            raise ValueError(f"--fault takes NAME=VALUE, not {setting!r}")
-        try:
-            more[name] = json.loads(text)
-        except ValueError:
-            more[name] = text
-    return Faults.from_file(path, more) if path else Faults.model_validate(more)
 
 
 def _wait_for_interrupt(process: Any) -> None:

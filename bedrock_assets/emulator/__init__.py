@@ -12,10 +12,16 @@ and Service Quotas, which lists the batch quotas that are enforced.
         client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url)  # or AWS_ENDPOINT_URL_BEDROCK
 
 A bucket is a folder that must exist. Give `store="s3://"` for real S3 or a server that speaks its protocol.
-`GET /` is a page for people, `GET /health` answers 200, `GET` and `PUT /admin/faults` read and replace `Faults`,
-`GET /admin/invocations` (or `Emulator.invocations()`) tells what InvokeModel and Converse answered, by model.
-Jobs live in the SQLite file: a killed emulator goes on where it was. `clock.py` lists how long each status
-lasts, `replies/` how each family of models answers.
+Jobs live in the SQLite file: a killed emulator goes on where it was. `clock` lists how long each status lasts, and
+has a clock that only `advance` moves; `replies` says who answers and how; `pytest_plugin` has fixtures.
+
+Besides the API:
+
+    GET /                     a page for people
+    GET /health               200
+    GET, PUT /admin/faults    read and replace `Faults`
+    GET, POST /admin/clock    read the clock; `{"advance_s": 60}` moves a stepped one and waits for the jobs
+    GET /admin/invocations    what InvokeModel and Converse answered, by model (`Emulator.invocations()`)
 """
 
 from bedrock_assets.emulator.faults import Faults

@@ -9,6 +9,7 @@ from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.exceptions import AccessDeniedException, InternalServerException, ThrottlingException
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.listing import Listing
 from bedrock_assets.emulator.ondemand import Answer, OnDemand
 from bedrock_assets.emulator.operations import Operation
 from bedrock_assets.emulator.wire import Call
@@ -24,11 +25,12 @@ class Api:
     def __init__(self, backend: Backend, on_demand: OnDemand) -> None:
         self.backend = backend
         self.on_demand = on_demand
+        self._listing = Listing(backend.table)
         self._numbers = count()
-        self._handlers: dict[Operation, Callable[[JsonObject, str], JsonObject]] = {
+        self._handlers: dict[Operation, Callable[[JsonObject, str], JsonObject | str]] = {
             "Create": lambda members, region: {"jobArn": backend.create(members, region).arn},
             "Get": self._get,
-            "List": self._list,
+            "List": self._listing.page,
             "Stop": self._stop,
             "TagResource": self._tag,
             "UntagResource": self._untag,
@@ -55,18 +57,14 @@ class Api:
         if handler is None:
             answer = await self.on_demand.answer(call, faults, number)
         else:
-            answer = Answer(dump(handler(call.checked(), call.region)), {})
+            body = handler(call.checked(), call.region)
+            answer = Answer(body if isinstance(body, str) else dump(body), {})
         if call.operation in _EFFECTIVE and faults.hits(faults.lost_response_rate, "lost", number):
             raise InternalServerException("Internal server error")
         return answer
 
     def _get(self, members: JsonObject, region: str) -> JsonObject:
         return wire.job_body(self.backend.get(wire.job_id_of(members, region), region), "Get")
-
-    def _list(self, members: JsonObject, region: str) -> JsonObject:
-        jobs, token = self.backend.list_jobs(members, region)
-        summaries: JsonObject = {"invocationJobSummaries": [wire.job_body(job, "List") for job in jobs]}
-        return summaries | ({"nextToken": token} if token else {})
 
     def _stop(self, members: JsonObject, region: str) -> JsonObject:
         self.backend.stop(wire.job_id_of(members, region), region)

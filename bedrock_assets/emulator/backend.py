@@ -1,12 +1,9 @@
-"""What Create, Get, List and Stop mean, over the table of jobs."""
+"""What Create, Get and Stop mean, over the table of jobs; for List see `listing`."""
 
-import base64
-import json
 import secrets
 import string
 import threading
 from dataclasses import dataclass, replace
-from hashlib import blake2b
 from typing import Literal
 
 from bedrock_assets.emulator.clock import Clock
@@ -18,7 +15,7 @@ from bedrock_assets.emulator.exceptions import (
     ValidationException,
 )
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
 from bedrock_assets.emulator.replies import is_supported
 from bedrock_assets.emulator.sqlite import Database
@@ -28,9 +25,6 @@ from bedrock_assets.emulator.waiting import WaitingTable
 from bedrock_assets.limits import JobLimits
 
 QuotaMode = Literal["refuse", "queue"]
-
-DEFAULT_PAGE = 100
-"""Jobs in a page of List without `maxResults`; AWS documents none."""
 
 DEFAULT_TIMEOUT_HOURS = 24
 
@@ -119,19 +113,6 @@ class Backend:
                 self.table.move(job, JobStatus.STOPPING, self.clock.now())
         self.changed.set()
 
-    def list_jobs(self, query: JsonObject, region: str) -> tuple[list[Job], str | None]:
-        """A page of the jobs that a List request asks for, and the token of the next page."""
-        where = _filters(query, region)
-        descending = query.get("sortOrder", "Descending") == "Descending"
-        page_key = blake2b(dump([where.sql, list(where.values), descending]).encode(), digest_size=6).hexdigest()
-        token, size = query.get("nextToken"), query.get("maxResults")
-        if isinstance(token, str):
-            where = where.also("seq < ?" if descending else "seq > ?", _read_token(token, page_key))
-        n_jobs = size if isinstance(size, int) else DEFAULT_PAGE
-        jobs = self.table.find(where, descending=descending, limit=n_jobs + 1)
-        more = len(jobs) > n_jobs
-        return jobs[:n_jobs], _write_token(jobs[n_jobs - 1].seq, page_key) if more else None
-
     def _same_token(self, request: JsonObject, region: str) -> Job | None:
         token = token_of(request)
         if token is None:
@@ -190,29 +171,3 @@ def _check_supported(request: JsonObject) -> None:
             locate(data_uri(request, side))
         except ValueError as error:
             raise ValidationException(f"The provided S3 URI is invalid: {error}") from None
-
-
-def _filters(query: JsonObject, region: str) -> Where:
-    where = Where().also("region = ?", region)
-    for name, sql in (("submitTimeAfter", "submit_time > ?"), ("submitTimeBefore", "submit_time < ?")):
-        moment = query.get(name)
-        if isinstance(moment, int | float):
-            where = where.also(sql, moment)
-    status, part = query.get("statusEquals"), query.get("nameContains")
-    if isinstance(status, str):
-        where = where.also("status = ?", status)
-    return where.also("instr(name, ?) > 0", part) if isinstance(part, str) else where
-
-
-def _write_token(seq: int, page_key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([seq, page_key]).encode()).decode()
-
-
-def _read_token(token: str, page_key: str) -> int:
-    try:
-        seq, key = json.loads(base64.urlsafe_b64decode(token.encode()))
-        if key == page_key:
-            return int(seq)
-    except (ValueError, TypeError):
-        pass
-    raise ValidationException("The provided nextToken is invalid for this request.")

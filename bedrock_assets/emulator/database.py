@@ -5,6 +5,7 @@ import sqlite3
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
@@ -37,7 +38,21 @@ CREATE TABLE IF NOT EXISTS jobs (
 CREATE UNIQUE INDEX IF NOT EXISTS jobs_token ON jobs (region, token);
 CREATE INDEX IF NOT EXISTS jobs_name ON jobs (region, name);
 CREATE INDEX IF NOT EXISTS jobs_status ON jobs (status);
+CREATE INDEX IF NOT EXISTS jobs_order ON jobs (region, seq);
+CREATE INDEX IF NOT EXISTS jobs_order_of_status ON jobs (region, status, seq);
+CREATE INDEX IF NOT EXISTS jobs_model ON jobs (region, model_key, status);
 """
+
+
+class JobVersion(NamedTuple):
+    """What tells one state of a job from another."""
+
+    seq: int
+    status: str
+    modified_time: float
+    total: int
+    processed: int
+    error: int
 
 
 @dataclass(frozen=True)
@@ -119,6 +134,14 @@ class JobTable:
         order = "DESC" if descending else "ASC"
         sql = f"SELECT * FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
         return [_job(row) for row in self._database.connection.execute(sql, (*where.values, limit))]
+
+    def versions(self, where: Where, *, descending: bool, limit: int) -> list[JobVersion]:
+        """The states of the jobs that meet a condition, in the order of their creation or its reverse."""
+        order = "DESC" if descending else "ASC"
+        sql = f"SELECT {','.join(JobVersion._fields)} FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
+        cursor = self._database.connection.execute(sql, (*where.values, limit))
+        cursor.row_factory = None
+        return list(map(JobVersion._make, cursor))
 
     def tally(self, where: Where, column: str) -> dict[str, int]:
         """How many jobs that meet a condition have each value of *column*."""

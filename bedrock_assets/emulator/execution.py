@@ -6,8 +6,12 @@ crash writes the same bytes. Lines are shuffled within blocks of the input, so m
 """
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import partial
+from itertools import chain, repeat
+from typing import TypeAlias
 
 import obstore
 
@@ -15,7 +19,7 @@ from bedrock_assets.emulator.inputs import InputFile, Record, input_files, parse
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import Counts, Job
 from bedrock_assets.emulator.output import OutputFile
-from bedrock_assets.emulator.replies import RecordError, ReplyFunction
+from bedrock_assets.emulator.replies import RecordError, Reply, ReplyFunction
 from bedrock_assets.emulator.storage import Buckets, Location, locate
 
 BLOCK_RECORDS = 4000
@@ -26,6 +30,10 @@ MAX_STEP_RECORDS = 250
 MIN_STEP_RECORDS = 10
 STEPS_PER_JOB = 50
 """A job of N records takes about so many steps, within the bounds: enough for live counts that move."""
+
+
+Outcome: TypeAlias = Callable[[], Reply | RecordError]
+"""Gives the reply to a record, or the model's refusal."""
 
 
 @dataclass
@@ -42,10 +50,11 @@ class Tally:
 class Execution:
     """The work of one job."""
 
-    def __init__(self, job: Job, buckets: Buckets, reply: ReplyFunction, limit: int) -> None:
+    def __init__(self, job: Job, buckets: Buckets, reply: ReplyFunction, limit: int, n_threads: int = 1) -> None:
         """
         Args:
             limit: Records to process; what comes after stays unprocessed.
+            n_threads: Records that are answered at once.
         """
         share = job.faults.truncate_after
         self._cut_after = None if share is None else int(share * job.counts.total)
@@ -54,8 +63,14 @@ class Execution:
         self._job = job
         self._buckets = buckets
         self._reply = reply
+        self._threads = ThreadPoolExecutor(n_threads, "bedrock-emulator-model") if n_threads > 1 else None
         self._folder = locate(job.output_uri).join(job.job_id)
-        self._step = min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
+        # a step is the longest that other jobs wait for their turn, so those that wait for models take short ones
+        self._step = (
+            n_threads
+            if n_threads > 1
+            else min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
+        )
 
     @property
     def counts(self) -> Counts:
@@ -107,11 +122,26 @@ class Execution:
         for number, records in enumerate(self._blocks(file)):
             random.Random(f"{self._job.name}/{file.name}/{number}").shuffle(records)  # noqa: S311 - must be repeatable
             for start in range(0, len(records), self._step):
-                output.write("".join(map(self._lines, records[start : start + self._step])))
+                chunk = records[start : start + self._step]
+                output.write("".join(map(self._lines, chunk, self._outcomes(chunk))))
                 yield
             if self._over:
                 break
         output.close()
+
+    def _outcomes(self, records: list[Record]) -> Iterator[Outcome]:
+        """What the model makes of each record, worked out when it is asked for, or by threads before that."""
+        if self._threads is None:
+            return (partial(self._try, record) for record in records)
+        asked = records[: max(0, self.limit - self.tally.processed)]
+        answers = [self._threads.submit(self._try, record) for record in asked]
+        return chain((answer.result for answer in answers), repeat(_unasked))
+
+    def _try(self, record: Record) -> Reply | RecordError:
+        try:
+            return self._reply(record.model_input, self._job.model_id)
+        except RecordError as refusal:
+            return refusal
 
     def _blocks(self, file: InputFile) -> Iterator[list[Record]]:
         block: list[Record] = []
@@ -127,12 +157,12 @@ class Execution:
         if block:
             yield block
 
-    def _lines(self, record: Record) -> str:
+    def _lines(self, record: Record, outcome: Outcome) -> str:
         """The output lines of a record: one, unless a fault or the limit says otherwise."""
         faults, key = self._job.faults, (self._job.name, record.record_id)
         if self.tally.processed >= self.limit:
             return _expired_line(record) if faults.mark_expired else ""
-        line = self._answer(record)
+        line = self._answer(record, outcome)
         if self._cut_after is not None and self.tally.processed > self._cut_after:
             return line[: len(line) // 2] if self.tally.processed == self._cut_after + 1 else ""
         if faults.hits(faults.missing_record_rate, "missing", *key):
@@ -141,24 +171,26 @@ class Execution:
             line = line[: max(1, len(line) // 2)] + "\n"
         return line * 2 if faults.hits(faults.duplicate_record_rate, "duplicate", *key) else line
 
-    def _answer(self, record: Record) -> str:
-        faults, tally = self._job.faults, self.tally
+    def _answer(self, record: Record, outcome: Outcome) -> str:
+        tally = self.tally
         tally.processed += 1
-        struck = faults.record_error(self._job.name, record.record_id)
+        struck = self._job.faults.record_error(self._job.name, record.record_id)
         if struck is not None:
             tally.error += 1
             retryable: JsonObject = {} if struck.retryable is None else {"retryable": struck.retryable}
             return _error_line(record, {"errorCode": struck.code, "errorMessage": struck.message, **retryable})
-        try:
-            reply = self._reply(record.model_input, self._job.model_id)
-            line = f'{{"modelInput":{_echo(record)},"modelOutput":{reply.body},{_tail(record)}'
-        except RecordError as refusal:
+        found = outcome()
+        if isinstance(found, RecordError):
             tally.error += 1
-            return _error_line(record, {"errorCode": refusal.code, "errorMessage": refusal.message})
+            return _error_line(record, {"errorCode": found.code, "errorMessage": found.message})
         tally.success += 1
-        tally.input_tokens += reply.input_tokens
-        tally.output_tokens += reply.output_tokens
-        return line
+        tally.input_tokens += found.input_tokens
+        tally.output_tokens += found.output_tokens
+        return f'{{"modelInput":{_echo(record)},"modelOutput":{found.body},{_tail(record)}'
+
+
+def _unasked() -> Reply | RecordError:
+    return RecordError("This record was not processed.")
 
 
 def write_manifest(buckets: Buckets, job: Job, manifest: str) -> None:

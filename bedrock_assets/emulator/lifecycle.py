@@ -21,7 +21,7 @@ from bedrock_assets.emulator.exceptions import ResourceNotFoundException
 from bedrock_assets.emulator.execution import Execution, write_manifest
 from bedrock_assets.emulator.inputs import JobFailedError, validate
 from bedrock_assets.emulator.models import RUNNING, Job, JobStatus, model_key
-from bedrock_assets.emulator.replies import ReplyFunction
+from bedrock_assets.emulator.replies import Models, reply_function
 from bedrock_assets.emulator.storage import Buckets, StorageError, locate
 
 logger = logging.getLogger(__name__)
@@ -42,12 +42,12 @@ class Work:
 class Lifecycle:
     """Takes jobs from one status to the next, when it is due."""
 
-    def __init__(self, backend: Backend, buckets: Buckets, replies: Callable[[str, str], ReplyFunction | None]) -> None:
+    def __init__(self, backend: Backend, buckets: Buckets, models: Models) -> None:
         self._backend = backend
         self._table = backend.table
         self._clock = backend.clock
         self._buckets = buckets
-        self._replies = replies
+        self._models = models
         self._validations: dict[str, Generator[None, None, int]] = {}
         self._works: dict[str, Work] = {}
         self._handlers: dict[JobStatus, Callable[[Job], bool]] = {
@@ -169,10 +169,10 @@ class Lifecycle:
             self._backend.waiting.hold_manifest(job.job_id, job.region, due, execution.manifest)
 
     def _begin(self, job: Job, limit: int) -> Work:
-        reply = self._replies(job.model_id, job.invocation_type)
+        reply = reply_function(job.model_id, job.invocation_type, self._models)
         if reply is None:
             raise JobFailedError("Batch inference is not supported for the requested model.")
-        execution = Execution(job, self._buckets, reply, limit)
+        execution = Execution(job, self._buckets, reply, limit, self._models.concurrency)
         work = self._works[job.job_id] = Work(execution, execution.steps(manifest=not job.faults.fails_late))
         return work
 

@@ -15,7 +15,7 @@ from bedrock_assets.emulator.exceptions import AWSError, ValidationException
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.invocations import InvocationTable
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
-from bedrock_assets.emulator.replies import RecordError, Reply, on_demand_function
+from bedrock_assets.emulator.replies import RULES, Models, RecordError, Reply, on_demand_function
 from bedrock_assets.emulator.wire import Call, model_input
 
 _ERRORS: dict[str, type[AWSError]] = {
@@ -30,6 +30,11 @@ _ERRORS: dict[str, type[AWSError]] = {
 """What a batch record's `errorCode` is as an answer on demand; any other code is InternalServerException."""
 
 
+_NOT_THIS_WAY = (
+    "This action doesn't support the model that you provided. Try again with a supported text or chat model."
+)
+
+
 @dataclass(frozen=True)
 class Answer:
     """What goes back over the wire."""
@@ -41,8 +46,9 @@ class Answer:
 class OnDemand:
     """Answers InvokeModel and Converse, and counts what it answered."""
 
-    def __init__(self, invocations: InvocationTable) -> None:
+    def __init__(self, invocations: InvocationTable, models: Models = RULES) -> None:
         self.invocations = invocations
+        self._models = models
 
     async def answer(self, call: Call, faults: Faults, number: int) -> Answer:
         """
@@ -61,27 +67,22 @@ class OnDemand:
         digest = blake2b(dump(request).encode(), digest_size=16).digest()
         _strike(faults, number, model_id, digest)
         started = time.perf_counter()
-        reply = await _reply(call.operation, model_id, request)
+        reply = await self._reply(call.operation, model_id, request)
         latency_ms = round((time.perf_counter() - started) * 1000)
         self.invocations.count(call.operation, model_id, digest, (reply.input_tokens, reply.output_tokens))
         return (
             _converse_answer(reply, latency_ms) if call.operation == "Converse" else _invoke_answer(reply, latency_ms)
         )
 
-
-async def _reply(operation: str, model_id: str, request: JsonObject) -> Reply:
-    function = on_demand_function(model_id, operation)
-    if function is None:
-        known = on_demand_function(model_id, "InvokeModel") is not None
-        raise ValidationException(
-            "This action doesn't support the model that you provided. Try again with a supported text or chat model."
-            if known
-            else "The provided model identifier is invalid."
-        )
-    try:
-        return await asyncio.to_thread(function, request, model_id)
-    except RecordError as refusal:
-        raise _error(refusal.code, refusal.message) from None
+    async def _reply(self, operation: str, model_id: str, request: JsonObject) -> Reply:
+        function = on_demand_function(model_id, operation, self._models)
+        if function is None:
+            known = on_demand_function(model_id, "InvokeModel") is not None
+            raise ValidationException(_NOT_THIS_WAY if known else "The provided model identifier is invalid.")
+        try:
+            return await asyncio.to_thread(function, request, model_id)
+        except RecordError as refusal:
+            raise _error(refusal.code, refusal.message) from None
 
 
 def _strike(faults: Faults, number: int, model_id: str, digest: bytes) -> None:

@@ -5,6 +5,7 @@ from urllib.parse import quote
 
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.database import Where
+from bedrock_assets.emulator.invocations import Invocations
 from bedrock_assets.emulator.models import IN_FLIGHT, Job
 from bedrock_assets.emulator.wire import timestamp
 
@@ -28,7 +29,7 @@ small { color: #57606a }
 """
 
 
-def render(backend: Backend) -> str:
+def render(backend: Backend, invocations: list[Invocations]) -> str:
     """The page as HTML."""
     tally = backend.table.tally(Where(), "status")
     in_flight = sum(n for status, n in tally.items() if status in IN_FLIGHT)
@@ -43,6 +44,7 @@ def render(backend: Backend) -> str:
     names = ("Job", "Model", "Status", "Total", "Processed", "Success", "Error", "Submitted")
     header = "".join(f"<th{_numeric(name)}>{name}</th>" for name in names)
     rows = "\n".join(map(_row, jobs)) or '<tr><td colspan="8">No job has been created yet.</td></tr>'
+    summary += "".join(map(_on_demand, invocations))
     return f"{_HEAD}{summary}<table><thead><tr>{header}</tr></thead><tbody>\n{rows}\n</tbody></table></body></html>\n"
 
 
@@ -57,6 +59,13 @@ def _row(job: Job) -> str:
         f"<tr><td>{escape(job.name)}<br><small>{link}</small></td><td>{escape(job.model_id)}</td>"
         f'<td><span class="{job.status}">{job.status}</span>{message}</td>{numbers}'
         f"<td>{timestamp(job.submit_time)}</td></tr>"
+    )
+
+
+def _on_demand(found: Invocations) -> str:
+    return (
+        f"<p>On demand: {found.answered:,} {escape(found.operation)} of {escape(found.model_id)} answered, "
+        f"{found.distinct:,} distinct</p>"
     )
 
 

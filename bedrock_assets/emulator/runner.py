@@ -1,13 +1,12 @@
 """The thread that moves jobs through their lives."""
 
 import threading
-from collections.abc import Callable
 
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.database import Where
 from bedrock_assets.emulator.lifecycle import Lifecycle
 from bedrock_assets.emulator.models import IN_FLIGHT
-from bedrock_assets.emulator.replies import ReplyFunction, reply_function
+from bedrock_assets.emulator.replies import RULES, Models
 from bedrock_assets.emulator.storage import Buckets
 
 IDLE_S = 0.5
@@ -22,10 +21,10 @@ class Runner:
         self,
         backend: Backend,
         buckets: Buckets,
-        replies: Callable[[str, str], ReplyFunction | None] = reply_function,
+        models: Models = RULES,
     ) -> None:
         self._backend = backend
-        self._lifecycle = Lifecycle(backend, buckets, replies)
+        self._lifecycle = Lifecycle(backend, buckets, models)
         self._stopping = threading.Event()
         self._settled = threading.Condition()
         self._settled_steps = -1

@@ -66,7 +66,7 @@ class _Service:
         return JSONResponse({"status": "ok"})
 
     async def page(self, _: Request) -> Response:
-        return HTMLResponse(page.render(self._api.backend))
+        return HTMLResponse(page.render(self._api.backend, self._api.on_demand.invocations.summary()))
 
     async def faults(self, request: Request) -> Response:
         """Read the faults with GET, replace them with PUT; jobs that exist keep theirs."""

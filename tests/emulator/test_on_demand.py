@@ -251,6 +251,8 @@ def test_counts_survive_a_restart(start: StartLab) -> None:
         (found,) = json.load(response)["invocations"]
     assert (found["operation"], found["modelId"]) == ("InvokeModel", HAIKU)
     assert (found["answered"], found["distinct"]) == (3, 2)
+    with urllib.request.urlopen(second.emulator.endpoint_url) as response:
+        assert f"3 InvokeModel of {HAIKU} answered, 2 distinct" in response.read().decode()
     assert found["inputTokens"] > 0
     assert found["outputTokens"] > 0
 

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_assets.emulator.replies import FAMILIES, RecordError, reply_function
-from bedrock_assets.emulator.replies.prose import Prompt, complete
+from bedrock_assets.emulator.replies.base import Prompt
+from bedrock_assets.emulator.replies.prose import complete
 
 TRANSCRIPT = """Agent: Thank you for calling, how can I help?
 Customer: My invoice shows a delivery fee for a delivery that never came.
@@ -154,6 +155,37 @@ def test_refusals_of_claude(change: dict[str, Any], message: str) -> None:
     """A request that Claude would refuse is an error record that names the member."""
     with pytest.raises(RecordError, match=message):
         reply(CLAUDE, claude("Hi.") | change)
+
+
+@pytest.mark.parametrize(
+    ("model_id", "ceiling"),
+    [
+        (CLAUDE, 4096),
+        ("us.anthropic.claude-3-5-sonnet-20241022-v2:0", 8192),
+        ("anthropic.claude-opus-4-20250514-v1:0", 32_000),
+        ("us.anthropic.claude-haiku-4-5-20251001-v1:0", 64_000),
+    ],
+)
+def test_ceilings(model_id: str, ceiling: int) -> None:
+    """A max_tokens above the model's ceiling fails the record, under either invocation type."""
+    reply(model_id, claude("Hi.", ceiling))
+    with pytest.raises(RecordError, match=f"> {ceiling}"):
+        reply(model_id, claude("Hi.", ceiling + 1))
+    with pytest.raises(RecordError, match=f"> {ceiling}"):
+        reply(model_id, converse("Hi.") | {"inferenceConfig": {"maxTokens": ceiling + 1}}, "Converse")
+
+
+@pytest.mark.parametrize("place", ["messages", "system"])
+def test_batch_converse_refuses_caching(place: str) -> None:
+    """A cache checkpoint fails a Converse record."""
+    request = converse("Hi.")
+    checkpoint = {"cachePoint": {"type": "default"}}
+    if place == "system":
+        request["system"] = [{"text": "Be brief."}, checkpoint]
+    else:
+        request["messages"][0]["content"].append(checkpoint)
+    with pytest.raises(RecordError, match="caching"):
+        reply(CLAUDE, request, "Converse")
 
 
 def test_newer_claude_refuses_both_samplers() -> None:

@@ -2,6 +2,7 @@
 
 import http.client
 import json
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from urllib.parse import quote, urlsplit
@@ -220,3 +221,17 @@ def test_page_and_health(slow_lab: Lab) -> None:
     connection.close()
     assert "a-job" in page
     assert "Submitted" in page
+
+
+def test_a_hanging_call_does_not_hold_up_the_end(start: StartLab) -> None:
+    """Calls that would wait for an hour are given up some seconds after the emulator was asked to end."""
+    lab = start(speed=1)
+    lab.faults(latency_s=3600)
+    host = urlsplit(lab.emulator.endpoint_url).netloc
+    caller = http.client.HTTPConnection(host, timeout=60)
+    caller.request("GET", "/model-invocation-jobs")
+    time.sleep(0.2)
+    began = time.monotonic()
+    lab.emulator.close()
+    assert time.monotonic() - began < 30
+    caller.close()

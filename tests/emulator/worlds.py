@@ -1,19 +1,25 @@
 """Where the buckets of a test are: folders, or a real S3 server in a process of its own, over HTTP."""
 
+import json
 import os
+import random
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Generator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import IO, Any, Protocol
 
 import boto3
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 
-START_TIMEOUT_S = 60
+START_TIMEOUT_S = 30
+WEED_ATTEMPTS = 3
+KEY = "local"
+"""Access key and secret of the servers."""
 
 
 class World(Protocol):
@@ -92,32 +98,65 @@ class S3:
 
 
 @contextmanager
-def s3_server(folder: Path) -> Generator[S3]:
-    """Start moto's S3 server on a free port, and set the environment to it until the end."""
+def moto_server(folder: Path) -> Generator[S3]:
+    """moto's S3 server: it starts in a second or two."""
     log = folder / "s3-server.log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    before = dict(os.environ)
-    with log.open("w") as file, subprocess.Popen(command, stdout=file, stderr=file) as server:
+    with log.open("w") as file, _process(command, file), _environment(_said_address(log)) as server:
+        yield server
+
+
+@contextmanager
+def seaweedfs_server(folder: Path, weed: str) -> Generator[S3]:
+    """SeaweedFS, a real object store with its master, volume and filer processes in one."""
+    config = folder / "s3.json"
+    keys = [{"accessKey": KEY, "secretKey": KEY}]
+    config.write_text(json.dumps({"identities": [{"name": KEY, "credentials": keys, "actions": ["Admin"]}]}))
+    command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=100"]
+    with ExitStack() as stack:
+        file = stack.enter_context((folder / "s3-server.log").open("w"))
+        for _ in range(WEED_ATTEMPTS):
+            # It listens on more ports than it lets one choose, so that another process may have taken one of them.
+            ports = {name: _free_port() for name in ("master.port", "volume.port", "filer.port", "s3.port")}
+            options = [f"-{name}={port}" for name, port in ports.items()]
+            with _process([*command, *options], file), suppress(BotoCoreError, ClientError):
+                with _environment(f"http://127.0.0.1:{ports['s3.port']}") as server:
+                    yield server
+                return
+    raise RuntimeError(f"SeaweedFS does not start: {(folder / 's3-server.log').read_text()[-2000:]}")
+
+
+@contextmanager
+def _process(command: list[str], log: IO[str]) -> Generator[None]:
+    with subprocess.Popen(command, stdout=log, stderr=log) as process:
         try:
-            url = _address(log)
-            os.environ |= {
-                "AWS_ACCESS_KEY_ID": "local",
-                "AWS_SECRET_ACCESS_KEY": "local",
-                "AWS_REGION": "us-east-1",
-                "AWS_ENDPOINT_URL_S3": url,
-            }
-            client = boto3.Session().client("s3", endpoint_url=url, region_name="us-east-1")
-            _wait_for(client)
-            yield S3(client)
-            client.close()
+            yield
         finally:
-            server.kill()
-            os.environ.clear()
-            os.environ.update(before)
+            process.kill()
 
 
-def _address(log: Path) -> str:
-    """The address that the server says it listens on."""
+@contextmanager
+def _environment(url: str) -> Generator[S3]:
+    """Set the environment to a server until the end, once it answers."""
+    before = dict(os.environ)
+    os.environ |= {
+        "AWS_ACCESS_KEY_ID": KEY,
+        "AWS_SECRET_ACCESS_KEY": KEY,
+        "AWS_REGION": "us-east-1",
+        "AWS_ENDPOINT_URL_S3": url,
+    }
+    client = boto3.Session().client("s3", endpoint_url=url, region_name="us-east-1")
+    try:
+        _wait_for(client)
+        yield S3(client)
+    finally:
+        client.close()
+        os.environ.clear()
+        os.environ.update(before)
+
+
+def _said_address(log: Path) -> str:
+    """The address that moto says it listens on."""
     deadline = time.monotonic() + START_TIMEOUT_S
     while time.monotonic() < deadline:
         for word in log.read_text().split():
@@ -127,12 +166,28 @@ def _address(log: Path) -> str:
     raise RuntimeError(f"the S3 server did not start: {log.read_text()}")
 
 
-def _wait_for(client: Any) -> None:
-    for _ in range(100):
+def _free_port() -> int:
+    """A port that is free, and ten thousand above it too: SeaweedFS takes that one for gRPC."""
+    while True:
+        port = random.randint(20_000, 50_000)  # noqa: S311 - any will do
         try:
-            client.list_buckets()
-        except BotoCoreError:
-            time.sleep(0.1)
+            with socket.create_server(("127.0.0.1", port)), socket.create_server(("127.0.0.1", port + 10_000)):
+                return port
+        except OSError:
+            continue
+
+
+def _wait_for(client: Any) -> None:
+    """Wait until a bucket can be made and written to."""
+    deadline = time.monotonic() + START_TIMEOUT_S
+    while True:
+        try:
+            client.create_bucket(Bucket="first-bucket")
+            client.put_object(Bucket="first-bucket", Key="x", Body=b"x")
+            S3(client).clear()
+        except (BotoCoreError, ClientError):
+            if time.monotonic() > deadline:
+                raise
+            time.sleep(0.2)
         else:
             return
-    raise RuntimeError("the S3 server does not answer")

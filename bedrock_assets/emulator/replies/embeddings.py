@@ -12,7 +12,7 @@ import zlib
 from functools import lru_cache
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, dump
-from bedrock_assets.emulator.replies.base import RecordError, Reply, count_tokens
+from bedrock_assets.emulator.replies.base import Models, RecordError, Reply, count_tokens
 
 MAX_DIMENSIONS = 1536
 TITAN_V2_DIMENSIONS = (256, 512, 1024)
@@ -40,14 +40,14 @@ def _noise(seed: int, n: int) -> list[int]:
 _COMMON = [(number % 8) - 4 or 4 for number in _noise(2026, MAX_DIMENSIONS)]
 
 
-@lru_cache(maxsize=1 << 16)
+@lru_cache(maxsize=1 << 14)
 def _places(word: str, dimensions: int) -> tuple[list[int], list[int]]:
     """The dimensions where a word adds, and those where it subtracts."""
     picks = [number % dimensions for number in _noise(zlib.crc32(word.encode("utf-8", "replace")), _HITS_PER_WORD)]
     return picks[::2], picks[1::2]
 
 
-def vector_text(text: str, dimensions: int, *, normalize: bool = True) -> str:
+def vector_text(text: str, dimensions: int, normalize: bool) -> str:
     """The vector of a text as the inside of a JSON array; of length 1 if *normalize*."""
     vector = _COMMON[:dimensions]
     for word in set(_WORD.findall(text.lower())):
@@ -61,7 +61,7 @@ def vector_text(text: str, dimensions: int, *, normalize: bool = True) -> str:
     return ",".join(map(formatted.__getitem__, vector))
 
 
-def titan_embed_v2(model_input: JsonObject, _: str) -> Reply:
+def titan_embed_v2(model_input: JsonObject, _: str, models: Models) -> Reply:
     """Amazon Titan Text Embeddings V2."""
     _refuse_unknown(model_input, ("inputText", "dimensions", "normalize", "embeddingTypes"))
     text = _input_text(model_input)
@@ -69,27 +69,27 @@ def titan_embed_v2(model_input: JsonObject, _: str) -> Reply:
     normalize = model_input.get("normalize", True)
     if not isinstance(normalize, bool):
         raise RecordError("Malformed input request: #/normalize: expected type: Boolean, please reformat your input.")
-    vector, n_tokens = vector_text(text, dimensions, normalize=normalize), count_tokens(text)
+    vector, n_tokens = models.embed(text, dimensions, normalize), count_tokens(text)
     head = f'{{"embedding":[{vector}],"inputTextTokenCount":{n_tokens}'
     return Reply(f'{head},"embeddingsByType":{{"float":[{vector}]}}}}', n_tokens, 0)
 
 
-def titan_embed_g1(model_input: JsonObject, _: str) -> Reply:
+def titan_embed_g1(model_input: JsonObject, _: str, models: Models) -> Reply:
     """Amazon Titan Embeddings G1 - Text."""
     _refuse_unknown(model_input, ("inputText",))
-    return _titan(_input_text(model_input), 1536)
+    return _titan(_input_text(model_input), 1536, models)
 
 
-def titan_embed_image(model_input: JsonObject, _: str) -> Reply:
+def titan_embed_image(model_input: JsonObject, _: str, models: Models) -> Reply:
     """Amazon Titan Multimodal Embeddings; only the text is looked at."""
     _refuse_unknown(model_input, ("inputText", "inputImage", "embeddingConfig"))
     wanted = as_object(model_input.get("embeddingConfig")).get("outputEmbeddingLength")
     dimensions = _dimensions(wanted, TITAN_IMAGE_DIMENSIONS, 1024, "embeddingConfig/outputEmbeddingLength")
     image = model_input.get("inputImage")
-    return _titan(image if isinstance(image, str) and image else _input_text(model_input), dimensions)
+    return _titan(image if isinstance(image, str) and image else _input_text(model_input), dimensions, models)
 
 
-def cohere_embed(model_input: JsonObject, _: str) -> Reply:
+def cohere_embed(model_input: JsonObject, _: str, models: Models) -> Reply:
     """Cohere Embed v3 and v4."""
     given = as_list(model_input.get("texts"))
     texts = [text for text in given if isinstance(text, str)]
@@ -98,7 +98,7 @@ def cohere_embed(model_input: JsonObject, _: str) -> Reply:
     if "input_type" not in model_input:
         raise RecordError("input_type: must be set")
     dimensions = _dimensions(model_input.get("output_dimension"), COHERE_DIMENSIONS, 1024, "output_dimension")
-    vectors = "[" + ",".join(f"[{vector_text(text, dimensions)}]" for text in texts) + "]"
+    vectors = "[" + ",".join(f"[{models.embed(text, dimensions, True)}]" for text in texts) + "]"
     typed = "embedding_types" in model_input
     embeddings = f'{{"float":{vectors}}}' if typed else vectors
     kind = "embeddings_by_type" if typed else "embeddings_floats"
@@ -108,9 +108,9 @@ def cohere_embed(model_input: JsonObject, _: str) -> Reply:
     return Reply(body, sum(map(count_tokens, texts)), 0)
 
 
-def _titan(text: str, dimensions: int) -> Reply:
+def _titan(text: str, dimensions: int, models: Models) -> Reply:
     n_tokens = count_tokens(text)
-    vector = vector_text(text, dimensions)
+    vector = models.embed(text, dimensions, True)
     return Reply(f'{{"embedding":[{vector}],"inputTextTokenCount":{n_tokens}}}', n_tokens, 0)
 
 

@@ -1,11 +1,22 @@
 """Text families whose requests hold a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat."""
 
+import json
 import re
 from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
-from bedrock_assets.emulator.replies.base import RecordError, Reply, optional_int, positive_int
-from bedrock_assets.emulator.replies.prose import Completion, Prompt, complete
+from bedrock_assets.emulator.replies.base import (
+    Completion,
+    Models,
+    Prompt,
+    RecordError,
+    Reply,
+    optional_int,
+    positive_int,
+    sampling,
+)
+from bedrock_assets.emulator.replies.ceilings import check_max_tokens
+from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
 
 _CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
 """Older Claude models accept temperature and top_p together; newer ones refuse it (field reports, 2026)."""
@@ -25,7 +36,7 @@ _UNSET_BLOCKS = (
 )
 
 
-def anthropic(model_input: JsonObject, model_id: str) -> Reply:
+def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """Anthropic Messages."""
     if not isinstance(model_input.get("anthropic_version"), str):
         raise RecordError("anthropic_version: Field required")
@@ -34,41 +45,55 @@ def anthropic(model_input: JsonObject, model_id: str) -> Reply:
     if "temperature" in model_input and "top_p" in model_input and not _CLAUDE_WITH_TOP_P.search(model_id):
         raise RecordError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     max_tokens = positive_int(model_input["max_tokens"], "max_tokens")
-    answer = complete(_prompt(model_input, model_input.get("system"), max_tokens, "messages"))
+    check_max_tokens(max_tokens, model_id)
+    form = anthropic_format(model_input)
+    answer = models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, model_input))
+    block: JsonObject = {"type": "text", "text": answer.text}
+    if form.tool is not None:
+        use_id = f"toolu_bdrk_{_hash(answer.text)}"
+        block = {"type": "tool_use", "id": use_id, "name": form.tool, "input": _arguments(answer)}
     body: JsonObject = {
         "id": f"msg_bdrk_{_hash(answer.text)}",
         "type": "message",
         "role": "assistant",
         "model": model_id.rsplit("/", 1)[-1].rsplit("anthropic.", 1)[-1],
-        "content": [{"type": "text", "text": answer.text}],
-        "stop_reason": _stop_reason(answer),
+        "content": [block],
+        "stop_reason": _stop_reason(answer, form),
         "stop_sequence": None,
         "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
     }
     return _reply(body, answer)
 
 
-def nova(model_input: JsonObject, _: str) -> Reply:
-    """Amazon Nova under InvokeModel."""
-    answer = _converse_answer(model_input)
+def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
+    """Amazon Nova under InvokeModel, and Converse on demand."""
+    form = converse_format(model_input)
+    answer = _converse_answer(model_input, model_id, form, models)
+    block: JsonObject = {"text": answer.text}
+    if form.tool is not None:
+        use_id = f"tooluse_{_hash(answer.text)}"
+        block = {"toolUse": {"toolUseId": use_id, "name": form.tool, "input": _arguments(answer)}}
     body: JsonObject = {
-        "output": {"message": {"role": "assistant", "content": [{"text": answer.text}]}},
-        "stopReason": _stop_reason(answer),
+        "output": {"message": {"role": "assistant", "content": [block]}},
+        "stopReason": _stop_reason(answer, form),
         "usage": _usage(answer),
     }
     return _reply(body, answer)
 
 
-def converse(model_input: JsonObject, _: str) -> Reply:
+def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """Converse in batch, any model: every member of a union is present, the unset ones are null."""
     if "toolConfig" in model_input:
         raise RecordError("toolConfig is not supported for batch inference.")
-    answer = _converse_answer(model_input)
+    if _caches(model_input):
+        raise RecordError("Prompt caching is not supported for batch inference.")
+    form = converse_format(model_input)
+    answer = _converse_answer(model_input, model_id, form, models)
     block: JsonObject = {"text": answer.text, **dict.fromkeys(_UNSET_BLOCKS)}
     usage: JsonObject = {**_usage(answer), "cacheReadInputTokens": None, "cacheWriteInputTokens": None}
     body: JsonObject = {
         "output": {"message": {"role": "assistant", "content": [block]}},
-        "stopReason": _stop_reason(answer),
+        "stopReason": _stop_reason(answer, form),
         "usage": usage,
         "metrics": None,
         "additionalModelResponseFields": None,
@@ -78,11 +103,19 @@ def converse(model_input: JsonObject, _: str) -> Reply:
     return _reply(body, answer)
 
 
-def chat(model_input: JsonObject, model_id: str) -> Reply:
+def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """OpenAI-like chat: DeepSeek, Qwen, gpt-oss, Jamba."""
     wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
-    answer = complete(_prompt(model_input, None, optional_int(wanted, "max_tokens", 512), "messages"))
+    form = chat_format(model_input)
+    max_tokens = optional_int(wanted, "max_tokens", 512)
+    answer = models.complete(_prompt(model_input, None, max_tokens, form, model_input))
     message: JsonObject = {"role": "assistant", "content": answer.text}
+    reason = "length" if answer.truncated else "stop"
+    if form.tool is not None:
+        call: JsonObject = {"name": form.tool, "arguments": answer.text}
+        calls: list[Json] = [{"id": f"call_{_hash(answer.text)}", "type": "function", "function": call}]
+        message |= {"content": None, "tool_calls": calls}
+        reason = "tool_calls"
     usage: JsonObject = {
         "prompt_tokens": answer.input_tokens,
         "completion_tokens": answer.output_tokens,
@@ -92,30 +125,40 @@ def chat(model_input: JsonObject, model_id: str) -> Reply:
         "id": f"chatcmpl-{_hash(answer.text)}",
         "object": "chat.completion",
         "model": model_id.rsplit("/", 1)[-1],
-        "choices": [{"index": 0, "message": message, "finish_reason": "length" if answer.truncated else "stop"}],
+        "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": usage,
     }
     return _reply(body, answer)
 
 
-def _converse_answer(model_input: JsonObject) -> Completion:
+def _converse_answer(model_input: JsonObject, model_id: str, form: Format, models: Models) -> Completion:
     config = as_object(model_input.get("inferenceConfig"))
     name = "maxTokens" if "maxTokens" in config else "max_new_tokens"
     max_tokens = optional_int(config.get(name), f"inferenceConfig.{name}", 512)
-    return complete(_prompt(model_input, model_input.get("system"), max_tokens, "messages"))
+    check_max_tokens(max_tokens, model_id)
+    return models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, config))
 
 
-def _prompt(model_input: JsonObject, system: Json, max_tokens: int, name: str) -> Prompt:
-    messages = as_list(model_input.get(name))
+def _caches(model_input: JsonObject) -> bool:
+    """Whether a block asks for a cache checkpoint."""
+    contents = [as_object(message).get("content") for message in as_list(model_input.get("messages"))]
+    blocks = [block for content in (*contents, model_input.get("system")) for block in as_list(content)]
+    return any("cachePoint" in as_object(block) for block in blocks)
+
+
+def _prompt(model_input: JsonObject, system: Json, max_tokens: int, form: Format, settings: JsonObject) -> Prompt:
+    messages = as_list(model_input.get("messages"))
     if not messages:
-        raise RecordError(f"{name}: at least one message is required")
+        raise RecordError("messages: at least one message is required")
     user: list[str] = []
     instructions = _texts(system)
+    turns: list[tuple[str, str]] = []
     for index, message in enumerate(messages):
-        content = _content(message, f"{name}.{index}")
-        role = as_object(message).get("role")
+        content = _content(message, f"messages.{index}")
+        role = as_str(as_object(message).get("role"))
         (instructions if role in ("system", "developer") else user).extend(content)
-    return Prompt(user, "\n".join(instructions), max_tokens)
+        turns += [(role, "\n".join(content))] if role in ("user", "assistant") else []
+    return Prompt(user, "\n".join(instructions), max_tokens, form.schema, tuple(turns), sampling(settings))
 
 
 def _content(message: Json, where: str) -> list[str]:
@@ -144,8 +187,16 @@ def _usage(answer: Completion) -> JsonObject:
     return {"inputTokens": answer.input_tokens, "outputTokens": answer.output_tokens, "totalTokens": total}
 
 
-def _stop_reason(answer: Completion) -> str:
-    return "max_tokens" if answer.truncated else "end_turn"
+def _stop_reason(answer: Completion, form: Format) -> str:
+    return "max_tokens" if answer.truncated else "tool_use" if form.tool else "end_turn"
+
+
+def _arguments(answer: Completion) -> Json:
+    """A tool's input; one that max_tokens cut short is empty."""
+    try:
+        return {} if answer.truncated else json.loads(answer.text)
+    except ValueError:
+        raise RecordError("The model did not answer with the JSON that the tool's input has to be.", 424) from None
 
 
 def _reply(body: JsonObject, answer: Completion) -> Reply:

@@ -1,0 +1,88 @@
+"""
+ListModelInvocationJobs: filters, order, pages with opaque tokens, and a cache of rendered jobs.
+
+A job's summary is written as JSON once for each of its states, because clients list all jobs again and again and
+most of those have ended: a page of 100 jobs then costs one query and one join of strings.
+"""
+
+import base64
+import json
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TypeAlias
+
+from bedrock_assets.emulator.database import JobTable, JobVersion, Where
+from bedrock_assets.emulator.exceptions import ValidationException
+from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.wire import job_body
+
+DEFAULT_PAGE = 100
+"""Jobs in a page of List without `maxResults`; AWS documents none."""
+
+MAX_CACHED = 20_000
+"""Rendered summaries kept; each has about 1 kB."""
+
+Rendered: TypeAlias = dict[JobVersion, str]
+
+
+class Listing:
+    """Pages of jobs."""
+
+    def __init__(self, table: JobTable) -> None:
+        self._table = table
+        self._rendered: Rendered = {}
+
+    def page(self, query: JsonObject, region: str) -> str:
+        """
+        The JSON body that answers a List request.
+
+        Raises:
+            ValidationException: The page token is not one of this query's.
+        """
+        where = _filters(query, region)
+        descending = query.get("sortOrder", "Descending") == "Descending"
+        page_key = blake2b(dump([where.sql, list(where.values), descending]).encode(), digest_size=6).hexdigest()
+        token, size = query.get("nextToken"), query.get("maxResults")
+        if isinstance(token, str):
+            where = where.also("seq < ?" if descending else "seq > ?", _read_token(token, page_key))
+        n_jobs = size if isinstance(size, int) else DEFAULT_PAGE
+        found = self._table.versions(where, descending=descending, limit=n_jobs + 1)
+        more = len(found) > n_jobs
+        next_token = f',"nextToken":"{_write_token(found[n_jobs - 1].seq, page_key)}"' if more else ""
+        return f'{{"invocationJobSummaries":[{",".join(self._summaries(found[:n_jobs]))}]{next_token}}}'
+
+    def _summaries(self, versions: Sequence[JobVersion]) -> list[str]:
+        new = {version.seq: version for version in versions if version not in self._rendered}
+        if new:
+            if len(self._rendered) + len(new) > MAX_CACHED:
+                self._rendered = {version: self._rendered[version] for version in versions if version.seq not in new}
+            marks = ",".join("?" * len(new))
+            for job in self._table.find(Where().also(f"seq IN ({marks})", *new)):
+                self._rendered[new[job.seq]] = dump(job_body(job, "List"))
+        return [self._rendered[version] for version in versions]
+
+
+def _filters(query: JsonObject, region: str) -> Where:
+    where = Where().also("region = ?", region)
+    for name, sql in (("submitTimeAfter", "submit_time > ?"), ("submitTimeBefore", "submit_time < ?")):
+        moment = query.get(name)
+        if isinstance(moment, int | float):
+            where = where.also(sql, moment)
+    status, part = query.get("statusEquals"), query.get("nameContains")
+    if isinstance(status, str):
+        where = where.also("status = ?", status)
+    return where.also("instr(name, ?) > 0", part) if isinstance(part, str) else where
+
+
+def _write_token(seq: int, page_key: str) -> str:
+    return base64.urlsafe_b64encode(json.dumps([seq, page_key]).encode()).decode()
+
+
+def _read_token(token: str, page_key: str) -> int:
+    try:
+        seq, key = json.loads(base64.urlsafe_b64decode(token.encode()))
+        if key == page_key:
+            return int(seq)
+    except (ValueError, TypeError):
+        pass
+    raise ValidationException("The provided nextToken is invalid for this request.")
