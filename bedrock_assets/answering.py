@@ -32,7 +32,7 @@ class Ended:
 
     @property
     def arns(self) -> tuple[str, ...]:
-        """One a attempt, empty for one on demand."""
+        """The job of each attempt so far, empty for one on demand."""
         return (*self.request.former_jobs, self.job.arn if self.job else "")
 
     def __str__(self) -> str:
@@ -59,23 +59,21 @@ def answer(
         shard = _require_current(current_shard(store, pipeline.spec.name, context.partition_key), entry.request)
         ended = _end(context, pipeline, store, bedrock, entry.request)
         collected = collect(pipeline, store, shard, ended.arns, str(ended))
-        next_request = _next_attempt(pipeline, store, shard, ended, collected)
-        if next_request is None:
+        again = _next_attempt(pipeline, store, shard, ended, collected)
+        if again is None:
             require_success(collected, str(ended), ended.job.message if ended.job else None)
     except (JobFailed, StaleShard, BedrockError) as error:
         _fail(context, ledger, entry.request, error)
         raise dg.Failure(str(error), allow_retries=False) from error
-    if next_request is not None:
+    if again is not None:
+        context.log.warning(f"{ended}: {again.n_records} records are sent again, {again.lane}")
         with announced(Effect.RECORD, State.REQUESTED):
-            context.log_event(ledger.record(next_request, State.REQUESTED))
-        context.log.warning(f"{ended}: {next_request.n_records} records are sent again, {next_request.lane}")
+            context.log_event(ledger.record(again, State.REQUESTED))
         return
     version = publish(store, pipeline, shard, collected)
+    metadata = report.of_answers(pipeline, store, shard, collected, ended.job, entry.request)
     with announced(Effect.MATERIALIZE, "batch_outputs"):
-        yield dg.MaterializeResult(
-            metadata=report.of_answers(pipeline, store, shard, collected, ended.job, entry.request),
-            data_version=dg.DataVersion(version),
-        )
+        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 
 
 def _end(

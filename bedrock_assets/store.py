@@ -12,17 +12,18 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import IO, Any, TypeVar, cast
+from typing import IO, TypeVar, cast
 
 import obstore
 import polars as pl
 from obstore.exceptions import BaseError
-from obstore.store import LocalStore, ObjectStore, S3Store
+from obstore.store import LocalStore, ObjectStore
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.errors import ConfigError, StoreError
+from bedrock_assets.s3 import Connection
 
 Model = TypeVar("Model", bound=BaseModel)
 
@@ -194,33 +195,21 @@ class Store:
         return json.loads(metadata.get(FACTS, "{}"))
 
     @cached_property
+    def _s3(self) -> Connection:
+        return Connection(self.root, self.region, self.endpoint_url)
+
+    @cached_property
     def _polars_options(self) -> dict[str, str]:
-        if self.is_local:
-            return {}
-        options = {"aws_region": self.region, "aws_endpoint_url": self.endpoint_url}
-        if self.endpoint_url and self.endpoint_url.startswith("http://"):
-            options["aws_allow_http"] = "true"
-        return {name: value for name, value in options.items() if value}
+        return {} if self.is_local else self._s3.polars_options()
 
     @cached_property
     def _objects(self) -> ObjectStore:
-        if self.is_local:
-            try:
-                return LocalStore(self.root, mkdir=True)
-            except (OSError, BaseError) as error:
-                raise StoreError(f"store {self.root!r} cannot be created or opened: {error}") from error
-        from boto3 import Session
-        from obstore.auth.boto3 import Boto3CredentialProvider
-
-        config: dict[str, Any] = {"region": self.region} if self.region else {}
-        if self.endpoint_url:
-            config |= {"endpoint": self.endpoint_url, "virtual_hosted_style_request": False}
-        return S3Store.from_url(
-            self.root,
-            credential_provider=Boto3CredentialProvider(Session()),
-            client_options={"allow_http": True},
-            **config,
-        )
+        if not self.is_local:
+            return self._s3.objects()
+        try:
+            return LocalStore(self.root, mkdir=True)
+        except (OSError, BaseError) as error:
+            raise StoreError(f"store {self.root!r} cannot be created or opened: {error}") from error
 
     @contextmanager
     def _errors(self, verb: str, key: str) -> Generator[None]:

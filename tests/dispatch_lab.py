@@ -25,6 +25,7 @@ from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ENDED_S = 20
 QUIET = {"telemetry": {"enabled": False}}
 
@@ -94,11 +95,11 @@ class Lab:
         return result.success
 
     def ask(self) -> None:
-        """Format all shards and ask for their answers."""
+        """Format all shards and ask for their answers, each in one run as a backfill does."""
         assert self.materialize("raw_dataset")
-        for shard in self.shards:
-            assert self.materialize("prompt_shards", shard)
-            assert self.materialize("batch_outputs", shard)
+        span = {RANGE_START_TAG: self.shards[0], RANGE_END_TAG: self.shards[-1]}
+        assert self.materialize("prompt_shards", tags=span)
+        assert self.materialize("batch_outputs", tags=span)
 
     def tick_only(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, without the runs that it asks for."""

@@ -11,7 +11,7 @@ import boto3
 import pytest
 from botocore.exceptions import BotoCoreError
 
-from bedrock_assets.errors import StoreError
+from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.ledger import State
 from bedrock_assets.local.stack import free_port
 from bedrock_assets.resources import StoreResource
@@ -54,6 +54,13 @@ def test_pipeline_on_s3(endpoint: str, tmp_path: Path) -> None:
         table = lab.store.scan_parquet(keys).collect()
         assert table["id"].to_list() == [f"c{i}" for i in range(40)]
         assert set(table["status"]) == {"ok"}
+
+
+def test_two_endpoints_are_refused(endpoint: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where settings and environment name different servers, nothing is written to either."""
+    monkeypatch.setenv("AWS_ENDPOINT_URL_S3", "http://127.0.0.1:9")
+    with pytest.raises(ConfigError, match="unset one of them"):
+        Store("s3://calls-bucket/elsewhere", REGION, endpoint).put("x.json", b"{}")
 
 
 def test_large_file_is_published_whole_or_not_at_all(endpoint: str) -> None:

@@ -115,6 +115,7 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
         "AWS_ENDPOINT_URL_BEDROCK": emulator_url,
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator_url,
+        "AWS_ENDPOINT_URL_SERVICE_QUOTAS": emulator_url,
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",

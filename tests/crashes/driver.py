@@ -29,12 +29,12 @@ from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.spec import PipelineSpec
+from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 AWS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 PATIENCE_S = 120
 RUN_KEY_TAG = "dagster/run_key"
-RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 _ALIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 _VARYING = (
     (r"\d{5}-of-\d{5}", "SHARD"),

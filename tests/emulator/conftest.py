@@ -16,7 +16,7 @@ from tests.emulator.worlds import S3, Folders, World, moto_server, seaweedfs_ser
 BOTH_WORLDS = ("test_behaviour", "test_faults", "test_jobs", "test_output", "test_restart")
 """Modules whose tests run on folders and on S3; the others never touch a bucket."""
 
-S3_SERVERS = ("s3", pytest.param("seaweedfs", marks=pytest.mark.slow))
+S3_SERVERS = ("moto", pytest.param("seaweedfs", marks=pytest.mark.slow))
 """moto's server always, and SeaweedFS, whose tests take twice as long, with `-m slow`."""
 
 
@@ -28,10 +28,17 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
 
 
 @pytest.fixture(scope="session")
-def s3(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
+def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
     """moto's S3 server."""
     with moto_server(tmp_path_factory.mktemp("s3")) as server:
         yield server
+
+
+@pytest.fixture
+def s3(moto: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
+    """moto's S3 server, and for this test the settings by which it is found."""
+    _point_at(moto, monkeypatch)
+    return moto
 
 
 @pytest.fixture(scope="session")
@@ -45,7 +52,7 @@ def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
 
 
 @pytest.fixture
-def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[World]:
     """An empty place for buckets with one bucket in it."""
     if request.param == "folders":
         here: World = Folders(tmp_path / "store")
@@ -53,6 +60,7 @@ def world(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[World]:
         yield here
         return
     server: S3 = request.getfixturevalue(request.param)
+    _point_at(server, monkeypatch)
     server.create_bucket(BUCKET)
     yield server
     server.clear()
@@ -106,3 +114,8 @@ def server() -> Iterator[Server]:
     """A server of models."""
     with openai_server() as running:
         yield running
+
+
+def _point_at(server: S3, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in server.environment.items():
+        monkeypatch.setenv(name, value)

@@ -1,7 +1,6 @@
 """Where the buckets of a test are: folders, or a real S3 server in a process of its own, over HTTP."""
 
 import json
-import os
 import random
 import socket
 import subprocess
@@ -18,6 +17,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 START_TIMEOUT_S = 30
 WEED_ATTEMPTS = 3
+REGION = "us-east-1"
 KEY = "local"
 """Access key and secret of the servers."""
 
@@ -70,10 +70,17 @@ class Folders:
 
 @dataclass
 class S3:
-    """Buckets of an S3 server; the emulator finds it through AWS_ENDPOINT_URL_S3."""
+    """Buckets of an S3 server; the emulator finds it through the environment."""
 
     client: Any
+    url: str
     store: str = "s3://"
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The settings by which the emulator finds it."""
+        keys = {"AWS_ACCESS_KEY_ID": KEY, "AWS_SECRET_ACCESS_KEY": KEY}
+        return {**keys, "AWS_REGION": REGION, "AWS_ENDPOINT_URL_S3": self.url}
 
     def create_bucket(self, bucket: str) -> None:
         self.client.create_bucket(Bucket=bucket)
@@ -102,7 +109,7 @@ def moto_server(folder: Path) -> Generator[S3]:
     """moto's S3 server: it starts in a second or two."""
     log = folder / "s3-server.log"
     command = [sys.executable, "-m", "moto.server", "-H", "127.0.0.1", "-p", "0"]
-    with log.open("w") as file, _process(command, file), _environment(_said_address(log)) as server:
+    with log.open("w") as file, _process(command, file), _answering(_said_address(log)) as server:
         yield server
 
 
@@ -120,7 +127,7 @@ def seaweedfs_server(folder: Path, weed: str) -> Generator[S3]:
             ports = {name: _free_port() for name in ("master.port", "volume.port", "filer.port", "s3.port")}
             options = [f"-{name}={port}" for name, port in ports.items()]
             with _process([*command, *options], file), suppress(BotoCoreError, ClientError):
-                with _environment(f"http://127.0.0.1:{ports['s3.port']}") as server:
+                with _answering(f"http://127.0.0.1:{ports['s3.port']}") as server:
                     yield server
                 return
     raise RuntimeError(f"SeaweedFS does not start: {(folder / 's3-server.log').read_text()[-2000:]}")
@@ -136,23 +143,15 @@ def _process(command: list[str], log: IO[str]) -> Generator[None]:
 
 
 @contextmanager
-def _environment(url: str) -> Generator[S3]:
-    """Set the environment to a server until the end, once it answers."""
-    before = dict(os.environ)
-    os.environ |= {
-        "AWS_ACCESS_KEY_ID": KEY,
-        "AWS_SECRET_ACCESS_KEY": KEY,
-        "AWS_REGION": "us-east-1",
-        "AWS_ENDPOINT_URL_S3": url,
-    }
-    client = boto3.Session().client("s3", endpoint_url=url, region_name="us-east-1")
+def _answering(url: str) -> Generator[S3]:
+    """The server at an address, once it answers."""
+    keys = {"aws_access_key_id": KEY, "aws_secret_access_key": KEY}
+    client = boto3.Session().client("s3", endpoint_url=url, region_name=REGION, **keys)
     try:
         _wait_for(client)
-        yield S3(client)
+        yield S3(client, url)
     finally:
         client.close()
-        os.environ.clear()
-        os.environ.update(before)
 
 
 def _said_address(log: Path) -> str:
@@ -184,7 +183,7 @@ def _wait_for(client: Any) -> None:
         try:
             client.create_bucket(Bucket="first-bucket")
             client.put_object(Bucket="first-bucket", Key="x", Body=b"x")
-            S3(client).clear()
+            S3(client, "").clear()
         except (BotoCoreError, ClientError):
             if time.monotonic() > deadline:
                 raise
