@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
+from bedrock_assets.outputs import STATUSES, Answers, JobManifest, reader_of, settle, with_answers
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
@@ -60,12 +60,14 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         StoreError: The store cannot be read.
     """
     fates = store.read_parquet(shard.rows)
-    outcomes, n_unreadable, manifest = [], 0, None
+    sources: list[Answers] = []
+    outcomes, manifest = [], None
     for attempt, arn in reversed(list(enumerate(jobs, 1))):
         answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn)
-        n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
-        outcomes.append(answers.outcomes().with_columns(attempt=pl.lit(attempt, pl.Int64)))
+        found = answers.index(first=sum(source.n_answers for source in sources))
+        outcomes.append(found.with_columns(attempt=pl.lit(attempt, pl.Int64)))
+        sources.append(answers)
     settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
     # A row without an answer was the last attempt's to answer.
     attempts = settled.with_columns(attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(len(jobs))))
@@ -73,7 +75,8 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         _attempts(jobs), on="attempt", how="left", maintain_order="left"
     )
     unanswered = settled.filter("retryable")["record_id"]
-    return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
+    rows = with_answers(sources, rows).select("record_id", *pipeline.answer_columns)
+    return Collected(rows, unanswered, sum(source.n_unreadable for source in sources), n_unknown, manifest)
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
@@ -126,11 +129,10 @@ def _read_attempt(
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
-    answers, manifest = Answers(pipeline.family), None
+    answers, manifest = reader_of(pipeline), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):
-            for chunk in store.chunks(file.key):
-                answers.add(chunk)
+            answers.add_all(store.chunks(file.key))
         elif file.key.endswith(f"/{MANIFEST}"):
             try:
                 manifest = JobManifest.model_validate_json(store.get(file.key))

@@ -5,17 +5,19 @@ Lines come in any order and are split on `\\n` only. A line that is no JSON, an 
 counted and kept as an error row where it can be told which row it is; nothing here raises for what a model said.
 """
 
-import io
-from collections.abc import Iterator
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 import polars as pl
-from polars.exceptions import PolarsError
 from pydantic import Field
 
 from bedrock_assets.families import Family
-from bedrock_assets.ids import PADDING_ID, wire_id
+from bedrock_assets.ids import PADDING_ID, WIRE_ID, wire_id
+from bedrock_assets.jsonlines import decode, decode_around_bad_lines
+from bedrock_assets.parallel import ordered
+from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import Document
+from bedrock_assets.spec import EmbeddingTask
 
 STATUSES = ("ok", "error", "missing")
 _STATUS = pl.Enum(STATUSES)
@@ -27,6 +29,8 @@ RETRYABLE = (
 )
 """Codes of record errors that another attempt may not meet, where Bedrock does not say so itself. Source: the errors
 of InvokeModel (timeout, model error, throttling, service), Amazon Bedrock API reference, 2026-11."""
+_AT = "__at"
+"""Where an answer lies among all answers that were read, UInt32."""
 RAW_CHARS = 500
 """Of an answer that could not be read, so much is kept in the error message."""
 
@@ -41,12 +45,32 @@ class JobManifest(Document):
     output_token_count: int | None = Field(default=None, alias="outputTokenCount")
 
 
+@dataclass(frozen=True)
+class _Read:
+    """What one chunk holds."""
+
+    frame: pl.DataFrame
+    """The columns of `Answers.outcomes` but the answer: `_AT` is the row of `answers` that holds it."""
+    answers: pl.Series
+    n_lines: int
+    n_unreadable: int
+
+
 @dataclass
 class Answers:
-    """Collects a job's answers, a chunk at a time, in compact columns."""
+    """
+    Collects a job's answers, a chunk at a time, in compact columns.
+
+    Answers can be large, as vectors are, so they lie apart from the columns by which they are sorted and joined, and
+    are brought into order once.
+    """
 
     family: Family
+    dimensions: int | None = None
+    """Length of each vector of an embedding; lists of any length without it."""
+    n_answers: int = 0
     frames: list[pl.DataFrame] = field(default_factory=list)
+    values: list[pl.Series] = field(default_factory=list)
     n_lines: int = 0
     n_unreadable: int = 0
     """Lines that are no JSON object or have no record id: no row can be told."""
@@ -58,45 +82,76 @@ class Answers:
 
     def add(self, chunk: bytes) -> None:
         """Read whole lines of a `.jsonl.out` file."""
-        frame = _decode(chunk, self._schema())
-        if frame is not None:
-            self._take(frame, chunk, 0)
-            return
-        lines = [line for line in chunk.split(b"\n") if line.strip()]
-        for first, part in _decode_around_bad_lines(lines, self._schema(), 0):
-            self._take(part, chunk, first)
+        self.add_all([chunk])
 
-    def _take(self, frame: pl.DataFrame, chunk: bytes, first: int) -> None:
-        self.n_lines += len(frame)
-        known = frame.with_row_index("line", first).filter(pl.col("recordId").is_not_null())
-        self.n_unreadable += len(frame) - len(known)
-        # Bedrock ended the job before it came to these: they are unanswered, not failed.
-        expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
-        self.frames.append(self._read(known.filter(~expired), chunk))
+    def add_all(self, chunks: Iterable[bytes]) -> None:
+        """Read a file's chunks, several at once."""
+        for read in ordered(self._read_chunk, chunks):
+            self.frames.append(read.frame.with_columns(pl.col(_AT) + self.n_answers))
+            self.values.append(read.answers)
+            self.n_answers += len(read.answers)
+            self.n_lines += read.n_lines
+            self.n_unreadable += read.n_unreadable
 
     def outcomes(self) -> pl.DataFrame:
         """
         One row per wire id, the first success if there is one.
 
         Returns:
-            wire_id String, status (`ok` or `error`), the answer, stop_reason String, input_tokens and output_tokens
+            wire_id String, the answer, status (`ok` or `error`), stop_reason String, input_tokens and output_tokens
             Int64, error_code String, error_message String, retryable Boolean.
         """
+        rows = with_answers([self], self.index())
+        return rows.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
+
+    def index(self, first: int = 0) -> pl.DataFrame:
+        """As `outcomes`, with the place of each answer, counted from *first*, instead of the answer itself."""
         if not self.frames:
-            self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))
-        return pl.concat(self.frames).sort("status", maintain_order=True).unique("wire_id", keep="first")
+            self.add_all([b""])
+        found = pl.concat(self.frames).with_columns(pl.col(_AT) + first)
+        if found["wire_id"].is_unique().all():
+            return found
+        return found.sort("status", maintain_order=True).unique("wire_id", keep="first")
+
+    def _read_chunk(self, chunk: bytes) -> _Read:
+        schema, text = self._schema(), self.family.kind == "text"
+        frame = decode(chunk, schema, skip_input=text) if chunk else pl.DataFrame(schema=schema)
+        if frame is not None:
+            parts = [(0, frame)]
+        else:
+            parts = list(decode_around_bad_lines([line for line in chunk.split(b"\n") if line.strip()], schema, 0))
+        reads = [self._read(first, part, chunk) for first, part in parts]
+        found = pl.concat(reads)
+        answers = found[self.answer]
+        return _Read(
+            frame=found.drop("line", self.answer).with_row_index(_AT),
+            answers=answers,
+            n_lines=sum(len(part) for _, part in parts),
+            n_unreadable=sum(part["recordId"].null_count() for _, part in parts),
+        )
 
     def _schema(self) -> dict[str, pl.DataType]:
         flags = {"expired": pl.Boolean, "retryable": pl.Boolean}
         error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, **flags})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
-    def _read(self, frame: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
+    def _answer(self) -> pl.Expr:
+        answer = self.family.answer[self.answer]
+        if self.family.kind == "text" or self.dimensions is None:
+            return answer
+        usable = pl.when(answer.list.len() == self.dimensions).then(answer)
+        return usable.cast(pl.Array(pl.Float32, self.dimensions))
+
+    def _read(self, first: int, part: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
+        """Rows of consecutive lines that tell of a record, from line *first* on."""
+        # Bedrock ended the job before it came to these: they are unanswered, not failed.
+        expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
         error = pl.col("error").struct
+        frame = part.with_row_index("line", first).filter(pl.col("recordId").is_not_null() & ~expired)
         read = frame.select(
             "line",
             wire_id="recordId",
-            **{self.answer: self.family.answer[self.answer]},
+            **{self.answer: self._answer()},
             stop_reason=self.family.answer["stop_reason"],
             input_tokens=self.family.answer["input_tokens"],
             output_tokens=self.family.answer["output_tokens"],
@@ -111,19 +166,42 @@ class Answers:
         )
         silent = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
         if read.select(silent.any()).item():
-            rows = read.filter(silent)["line"].to_list()
-            lines = [line for line in chunk.split(b"\n") if line.strip()]
-            raw = pl.DataFrame(
-                {"line": rows, "raw": [lines[i].decode("utf-8", "replace")[:RAW_CHARS] for i in rows]},
-                schema={"line": read.schema["line"], "raw": pl.String},
-            )
-            read = read.join(raw, on="line", how="left", maintain_order="left").with_columns(
-                error_code=pl.when(silent).then(pl.lit("unrecognised_output")).otherwise("error_code"),
-                error_message=pl.when(silent).then("raw").otherwise("error_message"),
-            )
+            read = _with_raw(read, silent, chunk)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
-        return read.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
+        return read.select("line", OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
+
+
+def reader_of(pipeline: Pipeline) -> Answers:
+    """What reads the answers of *pipeline*'s jobs."""
+    task = pipeline.task
+    return Answers(pipeline.family, task.dimensions if isinstance(task, EmbeddingTask) else None)
+
+
+def with_answers(sources: Sequence[Answers], rows: pl.DataFrame) -> pl.DataFrame:
+    """
+    Put the answers in the place of the column that says where they are.
+
+    Args:
+        sources: Of one or several attempts; the places count through all of them.
+        rows: As `Answers.index` gives them, or a selection of it.
+    """
+    values = [piece for source in sources for piece in source.values]
+    return rows.with_columns(pl.concat(values).gather(rows[_AT]).alias(sources[0].answer)).drop(_AT)
+
+
+def _with_raw(read: pl.DataFrame, silent: pl.Expr, chunk: bytes) -> pl.DataFrame:
+    """Rows that give neither an answer nor a reason have the beginning of their line as the reason."""
+    rows = read.filter(silent)["line"].to_list()
+    lines = [line for line in chunk.split(b"\n") if line.strip()]
+    raw = pl.DataFrame(
+        {"line": rows, "raw": [lines[i].decode("utf-8", "replace")[:RAW_CHARS] for i in rows]},
+        schema={"line": read.schema["line"], "raw": pl.String},
+    )
+    return read.join(raw, on="line", how="left", maintain_order="left").with_columns(
+        error_code=pl.when(silent).then(pl.lit("unrecognised_output")).otherwise("error_code"),
+        error_message=pl.when(silent).then("raw").otherwise("error_message"),
+    )
 
 
 OUTCOME_COLUMNS = (
@@ -151,10 +229,14 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         record_id, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of every row
         that another attempt may answer; and the number of answers whose id is not the shard's.
     """
-    latest = outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
-    ours = latest.filter(~pl.col("wire_id").str.contains(PADDING_ID))
-    ids = fates.with_columns(wire_id=wire_id(pl.col("record_id")), sent=pl.col("code").is_null())
+    if not outcomes["wire_id"].is_unique().all():
+        outcomes = outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
+    ours = outcomes.filter(~pl.col("wire_id").str.contains(PADDING_ID))
+    record_id = pl.col("record_id")
+    plain = fates["record_id"].str.contains(WIRE_ID).all()
+    ids = fates.with_columns(wire_id=record_id if plain else wire_id(record_id), sent=pl.col("code").is_null())
     rows = ids.join(ours, on="wire_id", how="left", maintain_order="left")
+    n_unknown = len(ours) - (len(rows) - rows["status"].null_count())
     silent = pl.col("status").is_null()
     missing = pl.lit(f"the output has no answer for this record; {ended}")
     settled = rows.with_columns(
@@ -165,34 +247,4 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )
     settled = settled.with_columns(retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True))
-    return settled.drop("code", "message", "wire_id"), len(ours.join(ids, on="wire_id", how="anti"))
-
-
-def _decode(content: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:
-    """One row a line, null where a value has another type than *schema*; None if a line is no JSON object."""
-    try:
-        frame = pl.read_ndjson(io.BytesIO(content), schema=schema, ignore_errors=True)
-    except PolarsError:
-        return None
-    n_lines = content.count(b"\n") + (not content.endswith(b"\n"))
-    return frame if len(frame) == n_lines else None
-
-
-def _decode_around_bad_lines(
-    lines: list[bytes], schema: dict[str, pl.DataType], first: int
-) -> Iterator[tuple[int, pl.DataFrame]]:
-    """
-    Decode lines some of which are bad, by halving until a bad one stands alone.
-
-    Yields:
-        Position of the first line, and a frame of consecutive lines; a bad line is a row of nulls.
-    """
-    frame = _decode(b"\n".join(lines), schema) if lines else None
-    if frame is not None or not lines:
-        yield first, pl.DataFrame(schema=schema) if frame is None else frame
-    elif len(lines) == 1:
-        yield first, pl.DataFrame([[None]] * len(schema), schema=schema)
-    else:
-        half = len(lines) // 2
-        yield from _decode_around_bad_lines(lines[:half], schema, first)
-        yield from _decode_around_bad_lines(lines[half:], schema, first + half)
+    return settled.drop("code", "message", "wire_id"), n_unknown

@@ -26,6 +26,8 @@ class FormatNotes(Document):
     id_column: str | None
     embed: str | None = None
     """Column that was embedded; none for prompts."""
+    dimensions: int | None = None
+    """Length of each vector."""
     shards: tuple[Shard, ...]
     n_rows: int
     n_records: int
@@ -65,7 +67,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         DataError: The input is empty, cannot be cut into shards, or its ids are unusable.
         StoreError: *out* cannot be written.
     """
-    limits = pipeline.spec.limits
+    limits, embedding = pipeline.spec.limits, pipeline.spec.task.embedding
     n_rows = pipeline.source.n_rows()
     if n_rows == 0:
         raise EmptyDataset(f"{pipeline.source.describe()} has no rows; there is nothing to format")
@@ -91,7 +93,8 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         warnings += _warnings(pipeline, shard, records)
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
-        embed=pipeline.spec.task.embedding.column if pipeline.spec.task.embedding else None,
+        embed=embedding.column if embedding else None,
+        dimensions=embedding.dimensions if embedding else None,
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,

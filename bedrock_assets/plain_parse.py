@@ -10,7 +10,7 @@ import polars as pl
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
-from bedrock_assets.outputs import Answers, settle
+from bedrock_assets.outputs import reader_of, settle, with_answers
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
 from bedrock_assets.records import Document, Shard
@@ -75,16 +75,15 @@ def _settle_shard(
     counts: dict[str, int],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers, job_ids = Answers(pipeline.family), list[str]()
+    answers, job_ids = reader_of(pipeline), list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
         with path.open("rb") as file:
-            for chunk in whole_lines(file):
-                answers.add(chunk)
+            answers.add_all(whole_lines(file))
         unreadable[path] = answers.n_unreadable - n_before
-    settled, n_unknown = settle(fates, answers.outcomes(), "see the job's status")
-    answer = settled.with_columns(
+    settled, n_unknown = settle(fates, answers.index(), "see the job's status")
+    answer = with_answers([answers], settled).with_columns(
         model_id=pl.lit(pipeline.spec.model),
         lane=pl.when("sent").then(pl.lit(Lane.BATCH.value)),
         job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),

@@ -120,11 +120,11 @@ def test_embeddings(source: Path, tmp_path: Path) -> None:
     line = json.loads((tmp_path / "shards" / "00000-of-00001.jsonl").read_bytes().splitlines()[9])
     assert line["modelInput"] == {"inputText": "call 9", "dimensions": 256, "normalize": True}
     (tmp_path / "outputs").mkdir()
-    answer = {"recordId": line["recordId"], "modelOutput": {"embedding": [1.0], "inputTextTokenCount": 2}}
+    answer = {"recordId": line["recordId"], "modelOutput": {"embedding": [1.0] * 256, "inputTextTokenCount": 2}}
     (tmp_path / "outputs" / "x.jsonl.out").write_bytes(jsonl([answer]))
     folders = ["--shards", tmp_path / "shards", "--outputs", tmp_path / "outputs", "--out", tmp_path / "out.parquet"]
     assert told("parse", "--input", source, "--model", TITAN, *folders)["n_ok"] == 1
-    assert pl.read_parquet(tmp_path / "out.parquet")["embedding"].to_list()[9] == [1.0]
+    assert pl.read_parquet(tmp_path / "out.parquet")["embedding"].to_list()[9] == [1.0] * 256
 
 
 @pytest.mark.parametrize(

@@ -114,10 +114,10 @@ def test_embeddings(source: Path, tmp_path: Path) -> None:
     format_files(pipeline, tmp_path / "shards")
     assert formatted(tmp_path / "shards")["00000-of-00001.jsonl"][0]["modelInput"]["inputText"] == "call 0"
     (tmp_path / "outputs").mkdir()
-    lines = [{"recordId": "c3", "modelOutput": {"embedding": [0.5, 1], "inputTextTokenCount": 2}}]
+    lines = [{"recordId": "c3", "modelOutput": {"embedding": [0.5, 1] * 128, "inputTextTokenCount": 2}}]
     (tmp_path / "outputs" / "00000-of-00001.jsonl.out").write_bytes(jsonl(lines))
     parse_files(pipeline, tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
-    assert pl.read_parquet(tmp_path / "out.parquet")["embedding"].to_list()[3] == [0.5, 1.0]
+    assert pl.read_parquet(tmp_path / "out.parquet")["embedding"].to_list()[3] == [0.5, 1.0] * 128
 
 
 def test_the_same_input_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:

@@ -75,18 +75,18 @@ def test_a_clashing_column_lives_beside_the_answer(store: Store, make_pipeline: 
 
 
 def test_embeddings(store: Store, make_pipeline: MakePipeline) -> None:
-    """An embedding pipeline's table has vectors of 32-bit floats."""
+    """An embedding pipeline's table has vectors of 32-bit floats, all of one length."""
     task = {"embedding": {"column": "text", "dimensions": 256}}
     stages = Stages.of(make_pipeline(texts(2), task=task, model=TITAN), store)
     lines = [
-        {"recordId": i, "modelOutput": {"embedding": [0.5, n], "inputTextTokenCount": 3}}
+        {"recordId": i, "modelOutput": {"embedding": [0.5] * 255 + [n], "inputTextTokenCount": 3}}
         for n, i in enumerate(stages.ids())
     ]
     stages.write(jsonl(reversed(lines)))
     publish(store, stages.pipeline, stages.shards[0], stages.collect())
     vectors = joined(stages)["embedding"]
-    assert vectors.dtype == pl.List(pl.Float32)
-    assert vectors.to_list() == [[0.5, 0.0], [0.5, 1.0]]
+    assert vectors.dtype == pl.Array(pl.Float32, 256)
+    assert vectors.to_list() == [[0.5] * 255 + [0.0], [0.5] * 255 + [1.0]]
 
 
 def test_the_same_answers_give_the_same_table(stages: Stages) -> None:
