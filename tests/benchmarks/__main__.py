@@ -1,98 +1,112 @@
 """
-Formatting and parsing beside their baselines, interleaved in one run: `python -m tests.benchmarks`.
+All stages beside their baselines, interleaved in one run: `python -m tests.benchmarks`.
 
-Prints JSON: for each number of rows and each way, rows/s (median), peak memory (largest of the runs), and the ratios
-that hold on a noisy machine. The time is of the whole process, start of Python included.
+Prints JSON: for each stage, number of rows and way the time and CPU seconds of the whole process, start of Python
+included, rows a second, and the peak memory of the process tree; then ratios, which hold on a noisy machine.
 
-`--only emulator` measures the emulator alone: List and Get calls a second, and records a second of jobs.
+Ways: `ours`; `pandas`, a per-row loop with `json` and a pandas merge, as public samples have it; `orjson`, the fastest
+such loop; `duckdb`; and `floor`, the bare polars expression without ids, shards, hashes or tolerance of broken lines.
+
+Parts, for `--only` with commas between. Run by default: the stages `format`, `parse`, `embed` (a vector for each 20
+rows), `join`, `ingest_parquet`, `ingest_csv`, `ingest_datasets`; and `emulator`. Run when named: `s3`, format, parse,
+embed and join against an S3 server on this machine; `tick`, a sensor's tick, which takes some minutes; `overhead`, the
+whole pipeline through Dagster.
 """
 
 import argparse
 import json
 import os
-import statistics
+import platform
 import subprocess
 import sys
 import tempfile
-import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
-from tests.benchmarks import emulator
+from tests.benchmarks.measure import Figures, measure, ratios
+from tests.benchmarks.stages import STAGES, Stage
 
-WAYS = {"format": ("ours", "loop", "pandas", "floor"), "parse": ("ours", "loop", "floor")}
-
-Figures = dict[str, dict[str, float]]
+DEFAULT = (*STAGES, "emulator")
 
 
 def main() -> None:
     """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rows", default="100000,1000000", help="numbers of rows, with commas between")
-    parser.add_argument("--only", default="", help="`format`, `parse` or `emulator`; all otherwise")
-    parser.add_argument("--jobs", default="10,1000,10000", help="emulator: numbers of jobs, with commas between")
-    parser.add_argument("--records", type=int, default=50_000, help="emulator: records of a job")
-    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts")
-    parser.add_argument("--json", action="store_true", help="taken for symmetry: it always prints JSON")
-    asked = parser.parse_args()
-    if asked.only == "emulator":
-        print(json.dumps({"emulator": emulator.measure(map(int, asked.jobs.split(",")), asked.records)}, indent=2))
-        return
-    names = [f"{stage}/{way}" for stage, ways in WAYS.items() if stage.startswith(asked.only) for way in ways]
-    found: dict[int, Figures] = {}
+    asked = _arguments()
+    only: list[str] = asked.only.split(",") if asked.only else list(DEFAULT)
+    result: dict[str, Any] = {"machine": {"cpus": os.cpu_count(), "python": platform.python_version()}}
     with tempfile.TemporaryDirectory() as work:
-        for n_rows in map(int, asked.rows.split(",")):
-            folder = Path(work) / str(n_rows)
-            # In a process of its own: a child's peak memory begins with its parent's.
-            subprocess.run([sys.executable, "-m", "tests.benchmarks.data", str(folder), str(n_rows)], check=True)
-            found[n_rows] = measure(names, folder, n_rows, asked.repeat)
-    result: dict[str, Any] = {"figures": found, "ratios": ratios(found)}
-    if not asked.only:
-        result["emulator"] = emulator.measure(map(int, asked.jobs.split(",")), asked.records)
+        for name in only:
+            if name in STAGES:
+                result[name] = of_stage(STAGES[name], asked.rows, asked.ways, asked.repeat, Path(work))
+            else:
+                result[name] = _others(asked)[name](Path(work))
+    if asked.plot:
+        from tests.benchmarks.plot import draw
+
+        draw(result, asked.plot)
     print(json.dumps(result, indent=2))
 
 
-def measure(names: list[str], folder: Path, n_rows: int, repeat: int) -> Figures:
-    """Run all in turn, *repeat* times; medians of time, maxima of memory."""
-    runs: dict[str, list[tuple[float, float]]] = {name: [] for name in names}
-    for _ in range(repeat):
-        for name in names:
-            runs[name].append(_run(name, folder))
-    return {
-        name: {
-            "seconds": round(statistics.median(s for s, _ in measured), 3),
-            "rows_per_s": round(n_rows / statistics.median(s for s, _ in measured)),
-            "peak_mb": round(max(mb for _, mb in measured), 1),
-        }
-        for name, measured in runs.items()
-    }
+def of_stage(stage: Stage, rows: Sequence[int], ways: Sequence[str], repeat: int, work: Path) -> dict[str, Any]:
+    """Figures by number of rows, and ratios."""
+    found: dict[int, Figures] = {}
+    for n_rows in rows:
+        folder = work / f"{n_rows}-vectors" if stage.data == "vectors" else work / str(n_rows)
+        n_items = stage.n_items(n_rows)
+        # In a process of its own: a child's peak memory begins with its parent's.
+        made = ["tests.benchmarks.data", str(folder), str(n_items), stage.data]
+        subprocess.run([sys.executable, "-m", *made], check=True)
+        names = [way for way in stage.ways if not ways or way in ways]
+        commands = {way: ["tests.benchmarks.stages", f"{stage.name}/{way}", str(folder)] for way in names}
+        found[n_rows] = measure(commands, n_items, repeat, folder)
+    sizes = {n_rows: stage.n_items(n_rows) for n_rows in rows}
+    figures = {str(sizes[n_rows]): figures for n_rows, figures in found.items()}
+    return {"title": stage.title, "figures": figures, "ratios": ratios(found, sizes)}
 
 
-def ratios(found: dict[int, Figures]) -> dict[str, Any]:
-    """Ours against the loop and the floor, and memory against rows."""
-    result: dict[str, Any] = {}
-    sizes = sorted(found)
-    for stage in sorted({name.split("/")[0] for name in found[sizes[0]]}):
-        for n_rows in sizes:
-            seconds = {way: found[n_rows][f"{stage}/{way}"]["seconds"] for way in WAYS[stage]}
-            for way in WAYS[stage][1:-1]:
-                result[f"{stage} {n_rows}: times faster than {way}"] = round(seconds[way] / seconds["ours"], 2)
-            result[f"{stage} {n_rows}: times the floor's time"] = round(seconds["ours"] / seconds["floor"], 2)
-        peaks = [found[n_rows][f"{stage}/ours"]["peak_mb"] for n_rows in sizes]
-        result[f"{stage}: memory at {sizes[-1]} rows over {sizes[0]}"] = round(peaks[-1] / peaks[0], 2)
-    return result
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rows", type=_numbers, default=[100_000, 1_000_000], help="with commas between")
+    parser.add_argument("--only", default="", help="parts, with commas between")
+    parser.add_argument("--ways", type=lambda text: text.split(","), default=[], help="only these, with commas between")
+    parser.add_argument("--repeat", type=int, default=5, help="runs of each; the median counts")
+    parser.add_argument("--shards", type=_numbers, default=[50, 1000, 5000], help="tick: numbers of open shards")
+    parser.add_argument("--jobs", type=_numbers, default=[10, 1000, 10_000], help="emulator: numbers of jobs")
+    parser.add_argument("--records", type=int, default=50_000, help="emulator: records of a job")
+    parser.add_argument("--plot", type=Path, help="SVG of time and memory against rows, to be written")
+    parser.add_argument("--json", action="store_true", help="taken for symmetry: it always prints JSON")
+    return parser.parse_args()
 
 
-def _run(name: str, folder: Path) -> tuple[float, float]:
-    """Seconds and peak resident MB of one process."""
-    started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-m", "tests.benchmarks.workloads", name, str(folder)])
-    _, status, usage = os.wait4(process.pid, 0)
-    seconds = time.perf_counter() - started
-    process.returncode = os.waitstatus_to_exitcode(status)
-    if process.returncode:
-        raise SystemExit(f"{name} failed with code {process.returncode}")
-    return seconds, usage.ru_maxrss / 1024
+def _others(asked: argparse.Namespace) -> dict[str, Callable[[Path], Any]]:
+    """The parts that are not ways through a stage, imported when they are run."""
+
+    def of_emulator(_: Path) -> Any:
+        from tests.benchmarks import emulator
+
+        return emulator.measure(asked.jobs, asked.records)
+
+    def of_tick(_: Path) -> Any:
+        from tests.benchmarks import tick
+
+        return {n: tick.measure(n, asked.repeat) for n in asked.shards}
+
+    def of_overhead(work: Path) -> Any:
+        from tests.benchmarks import overhead
+
+        return overhead.measure(work)
+
+    def of_s3(work: Path) -> Any:
+        from tests.benchmarks import s3
+
+        return s3.measure(asked.rows, asked.repeat, work)
+
+    return {"emulator": of_emulator, "tick": of_tick, "overhead": of_overhead, "s3": of_s3}
+
+
+def _numbers(text: str) -> list[int]:
+    return [int(number) for number in text.split(",")]
 
 
 if __name__ == "__main__":
