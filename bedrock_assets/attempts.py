@@ -65,7 +65,7 @@ def write_remainder(
     minimum = spec.limits.min_records_per_job if spec.on_small == "pad" else 0
     spare: list[pl.DataFrame] = []
     with store.writer(key) as file:
-        records = RecordFile(file)
+        records = RecordFile(file, digest=None)
         for chunk in store.chunks(shard.prompts):
             lines = record_lines(chunk).filter(~pl.col("id").str.contains(PADDING_ID))
             records.write(lines.join(wanted, on="id", how="semi", maintain_order="left")["line"])

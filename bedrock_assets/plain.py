@@ -81,7 +81,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     for shard, pieces in by_shard(pipeline, shards):
         rejected: list[pl.DataFrame] = []
         with (out / f"{shard.key}.jsonl").open("wb") as file:
-            records = RecordFile(file)
+            records = RecordFile(file, digest=None)
             for content, fates in made_records(pipeline, pieces):
                 records.append(content, fates[ERROR_CODE].null_count())
                 rejected.append(fates.filter(pl.col(ERROR_CODE).is_not_null()))

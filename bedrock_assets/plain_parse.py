@@ -1,16 +1,16 @@
 """Read a job's outputs from plain files and join them with the input, without Dagster and without AWS."""
 
 import tempfile
-from collections.abc import Callable, Generator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
-from bedrock_assets.outputs import reader_of, settle, with_answers
+from bedrock_assets.outputs import Answers, settle, with_answers
+from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
 from bedrock_assets.records import Document, Shard
@@ -56,11 +56,15 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
     common = [path for path in found if path.name not in names]
     counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
     unreadable: dict[Path, int] = {}
-    with _parquet(out) as append:
+
+    def frames() -> Iterator[pl.DataFrame]:
         for shard, pieces in by_shard(pipeline, plan.shards):
             mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
-            rows = pl.concat(pieces)
-            append(_settle_shard(pipeline, rows, _fates(pipeline, shards, shard, rows), mine, counts, unreadable))
+            rows, answers = pl.concat(pieces), Answers(pipeline.family, plan.dimensions)
+            yield _settle_shard(pipeline, rows, _fates(shards, shard, rows), mine, answers, counts, unreadable)
+
+    with _aside(out) as path:
+        write_frames(frames(), path)
     counts["n_unreadable"] = sum(unreadable.values())
     if common and len(plan.shards) > 1:
         counts["n_unknown"] = 0  # each shard saw the others' answers
@@ -72,10 +76,11 @@ def _settle_shard(
     rows: pl.DataFrame,
     fates: pl.DataFrame,
     outputs: list[Path],
+    answers: Answers,
     counts: dict[str, int],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers, job_ids = reader_of(pipeline), list[str]()
+    job_ids: list[str] = []
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
@@ -96,8 +101,8 @@ def _settle_shard(
     return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
 
 
-def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
-    ids = rows.select(record_id=pipeline.record_id)
+def _fates(folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
+    ids = rows.select(record_id=rows.columns[-1])
     path = folder / f"{shard.key}.rejected.parquet"
     if not path.exists():
         return ids.with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
@@ -107,26 +112,16 @@ def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -
 
 
 @contextmanager
-def _parquet(out: Path) -> Generator[Callable[[pl.DataFrame], None]]:
-    """A Parquet file that takes one row group a frame, and appears when it is whole."""
-    from pyarrow.parquet import ParquetWriter
-
+def _aside(out: Path) -> Generator[Path]:
+    """A file that appears as *out* when it is whole."""
     try:
         out.parent.mkdir(parents=True, exist_ok=True)
         with tempfile.NamedTemporaryFile(dir=out.parent, prefix=f".{out.name}-", delete=False) as file:
             path = Path(file.name)
     except OSError as error:
         raise StoreError(f"{out} cannot be written: {error}") from error
-    with ExitStack() as stack:
-        stack.callback(path.unlink, missing_ok=True)
-        writers: list[Any] = []
-
-        def append(frame: pl.DataFrame) -> None:
-            table = frame.to_arrow()
-            if not writers:
-                writers.append(stack.enter_context(ParquetWriter(path, table.schema, compression="zstd")))
-            writers[0].write_table(table)
-
-        yield append
-        writers[0].close()
+    try:
+        yield path
         path.replace(out)
+    finally:
+        path.unlink(missing_ok=True)

@@ -221,19 +221,21 @@ class Store:
 
 
 def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of an open file in the pieces that `Store.chunks` gives."""
-    return _cut(iter(lambda: file.read(_CHUNK_BYTES), b""))
+    """The content of an open file in pieces as `Store.chunks` gives them, which end with the line they reach into."""
+    while block := file.read(_CHUNK_BYTES):
+        yield block if block.endswith(b"\n") else block + file.readline()
 
 
 def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    rest: list[bytes] = []
+    rest: list[bytes | memoryview] = []
     for block in blocks:
         cut = block.rfind(b"\n") + 1
         if cut:
-            yield b"".join([*rest, block[:cut]])
+            yield b"".join([*rest, memoryview(block)[:cut]])
             rest = []
-        rest.append(block[cut:])
-    if any(rest):
+        if cut < len(block):
+            rest.append(block[cut:])
+    if rest:
         yield b"".join(rest)
 
 
