@@ -10,9 +10,11 @@ from pydantic import ValidationError
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.outputs import STATUSES, Answers, JobManifest, reader_of, settle, with_answers
+from bedrock_assets.held import Pieces, Vectors
+from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, reader_of, settle
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
+from bedrock_assets.spec import EmbeddingTask
 from bedrock_assets.store import FACTS, Store
 
 MANIFEST = "manifest.json.out"
@@ -60,14 +62,12 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         StoreError: The store cannot be read.
     """
     fates = store.read_parquet(shard.rows)
-    sources: list[Answers] = []
-    outcomes, manifest = [], None
+    outcomes, n_unreadable, manifest, held = [], 0, None, None
     for attempt, arn in reversed(list(enumerate(jobs, 1))):
-        answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn)
+        answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn, held)
+        n_unreadable, held = n_unreadable + answers.n_unreadable, answers.values
         manifest = manifest_of if attempt == len(jobs) else manifest
-        found = answers.index(first=sum(source.n_answers for source in sources))
-        outcomes.append(found.with_columns(attempt=pl.lit(attempt, pl.Int64)))
-        sources.append(answers)
+        outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
     settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
     # A row without an answer was the last attempt's to answer.
     attempts = settled.with_columns(attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(len(jobs))))
@@ -75,8 +75,9 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         _attempts(jobs), on="attempt", how="left", maintain_order="left"
     )
     unanswered = settled.filter("retryable")["record_id"]
-    rows = with_answers(sources, rows).select("record_id", *pipeline.answer_columns)
-    return Collected(rows, unanswered, sum(source.n_unreadable for source in sources), n_unknown, manifest)
+    if held:
+        rows = rows.with_columns(held.take(rows[AT]).alias(ANSWERS[pipeline.family.kind]))
+    return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
@@ -125,11 +126,13 @@ def _attempts(jobs: Sequence[str]) -> pl.DataFrame:
 
 
 def _read_attempt(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, attempt: int, arn: str
+    pipeline: Pipeline, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors | None
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
-    answers, manifest = reader_of(pipeline), None
+    task = pipeline.task
+    dimensions = task.dimensions if isinstance(task, EmbeddingTask) else None
+    answers, manifest = reader_of(pipeline.family, dimensions, held), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):
             answers.add_all(store.chunks(file.key))

@@ -5,21 +5,22 @@ Lines come in any order and are split on `\\n` only. A line that is no JSON, an 
 counted and kept as an error row where it can be told which row it is; nothing here raises for what a model said.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
 from pydantic import Field
 
 from bedrock_assets.families import Family
+from bedrock_assets.held import Pieces, Vectors
 from bedrock_assets.ids import PADDING_ID, WIRE_ID, wire_id
 from bedrock_assets.jsonlines import decode, decode_around_bad_lines
 from bedrock_assets.parallel import ordered
-from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import Document
-from bedrock_assets.spec import EmbeddingTask
 
 STATUSES = ("ok", "error", "missing")
+ANSWERS = {"text": "response", "embedding": "embedding"}
+"""Name of the column that holds the answer, by kind of family."""
 _STATUS = pl.Enum(STATUSES)
 """In this order, so that sorting puts successes first."""
 RETRYABLE = (
@@ -29,8 +30,8 @@ RETRYABLE = (
 )
 """Codes of record errors that another attempt may not meet, where Bedrock does not say so itself. Source: the errors
 of InvokeModel (timeout, model error, throttling, service), Amazon Bedrock API reference, 2026-11."""
-_AT = "__at"
-"""Where an answer lies among all answers that were read, UInt32."""
+AT = "__at"
+"""Where an answer lies among all answers that were read, Int64."""
 RAW_CHARS = 500
 """Of an answer that could not be read, so much is kept in the error message."""
 
@@ -50,8 +51,9 @@ class _Read:
     """What one chunk holds."""
 
     frame: pl.DataFrame
-    """The columns of `Answers.outcomes` but the answer: `_AT` is the row of `answers` that holds it."""
+    """The columns of `Answers.outcomes` but the answer: `AT` is its place in `answers`, if there is one."""
     answers: pl.Series
+    """Without nulls."""
     n_lines: int
     n_unreadable: int
 
@@ -68,9 +70,9 @@ class Answers:
     family: Family
     dimensions: int | None = None
     """Length of each vector of an embedding; lists of any length without it."""
-    n_answers: int = 0
+    values: Pieces | Vectors = field(default_factory=Pieces)
+    """The answers themselves; those of several attempts may lie together."""
     frames: list[pl.DataFrame] = field(default_factory=list)
-    values: list[pl.Series] = field(default_factory=list)
     n_lines: int = 0
     n_unreadable: int = 0
     """Lines that are no JSON object or have no record id: no row can be told."""
@@ -78,7 +80,7 @@ class Answers:
     @property
     def answer(self) -> str:
         """Name of the column that holds the answer."""
-        return "response" if self.family.kind == "text" else "embedding"
+        return ANSWERS[self.family.kind]
 
     def add(self, chunk: bytes) -> None:
         """Read whole lines of a `.jsonl.out` file."""
@@ -87,9 +89,8 @@ class Answers:
     def add_all(self, chunks: Iterable[bytes]) -> None:
         """Read a file's chunks, several at once."""
         for read in ordered(self._read_chunk, chunks):
-            self.frames.append(read.frame.with_columns(pl.col(_AT) + self.n_answers))
-            self.values.append(read.answers)
-            self.n_answers += len(read.answers)
+            self.frames.append(read.frame.with_columns(pl.col(AT) + self.values.n))
+            self.values.add(read.answers)
             self.n_lines += read.n_lines
             self.n_unreadable += read.n_unreadable
 
@@ -101,14 +102,15 @@ class Answers:
             wire_id String, the answer, status (`ok` or `error`), stop_reason String, input_tokens and output_tokens
             Int64, error_code String, error_message String, retryable Boolean.
         """
-        rows = with_answers([self], self.index())
+        found = self.index()
+        rows = found.with_columns(self.values.take(found[AT]).alias(self.answer))
         return rows.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
 
-    def index(self, first: int = 0) -> pl.DataFrame:
-        """As `outcomes`, with the place of each answer, counted from *first*, instead of the answer itself."""
+    def index(self) -> pl.DataFrame:
+        """As `outcomes`, with the place of each answer in `values` instead of the answer itself."""
         if not self.frames:
             self.add_all([b""])
-        found = pl.concat(self.frames).with_columns(pl.col(_AT) + first)
+        found = pl.concat(self.frames)
         if found["wire_id"].is_unique().all():
             return found
         return found.sort("status", maintain_order=True).unique("wire_id", keep="first")
@@ -122,10 +124,11 @@ class Answers:
             parts = list(decode_around_bad_lines([line for line in chunk.split(b"\n") if line.strip()], schema, 0))
         reads = [self._read(first, part, chunk) for first, part in parts]
         found = pl.concat(reads)
-        answers = found[self.answer]
+        answered = pl.col(self.answer).is_not_null()
+        place = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1)
         return _Read(
-            frame=found.drop("line", self.answer).with_row_index(_AT),
-            answers=answers,
+            frame=found.with_columns(place.alias(AT)).drop("line", self.answer),
+            answers=found[self.answer].drop_nulls(),
             n_lines=sum(len(part) for _, part in parts),
             n_unreadable=sum(part["recordId"].null_count() for _, part in parts),
         )
@@ -172,22 +175,15 @@ class Answers:
         return read.select("line", OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
 
 
-def reader_of(pipeline: Pipeline) -> Answers:
-    """What reads the answers of *pipeline*'s jobs."""
-    task = pipeline.task
-    return Answers(pipeline.family, task.dimensions if isinstance(task, EmbeddingTask) else None)
-
-
-def with_answers(sources: Sequence[Answers], rows: pl.DataFrame) -> pl.DataFrame:
+def reader_of(family: Family, dimensions: int | None, held: Pieces | Vectors | None = None) -> Answers:
     """
-    Put the answers in the place of the column that says where they are.
+    What reads the answers of a job.
 
     Args:
-        sources: Of one or several attempts; the places count through all of them.
-        rows: As `Answers.index` gives them, or a selection of it.
+        dimensions: Length of each vector of an embedding; without it they are lists of any length.
+        held: Answers of other attempts, to which these are added.
     """
-    values = [piece for source in sources for piece in source.values]
-    return rows.with_columns(pl.concat(values).gather(rows[_AT]).alias(sources[0].answer)).drop(_AT)
+    return Answers(family, dimensions, held or (Vectors(dimensions) if dimensions else Pieces()))
 
 
 def _with_raw(read: pl.DataFrame, silent: pl.Expr, chunk: bytes) -> pl.DataFrame:

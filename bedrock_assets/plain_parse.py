@@ -9,7 +9,7 @@ import polars as pl
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
-from bedrock_assets.outputs import Answers, settle, with_answers
+from bedrock_assets.outputs import AT, reader_of, settle
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
@@ -60,8 +60,9 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
     def frames() -> Iterator[pl.DataFrame]:
         for shard, pieces in by_shard(pipeline, plan.shards):
             mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
-            rows, answers = pl.concat(pieces), Answers(pipeline.family, plan.dimensions)
-            yield _settle_shard(pipeline, rows, _fates(shards, shard, rows), mine, answers, counts, unreadable)
+            rows = pl.concat(pieces)
+            fates = _fates(shards, shard, rows)
+            yield _settle_shard(pipeline, plan.dimensions, rows, fates, mine, (counts, unreadable))
 
     with _aside(out) as path:
         write_frames(frames(), path)
@@ -73,14 +74,13 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
 
 def _settle_shard(
     pipeline: Pipeline,
+    dimensions: int | None,
     rows: pl.DataFrame,
     fates: pl.DataFrame,
     outputs: list[Path],
-    answers: Answers,
-    counts: dict[str, int],
-    unreadable: dict[Path, int],
+    told: tuple[dict[str, int], dict[Path, int]],
 ) -> pl.DataFrame:
-    job_ids: list[str] = []
+    answers, job_ids, (counts, unreadable) = reader_of(pipeline.family, dimensions), list[str](), told
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
@@ -88,7 +88,8 @@ def _settle_shard(
             answers.add_all(whole_lines(file))
         unreadable[path] = answers.n_unreadable - n_before
     settled, n_unknown = settle(fates, answers.index(), "see the job's status")
-    answer = with_answers([answers], settled).with_columns(
+    answer = settled.with_columns(
+        answers.values.take(settled[AT]).alias(answers.answer),
         model_id=pl.lit(pipeline.spec.model),
         lane=pl.when("sent").then(pl.lit(Lane.BATCH.value)),
         job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),

@@ -31,7 +31,9 @@ FACTS = "bedrock_assets"
 """Under this name a Parquet file's metadata says what the file belongs to."""
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _KEY = re.compile(r"(?!.*\.\.)[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
-_CHUNK_BYTES = 16 * 1024 * 1024
+_WRITE_BYTES = 16 * 1024 * 1024
+_READ_BYTES = 8 * 1024 * 1024
+"""Some are held and decoded at once, in several times their size."""
 
 
 @dataclass(frozen=True)
@@ -150,15 +152,15 @@ class Store:
     def writer(self, key: str) -> Generator[IO[bytes]]:
         """A file that is written as a stream and appears when the block ends; after an exception it does not."""
         with self._errors("write", key):
-            file = obstore.open_writer(self._objects, _checked(key), buffer_size=_CHUNK_BYTES)
+            file = obstore.open_writer(self._objects, _checked(key), buffer_size=_WRITE_BYTES)
             yield cast(IO[bytes], file)
             with announced(Effect.WRITE, key):
                 file.close()
 
     def chunks(self, key: str) -> Generator[bytes]:
-        """The content of *key*, cut after newlines, some 16 MB a piece; one longer line is a piece of its own."""
+        """The content of *key*, cut after newlines, some 8 MB a piece; one longer line is a piece of its own."""
         with self._errors("read", key):
-            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_CHUNK_BYTES)
+            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_READ_BYTES)
             for piece in _cut(bytes(block) for block in blocks):
                 announce(Effect.READ, "during", key)
                 yield piece
@@ -222,7 +224,7 @@ class Store:
 
 def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
     """The content of an open file in pieces as `Store.chunks` gives them, which end with the line they reach into."""
-    while block := file.read(_CHUNK_BYTES):
+    while block := file.read(_READ_BYTES):
         yield block if block.endswith(b"\n") else block + file.readline()
 
 
