@@ -12,6 +12,7 @@ from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.held import Pieces, Vectors
 from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, reader_of, settle
+from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.spec import EmbeddingTask
@@ -94,7 +95,7 @@ def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: C
     version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
     facts = {"fingerprint": shard.fingerprint, "raw_revision": shard.raw_revision, "version": version}
     with store.writer(outputs_key(pipeline.spec.name, shard.shard.key)) as file:
-        rows.write_parquet(file, metadata={FACTS: json.dumps(facts)})
+        write_frames([rows], file, {FACTS: json.dumps(facts)})
     return version
 
 

@@ -10,6 +10,7 @@ import polars as pl
 from bedrock_assets.errors import DataError
 from bedrock_assets.ids import content_hash, derived_id, require_ids, require_unique
 from bedrock_assets.parallel import ordered
+from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import LINE, MADE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
 from bedrock_assets.records import Digest, Part, RawManifest, raw_manifest_key, raw_part_key
@@ -18,7 +19,6 @@ from bedrock_assets.store import Store
 PART_ROWS = 131_072
 PART_BYTES = 128 * 1024 * 1024
 """A part ends at either bound, so that memory does not depend on the dataset."""
-ROW_GROUP_ROWS = 16_384
 BLOCK_ROWS = 64
 """Granularity of the counts that shards are planned by."""
 
@@ -115,7 +115,7 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
         pending.clear()
         key = raw_part_key(pipeline.spec.name, folder, len(parts))
         with store.writer(key) as file:
-            frame.write_parquet(file, row_group_size=ROW_GROUP_ROWS)
+            write_frames([frame], file)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
     for made in ordered(pipeline.with_records, read_rows(pipeline)):

@@ -134,8 +134,12 @@ ON_DEMAND_FOLDER = "on-demand"
 """Below an attempt's folder, where a job's answers stand under the job's id."""
 
 
+def outputs_folder(pipeline: str) -> str:
+    return f"{pipeline}/outputs"
+
+
 def outputs_key(pipeline: str, shard: str) -> str:
-    return f"{pipeline}/outputs/{shard}.parquet"
+    return f"{outputs_folder(pipeline)}/{shard}.parquet"
 
 
 def table_manifest_key(pipeline: str) -> str:

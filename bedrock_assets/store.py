@@ -105,10 +105,13 @@ class Store:
 
     def read_model(self, key: str, model: type[Model]) -> Model | None:
         """The JSON document at *key*, or None where there is none."""
-        if not self.exists(key):
-            return None
+        with self._errors("read", key):
+            try:
+                content = bytes(obstore.get(self._objects, _checked(key)).bytes())
+            except FileNotFoundError:
+                return None
         try:
-            return model.model_validate_json(self.get(key))
+            return model.model_validate_json(content)
         except ValidationError as error:
             raise StoreError(f"{self.path(key)} is not a {model.__name__}: {error}") from error
 

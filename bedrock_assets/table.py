@@ -8,12 +8,15 @@ from dataclasses import dataclass
 import polars as pl
 
 from bedrock_assets.errors import DataError
+from bedrock_assets.parallel import ordered
+from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import (
     Part,
     RawManifest,
     Shard,
     TableManifest,
+    outputs_folder,
     outputs_key,
     table_manifest_key,
     table_part_key,
@@ -21,7 +24,8 @@ from bedrock_assets.records import (
 from bedrock_assets.shards import current_shard, shard_rows
 from bedrock_assets.store import Store
 
-ROW_GROUP_ROWS = 16_384
+N_READERS = 32
+"""Small files that are read at once: each is mostly waiting for S3."""
 
 
 @dataclass(frozen=True)
@@ -43,15 +47,23 @@ class NotReady:
 
 
 def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | None:
-    """None if every shard has answers to its current prompts."""
-    missing, stale = [], []
-    for shard in raw.shards:
-        key = outputs_key(pipeline.spec.name, shard.key)
-        if not store.exists(key):
-            missing.append(shard.key)
-        elif not _wanted(store, pipeline, raw, shard).items() <= store.parquet_facts(key).items():
-            stale.append(shard.key)
-    return NotReady(tuple(missing), tuple(stale)) if missing or stale else None
+    """
+    None if every shard has answers to its current prompts.
+
+    One listing tells which shards have any; of these two small files a shard are read, many at once.
+    """
+    name = pipeline.spec.name
+    keys = {shard.key: outputs_key(name, shard.key) for shard in raw.shards}
+    there = {file.key for file in store.files(outputs_folder(name))}
+
+    def is_stale(shard: str) -> bool:
+        wanted = {"fingerprint": current_shard(store, name, shard).fingerprint, "raw_revision": raw.revision}
+        return not wanted.items() <= store.parquet_facts(keys[shard]).items()
+
+    found = [shard for shard, key in keys.items() if key in there]
+    missing = tuple(shard for shard, key in keys.items() if key not in there)
+    stale = tuple(shard for shard, old in zip(found, ordered(is_stale, found, N_READERS), strict=True) if old)
+    return NotReady(missing, stale) if missing or stale else None
 
 
 def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManifest:
@@ -73,7 +85,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         schema = schema or {column: str(dtype) for column, dtype in joined.schema.items()}
         key = f"{name}/table-incoming/part-{index:05d}.parquet"
         with store.writer(key) as file:
-            joined.write_parquet(file, row_group_size=ROW_GROUP_ROWS)
+            write_frames([joined], file)
         digest.update(json.dumps(store.parquet_facts(outputs_key(name, shard.key))).encode())
         staged.append(Part(key=key, n_rows=len(joined), n_bytes=store.size(key)))
     manifest = TableManifest(
@@ -92,7 +104,11 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
 def _joined(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> pl.DataFrame:
     rows = shard_rows(store, raw, shard).collect()
     answers = store.scan_parquet([outputs_key(pipeline.spec.name, shard.key)]).collect()
-    joined = rows.join(answers, on=pipeline.record_id, how="left", maintain_order="left")
+    if rows[pipeline.record_id].equals(answers[pipeline.record_id]):
+        # As they are published: no copy is made of what may be vectors.
+        joined = rows.hstack(answers.drop(pipeline.record_id))
+    else:
+        joined = rows.join(answers, on=pipeline.record_id, how="left", maintain_order="left")
     n_without = joined[pipeline.answer_columns["status"]].null_count()
     if len(joined) != shard.n_rows or len(answers) != shard.n_rows or n_without:
         raise DataError(
@@ -108,8 +124,3 @@ def _publish(store: Store, name: str, staged: list[Part], manifest: TableManifes
     current = {part.key for part in manifest.parts}
     store.delete([f.key for f in store.files(f"{name}/table") if f.key.endswith(".parquet") and f.key not in current])
     store.write_model(table_manifest_key(name), manifest)
-
-
-def _wanted(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> dict[str, str]:
-    manifest = current_shard(store, pipeline.spec.name, shard.key)
-    return {"fingerprint": manifest.fingerprint, "raw_revision": raw.revision}
