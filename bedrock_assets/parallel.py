@@ -6,6 +6,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
+N_READERS = 32
+"""Small files that are read at once where there may be thousands: each is mostly waiting for S3."""
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 

@@ -19,6 +19,7 @@ from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
 from bedrock_assets.launches import BACKFILL_TAG
 from bedrock_assets.ledger import Entry, Ledger, State
+from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
 from bedrock_assets.shards import current_shard
@@ -45,7 +46,7 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
     ledger.refresh(context.instance)
     keys = list(context.partition_keys)
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
-    shards = [current_shard(store, pipeline.spec.name, key) for key in keys]
+    shards = list(ordered(lambda key: current_shard(store, pipeline.spec.name, key), keys, N_READERS))
     _require_fresh(pipeline, raw, shards)
     requests = [_request(context, pipeline, store, ledger, shard) for shard in shards]
     for request in requests:

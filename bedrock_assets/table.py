@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from bedrock_assets.errors import DataError
-from bedrock_assets.parallel import ordered
+from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import (
@@ -23,9 +23,6 @@ from bedrock_assets.records import (
 )
 from bedrock_assets.shards import current_shard, shard_rows
 from bedrock_assets.store import Store
-
-N_READERS = 32
-"""Small files that are read at once: each is mostly waiting for S3."""
 
 
 @dataclass(frozen=True)

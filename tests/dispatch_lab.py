@@ -157,6 +157,19 @@ class Lab:
         return self.store.scan_parquet([f"calls/outputs/{shard}.parquet"]).collect()
 
 
+def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
+    """Pipeline `calls` over the lab's file; keywords replace parts of the spec."""
+    settings = {
+        "name": "calls",
+        "source": {"path": str(folder / "calls.parquet"), "id_column": "id"},
+        "model": "anthropic.claude-3-haiku-20240307-v1:0",
+        "task": {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 64}},
+        "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
+        **spec,
+    }
+    return Pipeline(PipelineSpec.model_validate(settings), folder)
+
+
 @contextmanager
 def open_lab(
     folder: Path,
@@ -172,14 +185,6 @@ def open_lab(
     """A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second."""
     texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
     pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")
-    settings = {
-        "name": "calls",
-        "source": {"path": str(folder / "calls.parquet"), "id_column": "id"},
-        "model": "anthropic.claude-3-haiku-20240307-v1:0",
-        "task": {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 64}},
-        "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
-        **spec,
-    }
     (folder / "s3" / "bucket").mkdir(parents=True)
     buckets = "s3://" if store else str(folder / "s3")
     limits = JobLimits(min_records_per_job=2, max_jobs=quota)
@@ -193,9 +198,8 @@ def open_lab(
             aws_access_key_id="local",
             aws_secret_access_key="local",
         )
-        pipeline = Pipeline(PipelineSpec.model_validate(settings), folder)
         yield Lab(
-            pipeline,
+            pipeline_of(folder, max_jobs=max_jobs, **spec),
             instance,
             emulator,
             store or StoreResource(url=str(folder / "s3" / "bucket")),

@@ -41,8 +41,8 @@ def make(folder: Path, n_rows: int, kind: str) -> None:
         for shard in sorted((folder / "shards").glob("*.jsonl")):
             with (folder / "outputs" / f"{shard.name}.out").open("wb") as file:
                 file.writelines(answered(shard.read_bytes(), kind))
-    elif kind == "store":
-        fill(folder, Store(str(folder / "store")))
+    elif kind in ("text_store", "vectors_store"):
+        fill(folder, Store(str(folder / "store")), kind.removesuffix("_store"))
     elif kind == "csv":
         pl.scan_parquet(input_of(folder)).sink_csv(folder / "input.csv")
     elif kind == "dataset":
@@ -50,7 +50,7 @@ def make(folder: Path, n_rows: int, kind: str) -> None:
         pl.scan_parquet(input_of(folder)).sink_parquet(folder / "dataset" / "train.parquet")
 
 
-def fill(folder: Path, store: Store, kind: str = "text") -> None:
+def fill(folder: Path, store: Store, kind: str) -> None:
     """Run all stages before the join in a store, with made-up answers."""
     embed = kind == "vectors"
     pipeline = ours.pipeline_of(folder, embed=embed)

@@ -28,7 +28,9 @@ class Run:
     """Largest sum of resident memory over the process tree, sampled, or of one process, as Linux keeps it."""
 
 
-def measure(commands: Mapping[str, Sequence[str]], n_rows: int, repeat: int, folder: Path) -> Figures:
+def measure(
+    commands: Mapping[str, Sequence[str]], n_rows: int, repeat: int, folder: Path, env: Mapping[str, str] | None = None
+) -> Figures:
     """
     Run all in turn, *repeat* times.
 
@@ -38,15 +40,17 @@ def measure(commands: Mapping[str, Sequence[str]], n_rows: int, repeat: int, fol
     runs: dict[str, list[Run]] = {name: [] for name in commands}
     for _ in range(repeat):
         for name, command in commands.items():
-            runs[name].append(run(command, folder))
+            runs[name].append(run(command, folder, env))
     return {name: _summary(done, n_rows) for name, done in runs.items()}
 
 
-def run(command: Sequence[str], folder: Path) -> Run:
-    """Run a module of this package; its own messages go to a file in *folder*."""
+def run(command: Sequence[str], folder: Path, env: Mapping[str, str] | None = None) -> Run:
+    """Run a module of this package, with *env* added to the environment; its messages go to a file in *folder*."""
     with (folder / "stderr.txt").open("w+") as told:
         started = perf_counter()
-        process = subprocess.Popen([sys.executable, "-m", *command], stdout=told, stderr=told)
+        process = subprocess.Popen(
+            [sys.executable, "-m", *command], stdout=told, stderr=told, env={**os.environ, **(env or {})}
+        )
         watch = _Watch(process.pid)
         watch.start()
         _, status, usage = os.wait4(process.pid, 0)

@@ -23,7 +23,7 @@ class Stage:
     title: str
     ways: tuple[str, ...]
     data: str
-    """What has to be made before: `text`, `vectors`, `store`, `csv` or `dataset`."""
+    """What has to be made before: `text`, `vectors`, `text_store`, `csv` or `dataset`."""
 
     def n_items(self, n_rows: int) -> int:
         """Rows that the stage works on."""
@@ -39,7 +39,7 @@ STAGES = {
         Stage("format", "format to JSONL shards", _ALL, "text"),
         Stage("parse", "parse text outputs", _ALL, "text"),
         Stage("embed", "parse embeddings of 1,024 floats", _ALL, "vectors"),
-        Stage("join", "join to the final table", _TABLES, "store"),
+        Stage("join", "join to the final table", _TABLES, "text_store"),
         Stage("ingest_parquet", "raw ingest from Parquet", _TABLES, "text"),
         Stage("ingest_csv", "raw ingest from CSV", _TABLES, "csv"),
         Stage("ingest_datasets", "raw ingest from `datasets`", ("ours", "pandas", "floor"), "dataset"),
