@@ -73,7 +73,8 @@ def without_input(lines: pl.DataFrame) -> pl.DataFrame:
 
     A quote inside a JSON string is escaped, so `"modelOutput"` is found as a key or a whole value only. If it is not a
     key of the outermost object, what follows it is no JSON with one brace before it, and decoding fails. A line with
-    two ids is left whole, because it may be two lines run together, and so is one with an error.
+    two ids is left whole, because it may be two lines run together, and so is one with an error. (A request that has
+    that key itself, in a line that has lost as many closing braces, would deceive it; no family's request has it.)
     """
     line = pl.col("line")
     found = lines.select(
