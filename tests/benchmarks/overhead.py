@@ -22,12 +22,12 @@ INSTANT = 1_000_000
 
 
 def measure(work: Path) -> dict[str, Any]:
-    """Seconds of each step at each number of shards, and of one shard more."""
+    """Seconds of each step and the size of Dagster's files at each number of shards, and of one shard more."""
     found = {n: _measured(work / f"overhead-{n}", n) for n in SHARDS}
     few, many = SHARDS
     return {
-        "seconds": {str(n): steps for n, steps in found.items()},
-        "seconds a shard": {
+        "figures": {str(n): steps for n, steps in found.items()},
+        "one shard more": {
             step: round((found[many][step] - found[few][step]) / (many - few), 4) for step in found[few]
         },
         "process": round(_process_s(), 2),
@@ -45,7 +45,8 @@ def _measured(folder: Path, n_shards: int) -> dict[str, float]:
             "joined_table": lambda: lab.materialize("joined_table"),
         }
         seconds = {step: round(_seconds(work), 3) for step, work in steps.items()}
-        return seconds | {"all": round(sum(seconds.values()), 3)}
+    n_bytes = sum(path.stat().st_size for path in (folder / "dagster").rglob("*") if path.is_file())
+    return seconds | {"all": round(sum(seconds.values()), 3), "event log, MB": round(n_bytes / 1e6, 3)}
 
 
 def _spanned(lab: Lab, asset: str) -> None:
