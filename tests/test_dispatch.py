@@ -235,6 +235,7 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
         for number in range(TRIES):
             (request,) = lab.tick_only().launches.asked
             assert request.tags[JOB_TAG] == lab.jobs()[0].arn
+            assert int(request.tags["dagster/max_runtime"]) >= 3600
             run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
             assert lab.tick_only().launches.asked == []
             lab.instance.report_run_failed(run)
