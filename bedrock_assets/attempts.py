@@ -2,6 +2,7 @@
 
 import dataclasses
 import io
+from itertools import chain
 
 import polars as pl
 
@@ -15,6 +16,8 @@ from bedrock_assets.store import Store
 
 def lane_for(pipeline: Pipeline, n_records: int) -> Lane | None:
     """The lane for so many records; None where they are too few for a job and `on_small` is `error`."""
+    if n_records == 0:
+        return Lane.ON_DEMAND  # nothing is asked, as all is answered elsewhere
     if n_records >= pipeline.spec.limits.min_records_per_job:
         return Lane.BATCH
     by_setting: dict[str, Lane | None] = {"on_demand": Lane.ON_DEMAND, "pad": Lane.BATCH, "error": None}
@@ -66,7 +69,7 @@ def write_remainder(
     spare: list[pl.DataFrame] = []
     with store.writer(key) as file:
         records = RecordFile(file)
-        for chunk in store.chunks(shard.prompts):
+        for chunk in chain.from_iterable(map(store.chunks, [shard.prompts, *([shard.rest] if shard.n_reused else [])])):
             lines = record_lines(chunk).filter(~pl.col("id").str.contains(PADDING_ID))
             records.write(lines.join(wanted, on="id", how="semi", maintain_order="left")["line"])
             spare.append(lines.head(minimum))

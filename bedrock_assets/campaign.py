@@ -39,6 +39,10 @@ class Lane(StrEnum):
     BATCH = "batch"
     ON_DEMAND = "on_demand"
     """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
+    CACHE = "cache"
+    """No call: the same prompt was answered before, or is for another shard."""
+    DUPLICATE = "duplicate"
+    """No call: another row of the shard has the same prompt."""
 
 
 class Standing(StrEnum):
@@ -75,6 +79,8 @@ class Request:
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
+    waits_for: tuple[str, ...] = ()
+    """Shards that are asked some of this one's prompts; its job is not collected before theirs."""
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED

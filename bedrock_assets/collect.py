@@ -8,14 +8,18 @@ from dataclasses import dataclass
 import polars as pl
 from pydantic import ValidationError
 
+from bedrock_assets.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import JobFailed
+from bedrock_assets.ids import wire_id
 from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
 
 MANIFEST = "manifest.json.out"
+COUNTED = ("stop_reason", "input_tokens", "output_tokens")
+"""What is kept of an answer beside itself."""
 
 
 @dataclass(frozen=True)
@@ -60,35 +64,35 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         StoreError: The store cannot be read.
     """
     fates = store.read_parquet(shard.rows)
-    outcomes, n_unreadable, manifest = [], 0, None
+    outcomes: list[pl.DataFrame] = []
+    n_unreadable, manifest = 0, None
     for attempt, arn in reversed(list(enumerate(jobs, 1))):
         answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn)
         n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.outcomes().with_columns(attempt=pl.lit(attempt, pl.Int64)))
+    outcomes += _reused(store, fates, outcomes[0].schema)
     settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
-    # A row without an answer was the last attempt's to answer.
-    attempts = settled.with_columns(attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(len(jobs))))
-    rows = attempts.with_columns(model_id=pl.lit(pipeline.spec.model)).join(
-        _attempts(jobs), on="attempt", how="left", maintain_order="left"
-    )
-    unanswered = settled.filter("retryable")["record_id"]
+    rows = _with_origin(settled, jobs).with_columns(model_id=pl.lit(pipeline.spec.model))
+    # A copy's answer is that of the row it is a copy of, which alone is sent.
+    unanswered = settled.filter(pl.col("retryable") & pl.col("copy_of").is_null())["record_id"]
     return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
     """
-    Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata.
+    Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata, and keep what was paid for.
 
     Returns:
         Version of the answers: a hash of the shard's content, the jobs that answered, and the counts.
     """
+    _keep(store, pipeline, shard, collected.rows)
     names = {"record_id": pipeline.record_id, **pipeline.answer_columns}
     rows = collected.rows.select(pl.col(own).alias(name) for own, name in names.items())
     attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
     identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]
     version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    facts = {"fingerprint": shard.fingerprint, "raw_revision": shard.raw_revision, "version": version}
+    facts = {"fingerprint": shard.fingerprint, "version": version}
     with store.writer(outputs_key(pipeline.spec.name, shard.shard.key)) as file:
         rows.write_parquet(file, metadata={FACTS: json.dumps(facts)})
     return version
@@ -113,12 +117,44 @@ def require_success(collected: Collected, subject: str, message: str | None) -> 
     raise JobFailed(f"{subject} without one answer: {reason or 'no reason was given'}")
 
 
-def _attempts(jobs: Sequence[str]) -> pl.DataFrame:
-    """attempt Int64, lane String, job_arn String."""
+def _reused(store: Store, fates: pl.DataFrame, schema: pl.Schema) -> list[pl.DataFrame]:
+    """The answers that were paid for elsewhere, as outcomes of no attempt."""
+    wanted = fates.filter(pl.col("elsewhere").is_not_null())
+    ids = wanted.select("key", "elsewhere", wire_id=wire_id(pl.col("record_id")))
+    as_outcomes = {
+        "status": pl.lit("ok").cast(schema["status"]),
+        **{name: pl.lit(None, schema[name]) for name in ("error_code", "error_message", "attempt")},
+        "retryable": pl.lit(value=False),
+    }
+    return [answers.with_columns(**as_outcomes).select(schema.names()) for answers in read_answers(store, ids)]
+
+
+def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
+    """Where each row's answer is from: `attempt` Int64, `lane` String, `job_arn` String; of a row never sent null."""
+    reused = pl.col("attempt").is_null() & (pl.col("status") == "ok")
+    # A row without an answer was the last attempt's to answer.
+    attempt = pl.when(pl.col("sent") & ~reused).then(pl.col("attempt").fill_null(len(jobs)))
     lanes = [Lane.BATCH.value if arn else Lane.ON_DEMAND.value for arn in jobs]
     schema = {"attempt": pl.Int64, "lane": pl.String, "job_arn": pl.String}
     columns = [list(range(1, len(jobs) + 1)), lanes, [arn or None for arn in jobs]]
-    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+    attempts = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+    rows = settled.with_columns(attempt=attempt).join(attempts, on="attempt", how="left", maintain_order="left")
+    return rows.with_columns(
+        lane=pl.when(pl.col("sent") & pl.col("copy_of").is_not_null())
+        .then(pl.lit(Lane.DUPLICATE.value))
+        .otherwise(pl.when(reused).then(pl.lit(Lane.CACHE.value)).otherwise("lane"))
+    )
+
+
+def _keep(store: Store, pipeline: Pipeline, shard: ShardManifest, rows: pl.DataFrame) -> None:
+    """Keep the answers that were paid for this shard for rows with the same prompts, now and later."""
+    if not pipeline.spec.reuse_answers_days:
+        return
+    paid = pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]) & (pl.col("status") == "ok")
+    keys = store.read_parquet(shard.rows).select("record_id", ANSWER_KEY)
+    answers = rows.filter(paid).join(keys, on="record_id", how="left", maintain_order="left")
+    columns = ["response" if pipeline.family.kind == "text" else "embedding", *COUNTED]
+    write_answers(store, answers_key(pipeline.spec.name, shard.shard.key, shard.fingerprint), answers, columns)
 
 
 def _read_attempt(

@@ -37,8 +37,13 @@ def derived_id(position: int, content: pl.Expr) -> pl.Expr:
 
 def wire_id(record_id: pl.Expr) -> pl.Expr:
     """The `recordId` of a record: itself where it is short and plain, otherwise `h` and 31 hex digits of its hash."""
-    digest = pl.lit("h") + _hashed(record_id).sha2_256().str.head(31)
+    digest = pl.lit("h") + sha256(record_id).str.head(31)
     return pl.when(record_id.str.contains(WIRE_ID)).then(record_id).otherwise(digest)
+
+
+def sha256(text: pl.Expr) -> pl.Expr:
+    """SHA-256 of a String as 64 hex digits."""
+    return _hashed(text).sha2_256()
 
 
 def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:

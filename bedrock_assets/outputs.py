@@ -143,17 +143,18 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
     One row per row of a shard: rows never sent are errors with their reason, rows sent and not answered are missing.
 
     Args:
-        fates: record_id, code, message, all String: the rows in order, and why a row was not sent (else null).
+        fates: record_id, code, message, copy_of, all String: the rows in order, why a row was not sent (else null),
+            and the row whose answer is this one's too.
         outcomes: As `Answers.outcomes` gives them, of one or several attempts, the latest first.
         ended: How the job ended, for the message of a missing row.
 
     Returns:
-        record_id, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of every row
-        that another attempt may answer; and the number of answers whose id is not the shard's.
+        record_id, copy_of, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of
+        every row that another attempt may answer; and the number of answers whose id is not the shard's.
     """
     latest = outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
     ours = latest.filter(~pl.col("wire_id").str.contains(PADDING_ID))
-    ids = fates.with_columns(wire_id=wire_id(pl.col("record_id")), sent=pl.col("code").is_null())
+    ids = fates.with_columns(wire_id=wire_id(pl.coalesce("copy_of", "record_id")), sent=pl.col("code").is_null())
     rows = ids.join(ours, on="wire_id", how="left", maintain_order="left")
     silent = pl.col("status").is_null()
     missing = pl.lit(f"the output has no answer for this record; {ended}")
@@ -165,7 +166,7 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )
     settled = settled.with_columns(retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True))
-    return settled.drop("code", "message", "wire_id"), len(ours.join(ids, on="wire_id", how="anti"))
+    return settled.drop("code", "message", "wire_id", "key", "elsewhere", strict=False), len(ours.join(ids, on="wire_id", how="anti"))
 
 
 def _decode(content: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:

@@ -1,5 +1,6 @@
 """A pipeline ready to work: the spec with its family and templates resolved and checked."""
 
+import json
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -9,7 +10,7 @@ import polars as pl
 
 from bedrock_assets.errors import ColumnClash, PromptError
 from bedrock_assets.families import Family, Prompt, Task, family_of, task_of
-from bedrock_assets.ids import RECORD_ID, WIRE_ID, wire_id
+from bedrock_assets.ids import RECORD_ID, WIRE_ID, sha256, wire_id
 from bedrock_assets.sources import Source, open_source
 from bedrock_assets.spec import PipelineSpec, TextTask
 from bedrock_assets.templates import Template, as_text, load_template, parse_template
@@ -31,7 +32,10 @@ ANSWER_COLUMNS = (
 """Columns beside the record id, in order; a text pipeline has `response`, an embedding pipeline `embedding`."""
 
 LINE, ERROR_CODE, ERROR_MESSAGE = MADE = ("__line", "__error_code", "__error_message")
+KEY = "__key"
 """Working columns, named so that no input column is in their way."""
+_KEY_HEX_DIGITS = 32
+_PROBE = pl.DataFrame({"text": ["x"], "system": ["y"]})
 
 
 @dataclass(frozen=True)
@@ -122,16 +126,18 @@ class Pipeline:
                 f"task.embedding.column {self.task.column!r} is not in the dataset; it has: {', '.join(columns)}"
             )
 
-    def with_records(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def with_records(self, rows: pl.DataFrame, *, keyed: bool = False) -> pl.DataFrame:
         """
         Make a record of each row.
 
         Args:
             rows: The input's columns and the record id.
+            keyed: Whether `KEY` is wanted too.
 
         Returns:
             *rows* and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
-            `ERROR_MESSAGE`: String, null where one can.
+            `ERROR_MESSAGE`: String, null where one can; `KEY`: String, 32 hex digits, the same for rows whose
+            records say the same to the same model.
         """
         prompt = self._rendered(rows.schema)
         plain = rows[self.record_id].str.contains(WIRE_ID).all()
@@ -142,12 +148,24 @@ class Pipeline:
             text=prompt.text,
             system=pl.lit(None) if prompt.system is None else prompt.system,
         )
-        request = self.family.request(
-            Prompt(pl.col("text"), None if prompt.system is None else pl.col("system")), self.task
-        )
-        line = pl.struct(recordId="id", modelInput=request).struct.json_encode()
+        line = pl.struct(recordId="id", modelInput=self._request()).struct.json_encode()
         faults = self._faults(parts.with_columns(line.alias(LINE)), with_system=prompt.system is not None)
-        return rows.hstack(faults)
+        return rows.hstack(faults.hstack(parts.select(self._key().alias(KEY))) if keyed else faults)
+
+    def _request(self) -> pl.Expr:
+        """The `modelInput`, over String columns `text` and `system`."""
+        return self.family.request(Prompt(pl.col("text"), pl.col("system") if self.system else None), self.task)
+
+    @cached_property
+    def _said_to_all(self) -> str:
+        """What beside the prompt decides the answer: the model, and the request with a prompt that is always the same."""
+        probe = _PROBE.select(self._request().alias("r")).select(pl.col("r").struct.json_encode()).item()
+        return json.dumps([self.spec.model, self.spec.model_invocation_type, probe])
+
+    def _key(self) -> pl.Expr:
+        """Of a row without a record the key is of no use."""
+        parts = [pl.lit(self._said_to_all), pl.col("text"), *([pl.col("system")] if self.system else [])]
+        return sha256(pl.concat_str(parts, separator="\x1e")).str.head(_KEY_HEX_DIGITS)
 
     def _faults(self, made: pl.DataFrame, *, with_system: bool) -> pl.DataFrame:
         """LINE, ERROR_CODE and ERROR_MESSAGE of records that are made: a bad one becomes null and says why."""

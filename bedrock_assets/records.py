@@ -62,19 +62,30 @@ class RawManifest(Document):
 class ShardManifest(Document):
     """What `prompt_shards` wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
 
+    pipeline: str
     shard: Shard
     raw_revision: str
     fingerprint: str
-    """Hash of the records, the model and the way it is invoked: the identity of what is paid for."""
+    """Hash of the records, the content, the model and the way it is invoked: the identity of what is asked."""
+    content: str
+    """Hash of what all rows say, whether they are sent or not."""
     prompts: str
-    """Key of the JSONL file."""
+    """Key of the JSONL file with the records to send."""
+    rest: str
+    """Key of another one, if `n_reused` is not 0: the records whose prompts are answered elsewhere."""
+    waits_for: tuple[str, ...] = ()
+    """Shards that are asked some of its prompts, because they have them too and were formatted before."""
     rows: str
-    """Key of the Parquet file with each row's record id and, where no record could be made, its error."""
+    """Key of the Parquet file with the fate of each row, as `Content.fates` gives it."""
     n_records: int
     """Records in the JSONL file, the padding included."""
     n_rejected: int
     """Rows without a record."""
     n_padding: int
+    n_reused: int
+    """Rows that are not sent because their prompts are answered elsewhere."""
+    n_duplicates: int
+    """Rows that are not sent because another row of the shard has the same prompt."""
     n_bytes: int
     sha256: str
     """Of the JSONL file."""

@@ -78,6 +78,7 @@ def _request(
         run_id=context.run.run_id,
         backfill_id=context.run.tags.get(BACKFILL_TAG),
         raw_revision=shard.raw_revision,
+        waits_for=shard.waits_for,
         last_attempt=pipeline.spec.max_attempts,
     )
     former = ledger.entries.get(shard.shard.key)
@@ -98,7 +99,8 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
         return request
     rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
     # A person asks again: what was refused is asked again as well, but for rows that make no record.
-    left = rows.filter((pl.col("status") != "ok") & pl.col("attempt").is_not_null())["record_id"]
+    asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Lane.DUPLICATE)
+    left = rows.filter((pl.col("status") != "ok") & asked)["record_id"]
     return following(pipeline, store, shard, request, arn, left) or request
 
 

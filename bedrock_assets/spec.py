@@ -127,6 +127,12 @@ class PipelineSpec(Strict):
     timeout_hours: int = Field(
         default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
     )
+    reuse_answers_days: int = Field(
+        default=90,
+        ge=0,
+        description="An answer is used again for the same prompt to the same model, with the same parameters, for so "
+        "many days; 0 sends every row of changed shards again.",
+    )
     max_attempts: int = Field(
         default=3,
         ge=1,

@@ -49,7 +49,7 @@ def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | 
         key = outputs_key(pipeline.spec.name, shard.key)
         if not store.exists(key):
             missing.append(shard.key)
-        elif not _wanted(store, pipeline, raw, shard).items() <= store.parquet_facts(key).items():
+        elif store.parquet_facts(key).get("fingerprint") != current_shard(store, name, shard.key).fingerprint:
             stale.append(shard.key)
     return NotReady(tuple(missing), tuple(stale)) if missing or stale else None
 
@@ -108,8 +108,3 @@ def _publish(store: Store, name: str, staged: list[Part], manifest: TableManifes
     current = {part.key for part in manifest.parts}
     store.delete([f.key for f in store.files(f"{name}/table") if f.key.endswith(".parquet") and f.key not in current])
     store.write_model(table_manifest_key(name), manifest)
-
-
-def _wanted(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> dict[str, str]:
-    manifest = current_shard(store, pipeline.spec.name, shard.key)
-    return {"fingerprint": manifest.fingerprint, "raw_revision": raw.revision}
