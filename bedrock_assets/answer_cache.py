@@ -17,6 +17,7 @@ from datetime import UTC, datetime, timedelta
 import polars as pl
 
 from bedrock_assets.pipeline import KEY, Pipeline
+from bedrock_assets.records import shard_bit
 from bedrock_assets.store import Store
 
 ANSWER_KEY = "key"
@@ -51,7 +52,9 @@ class Known:
         return sum(map(len, self._runs))
 
     def add(self, keys: pl.Series, file: str, shard: str | None = None) -> None:
-        """*keys*, String, are answered in *file*, or will be when *shard* is; a key keeps the file it was added with."""
+        """*keys*, String, are answered in *file*, or will be when *shard* is; a key keeps its first file."""
+        if keys.is_empty():
+            return
         self.files.append(file)
         if shard:
             self.shards[file] = shard
@@ -61,9 +64,10 @@ class Known:
             run = pl.concat([self._runs.pop(), run]).sort("hash", maintain_order=True)
         self._runs.append(run)
 
-    def pending(self, files: pl.Series) -> tuple[str, ...]:
-        """The shards that bring those of *files*, String, that are yet to be written."""
-        return tuple(sorted({self.shards[file] for file in files.drop_nulls().unique() if file in self.shards}))
+    def pending(self, files: pl.Series) -> str:
+        """The shards that bring those of *files*, String, that are yet to be written, as `ShardManifest.waits_for`."""
+        bits = {shard_bit(self.shards[file]) for file in files.drop_nulls().unique() if file in self.shards}
+        return f"{sum(bits):x}"
 
     def find(self, keys: pl.Series) -> pl.Series:
         """The file, String, of each of *keys*, String; null where there is none."""

@@ -9,8 +9,8 @@ import polars as pl
 from bedrock_assets.campaign import Lane, Request
 from bedrock_assets.ids import PADDING_ID, wire_id
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.record_file import RecordFile, padded
 from bedrock_assets.records import ShardManifest, attempt_input_key
-from bedrock_assets.shards import RecordFile, padded
 from bedrock_assets.store import Store
 
 

@@ -39,10 +39,15 @@ class Lane(StrEnum):
     BATCH = "batch"
     ON_DEMAND = "on_demand"
     """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
+
+
+class Unpaid(StrEnum):
+    """What the column `lane` says of an answer that took no call."""
+
     CACHE = "cache"
-    """No call: the same prompt was answered before, or is for another shard."""
+    """The same prompt was answered before, or for another shard."""
     DUPLICATE = "duplicate"
-    """No call: another row of the shard has the same prompt."""
+    """Another row of the shard has the same prompt."""
 
 
 class Standing(StrEnum):
@@ -79,8 +84,8 @@ class Request:
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
-    waits_for: tuple[str, ...] = ()
-    """Shards that are asked some of this one's prompts; its job is not collected before theirs."""
+    waits_for: int = 0
+    """Shards that are asked some of its prompts, so that it is collected after them: bit i stands for shard i."""
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED

@@ -9,7 +9,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from bedrock_assets.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
-from bedrock_assets.campaign import Lane
+from bedrock_assets.campaign import Lane, Unpaid
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.ids import wire_id
 from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
@@ -141,8 +141,8 @@ def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
     rows = settled.with_columns(attempt=attempt).join(attempts, on="attempt", how="left", maintain_order="left")
     return rows.with_columns(
         lane=pl.when(pl.col("sent") & pl.col("copy_of").is_not_null())
-        .then(pl.lit(Lane.DUPLICATE.value))
-        .otherwise(pl.when(reused).then(pl.lit(Lane.CACHE.value)).otherwise("lane"))
+        .then(pl.lit(Unpaid.DUPLICATE.value))
+        .otherwise(pl.when(reused).then(pl.lit(Unpaid.CACHE.value)).otherwise("lane"))
     )
 
 

@@ -113,6 +113,7 @@ class Ledger:
                 "lane": request.lane.value,
                 "former_jobs": json.dumps(request.former_jobs),
                 "raw_revision": request.raw_revision,
+                "waits_for": f"{request.waits_for:x}",
                 "last_attempt": request.last_attempt,
                 **facts,
             },
@@ -152,6 +153,7 @@ class Ledger:
             lane=Lane(_text(facts, "lane") or Lane.BATCH),
             former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
             raw_revision=_text(facts, "raw_revision") or "",
+            waits_for=int(_text(facts, "waits_for") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
         )
 

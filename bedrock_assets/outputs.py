@@ -166,7 +166,9 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )
     settled = settled.with_columns(retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True))
-    return settled.drop("code", "message", "wire_id", "key", "elsewhere", strict=False), len(ours.join(ids, on="wire_id", how="anti"))
+    return settled.drop("code", "message", "wire_id", "key", "elsewhere", strict=False), len(
+        ours.join(ids, on="wire_id", how="anti")
+    )
 
 
 def _decode(content: bytes, schema: dict[str, pl.DataType]) -> pl.DataFrame | None:

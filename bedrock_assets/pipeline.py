@@ -158,7 +158,7 @@ class Pipeline:
 
     @cached_property
     def _said_to_all(self) -> str:
-        """What beside the prompt decides the answer: the model, and the request with a prompt that is always the same."""
+        """What beside the prompt decides the answer: the model, and the request around a prompt."""
         probe = _PROBE.select(self._request().alias("r")).select(pl.col("r").struct.json_encode()).item()
         return json.dumps([self.spec.model, self.spec.model_invocation_type, probe])
 

@@ -13,8 +13,9 @@ from bedrock_assets.ids import require_ids, require_unique
 from bedrock_assets.ingest import read_rows
 from bedrock_assets.pipeline import ERROR_CODE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
+from bedrock_assets.record_file import RecordFile
 from bedrock_assets.records import Document, Shard
-from bedrock_assets.shards import RecordFile, made_records
+from bedrock_assets.shards import made_records
 from bedrock_assets.spec import PipelineSpec
 
 NOTES = "format.json"

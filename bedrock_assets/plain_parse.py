@@ -98,10 +98,11 @@ def _settle_shard(
 
 
 def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
-    ids = rows.select(record_id=pipeline.record_id)
+    none = pl.lit(None, pl.String)
+    ids = rows.select(record_id=pipeline.record_id, copy_of=none)
     path = folder / f"{shard.key}.rejected.parquet"
     if not path.exists():
-        return ids.with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
+        return ids.with_columns(code=none, message=none)
     rejected = pl.read_parquet(path)
     named = dict(zip(rejected.columns, ("record_id", "code", "message"), strict=True))
     return ids.join(rejected.rename(named), on="record_id", how="left", maintain_order="left")

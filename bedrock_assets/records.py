@@ -73,8 +73,9 @@ class ShardManifest(Document):
     """Key of the JSONL file with the records to send."""
     rest: str
     """Key of another one, if `n_reused` is not 0: the records whose prompts are answered elsewhere."""
-    waits_for: tuple[str, ...] = ()
-    """Shards that are asked some of its prompts, because they have them too and were formatted before."""
+    waits_for: str = "0"
+    """Shards that are asked some of its prompts, as they have them too and were formatted before: a hexadecimal
+    number whose bit i stands for shard i."""
     rows: str
     """Key of the Parquet file with the fate of each row, as `Content.fates` gives it."""
     n_records: int
@@ -112,6 +113,11 @@ class TableManifest(Document):
 def shard_key(index: int, n_shards: int) -> str:
     """The partition key of a shard, which tells how many there are."""
     return f"{index:05d}-of-{n_shards:05d}"
+
+
+def shard_bit(key: str) -> int:
+    """The number whose only bit stands for a shard, by its index."""
+    return 1 << int(key.partition("-")[0])
 
 
 def is_planned(key: str, n_shards: int) -> bool:

@@ -7,7 +7,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.campaign import Job, Lane, Request
+from bedrock_assets.campaign import Job, Lane, Request, Unpaid
 from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.pipeline import Pipeline
@@ -61,6 +61,8 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
         "dagster/uri": store.path(manifest.prompts),
         "n_rejected": manifest.n_rejected,
         "n_padding": manifest.n_padding,
+        "n_reused": manifest.n_reused,
+        "n_duplicates": manifest.n_duplicates,
         "n_bytes": manifest.n_bytes,
         "sha256": manifest.sha256,
         "fingerprint": manifest.fingerprint,
@@ -75,7 +77,8 @@ def of_answers(
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     rows, n_rows = collected.rows, max(1, len(collected.rows))
-    n_input, n_output = int(rows["input_tokens"].sum() or 0), int(rows["output_tokens"].sum() or 0)
+    paid = rows.filter(pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]))
+    n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     found: Metadata = {
         "dagster/row_count": len(rows),
         "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key)),
@@ -84,10 +87,12 @@ def of_answers(
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
         "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
+        "n_reused": int((rows["lane"] == Unpaid.CACHE).sum()),
+        "n_duplicates": int((rows["lane"] == Unpaid.DUPLICATE).sum()),
         "error_rate": 1 - collected.count("ok") / n_rows,
         "input_tokens": n_input,
         "output_tokens": n_output,
-        "tokens_per_record": (n_input + n_output) / n_rows,
+        "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
         "attempt": request.attempt,
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,

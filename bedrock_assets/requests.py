@@ -12,7 +12,7 @@ import polars as pl
 
 from bedrock_assets.attempts import following, lane_for
 from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, name_prefix
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, Unpaid, name_prefix
 from bedrock_assets.census import LOOK_BACK
 from bedrock_assets.collect import collect
 from bedrock_assets.effects import Effect, announced
@@ -78,7 +78,7 @@ def _request(
         run_id=context.run.run_id,
         backfill_id=context.run.tags.get(BACKFILL_TAG),
         raw_revision=shard.raw_revision,
-        waits_for=shard.waits_for,
+        waits_for=int(shard.waits_for, 16),
         last_attempt=pipeline.spec.max_attempts,
     )
     former = ledger.entries.get(shard.shard.key)
@@ -99,7 +99,7 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
         return request
     rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
     # A person asks again: what was refused is asked again as well, but for rows that make no record.
-    asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Lane.DUPLICATE)
+    asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Unpaid.DUPLICATE)
     left = rows.filter((pl.col("status") != "ok") & asked)["record_id"]
     return following(pipeline, store, shard, request, arn, left) or request
 

@@ -48,7 +48,8 @@ def format_shard(
         manifest = made.model_copy(update={"waits_for": known.pending(fates["elsewhere"])})
         _publish(pipeline, store, manifest, fates, incoming, n_rest)
     store.write_model(shard_manifest_key(name, shard.key), manifest)
-    known.add(sent(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
+    if pipeline.spec.reuse_answers_days:
+        known.add(sent(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
     return manifest
 
 
@@ -98,7 +99,6 @@ def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.D
         n_rows = min(CHUNK_ROWS, shard.n_rows - start)
         piece = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
         yield shard_rows(store, raw, piece).collect()
-
 
 
 def _write(
@@ -151,7 +151,7 @@ def _require_fit(pipeline: Pipeline, manifest: ShardManifest) -> None:
     limits, name, shard = pipeline.spec.limits, pipeline.spec.name, manifest.shard.key
     if 0 < manifest.n_records < limits.min_records_per_job and pipeline.spec.on_small == "error":
         raise TooFewRecords(
-            f"shard {shard} has {manifest.n_records} records to send, but Bedrock fails a job with fewer than "
+            f"shard {shard} has {manifest.n_records} records, but Bedrock fails a job with fewer than "
             f"{limits.min_records_per_job}; materialize {name}/raw_dataset to plan again, or set `on_small: on_demand`"
         )
     if manifest.n_bytes > limits.max_bytes_per_file:

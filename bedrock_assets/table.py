@@ -44,9 +44,9 @@ class NotReady:
 
 def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | None:
     """None if every shard has answers to its current prompts."""
-    missing, stale = [], []
+    missing, stale, name = [], [], pipeline.spec.name
     for shard in raw.shards:
-        key = outputs_key(pipeline.spec.name, shard.key)
+        key = outputs_key(name, shard.key)
         if not store.exists(key):
             missing.append(shard.key)
         elif store.parquet_facts(key).get("fingerprint") != current_shard(store, name, shard.key).fingerprint:
