@@ -108,7 +108,7 @@ def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
 
 def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
     """Where AWS allows fewer jobs than the pool, its refusal leaves the shard pending until a slot is free."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=2, quota=1, speed=200) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=2, quota=1, speed=None) as lab:
         lab.ask()
         tick = lab.tick()
         assert any("ServiceQuotaExceeded" in note for note in tick.notes)
