@@ -178,11 +178,27 @@ def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
 
 
 def test_shards_that_share_prompts(tmp_path: Path) -> None:
-    """A shard whose prompts are asked for another one is answered after it; if that fails, it asks for them itself."""
-    with open_lab(tmp_path, n_rows=40, faults=Faults(fail_message="no access", fail_at="Validating")) as lab:
+    """One call for a prompt that all rows of all shards have; the other shards are answered after the first."""
+    with open_lab(tmp_path, n_rows=40) as lab:
         rewrite(lab, pl.lit("the same in every row"))
         lab.ask()
-        states = lab.finish()
-        assert states.pop(lab.shards[0]) in (State.FAILED, State.ANSWERED)
-        assert set(states.values()) <= {State.ANSWERED, State.FAILED}
-        assert lab.n_invoked + len(lab.jobs()) >= 1
+        assert len(lab.tick_only().launches.asked) == 1
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert (lab.jobs(), lab.n_invoked) == ([], 1)
+        lanes = pl.concat([lab.outputs(shard) for shard in lab.shards])["lane"].value_counts()
+        assert dict(lanes.iter_rows()) == {"on_demand": 1, "cache": 3, "duplicate": 36}
+
+
+def test_a_shard_that_brings_nothing_holds_up_nobody(tmp_path: Path) -> None:
+    """Where the shard that was to bring the answers fails, those that waited for it ask themselves."""
+    with open_lab(tmp_path, n_rows=20, faults=Faults(fail_message="no access", fail_at="Validating")) as lab:
+        rewrite(lab, pl.col("id").str.slice(-1))
+        lab.ask()
+        lab.tick()
+        assert len(lab.wait_for_jobs()) == 1
+        lab.emulator.set_faults(Faults())
+        assert lab.finish() == {lab.shards[0]: State.FAILED, lab.shards[1]: State.ANSWERED}
+        assert set(lab.outputs(lab.shards[1])["lane"]) == {"batch"}
+        assert lab.materialize("batch_outputs", lab.shards[0])
+        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert sum(job.n_success for job in lab.jobs()) == 20
