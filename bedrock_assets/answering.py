@@ -83,14 +83,14 @@ def _end(
     The attempt's end: of its job, or of the calls that are made here.
 
     Raises:
-        JobFailed: Bedrock refused the job.
+        JobFailed: The job was refused, by Bedrock or for what the canary says.
     """
     tags = context.run.tags
+    if REFUSAL_TAG in tags:
+        raise JobFailed(tags[REFUSAL_TAG])
     if request.lane is Lane.ON_DEMAND:
         answer_on_demand(pipeline, store, bedrock.open_runtime(), request, final=FINAL_TAG in tags)
         return Ended(request)
-    if JOB_TAG not in tags:
-        raise JobFailed(f"Bedrock refused the job: {tags[REFUSAL_TAG]}")
     return Ended(request, bedrock.open(store).get(tags[JOB_TAG]))
 
 

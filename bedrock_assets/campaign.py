@@ -86,6 +86,8 @@ class Request:
     """Revision of the dataset that the prompts were made of."""
     waits_for: int = 0
     """Shards that are asked some of its prompts, so that it is collected after them: bit i stands for shard i."""
+    estimated_usd: float | None = None
+    """What it may cost; None where the price is not known."""
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED

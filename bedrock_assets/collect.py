@@ -12,9 +12,10 @@ from bedrock_assets.answer_cache import ANSWER_KEY, answers_key, read_answers, w
 from bedrock_assets.campaign import Lane, Unpaid
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.ids import wire_id
+from bedrock_assets.money import tokens_of
 from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
+from bedrock_assets.records import ON_DEMAND_FOLDER, OutputFacts, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
 
 MANIFEST = "manifest.json.out"
@@ -92,9 +93,16 @@ def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: C
     attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
     identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]
     version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    facts = {"fingerprint": shard.fingerprint, "version": version}
+    tokens = tokens_of(collected.rows)
+    facts = OutputFacts(
+        fingerprint=shard.fingerprint,
+        version=version,
+        tokens=tokens,
+        n_records=int(collected.rows["lane"].is_in([*Lane]).sum()),
+        n_bytes=shard.n_bytes,
+    )
     with store.writer(outputs_key(pipeline.spec.name, shard.shard.key)) as file:
-        rows.write_parquet(file, metadata={FACTS: json.dumps(facts)})
+        rows.write_parquet(file, metadata={FACTS: facts.model_dump_json()})
     return version
 
 

@@ -97,6 +97,21 @@ class ShardManifest(Document):
     prompt_sha256: str | None
 
 
+class OutputFacts(Document):
+    """What stands in the metadata of `outputs/{shard}.parquet`."""
+
+    fingerprint: str
+    """Of the prompts that are answered."""
+    version: str
+    """Hash of the answers."""
+    tokens: dict[str, tuple[int, int]] = {}
+    """Input and output tokens that were paid for, by lane."""
+    n_records: int = 0
+    """Answers that were paid for."""
+    n_bytes: int = 0
+    """Of the shard's records."""
+
+
 class TableManifest(Document):
     """What `joined_table` wrote, last of all: `{pipeline}/table/manifest.json`."""
 
@@ -106,6 +121,8 @@ class TableManifest(Document):
     n_ok: int
     n_error: int
     n_missing: int
+    tokens: dict[str, tuple[int, int]] = {}
+    """Input and output tokens that were paid for its answers, by lane."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 

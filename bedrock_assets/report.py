@@ -10,7 +10,9 @@ import polars as pl
 from bedrock_assets.campaign import Job, Lane, Request, Unpaid
 from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
+from bedrock_assets.money import tokens_of
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.prices import Tokens, price_of
 from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManifest, outputs_key
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
@@ -93,6 +95,8 @@ def of_answers(
         "input_tokens": n_input,
         "output_tokens": n_output,
         "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
+        **_costs(pipeline, tokens_of(rows)),
+        **({} if request.estimated_usd is None else {"estimated_cost_usd": request.estimated_usd}),
         "attempt": request.attempt,
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
@@ -104,6 +108,14 @@ def of_answers(
     if collected.n_unknown or collected.n_unreadable:
         found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
     return found
+
+
+def _costs(pipeline: Pipeline, tokens: Tokens) -> Metadata:
+    """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
+    price = price_of(pipeline.spec)
+    if price is None:
+        return {"cost": "unknown: the price list does not have the model; set `price:`"}
+    return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
 
 
 def _of_job(job: Job) -> Metadata:
@@ -125,6 +137,7 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
         "n_error": manifest.n_error,
         "n_missing": manifest.n_missing,
         "error_rate": 1 - manifest.n_ok / manifest.n_rows,
+        **_costs(pipeline, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),
         "sample": _sample(first),

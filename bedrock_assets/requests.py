@@ -19,6 +19,7 @@ from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
 from bedrock_assets.launches import BACKFILL_TAG
 from bedrock_assets.ledger import Entry, Ledger, State
+from bedrock_assets.money import estimate
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
 from bedrock_assets.shards import current_shard
@@ -39,6 +40,7 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
 
     Raises:
         StaleShard: A shard has no prompts yet, or they were made of an earlier dataset.
+        OverBudget: The launch may cost more than `budget_usd`.
         TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
     """
     ledger = Ledger(pipeline.spec.name)
@@ -48,11 +50,22 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
     shards = [current_shard(store, pipeline.spec.name, key) for key in keys]
     _require_fresh(pipeline, raw, shards)
     requests = [_request(context, pipeline, store, ledger, shard) for shard in shards]
-    for request in requests:
+    done = [_is_answered(ledger, request) for request in requests]
+    planned = [shard.key for shard in raw.shards] if raw else keys
+    estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
+    context.log.info(str(estimated))
+    for request in estimated.requests:
         with announced(Effect.RECORD, State.REQUESTED):
             context.log_event(ledger.record(request, State.REQUESTED))
     context.log.info(f"asked for {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
     return ledger
+
+
+def _is_answered(ledger: Ledger, request: Request) -> bool:
+    """Whether the same was answered before: it is read again, and not paid."""
+    former = ledger.entries.get(request.shard)
+    same = former and (former.request.fingerprint, former.request.attempt) == (request.fingerprint, request.attempt)
+    return bool(same and former and former.state is State.ANSWERED)
 
 
 def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:

@@ -1,8 +1,9 @@
 """What a pipeline's `defs.yaml` may say: the attributes of `bedrock_assets.BatchInference`, typed and documented."""
 
-from typing import Annotated, Literal, Self
+import math
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 
@@ -96,6 +97,27 @@ class TaskSpec(Strict):
         return self
 
 
+def _rows_alone(value: Any) -> Any:
+    """A canary's number of rows, which may stand for itself."""
+    return {"rows": value} if isinstance(value, int) else value
+
+
+class CanarySpec(Strict):
+    """How many rows are sent first, and what their answers must keep for the others to be sent."""
+
+    rows: int = Field(default=200, ge=1, description="First rows of the dataset, up to 63 more.")
+    max_error_rate: float = Field(default=0.1, ge=0, le=1, description="Share of its rows without an answer.")
+    max_mean_output_tokens: float = Field(default=math.inf, gt=0, description="Mean length of an answer.")
+
+
+class PriceSpec(Strict):
+    """US dollars for a million tokens on demand, where the price list does not know the model or the contract."""
+
+    input_usd_per_mtok: float = Field(ge=0)
+    output_usd_per_mtok: float = Field(default=0, ge=0)
+    batch_factor: float = Field(default=0.5, gt=0, description="A batch job's price to the price on demand.")
+
+
 class PipelineSpec(Strict):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
 
@@ -126,6 +148,17 @@ class PipelineSpec(Strict):
     )
     timeout_hours: int = Field(
         default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
+    )
+    canary: Annotated[CanarySpec | None, BeforeValidator(_rows_alone)] = Field(
+        default=None,
+        description="Send a few rows first, and the others once their answers keep the thresholds: `200`, or "
+        "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",
+    )
+    budget_usd: float | None = Field(
+        default=None, ge=0, description="A launch whose estimate, with what was paid already, is above it is refused."
+    )
+    price: PriceSpec | None = Field(
+        default=None, description="Prices, where the price list lacks them or your contract has others."
     )
     reuse_answers_days: int = Field(
         default=90,

@@ -9,7 +9,9 @@ import polars as pl
 
 from bedrock_assets.errors import DataError
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.prices import Tokens, add
 from bedrock_assets.records import (
+    OutputFacts,
     Part,
     RawManifest,
     Shard,
@@ -49,7 +51,10 @@ def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | 
         key = outputs_key(name, shard.key)
         if not store.exists(key):
             missing.append(shard.key)
-        elif store.parquet_facts(key).get("fingerprint") != current_shard(store, name, shard.key).fingerprint:
+            continue
+        prompts = current_shard(store, name, shard.key)
+        answered = store.parquet_facts(key).get("fingerprint") == prompts.fingerprint
+        if not answered or prompts.raw_revision != raw.revision:
             stale.append(shard.key)
     return NotReady(tuple(missing), tuple(stale)) if missing or stale else None
 
@@ -67,6 +72,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     status = pipeline.answer_columns["status"]
     schema: dict[str, str] = {}
     staged: list[Part] = []
+    tokens: Tokens = {}
     for index, shard in enumerate(raw.shards):
         joined = _joined(store, pipeline, raw, shard)
         counts.update(dict(joined[status].cast(pl.String).value_counts().iter_rows()))
@@ -74,7 +80,9 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         key = f"{name}/table-incoming/part-{index:05d}.parquet"
         with store.writer(key) as file:
             joined.write_parquet(file, row_group_size=ROW_GROUP_ROWS)
-        digest.update(json.dumps(store.parquet_facts(outputs_key(name, shard.key))).encode())
+        facts = OutputFacts.model_validate(store.parquet_facts(outputs_key(name, shard.key)))
+        digest.update(json.dumps([facts.fingerprint, facts.version]).encode())
+        tokens = add(tokens, facts.tokens)
         staged.append(Part(key=key, n_rows=len(joined), n_bytes=store.size(key)))
     manifest = TableManifest(
         revision=digest.hexdigest()[:16],
@@ -82,6 +90,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         n_ok=counts["ok"],
         n_error=counts["error"],
         n_missing=counts["missing"],
+        tokens=dict(tokens),
         columns=schema,
         parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(staged)),
     )
