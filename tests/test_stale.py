@@ -87,7 +87,7 @@ def test_a_grown_dataset_closes_the_old_shards(tmp_path: Path) -> None:
         old, (job,) = list(lab.shards), lab.jobs()
         source = tmp_path / "calls.parquet"
         rows = pl.read_parquet(source)
-        more = rows.select(pl.concat_str(pl.lit("d"), pl.col("id")), pl.concat_str("transcript", pl.lit(" Again.")))
+        more = rows.with_columns(id="d" + pl.col("id"), transcript=pl.col("transcript") + " Again.")
         pl.concat([rows, more]).write_parquet(source)
         lab.ask()
         lab.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 5)
