@@ -126,7 +126,7 @@ def _read_attempt(
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
-    answers, manifest = Answers(pipeline.family), None
+    answers, manifest = Answers(pipeline.family, pipeline.schema), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):
             for chunk in store.chunks(file.key):

@@ -75,7 +75,7 @@ def _settle_shard(
     counts: dict[str, int],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers, job_ids = Answers(pipeline.family), list[str]()
+    answers, job_ids = Answers(pipeline.family, pipeline.schema), list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable

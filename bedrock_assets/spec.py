@@ -1,6 +1,6 @@
 """What a pipeline's `defs.yaml` may say: the attributes of `bedrock_assets.BatchInference`, typed and documented."""
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, StringConstraints, model_validator
 
@@ -8,6 +8,9 @@ from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimit
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A pipeline's name: it becomes a Dagster key prefix, a folder in the store and a part of job names."""
+
+SchemaMode = Literal["native", "tool", "prompt"]
+"""Ways to ask for a structured answer: by the service's own means, by a tool that has to be called, by the prompt."""
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
 """A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
@@ -68,6 +71,15 @@ class TextTask(Strict):
         default=None, description="Text that stands in for a null column. Without it such a row becomes an error row."
     )
 
+    images: tuple[str, ...] = Field(
+        default=(), description="Columns of bytes (JPEG, PNG, GIF or WebP) that go before the prompt, in this order."
+    )
+    special_tokens: Literal["error", "split"] = Field(
+        default="error",
+        description="For models that take one raw prompt: a row whose text has a token of the chat template, such as "
+        "`<|eot_id|>`, becomes an error row, or a space is put into the token so that it is ordinary text.",
+    )
+
     @model_validator(mode="after")
     def _one_prompt(self) -> Self:
         if (self.prompt_id is None) == (self.prompt is None):
@@ -79,8 +91,13 @@ class EmbeddingTask(Strict):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
-    dimensions: int = Field(default=1024, ge=1, description="Length of each vector.")
-    normalize: bool = Field(default=True, description="Scale each vector to length 1.")
+    dimensions: int | None = Field(
+        default=None, ge=1, description="Length of each vector; the model's own without it (Titan 1024, G1 1536)."
+    )
+    normalize: bool = Field(default=True, description="Scale each vector to length 1 (Titan V2 alone can leave it).")
+    input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
+        default="search_document", description="What the vectors are for; Cohere alone asks."
+    )
 
 
 class TaskSpec(Strict):
@@ -112,6 +129,15 @@ class PipelineSpec(Strict):
         default="InvokeModel", description="`Converse` sends the same request format to any model that supports it."
     )
     task: TaskSpec
+    answer_schema: dict[str, Any] | str | None = Field(
+        default=None,
+        alias="schema",
+        description="Fields of a structured answer, which become columns of their own; or a pydantic class by its "
+        "import path, `my_package.models:Answer`.",
+    )
+    schema_mode: Literal["auto"] | SchemaMode = Field(
+        default="auto", description="How the schema is asked for; `auto` takes the best that the model is known for."
+    )
     limits: JobLimits = Field(default_factory=JobLimits)
     pool: str = Field(
         default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
