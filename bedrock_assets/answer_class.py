@@ -7,6 +7,7 @@ Types, enums, limits and descriptions of its JSON schema count; validators writt
 
 import importlib
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
@@ -76,16 +77,16 @@ def _node(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within:
 
 
 def _member(
-    name: str, schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...], required: list[str]
+    name: str,
+    schema: Mapping[str, Any],
+    defs: Mapping[str, Any],
+    path: str,
+    within: tuple[str, ...],
+    required: list[str],
 ) -> Node:
     node = _node(schema, defs, f"{path}.{name}", within)
     # a field with a default need not be answered
-    return node if name in required or node.optional else Node(**{**vars_of(node), "optional": True})
-
-
-def vars_of(node: Node) -> dict[str, Any]:
-    """The fields of a node by name."""
-    return {name: getattr(node, name) for name in Node.__dataclass_fields__}
+    return node if name in required or node.optional else replace(node, optional=True)
 
 
 def _kind(schema: Mapping[str, Any], enum: tuple[Any, ...], path: str) -> Kind:

@@ -14,9 +14,15 @@ from bedrock_assets.templates import Template
 def instructions(schema: Mapping[str, Any]) -> str:
     """What asks a model for JSON where a request has no place of its own for a schema."""
     return (
-        "\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It has to conform to this "
-        f"JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
+        "\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It has to conform to "
+        f"this JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
     )
+
+
+def repair_notes(violations: pl.Series, family: Family) -> pl.Series:
+    """What is said of an earlier answer that broke the schema, String; it quotes the model, so tokens are split."""
+    said = pl.format("\n\nAn earlier answer did not conform: {}. Correct that in your answer.", pl.col("violation"))
+    return violations.alias("violation").to_frame().select(split_tokens(said, family)).to_series()
 
 
 def require_no_tokens(template: Template | None, family: Family) -> None:

@@ -14,6 +14,7 @@ from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
+from bedrock_assets.verdicts import SCHEMA_CODE, repairable
 
 MANIFEST = "manifest.json.out"
 
@@ -26,7 +27,8 @@ class Collected:
     """record_id String, status Enum, the answer, stop_reason String, input_tokens and output_tokens Int64,
     error_code String, error_message String, model_id String, lane String, job_arn String, attempt Int64."""
     unanswered: pl.Series
-    """Record ids, String, of the rows that another attempt may answer: missing ones, and errors that may pass."""
+    """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
+    are to be repaired."""
     n_unreadable: int
     n_unknown: int
     """Answers with an id that is not the shard's."""
@@ -66,7 +68,7 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.outcomes().with_columns(attempt=pl.lit(attempt, pl.Int64)))
-    settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
+    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.spec.repair), ended)
     # A row without an answer was the last attempt's to answer.
     attempts = settled.with_columns(attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(len(jobs))))
     rows = attempts.with_columns(model_id=pl.lit(pipeline.spec.model)).join(
@@ -74,6 +76,12 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
     )
     unanswered = settled.filter("retryable")["record_id"]
     return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
+
+
+def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
+    """Of the *wanted* rows of `Collected.rows`, those that broke the schema: record_id, error_message."""
+    broken = rows.filter(pl.col("error_code").eq_missing(SCHEMA_CODE) & pl.col("record_id").is_in(wanted.implode()))
+    return broken.select("record_id", "error_message")
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:

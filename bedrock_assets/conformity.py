@@ -121,7 +121,7 @@ def _check_object(node: Node, text: pl.Series, levels: Sequence[pl.Series], path
 
 def _check_list(node: Node, item: Node, text: pl.Series, levels: Sequence[pl.Series], path: str) -> Checked:
     lists = pl.DataFrame([level.alias(str(depth)) for depth, level in enumerate(levels)]).with_row_index("row")
-    items = lists.filter(pl.col("0").list.len() > 0).explode(pl.exclude("row"))
+    items = lists.filter(pl.col("0").list.len() > 0).explode(list(map(str, range(len(levels)))))
     values, wrong = _check(item, items["0"], [items[str(depth)] for depth in range(1, len(levels))], f"{path}[]")
     checked = pl.DataFrame({"row": items["row"], "value": values, "wrong": wrong})
     together = checked.group_by("row", maintain_order=True).agg("value", pl.col("wrong").drop_nulls().first())

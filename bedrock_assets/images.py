@@ -20,8 +20,8 @@ def image_bytes(column: str, dtype: pl.DataType) -> pl.Expr:
     if isinstance(dtype, pl.Struct) and {field.name: field.dtype for field in dtype.fields}.get("bytes") == pl.Binary:
         return pl.col(column).struct.field("bytes")
     raise PromptError(
-        f"column {column!r} named in task.text.images is {dtype}; an image is bytes (Binary), or a struct with `bytes`. "
-        "URIs are not taken: batch inference reads `s3Location` only from the folder of its own input"
+        f"column {column!r} named in task.text.images is {dtype}; an image is bytes (Binary), or a struct with "
+        "`bytes`. URIs are not taken: batch inference reads `s3Location` only from the folder of its own input"
     )
 
 

@@ -83,8 +83,8 @@ class Answers:
         One row per wire id, the first success if there is one.
 
         Returns:
-            wire_id String, status (`ok` or `error`), the answer, the schema's fields, stop_reason String, input_tokens and
-            output_tokens Int64, error_code String, error_message String, retryable Boolean.
+            wire_id String, status (`ok` or `error`), the answer, the schema's fields, stop_reason String, input_tokens
+            and output_tokens Int64, error_code String, error_message String, retryable Boolean.
         """
         if not self.frames:
             self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.answer_schema import AnswerSchema, parse_schema
-from bedrock_assets.asking import faults_of, instructions, require_no_tokens, split_tokens
+from bedrock_assets.asking import faults_of, instructions, repair_notes, require_no_tokens, split_tokens
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
 from bedrock_assets.families import (
     Family,
@@ -170,12 +170,13 @@ class Pipeline:
                 f"task.embedding.column {self.task.column!r} is not in the dataset; it has: {', '.join(columns)}"
             )
 
-    def with_records(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def with_records(self, rows: pl.DataFrame, violations: pl.Series | None = None) -> pl.DataFrame:
         """
         Make a record of each row.
 
         Args:
             rows: The input's columns and the record id.
+            violations: What was wrong with an earlier answer to each row, String, to be said in its prompt.
 
         Returns:
             *rows* and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
@@ -187,6 +188,8 @@ class Pipeline:
         parts = rows.select(
             id=record_id if plain else wire_id(record_id), **self._rendered(rows.schema), **self._images(rows.schema)
         )
+        if violations is not None:
+            parts = parts.with_columns(text=pl.concat_str("text", repair_notes(violations, self.family)))
         request = self.family.request(self._prompt(), self.task)
         line = encoded({"recordId": pl.col("id"), "modelInput": request})
         made = parts.with_columns(line.alias(LINE))

@@ -94,6 +94,8 @@ class TableManifest(Document):
     n_ok: int
     n_error: int
     n_missing: int
+    n_truncated: int = 0
+    """Answers that a limit on tokens cut short."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 

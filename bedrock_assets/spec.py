@@ -138,6 +138,13 @@ class PipelineSpec(Strict):
     schema_mode: Literal["auto"] | SchemaMode = Field(
         default="auto", description="How the schema is asked for; `auto` takes the best that the model is known for."
     )
+    repair: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Times that a row whose answer does not conform to `schema` is sent again, with what was wrong in "
+        "its prompt; within `max_attempts`.",
+    )
     limits: JobLimits = Field(default_factory=JobLimits)
     pool: str = Field(
         default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."

@@ -61,6 +61,20 @@ def judge(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> tu
     return judged.drop("violation"), list(schema.fields)
 
 
+def repairable(outcomes: pl.DataFrame, repair: int) -> pl.DataFrame:
+    """
+    *outcomes* of all attempts, in which answers that broke the schema no more than *repair* times are `retryable`.
+    """
+    broken = pl.col("error_code").eq_missing(SCHEMA_CODE)
+    often = broken.sum().over("wire_id") > repair
+    return outcomes.with_columns(retryable=pl.when(broken).then(~often).otherwise("retryable"))
+
+
+def n_truncated(stop_reasons: pl.Series, family: Family) -> int:
+    """Answers that a limit on tokens cut short, in the words of their family."""
+    return int(stop_reasons.is_in(list(family.truncated)).sum()) if family.truncated else 0
+
+
 def _tool_inputs(read: pl.DataFrame, family: Family, chunk: bytes) -> pl.Series:
     """The inputs of the tools that were called, as JSON: of any shape, so they are taken from the lines themselves."""
     lines = pl.Series([line for line in chunk.split(b"\n") if line.strip()]).gather(read["line"])

@@ -66,14 +66,16 @@ def schema_mode_of(spec: PipelineSpec, family: Family) -> SchemaMode:
     Raises:
         ConfigError: The family has no such way.
     """
-    if spec.schema_mode != "auto" and spec.schema_mode not in family.modes:
+    if spec.schema_mode != "auto":
+        if spec.schema_mode in family.modes:
+            return spec.schema_mode
         raise ConfigError(
             f"schema_mode: {spec.schema_mode} is not known for {family.name}; choose one of: auto, "
             f"{', '.join(family.modes)}"
         )
     bare = bare_id(spec.model)
-    fitting = (mode for mode, models in family.modes.items() if re.fullmatch(models, bare))
-    return next(fitting, "prompt") if spec.schema_mode == "auto" else spec.schema_mode
+    fitting: list[SchemaMode] = [mode for mode, models in family.modes.items() if re.fullmatch(models, bare)]
+    return fitting[0] if fitting else "prompt"
 
 
 def family_for(model: str) -> Family:

@@ -1,9 +1,9 @@
 """
 Cohere Embed v3: one text a record.
 
-Source: Amazon Bedrock user guide, Cohere Embed v3, 2026-11. Without `embedding_types` the answer's `embeddings` is a list
-of vectors; the guide's own examples also show `{"float": [...]}`, so both are read. Tokens are not told. `truncate` is
-left to its default, which embeds the first 512 tokens of a text.
+Source: Amazon Bedrock user guide, Cohere Embed v3, 2026-11. Without `embedding_types` the answer's `embeddings` is a
+list of vectors; the guide's own examples also show `{"float": [...]}`, so both are read. Tokens are not told.
+`truncate` is left to its default, which embeds the first 512 tokens of a text.
 """
 
 from typing import Any

@@ -20,7 +20,7 @@ class Plain:
     expr: pl.Expr
 
 
-Tree: TypeAlias = "pl.Expr | Plain | str | float | bool | None | Mapping[str, Tree] | Sequence[Tree]"
+Tree: TypeAlias = "pl.Expr | Plain | str | float | bool | Mapping[str, Tree] | Sequence[Tree] | None"
 """JSON, in which an expression (String, one value a row) stands for a string."""
 
 

@@ -1,8 +1,9 @@
 """
 Mistral's newer models: chat completion.
 
-Sources, 2026-11: Amazon Bedrock user guide, Mistral AI chat completion, Mistral Large (24.07), Pixtral Large (`stop_reason`
-in a choice; a tool can be forced by `tool_choice: any` alone) and "Get validated JSON results" for the open-weight ones.
+Sources, 2026-11: Amazon Bedrock user guide, Mistral AI chat completion, Mistral Large (24.07), Pixtral Large
+(`stop_reason` in a choice; a tool can be forced by `tool_choice: any` alone), and "Get validated JSON results" for the
+open-weight ones.
 """
 
 from dataclasses import replace
