@@ -49,7 +49,8 @@ class Strict(BaseModel):
     def _known_keys_only(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
             known = [field.alias or name for name, field in cls.model_fields.items()]
-            unknown = [str(key) for key in values if key not in known]
+            by_name = cls.model_fields if cls.model_config.get("populate_by_name") else ()
+            unknown = [str(key) for key in values if key not in known and key not in by_name]
             if unknown:
                 close = get_close_matches(unknown[0], known, 1)
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"

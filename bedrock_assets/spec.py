@@ -2,7 +2,7 @@
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import Field, StringConstraints, model_validator
+from pydantic import ConfigDict, Field, StringConstraints, model_validator
 
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 
@@ -115,6 +115,8 @@ class TaskSpec(Strict):
 
 class PipelineSpec(Strict):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
+
+    model_config = ConfigDict(populate_by_name=True)  # `schema` is the name of a method of pydantic's
 
     name: Name
     description: str | None = Field(default=None, description="Shown on the pipeline's assets.")

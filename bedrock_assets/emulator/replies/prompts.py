@@ -78,7 +78,7 @@ def _prompt(model_input: JsonObject, name: str, max_tokens: Json, limit_name: st
     text = model_input.get(name)
     if not isinstance(text, str) or not text.strip():
         raise RecordError(f"Malformed input request: #: required key [{name}] not found, please reformat your input.")
-    turns = _turns(text)
+    turns = turns_of(text)
     return Prompt(
         [said for role, said in turns if role == "user"] or [text],
         "\n".join(said for role, said in turns if role == "system"),
@@ -88,7 +88,7 @@ def _prompt(model_input: JsonObject, name: str, max_tokens: Json, limit_name: st
     )
 
 
-def _turns(text: str) -> list[tuple[str, str]]:
+def turns_of(text: str) -> list[tuple[str, str]]:
     """(role, text) of each turn of a prompt in a chat template, empty for any other prompt."""
     if found := _LLAMA.findall(text):
         return [(role, said) for role, said in found if said]
