@@ -12,7 +12,9 @@ from bedrock_assets.families.jsontext import Plain, encoded
 TEXTS = ['a "quote"\n\\', "\u0085 \u2028 漢字 🙂", "", '{"v":1}', "}"]
 names = st.text(max_size=5)
 trees = st.recursive(
-    st.one_of(st.just("COLUMN"), st.booleans(), st.integers(-(2**60), 2**60), st.floats(-1e6, 1e6), st.text(max_size=9)),
+    st.one_of(
+        st.just("COLUMN"), st.booleans(), st.integers(-(2**60), 2**60), st.floats(-1e6, 1e6), st.text(max_size=9)
+    ),
     lambda inner: st.one_of(st.lists(inner, max_size=4), st.dictionaries(names, inner, max_size=4)),
     max_leaves=12,
 )

@@ -67,7 +67,22 @@ def test_templates_write_no_turns(make_pipeline: MakePipeline, family: str) -> N
             make_pipeline(frame, model=MODELS[family], task={"text": task})
 
 
-PIECES = ["<", "|", "|>", "<|", "eot_id", "<|eot_id|>", "[", "/INST]", "[INST]", "</s>", "<\uff5c", "\uff5c>", "think>", " "]
+PIECES = [
+    "<",
+    "|",
+    "|>",
+    "<|",
+    "eot_id",
+    "<|eot_id|>",
+    "[",
+    "/INST]",
+    "[INST]",
+    "</s>",
+    "<\uff5c",
+    "\uff5c>",
+    "think>",
+    " ",
+]
 
 
 @pytest.mark.parametrize("family", RAW)
