@@ -72,10 +72,9 @@ class Node:
             bounds: Whether limits on numbers and sizes stand in keywords. Constrained decoding on Bedrock refuses
                 those (user guide, "Get validated JSON results", 2026-11), so they stand in descriptions otherwise.
         """
-        kind = "array" if self.kind == "list" else self.kind
-        found: dict[str, Any] = {"type": [kind, "null"] if self.optional else kind}
+        found: dict[str, Any] = {"type": "array" if self.kind == "list" else self.kind}
         if self.enum:
-            found["enum"] = [*self.enum, *([None] if self.optional else [])]
+            found["enum"] = list(self.enum)
         if self.item:
             found["items"] = self.item.json_schema(bounds=bounds)
         if self.kind == "object":
@@ -84,7 +83,8 @@ class Node:
         described = [self.description or "", "" if bounds else ", ".join(f"{n}: {v}" for n, v in limits.items())]
         if text := "; ".join(part for part in described if part):
             found["description"] = text
-        return found | (limits if bounds else {})
+        found |= limits if bounds else {}
+        return {"anyOf": [found, {"type": "null"}]} if self.optional else found
 
     def _limits(self) -> dict[str, float]:
         of = "Items" if self.kind == "list" else "Length"

@@ -14,7 +14,7 @@ from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
-from bedrock_assets.verdicts import SCHEMA_CODE, repairable
+from bedrock_assets.verdicts import SCHEMA_CODE, answer_columns, repairable
 
 MANIFEST = "manifest.json.out"
 
@@ -24,8 +24,9 @@ class Collected:
     """One row per row of the shard, and what was noticed on the way."""
 
     rows: pl.DataFrame
-    """record_id String, status Enum, the answer, stop_reason String, input_tokens and output_tokens Int64,
-    error_code String, error_message String, model_id String, lane String, job_arn String, attempt Int64."""
+    """record_id String, status Enum, the answer, the fields of a schema, stop_reason String, input_tokens and
+    output_tokens Int64, error_code String, error_message String, model_id String, lane String, job_arn String, attempt
+    Int64."""
     unanswered: pl.Series
     """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
     are to be repaired."""
@@ -75,7 +76,8 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         _attempts(jobs), on="attempt", how="left", maintain_order="left"
     )
     unanswered = settled.filter("retryable")["record_id"]
-    return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
+    columns = answer_columns(pipeline.answer_columns, pipeline.schema)
+    return Collected(rows.select("record_id", *columns), unanswered, n_unreadable, n_unknown, manifest)
 
 
 def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:

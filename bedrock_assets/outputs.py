@@ -17,7 +17,7 @@ from bedrock_assets.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.ids import PADDING_ID, wire_id
 from bedrock_assets.records import Document
-from bedrock_assets.verdicts import judge, resolve
+from bedrock_assets.verdicts import FIELDS, judge, resolve
 
 STATUSES = ("ok", "error", "missing")
 _STATUS = pl.Enum(STATUSES)
@@ -49,7 +49,7 @@ class Answers:
 
     family: Family
     schema: AnswerSchema | None = None
-    """What the answers are to conform to; its fields are columns then."""
+    """What the answers are to conform to; its fields are a column of structs then."""
     frames: list[pl.DataFrame] = field(default_factory=list)
     n_lines: int = 0
     n_unreadable: int = 0
@@ -83,8 +83,8 @@ class Answers:
         One row per wire id, the first success if there is one.
 
         Returns:
-            wire_id String, status (`ok` or `error`), the answer, the schema's fields, stop_reason String, input_tokens
-            and output_tokens Int64, error_code String, error_message String, retryable Boolean.
+            wire_id String, status (`ok` or `error`), the answer, with a schema `fields` Struct, stop_reason String,
+            input_tokens and output_tokens Int64, error_code String, error_message String, retryable Boolean.
         """
         if not self.frames:
             self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))
@@ -123,10 +123,10 @@ class Answers:
                 error_code=pl.when(silent).then(pl.lit("unrecognised_output")).otherwise("error_code"),
                 error_message=pl.when(silent).then("raw").otherwise("error_message"),
             )
-        read, fields = judge(read, self.family, self.schema)
+        read = judge(read, self.family, self.schema)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
-        return read.select(OUTCOME_COLUMNS[0], self.answer, *fields, *OUTCOME_COLUMNS[1:])
+        return read.select(OUTCOME_COLUMNS[0], self.answer, *([FIELDS] if self.schema else []), *OUTCOME_COLUMNS[1:])
 
 
 OUTCOME_COLUMNS = (

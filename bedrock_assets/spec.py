@@ -176,3 +176,9 @@ class PipelineSpec(Strict):
         description="Jobs in flight whose prompts have changed since: stop them, or let them finish. Their answers are "
         "left in the store and not joined.",
     )
+
+    @model_validator(mode="after")
+    def _schema_to_repair(self) -> Self:
+        if self.answer_schema is None and (self.repair or self.schema_mode != "auto"):
+            raise ValueError("repair and schema_mode say how to get an answer to a `schema`, and there is none")
+        return self

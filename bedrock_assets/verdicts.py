@@ -1,5 +1,7 @@
 """What becomes of an answer that was read: a tool's input is taken for it, a refusal and a broken form are errors."""
 
+from collections.abc import Iterable
+
 import polars as pl
 
 from bedrock_assets.answer_schema import AnswerSchema
@@ -7,6 +9,7 @@ from bedrock_assets.conformity import conform
 from bedrock_assets.families import Family
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
+FIELDS = "fields"
 
 
 def resolve(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chunk: bytes) -> pl.DataFrame:
@@ -40,25 +43,32 @@ def resolve(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chu
     return read.drop("tool", "refusal")
 
 
-def judge(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> tuple[pl.DataFrame, list[str]]:
+def judge(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> pl.DataFrame:
     """
     Give each answer its fields, and turn those that do not conform to the schema into errors that keep their text.
 
     Returns:
-        *read* with a column for each of the fields, and their names.
+        *read* and, with a schema, `fields`: Struct of the schema's columns, kept together so that no name of theirs
+        meets one of ours on the way.
     """
     if schema is None:
-        return read, []
+        return read
     found = conform(read["response"], schema)
     wrong = pl.col("violation").is_not_null()
     cut = pl.col("stop_reason").is_in(family.truncated).fill_null(value=False)
     why = pl.when(cut).then(pl.lit("; the answer was cut short, see max_tokens")).otherwise(pl.lit(""))
-    judged = read.hstack(found.unnest("value")).with_columns(
+    judged = read.hstack(found.rename({"value": FIELDS})).with_columns(
         status=pl.when(wrong).then(pl.lit("error", read.schema["status"])).otherwise("status"),
         error_code=pl.when(wrong).then(pl.lit(SCHEMA_CODE)).otherwise("error_code"),
         error_message=pl.when(wrong).then(pl.concat_str("violation", why)).otherwise("error_message"),
     )
-    return judged.drop("violation"), list(schema.fields)
+    return judged.drop("violation")
+
+
+def answer_columns(names: Iterable[str], schema: AnswerSchema | None) -> list[pl.Expr]:
+    """The columns of an answer by their own names, the schema's fields among them."""
+    fields = schema.fields if schema else ()
+    return [pl.col(FIELDS).struct.field(name) if name in fields else pl.col(name) for name in names]
 
 
 def repairable(outcomes: pl.DataFrame, repair: int) -> pl.DataFrame:

@@ -31,7 +31,7 @@ def test_the_json_schema() -> None:
     assert parse_schema(written).json_schema(bounds=True) == {
         "type": "object",
         "properties": {
-            "kind": {"type": ["string", "null"], "enum": ["a", "b", None], "description": "its kind"},
+            "kind": {"anyOf": [{"type": "string", "enum": ["a", "b"], "description": "its kind"}, {"type": "null"}]},
             "score": {"type": "integer", "minimum": 1, "maximum": 5},
         },
         "required": ["kind", "score"],

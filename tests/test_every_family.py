@@ -96,7 +96,7 @@ CASES = [(name, mode) for name, family in FAMILIES.items() if family.kind == "te
 @pytest.mark.parametrize(("family", "mode"), CASES)
 def test_structured_answers(make_pipeline: MakePipeline, family: str, mode: str) -> None:
     """In each way that a family knows, the schema reaches the model and its answer becomes typed columns."""
-    rows = batch(pipeline_of(make_pipeline, family, schema=FIELDS, schema_mode=mode))
+    rows = batch(pipeline_of(make_pipeline, family, schema=FIELDS, schema_mode=mode)).unnest("fields")
     assert rows.select("status", "error_message").rows() == [("ok", None)] * 2
     assert rows.schema["words"] == pl.List(pl.String)
     assert rows.schema["person"] == pl.Struct({"name": pl.String, "sure": pl.Boolean})

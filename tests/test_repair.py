@@ -127,6 +127,18 @@ def test_the_table_is_typed(store: Store, make_pipeline: MakePipeline) -> None:
     assert table["b_note"].to_list() == ["x", None, None]
 
 
+def test_names_of_our_own(store: Store, make_pipeline: MakePipeline) -> None:
+    """Fields named as columns that exist on the way only are ordinary columns."""
+    names = ("line", "wire_id", "sent", "code", "message", "violation", "retryable", "tool", "refusal", "fields")
+    written = dict.fromkeys((*names, "row", "value", "text", "json", "wrong", "0"), "string")
+    pipeline = make_pipeline(texts(1), id_column="id", schema=written, output_prefix="b_")
+    stages = Stages.of(pipeline, store)
+    stages.write(jsonl([ok("c0", json.dumps({name: f"my {name}" for name in written}))]))
+    row = stages.collect().rows.row(0, named=True)
+    assert row["status"] == "ok"
+    assert {name: row[name] for name in written} == {name: f"my {name}" for name in written}
+
+
 def test_a_whole_run(tmp_path: Path) -> None:
     """Through Dagster and the emulator: rows whose number is above the limit are repaired once, and end as errors if
     that did not help; everything else is answered at once."""
