@@ -17,6 +17,7 @@ from bedrock_assets.outputs import STATUSES, Answers, JobManifest, settle
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, OutputFacts, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
+from bedrock_assets.verdicts import SCHEMA_CODE, answer_columns, judge, repairable
 
 MANIFEST = "manifest.json.out"
 COUNTED = ("stop_reason", "input_tokens", "output_tokens")
@@ -28,10 +29,12 @@ class Collected:
     """One row per row of the shard, and what was noticed on the way."""
 
     rows: pl.DataFrame
-    """record_id String, status Enum, the answer, stop_reason String, input_tokens and output_tokens Int64,
-    error_code String, error_message String, model_id String, lane String, job_arn String, attempt Int64."""
+    """record_id String, status Enum, the answer, the fields of a schema, stop_reason String, input_tokens and
+    output_tokens Int64, error_code String, error_message String, model_id String, lane String, job_arn String, attempt
+    Int64."""
     unanswered: pl.Series
-    """Record ids, String, of the rows that another attempt may answer: missing ones, and errors that may pass."""
+    """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
+    are to be repaired."""
     n_unreadable: int
     n_unknown: int
     """Answers with an id that is not the shard's."""
@@ -72,12 +75,19 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.outcomes().with_columns(attempt=pl.lit(attempt, pl.Int64)))
-    outcomes += _reused(store, fates, outcomes[0].schema)
-    settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
+    outcomes += _reused(pipeline, store, fates, outcomes[0].schema)
+    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.spec.repair), ended)
     rows = _with_origin(settled, jobs).with_columns(model_id=pl.lit(pipeline.spec.model))
     # A copy's answer is that of the row it is a copy of, which alone is sent.
     unanswered = settled.filter(pl.col("retryable") & pl.col("copy_of").is_null())["record_id"]
-    return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
+    columns = answer_columns(pipeline.answer_columns, pipeline.schema)
+    return Collected(rows.select("record_id", *columns), unanswered, n_unreadable, n_unknown, manifest)
+
+
+def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
+    """Of the *wanted* rows of `Collected.rows`, those that broke the schema: record_id, error_message."""
+    broken = rows.filter(pl.col("error_code").eq_missing(SCHEMA_CODE) & pl.col("record_id").is_in(wanted.implode()))
+    return broken.select("record_id", "error_message")
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
@@ -125,7 +135,7 @@ def require_success(collected: Collected, subject: str, message: str | None) -> 
     raise JobFailed(f"{subject} without one answer: {reason or 'no reason was given'}")
 
 
-def _reused(store: Store, fates: pl.DataFrame, schema: pl.Schema) -> list[pl.DataFrame]:
+def _reused(pipeline: Pipeline, store: Store, fates: pl.DataFrame, schema: pl.Schema) -> list[pl.DataFrame]:
     """The answers that were paid for elsewhere, as outcomes of no attempt."""
     wanted = fates.filter(pl.col("elsewhere").is_not_null())
     ids = wanted.select("key", "elsewhere", wire_id=wire_id(pl.col("record_id")))
@@ -134,7 +144,8 @@ def _reused(store: Store, fates: pl.DataFrame, schema: pl.Schema) -> list[pl.Dat
         **{name: pl.lit(None, schema[name]) for name in ("error_code", "error_message", "attempt")},
         "retryable": pl.lit(value=False),
     }
-    return [answers.with_columns(**as_outcomes).select(schema.names()) for answers in read_answers(store, ids)]
+    found = [answers.with_columns(**as_outcomes) for answers in read_answers(store, ids)]
+    return [judge(answers, pipeline.family, pipeline.schema).select(schema.names()) for answers in found]
 
 
 def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
@@ -170,7 +181,7 @@ def _read_attempt(
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
-    answers, manifest = Answers(pipeline.family), None
+    answers, manifest = Answers(pipeline.family, pipeline.schema), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):
             for chunk in store.chunks(file.key):

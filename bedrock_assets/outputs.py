@@ -13,9 +13,11 @@ import polars as pl
 from polars.exceptions import PolarsError
 from pydantic import Field
 
+from bedrock_assets.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.ids import PADDING_ID, wire_id
 from bedrock_assets.records import Document
+from bedrock_assets.verdicts import FIELDS, judge, resolve
 
 STATUSES = ("ok", "error", "missing")
 _STATUS = pl.Enum(STATUSES)
@@ -46,6 +48,8 @@ class Answers:
     """Collects a job's answers, a chunk at a time, in compact columns."""
 
     family: Family
+    schema: AnswerSchema | None = None
+    """What the answers are to conform to; its fields are a column of structs then."""
     frames: list[pl.DataFrame] = field(default_factory=list)
     n_lines: int = 0
     n_unreadable: int = 0
@@ -79,8 +83,8 @@ class Answers:
         One row per wire id, the first success if there is one.
 
         Returns:
-            wire_id String, status (`ok` or `error`), the answer, stop_reason String, input_tokens and output_tokens
-            Int64, error_code String, error_message String, retryable Boolean.
+            wire_id String, status (`ok` or `error`), the answer, with a schema `fields` Struct, stop_reason String,
+            input_tokens and output_tokens Int64, error_code String, error_message String, retryable Boolean.
         """
         if not self.frames:
             self.frames.append(self._read(pl.DataFrame(schema={**self._schema(), "line": pl.UInt32}), b""))
@@ -96,14 +100,12 @@ class Answers:
         read = frame.select(
             "line",
             wire_id="recordId",
-            **{self.answer: self.family.answer[self.answer]},
-            stop_reason=self.family.answer["stop_reason"],
-            input_tokens=self.family.answer["input_tokens"],
-            output_tokens=self.family.answer["output_tokens"],
+            **self.family.answer,
             error_code=error.field("errorCode"),
             error_message=error.field("errorMessage"),
             retryable=error.field("retryable"),
-        ).with_columns(
+        )
+        read = resolve(read, self.family, self.schema, chunk).with_columns(
             status=pl.when(pl.col(self.answer).is_not_null())
             .then(pl.lit("ok"))
             .otherwise(pl.lit("error"))
@@ -121,9 +123,10 @@ class Answers:
                 error_code=pl.when(silent).then(pl.lit("unrecognised_output")).otherwise("error_code"),
                 error_message=pl.when(silent).then("raw").otherwise("error_message"),
             )
+        read = judge(read, self.family, self.schema)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
-        return read.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
+        return read.select(OUTCOME_COLUMNS[0], self.answer, *([FIELDS] if self.schema else []), *OUTCOME_COLUMNS[1:])
 
 
 OUTCOME_COLUMNS = (

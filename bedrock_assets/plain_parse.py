@@ -15,6 +15,7 @@ from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
 from bedrock_assets.records import Document, Shard
 from bedrock_assets.store import whole_lines
+from bedrock_assets.verdicts import answer_columns
 
 
 class ParseNotes(Document):
@@ -75,7 +76,7 @@ def _settle_shard(
     counts: dict[str, int],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers, job_ids = Answers(pipeline.family), list[str]()
+    answers, job_ids = Answers(pipeline.family, pipeline.schema), list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
@@ -94,7 +95,8 @@ def _settle_shard(
         counts[f"n_{status}"] += int((answer["status"] == status).sum())
     counts["n_rows"] += len(rows)
     counts["n_unknown"] += n_unknown
-    return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
+    found = answer.select(answer_columns(pipeline.answer_columns, pipeline.schema))
+    return rows.hstack(found.rename(pipeline.answer_columns))
 
 
 def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:

@@ -121,6 +121,8 @@ class TableManifest(Document):
     n_ok: int
     n_error: int
     n_missing: int
+    n_truncated: int = 0
+    """Answers that a limit on tokens cut short."""
     tokens: dict[str, tuple[int, int]] = {}
     """Input and output tokens that were paid for its answers, by lane."""
     columns: dict[str, str]

@@ -16,6 +16,7 @@ from bedrock_assets.prices import Tokens, price_of
 from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManifest, outputs_key
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
+from bedrock_assets.verdicts import n_truncated
 
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 5
@@ -88,6 +89,7 @@ def of_answers(
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
+        "n_truncated": n_truncated(rows["stop_reason"], pipeline.family),
         "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
         "n_reused": int((rows["lane"] == Unpaid.CACHE).sum()),
         "n_duplicates": int((rows["lane"] == Unpaid.DUPLICATE).sum()),
@@ -136,6 +138,7 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
         "n_ok": manifest.n_ok,
         "n_error": manifest.n_error,
         "n_missing": manifest.n_missing,
+        "n_truncated": manifest.n_truncated,
         "error_rate": 1 - manifest.n_ok / manifest.n_rows,
         **_costs(pipeline, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),

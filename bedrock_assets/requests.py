@@ -14,7 +14,7 @@ from bedrock_assets.attempts import following, lane_for
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, Unpaid, name_prefix
 from bedrock_assets.census import LOOK_BACK
-from bedrock_assets.collect import collect
+from bedrock_assets.collect import collect, violations
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
 from bedrock_assets.launches import BACKFILL_TAG
@@ -114,7 +114,7 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
     # A person asks again: what was refused is asked again as well, but for rows that make no record.
     asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Unpaid.DUPLICATE)
     left = rows.filter((pl.col("status") != "ok") & asked)["record_id"]
-    return following(pipeline, store, shard, request, arn, left) or request
+    return following(pipeline, store, shard, request, arn, left, violations(rows, left)) or request
 
 
 def _refuse(shard: ShardManifest, pipeline: Pipeline) -> NoReturn:

@@ -3,12 +3,15 @@
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
 """A pipeline's name: it becomes a Dagster key prefix, a folder in the store and a part of job names."""
+
+SchemaMode = Literal["native", "tool", "prompt"]
+"""Ways to ask for a structured answer: by the service's own means, by a tool that has to be called, by the prompt."""
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
 """A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
@@ -69,6 +72,15 @@ class TextTask(Strict):
         default=None, description="Text that stands in for a null column. Without it such a row becomes an error row."
     )
 
+    images: tuple[str, ...] = Field(
+        default=(), description="Columns of bytes (JPEG, PNG, GIF or WebP) that go before the prompt, in this order."
+    )
+    special_tokens: Literal["error", "split"] = Field(
+        default="error",
+        description="For models that take one raw prompt: a row whose text has a token of the chat template, such as "
+        "`<|eot_id|>`, becomes an error row, or a space is put into the token so that it is ordinary text.",
+    )
+
     @model_validator(mode="after")
     def _one_prompt(self) -> Self:
         if (self.prompt_id is None) == (self.prompt is None):
@@ -80,8 +92,13 @@ class EmbeddingTask(Strict):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
-    dimensions: int = Field(default=1024, ge=1, description="Length of each vector.")
-    normalize: bool = Field(default=True, description="Scale each vector to length 1.")
+    dimensions: int | None = Field(
+        default=None, ge=1, description="Length of each vector; the model's own without it (Titan 1024, G1 1536)."
+    )
+    normalize: bool = Field(default=True, description="Scale each vector to length 1 (Titan V2 alone can leave it).")
+    input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
+        default="search_document", description="What the vectors are for; Cohere alone asks."
+    )
 
 
 class TaskSpec(Strict):
@@ -121,6 +138,8 @@ class PriceSpec(Strict):
 class PipelineSpec(Strict):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
 
+    model_config = ConfigDict(populate_by_name=True)  # `schema` is the name of a method of pydantic's
+
     name: Name
     description: str | None = Field(default=None, description="Shown on the pipeline's assets.")
     owners: tuple[str, ...] = Field(default=(), description="Dagster owners: e-mail addresses or `team:name`.")
@@ -134,6 +153,22 @@ class PipelineSpec(Strict):
         default="InvokeModel", description="`Converse` sends the same request format to any model that supports it."
     )
     task: TaskSpec
+    answer_schema: dict[str, Any] | str | None = Field(
+        default=None,
+        alias="schema",
+        description="Fields of a structured answer, which become columns of their own; or a pydantic class by its "
+        "import path, `my_package.models:Answer`.",
+    )
+    schema_mode: Literal["auto"] | SchemaMode = Field(
+        default="auto", description="How the schema is asked for; `auto` takes the best that the model is known for."
+    )
+    repair: int = Field(
+        default=0,
+        ge=0,
+        le=5,
+        description="Times that a row whose answer does not conform to `schema` is sent again, with what was wrong in "
+        "its prompt; within `max_attempts`.",
+    )
     limits: JobLimits = Field(default_factory=JobLimits)
     pool: str = Field(
         default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
@@ -180,3 +215,9 @@ class PipelineSpec(Strict):
         description="Jobs in flight whose prompts have changed since: stop them, or let them finish. Their answers are "
         "left in the store and not joined.",
     )
+
+    @model_validator(mode="after")
+    def _schema_to_repair(self) -> Self:
+        if self.answer_schema is None and (self.repair or self.schema_mode != "auto"):
+            raise ValueError("repair and schema_mode say how to get an answer to a `schema`, and there is none")
+        return self

@@ -22,6 +22,7 @@ from bedrock_assets.records import (
 )
 from bedrock_assets.shards import current_shard, shard_rows
 from bedrock_assets.store import Store
+from bedrock_assets.verdicts import n_truncated
 
 ROW_GROUP_ROWS = 16_384
 
@@ -75,6 +76,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     tokens: Tokens = {}
     for index, shard in enumerate(raw.shards):
         joined = _joined(store, pipeline, raw, shard)
+        counts["truncated"] += n_truncated(joined[pipeline.answer_columns["stop_reason"]], pipeline.family)
         counts.update(dict(joined[status].cast(pl.String).value_counts().iter_rows()))
         schema = schema or {column: str(dtype) for column, dtype in joined.schema.items()}
         key = f"{name}/table-incoming/part-{index:05d}.parquet"
@@ -90,6 +92,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         n_ok=counts["ok"],
         n_error=counts["error"],
         n_missing=counts["missing"],
+        n_truncated=counts["truncated"],
         tokens=dict(tokens),
         columns=schema,
         parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(staged)),
