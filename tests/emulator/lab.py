@@ -109,7 +109,7 @@ class Lab:
 
     def go_on(self) -> None:
         """Let some time pass: a second of a stepped clock, which goes on here and nowhere else, or a moment."""
-        if self.emulator.backend.clock.stepped:
+        if self.emulator and self.emulator.backend.clock.stepped:
             self.emulator.advance(1)
         else:
             time.sleep(0.01)
