@@ -80,6 +80,6 @@ FAMILY = Family(
     tool_path="$.modelOutput.content[*].input",
     check=_check,
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=True,
+    images=r"(?!anthropic\.claude-(?:v2|instant)).*",
     modes={"native": NATIVE, "tool": r"anthropic\.claude.*", "prompt": ".*"},
 )

@@ -1,5 +1,6 @@
 """What a model family is: how a request is built, and how an answer is read, with polars expressions."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -77,8 +78,8 @@ class Family:
     special: str | None = None
     """Regular expression over the tokens of the chat template, for a request that holds one raw prompt: a row's text
     that has one would end its turn and begin another. Two groups: a token's first character, and the rest."""
-    images: bool = False
-    """Whether a request may hold images."""
+    images: str = r"(?!)"
+    """Regular expression, as `models`, over the models whose request may hold images."""
     modes: Mapping[SchemaMode, str] = field(default_factory=lambda: {"prompt": ".*"})
     """The ways to ask for a structured answer, the best first, each with the models (as in `models`) it is for."""
 
@@ -174,6 +175,9 @@ def require_always_normalized(task: EmbeddingTask, model: str) -> None:
 
 def refuse_task(model: str, family: Family, task: Task) -> None:
     """
+    Args:
+        model: Without Region prefix.
+
     Raises:
         ConfigError: The task is of another kind than the family, or has parameters it refuses.
     """
@@ -183,7 +187,7 @@ def refuse_task(model: str, family: Family, task: Task) -> None:
             f"model {model!r} ({family.name}) does {family.kind}, but the task is {wanted}; "
             f"choose a model for {wanted}, or write `task: {{{family.kind}: ...}}`"
         )
-    if isinstance(task, TextTask) and task.images and not family.images:
+    if isinstance(task, TextTask) and task.images and not re.fullmatch(family.images, model):
         raise ConfigError(
             f"task.text.images: model {model!r} ({family.name}) takes no images here; leave them out, or choose a "
             "model of anthropic, nova, or one that takes images under `model_invocation_type: Converse`"

@@ -5,6 +5,7 @@ Sources, 2026-11: Amazon Nova user guide, complete request schema (`image.source
 tool use (`toolChoice.tool`); stop reasons: botocore 1.44 service model, `StopReason` of Converse. Images are sent as
 bytes: batch inference takes `s3Location` only where the job's input is a folder that holds all images beside the JSONL
 file (user guide, "Format and upload your batch inference data"), and a job of this package is one file.
+Nova Micro takes text alone.
 """
 
 from typing import Any
@@ -66,6 +67,6 @@ FAMILY = Family(
     ),
     tool_path="$.modelOutput.output.message.content[*].toolUse.input",
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=True,
+    images=r"(?!amazon\.nova-micro).*",
     modes={"tool": ".*", "prompt": ".*"},
 )
