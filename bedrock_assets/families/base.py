@@ -67,9 +67,9 @@ class Family:
     """The part of `modelOutput` that is read; anything else in it is skipped."""
     answer: Mapping[str, pl.Expr]
     """Expressions over column `modelOutput`, see `text_answer` and `embedding_answer`."""
-    tool_path: str | None = None
-    """JSONPath from an output line to the input of the tool that was called, where `answer["tool"]` is not the input
-    itself: an object of any shape has no column type."""
+    tool: tuple[str, str] | None = None
+    """Where the input of a tool is an object, which may have any shape and so no column type: a text that a line with a
+    call has, and the JSONPath from the line to the input. `answer["tool"]` is not looked at then."""
     check: Callable[[Any], None] | None = None
     """Raises ConfigError for parameters that the family would refuse."""
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
@@ -105,7 +105,7 @@ def text_answer(
     Args:
         text: String, null where there is none.
         tokens: Of the input and of the output, Int64.
-        tool: String, not null where a tool was called: its input as JSON, or anything else with a `tool_path`.
+        tool: String, the input of the tool that was called, as JSON.
         refused: Stop reasons of a model that does not answer.
         refusal: String, what a model says instead of answering, where it has a place of its own.
 
