@@ -28,8 +28,9 @@ def resolve(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chu
     """
     if "tool" not in read.columns:
         return read
+    if family.tool and family.tool[0].encode() in chunk:
+        read = read.with_columns(tool=_tool_inputs(read, family.tool[1], chunk))
     if read["tool"].null_count() < len(read):
-        read = read.with_columns(tool=_tool_inputs(read, family, chunk) if family.tool_path else pl.col("tool"))
         order = ("response", "tool") if schema is None else ("tool", "response")
         read = read.with_columns(response=pl.coalesce(order))
     if read["refusal"].null_count() < len(read):
@@ -85,8 +86,8 @@ def n_truncated(stop_reasons: pl.Series, family: Family) -> int:
     return int(stop_reasons.is_in(list(family.truncated)).sum()) if family.truncated else 0
 
 
-def _tool_inputs(read: pl.DataFrame, family: Family, chunk: bytes) -> pl.Series:
+def _tool_inputs(read: pl.DataFrame, path: str, chunk: bytes) -> pl.Series:
     """The inputs of the tools that were called, as JSON: of any shape, so they are taken from the lines themselves."""
     lines = pl.Series([line for line in chunk.split(b"\n") if line.strip()]).gather(read["line"])
     texts = lines.to_frame("line").select(pl.col("line").cast(pl.String, strict=False))
-    return texts.select(pl.col("line").str.json_path_match(family.tool_path or "$")).to_series()
+    return texts.select(pl.col("line").str.json_path_match(path)).to_series()

@@ -21,7 +21,7 @@ PICTURES = {
     "gif": b"GIF89a\x01\x00",
     "webp": b"RIFF\x24\x00\x00\x00WEBPVP8 ",
 }
-WITH_IMAGES = [name for name, family in FAMILIES.items() if family.images]
+WITH_IMAGES = ["anthropic", "nova", "converse"]
 TASK = {"text": {"prompt": "What is on {text}?", "images": ["picture"]}}
 
 
@@ -87,12 +87,20 @@ def test_a_missing_column_is_refused(make_pipeline: MakePipeline) -> None:
         make_pipeline(pl.DataFrame({"text": ["x"]}), task=TASK)
 
 
-@pytest.mark.parametrize("family", [n for n, f in FAMILIES.items() if f.kind == "text" and not f.images])
+@pytest.mark.parametrize("family", [n for n, f in FAMILIES.items() if f.kind == "text" and n not in WITH_IMAGES])
 def test_families_without_images(make_pipeline: MakePipeline, family: str) -> None:
     """A model that takes no images is refused at load, with those that do."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
     with pytest.raises(ConfigError, match="takes no images here"):
         make_pipeline(frame, model=MODELS[family], task=TASK)
+
+
+def test_models_without_images(make_pipeline: MakePipeline) -> None:
+    """A model of such a family that reads text alone is refused as well, under either way to invoke it."""
+    frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
+    for invocation in ("InvokeModel", "Converse"):
+        with pytest.raises(ConfigError, match=r"amazon\.nova-micro-v1:0' \(\w+\) takes no images here"):
+            make_pipeline(frame, model="us.amazon.nova-micro-v1:0", model_invocation_type=invocation, task=TASK)
 
 
 @pytest.mark.parametrize("family", WITH_IMAGES)

@@ -68,8 +68,8 @@ INPUT = {"name": 'say "hi"\n\\', "n": [1, {"x": None}], "漢": "🙂"}
 CALLED = '{"name":"say \\"hi\\"\\n\\\\","n":[1,{"x":null}],"漢":"🙂"}'
 CALLS: list[tuple[str, Any]] = [
     ("anthropic", {"content": [{"type": "tool_use", "name": "f", "input": INPUT}], "stop_reason": "tool_use"}),
-    ("nova", converse("tool_use", {"toolUse": {"name": "f", "input": INPUT}})),
-    ("converse", converse("tool_use", {"text": None, "toolUse": {"name": "f", "input": INPUT}})),
+    ("nova", converse("tool_use", {"toolUse": {"toolUseId": "t", "name": "f", "input": INPUT}})),
+    ("converse", converse("tool_use", {"text": None, "toolUse": {"toolUseId": "t", "name": "f", "input": INPUT}})),
     ("chat", chat(None, "tool_calls", tool_calls=[{"function": {"name": "f", "arguments": CALLED}}])),
     ("mistral_chat", chat(None, "tool_calls", tool_calls=[{"function": {"name": "f", "arguments": CALLED}}])),
 ]

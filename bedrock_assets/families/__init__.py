@@ -111,7 +111,7 @@ def family_of(spec: PipelineSpec) -> Family:
         family = FAMILIES[spec.family]
     else:
         raise UnknownModel(f"family {spec.family!r} is not known; choose one of: {', '.join(FAMILIES)}")
-    refuse_task(spec.model, family, task_of(spec))
+    refuse_task(bare_id(spec.model), family, task_of(spec))
     return family
 
 

@@ -65,21 +65,20 @@ FAMILY = Family(
     request=_request,
     output=pl.Struct(
         {
-            "content": pl.List(pl.Struct({"text": pl.String, "name": pl.String})),
+            "content": pl.List(pl.Struct({"text": pl.String})),
             "stop_reason": pl.String,
             "usage": pl.Struct({"input_tokens": pl.Int64, "output_tokens": pl.Int64}),
         }
     ),
     answer=text_answer(
         joined_text(at("content")),
-        tool=at("content").list.eval(pl.element().struct.field("name").drop_nulls()).list.first(),
         stop_reason=at("stop_reason"),
         tokens=(at("usage", "input_tokens"), at("usage", "output_tokens")),
         refused=("refusal",),
     ),
-    tool_path="$.modelOutput.content[*].input",
+    tool=('"tool_use"', "$.modelOutput.content[*].input"),
     check=_check,
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=True,
+    images=r"(?!anthropic\.claude-(?:v2|instant)).*",
     modes={"native": NATIVE, "tool": r"anthropic\.claude.*", "prompt": ".*"},
 )

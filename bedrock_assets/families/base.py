@@ -1,5 +1,6 @@
 """What a model family is: how a request is built, and how an answer is read, with polars expressions."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal
@@ -66,9 +67,9 @@ class Family:
     """The part of `modelOutput` that is read; anything else in it is skipped."""
     answer: Mapping[str, pl.Expr]
     """Expressions over column `modelOutput`, see `text_answer` and `embedding_answer`."""
-    tool_path: str | None = None
-    """JSONPath from an output line to the input of the tool that was called, where `answer["tool"]` is not the input
-    itself: an object of any shape has no column type."""
+    tool: tuple[str, str] | None = None
+    """Where the input of a tool is an object, which may have any shape and so no column type: a text that a line with a
+    call has, and the JSONPath from the line to the input. `answer["tool"]` is not looked at then."""
     check: Callable[[Any], None] | None = None
     """Raises ConfigError for parameters that the family would refuse."""
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
@@ -77,8 +78,8 @@ class Family:
     special: str | None = None
     """Regular expression over the tokens of the chat template, for a request that holds one raw prompt: a row's text
     that has one would end its turn and begin another. Two groups: a token's first character, and the rest."""
-    images: bool = False
-    """Whether a request may hold images."""
+    images: str = r"(?!)"
+    """Regular expression, as `models`, over the models whose request may hold images."""
     modes: Mapping[SchemaMode, str] = field(default_factory=lambda: {"prompt": ".*"})
     """The ways to ask for a structured answer, the best first, each with the models (as in `models`) it is for."""
 
@@ -104,7 +105,7 @@ def text_answer(
     Args:
         text: String, null where there is none.
         tokens: Of the input and of the output, Int64.
-        tool: String, not null where a tool was called: its input as JSON, or anything else with a `tool_path`.
+        tool: String, the input of the tool that was called, as JSON.
         refused: Stop reasons of a model that does not answer.
         refusal: String, what a model says instead of answering, where it has a place of its own.
 
@@ -174,6 +175,9 @@ def require_always_normalized(task: EmbeddingTask, model: str) -> None:
 
 def refuse_task(model: str, family: Family, task: Task) -> None:
     """
+    Args:
+        model: Without Region prefix.
+
     Raises:
         ConfigError: The task is of another kind than the family, or has parameters it refuses.
     """
@@ -183,7 +187,7 @@ def refuse_task(model: str, family: Family, task: Task) -> None:
             f"model {model!r} ({family.name}) does {family.kind}, but the task is {wanted}; "
             f"choose a model for {wanted}, or write `task: {{{family.kind}: ...}}`"
         )
-    if isinstance(task, TextTask) and task.images and not family.images:
+    if isinstance(task, TextTask) and task.images and not re.fullmatch(family.images, model):
         raise ConfigError(
             f"task.text.images: model {model!r} ({family.name}) takes no images here; leave them out, or choose a "
             "model of anthropic, nova, or one that takes images under `model_invocation_type: Converse`"

@@ -5,6 +5,7 @@ Sources, 2026-11: Amazon Nova user guide, complete request schema (`image.source
 tool use (`toolChoice.tool`); stop reasons: botocore 1.44 service model, `StopReason` of Converse. Images are sent as
 bytes: batch inference takes `s3Location` only where the job's input is a folder that holds all images beside the JSONL
 file (user guide, "Format and upload your batch inference data"), and a job of this package is one file.
+Nova Micro takes text alone.
 """
 
 from typing import Any
@@ -37,8 +38,6 @@ def _request(prompt: Prompt, task: TextTask) -> Tree:
     return request(prompt, task) | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
 
 
-_content = at("output", "message", "content")
-
 FAMILY = Family(
     name="nova",
     kind="text",
@@ -46,26 +45,19 @@ FAMILY = Family(
     request=_request,
     output=pl.Struct(
         {
-            "output": pl.Struct(
-                {
-                    "message": pl.Struct(
-                        {"content": pl.List(pl.Struct({"text": pl.String, "toolUse": pl.Struct({"name": pl.String})}))}
-                    )
-                }
-            ),
+            "output": pl.Struct({"message": pl.Struct({"content": pl.List(pl.Struct({"text": pl.String}))})}),
             "stopReason": pl.String,
             "usage": pl.Struct({"inputTokens": pl.Int64, "outputTokens": pl.Int64}),
         }
     ),
     answer=text_answer(
-        joined_text(_content),
-        tool=_content.list.eval(pl.element().struct.field("toolUse").struct.field("name").drop_nulls()).list.first(),
+        joined_text(at("output", "message", "content")),
         stop_reason=at("stopReason"),
         tokens=(at("usage", "inputTokens"), at("usage", "outputTokens")),
         refused=("content_filtered", "guardrail_intervened"),
     ),
-    tool_path="$.modelOutput.output.message.content[*].toolUse.input",
+    tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=True,
+    images=r"(?!amazon\.nova-micro).*",
     modes={"tool": ".*", "prompt": ".*"},
 )
