@@ -27,7 +27,7 @@ from bedrock_assets.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-ENDED_S = 20
+ENDED_S = 60
 STEP_S = 5
 QUIET = {"telemetry": {"enabled": False}}
 
