@@ -9,7 +9,7 @@ import dagster as dg
 from bedrock_assets import report
 from bedrock_assets.attempts import following, lane_for
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request
-from bedrock_assets.collect import Collected, collect, publish, require_success
+from bedrock_assets.collect import Collected, collect, publish, require_success, violations
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
 from bedrock_assets.launches import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
@@ -83,14 +83,14 @@ def _end(
     The attempt's end: of its job, or of the calls that are made here.
 
     Raises:
-        JobFailed: Bedrock refused the job.
+        JobFailed: The job was refused, by Bedrock or for what the canary says.
     """
     tags = context.run.tags
+    if REFUSAL_TAG in tags:
+        raise JobFailed(tags[REFUSAL_TAG])
     if request.lane is Lane.ON_DEMAND:
         answer_on_demand(pipeline, store, bedrock.open_runtime(), request, final=FINAL_TAG in tags)
         return Ended(request)
-    if JOB_TAG not in tags:
-        raise JobFailed(f"Bedrock refused the job: {tags[REFUSAL_TAG]}")
     return Ended(request, bedrock.open(store).get(tags[JOB_TAG]))
 
 
@@ -135,4 +135,5 @@ def _next_attempt(
         )
     if request.attempt >= request.last_attempt:
         return None
-    return following(pipeline, store, shard, request, ended.arns[-1], collected.unanswered)
+    broken = violations(collected.rows, collected.unanswered)
+    return following(pipeline, store, shard, request, ended.arns[-1], collected.unanswered, broken)

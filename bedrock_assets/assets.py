@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import Field
 
 from bedrock_assets import report
+from bedrock_assets.answer_cache import Known, read_known
 from bedrock_assets.answering import answer
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
@@ -19,6 +20,14 @@ from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.shards import format_shard
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table, readiness
+
+
+class PromptShardsConfig(dg.Config):
+    """How a launched run of `prompt_shards` behaves."""
+
+    fresh: bool = Field(
+        default=False, description="Send every row again, answered before or not; each of them is paid for again."
+    )
 
 
 class BatchOutputsConfig(dg.Config):
@@ -72,11 +81,15 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         metadata={"model": pipeline.spec.model},
         **_common(pipeline, {"polars", "jsonlines"}),
     )
-    def prompt_shards(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+    def prompt_shards(
+        context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
+    ) -> dg.MaterializeResult[Any]:
         opened = store.open()
         raw = require_raw(opened, pipeline)
-        for shard in report.named(raw.shards, context.partition_keys):
-            manifest = format_shard(pipeline, opened, raw, shard)
+        fresh = context.run.run_id if config.fresh else ""
+        known = Known() if config.fresh else read_known(opened, pipeline)
+        for shard in report.named(raw.shards, sorted(context.partition_keys)):
+            manifest = format_shard(pipeline, opened, raw, shard, known, fresh)
             context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
         announce(Effect.MATERIALIZE, "before", "prompt_shards")
         return dg.MaterializeResult()

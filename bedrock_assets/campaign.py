@@ -41,6 +41,15 @@ class Lane(StrEnum):
     """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
 
 
+class Unpaid(StrEnum):
+    """What the column `lane` says of an answer that took no call."""
+
+    CACHE = "cache"
+    """The same prompt was answered before, or for another shard."""
+    DUPLICATE = "duplicate"
+    """Another row of the shard has the same prompt."""
+
+
 class Standing(StrEnum):
     """Whether a request is still to be served."""
 
@@ -75,6 +84,10 @@ class Request:
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
+    waits_for: int = 0
+    """Shards that are asked some of its prompts, so that it is collected after them: bit i stands for shard i."""
+    estimated_usd: float | None = None
+    """What it may cost; None where the price is not known."""
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED

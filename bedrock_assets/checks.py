@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import dagster as dg
 import polars as pl
 
+from bedrock_assets.canary import verdict
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import (
     RawManifest,
@@ -22,13 +23,36 @@ Facts = dict[str, int]
 PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"
 ERROR_SHARE = "error_share"
+CANARY = "canary"
 WARN_SHARE = 0.01
 """Above this share of rows without an answer the check warns."""
 
 
 def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
     """The checks of `batch_outputs`, for the run's shard, and of `joined_table`."""
-    return [_shard_check(pipeline), _table_checks(pipeline)]
+    canary = [_canary_check(pipeline)] if pipeline.spec.canary else []
+    return [_shard_check(pipeline), _table_checks(pipeline), *canary]
+
+
+def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
+    name = pipeline.spec.name
+
+    @dg.asset_check(
+        name=CANARY,
+        asset=dg.AssetKey([name, "batch_outputs"]),
+        description="The answers of the canary, the first shard, keep the thresholds; else no other shard is sent.",
+    )
+    def canary_check(store: StoreResource) -> dg.AssetCheckResult:
+        opened = store.open()
+        raw = opened.read_model(raw_manifest_key(name), RawManifest)
+        found = verdict(opened, pipeline, raw.shards[0].key) if raw else None
+        if found is None:
+            return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
+        facts = {"n_rows": found.n_rows, "error_rate": found.error_rate}
+        facts |= {"mean_output_tokens": found.mean_output_tokens}
+        return dg.AssetCheckResult(passed=found.passed, description="; ".join(found.reasons) or None, metadata=facts)
+
+    return canary_check
 
 
 def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:

@@ -122,7 +122,9 @@ def format_command(
     embed: Annotated[str | None, typer.Option(help="Column to embed, instead of a prompt.")] = None,
     max_records: Annotated[int, typer.Option(min=1, help="Most records in a shard.")] = 50_000,
     max_tokens: Annotated[int, typer.Option(min=1, help="Most tokens of an answer.")] = 512,
-    dimensions: Annotated[int, typer.Option(min=1, help="Length of each vector.")] = 1024,
+    dimensions: Annotated[
+        int | None, typer.Option(min=1, help="Length of each vector; the model's default without it.")
+    ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with a unique id; derived otherwise.")] = None,
     as_json: Json = False,
 ) -> None:
@@ -167,7 +169,8 @@ def parse(
 
     with _errors():
         formatted = read_notes(shards)
-        task = {"embedding": {"column": formatted.embed}} if formatted.embed else {"text": {"prompt": "-"}}
+        embedding = {"column": formatted.embed, "dimensions": formatted.dimensions}
+        task = {"embedding": embedding} if formatted.embed else {"text": {"prompt": "-"}}
         pipeline = plain_pipeline(source, model, task, formatted.id_column)
         notes = parse_files(pipeline, shards, outputs, out)
     if as_json:

@@ -8,17 +8,22 @@ from dataclasses import dataclass
 import polars as pl
 from pydantic import ValidationError
 
-from bedrock_assets.campaign import Lane
+from bedrock_assets.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
+from bedrock_assets.campaign import Lane, Unpaid
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.held import Pieces, Vectors
-from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, reader_of, settle
+from bedrock_assets.held import Pieces, Vectors, holder
+from bedrock_assets.ids import wire_id
+from bedrock_assets.money import tokens_of
+from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, settle
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import ON_DEMAND_FOLDER, ShardManifest, attempt_folder, outputs_key
-from bedrock_assets.spec import EmbeddingTask
+from bedrock_assets.records import ON_DEMAND_FOLDER, OutputFacts, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
+from bedrock_assets.verdicts import SCHEMA_CODE, answer_columns, judge, repairable
 
 MANIFEST = "manifest.json.out"
+COUNTED = ("stop_reason", "input_tokens", "output_tokens")
+"""What is kept of an answer beside itself."""
 
 
 @dataclass(frozen=True)
@@ -26,10 +31,12 @@ class Collected:
     """One row per row of the shard, and what was noticed on the way."""
 
     rows: pl.DataFrame
-    """record_id String, status Enum, the answer, stop_reason String, input_tokens and output_tokens Int64,
-    error_code String, error_message String, model_id String, lane String, job_arn String, attempt Int64."""
+    """record_id String, status Enum, the answer, the fields of a schema, stop_reason String, input_tokens and
+    output_tokens Int64, error_code String, error_message String, model_id String, lane String, job_arn String, attempt
+    Int64."""
     unanswered: pl.Series
-    """Record ids, String, of the rows that another attempt may answer: missing ones, and errors that may pass."""
+    """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
+    are to be repaired."""
     n_unreadable: int
     n_unknown: int
     """Answers with an id that is not the shard's."""
@@ -63,39 +70,52 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         StoreError: The store cannot be read.
     """
     fates = store.read_parquet(shard.rows)
-    outcomes, n_unreadable, manifest, held = [], 0, None, None
+    outcomes: list[pl.DataFrame] = []
+    n_unreadable, manifest, held = 0, None, holder(pipeline.dimensions)
     for attempt, arn in reversed(list(enumerate(jobs, 1))):
         answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn, held)
-        n_unreadable, held = n_unreadable + answers.n_unreadable, answers.values
+        n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
-    settled, n_unknown = settle(fates, pl.concat(outcomes), ended)
-    # A row without an answer was the last attempt's to answer.
-    attempts = settled.with_columns(attempt=pl.when(pl.col("sent")).then(pl.col("attempt").fill_null(len(jobs))))
-    rows = attempts.with_columns(model_id=pl.lit(pipeline.spec.model)).join(
-        _attempts(jobs), on="attempt", how="left", maintain_order="left"
-    )
-    unanswered = settled.filter("retryable")["record_id"]
-    if held:
-        rows = rows.with_columns(held.take(rows[AT]).alias(ANSWERS[pipeline.family.kind]))
-    return Collected(rows.select("record_id", *pipeline.answer_columns), unanswered, n_unreadable, n_unknown, manifest)
+    outcomes += _reused(pipeline, store, fates, held, outcomes[0].schema)
+    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.spec.repair), ended)
+    rows = _with_origin(settled, jobs).with_columns(model_id=pl.lit(pipeline.spec.model))
+    # A copy's answer is that of the row it is a copy of, which alone is sent.
+    unanswered = settled.filter(pl.col("retryable") & pl.col("copy_of").is_null())["record_id"]
+    rows = rows.with_columns(held.take(rows[AT]).alias(ANSWERS[pipeline.family.kind]))
+    columns = answer_columns(pipeline.answer_columns, pipeline.schema)
+    return Collected(rows.select("record_id", *columns), unanswered, n_unreadable, n_unknown, manifest)
+
+
+def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
+    """Of the *wanted* rows of `Collected.rows`, those that broke the schema: record_id, error_message."""
+    broken = rows.filter(pl.col("error_code").eq_missing(SCHEMA_CODE) & pl.col("record_id").is_in(wanted.implode()))
+    return broken.select("record_id", "error_message")
 
 
 def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
     """
-    Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata.
+    Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata, and keep what was paid for.
 
     Returns:
         Version of the answers: a hash of the shard's content, the jobs that answered, and the counts.
     """
+    _keep(store, pipeline, shard, collected.rows)
     names = {"record_id": pipeline.record_id, **pipeline.answer_columns}
     rows = collected.rows.select(pl.col(own).alias(name) for own, name in names.items())
     attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
     identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]
     version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    facts = {"fingerprint": shard.fingerprint, "raw_revision": shard.raw_revision, "version": version}
+    tokens = tokens_of(collected.rows)
+    facts = OutputFacts(
+        fingerprint=shard.fingerprint,
+        version=version,
+        tokens=tokens,
+        n_records=int(collected.rows["lane"].is_in([*Lane]).sum()),
+        n_bytes=shard.n_bytes,
+    )
     with store.writer(outputs_key(pipeline.spec.name, shard.shard.key)) as file:
-        write_frames([rows], file, {FACTS: json.dumps(facts)})
+        write_frames([rows], file, {FACTS: facts.model_dump_json()})
     return version
 
 
@@ -118,22 +138,61 @@ def require_success(collected: Collected, subject: str, message: str | None) -> 
     raise JobFailed(f"{subject} without one answer: {reason or 'no reason was given'}")
 
 
-def _attempts(jobs: Sequence[str]) -> pl.DataFrame:
-    """attempt Int64, lane String, job_arn String."""
+def _reused(
+    pipeline: Pipeline, store: Store, fates: pl.DataFrame, held: Pieces | Vectors, schema: pl.Schema
+) -> list[pl.DataFrame]:
+    """The answers that were paid for elsewhere, as outcomes of no attempt."""
+    wanted = fates.filter(pl.col("elsewhere").is_not_null())
+    ids = wanted.select("key", "elsewhere", wire_id=wire_id(pl.col("record_id")))
+    as_outcomes = {
+        "status": pl.lit("ok").cast(schema["status"]),
+        **{name: pl.lit(None, schema[name]) for name in ("error_code", "error_message", "attempt")},
+        "retryable": pl.lit(value=False),
+    }
+    answer, outcomes = ANSWERS[pipeline.family.kind], list[pl.DataFrame]()
+    for found in read_answers(store, ids):
+        usable = found.with_columns(held.fit(pl.col(answer))).drop_nulls(answer)
+        place = pl.int_range(held.n, held.n + len(usable), dtype=pl.Int64, eager=True).alias(AT)
+        judged = judge(usable.with_columns(**as_outcomes), pipeline.family, pipeline.schema)
+        outcomes.append(judged.with_columns(place).select(schema.names()))
+        held.add(usable[answer])
+    return outcomes
+
+
+def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
+    """Where each row's answer is from: `attempt` Int64, `lane` String, `job_arn` String; of a row never sent null."""
+    reused = pl.col("attempt").is_null() & (pl.col("status") == "ok")
+    # A row without an answer was the last attempt's to answer.
+    attempt = pl.when(pl.col("sent") & ~reused).then(pl.col("attempt").fill_null(len(jobs)))
     lanes = [Lane.BATCH.value if arn else Lane.ON_DEMAND.value for arn in jobs]
     schema = {"attempt": pl.Int64, "lane": pl.String, "job_arn": pl.String}
     columns = [list(range(1, len(jobs) + 1)), lanes, [arn or None for arn in jobs]]
-    return pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+    attempts = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
+    rows = settled.with_columns(attempt=attempt).join(attempts, on="attempt", how="left", maintain_order="left")
+    return rows.with_columns(
+        lane=pl.when(pl.col("sent") & pl.col("copy_of").is_not_null())
+        .then(pl.lit(Unpaid.DUPLICATE.value))
+        .otherwise(pl.when(reused).then(pl.lit(Unpaid.CACHE.value)).otherwise("lane"))
+    )
+
+
+def _keep(store: Store, pipeline: Pipeline, shard: ShardManifest, rows: pl.DataFrame) -> None:
+    """Keep the answers that were paid for this shard for rows with the same prompts, now and later."""
+    if not pipeline.spec.reuse_answers_days:
+        return
+    paid = pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]) & (pl.col("status") == "ok")
+    keys = store.read_parquet(shard.rows).select("record_id", ANSWER_KEY)
+    answers = rows.filter(paid).join(keys, on="record_id", how="left", maintain_order="left")
+    columns = [ANSWERS[pipeline.family.kind], *COUNTED]
+    write_answers(store, answers_key(pipeline.spec.name, shard.shard.key, shard.fingerprint), answers, columns)
 
 
 def _read_attempt(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors | None
+    pipeline: Pipeline, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
-    task = pipeline.task
-    dimensions = task.dimensions if isinstance(task, EmbeddingTask) else None
-    answers, manifest = reader_of(pipeline.family, dimensions, held), None
+    answers, manifest = Answers(pipeline.family, pipeline.schema, held), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):
             answers.add_all(store.chunks(file.key))

@@ -7,6 +7,7 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.bedrock import Bedrock, NewJob
 from bedrock_assets.campaign import Job, Lane, Request, Standing
+from bedrock_assets.canary import OPEN, Gate, canary_of, gate_of, is_canary
 from bedrock_assets.census import Census, name_of, output_uri, pool_limit
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
@@ -31,6 +32,8 @@ class Tick:
     bedrock: Bedrock
     launches: Launches
     notes: list[str] = field(default_factory=list)
+    _gates: dict[str, Gate] = field(default_factory=dict)
+    """By pipeline, what its canary says of the other shards."""
 
     def run(self) -> None:
         """
@@ -60,7 +63,18 @@ class Tick:
 
     def _standing(self, request: Request, cancelled: set[str]) -> Standing:
         standing = self.ledgers[request.pipeline].standing(request)
-        return Standing.WITHDRAWN if standing is not Standing.STALE and request.run_id in cancelled else standing
+        if standing is not Standing.STALE and request.run_id in cancelled:
+            return Standing.WITHDRAWN
+        holds = standing is Standing.WANTED and self._gate(request).waits
+        return Standing.HELD if holds else standing
+
+    def _gate(self, request: Request) -> Gate:
+        pipeline, ledger = self.pipelines[request.pipeline], self.ledgers[request.pipeline]
+        if pipeline.spec.canary is None or is_canary(request.shard):
+            return OPEN
+        if request.pipeline not in self._gates:
+            self._gates[request.pipeline] = gate_of(self.store, pipeline, ledger, canary_of(request.shard))
+        return self._gates[request.pipeline]
 
     def _pool(self, pool: str, requests: Sequence[Request], census: Census) -> None:
         members = [pipeline for pipeline in self.pipelines.values() if pipeline.spec.pool == pool]
@@ -78,7 +92,10 @@ class Tick:
             leave_stale=[member.spec.name for member in members if member.spec.on_stale == "leave"],
         )
         n_held = sum(request.standing is Standing.HELD and request.identity not in jobs for request in requests)
-        held = f", {n_held} held: raw_dataset is newer than their prompts; materialize prompt_shards" if n_held else ""
+        n_behind = sum(self._gate(request).waits and request.identity not in jobs for request in requests)
+        held = f", {n_behind} wait for their canary" if n_behind else ""
+        if n_held > n_behind:
+            held += f", {n_held - n_behind} held: raw_dataset is newer than their prompts; materialize prompt_shards"
         self.notes.append(f"pool {pool}: {n_in_flight} of {n_slots} slots taken, {len(requests)} shards open{held}")
         self._carry_out(actions, tries)
 
@@ -97,6 +114,8 @@ class Tick:
             match action:
                 case Collect(request, job):
                     self._launch(request, had, {JOB_TAG: job.arn})
+                case Submit(request) | Invoke(request) if self._gate(request).refusal:
+                    self._refuse(request, self._gate(request).refusal)
                 case Invoke(request):
                     self._launch(request, had, {LANE_TAG: request.lane.value})
                 case Stop(request, job):
@@ -126,14 +145,18 @@ class Tick:
             self.notes.append(f"{request.shard} stays pending: {error}")
             return False
         except BedrockError as error:
-            self.ledgers[request.pipeline].refused.add(request.identity)
-            had = self.launches.tries([request]).get(request.identity, Tries())
-            if not had.busy:
-                self._launch(request, had, {REFUSAL_TAG: str(error)[:1000]})
+            self._refuse(request, f"Bedrock refused the job: {error}")
             return True
         self._log(request, State.SUBMITTED, job_arn=arn)
         self.notes.append(f"submitted {name}")
         return True
+
+    def _refuse(self, request: Request, reason: str) -> None:
+        """Let a run fail the partition and tell why."""
+        self.ledgers[request.pipeline].refused.add(request.identity)
+        had = self.launches.tries([request]).get(request.identity, Tries())
+        if not had.busy:
+            self._launch(request, had, {REFUSAL_TAG: reason[:1000]})
 
     def _stop(self, request: Request, job: Job) -> None:
         try:

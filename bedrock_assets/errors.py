@@ -10,6 +10,7 @@ Everything this package raises on purpose.
     │   ├── BadIds             the id column has nulls or repeated values
     │   ├── ColumnClash        an input column has the name of an answer column
     │   ├── TooFewRecords      fewer records than Bedrock's minimum for a job
+    │   ├── OverBudget         a launch would cost more than the pipeline may
     │   └── StaleShard         a shard no longer fits what was planned; materialize upstream again
     ├── StoreError             the store cannot be read or written
     ├── JobFailed              Bedrock ended a job without a usable answer
@@ -59,6 +60,10 @@ class ColumnClash(DataError):
 
 class TooFewRecords(DataError):
     """There are fewer records than Bedrock accepts in one job."""
+
+
+class OverBudget(DataError):
+    """A launch would cost more than the pipeline's budget, or nobody can tell."""
 
 
 class StaleShard(DataError):

@@ -17,6 +17,7 @@ import polars as pl
 class Pieces:
     """Values of any dtype."""
 
+    dimensions: None = None
     pieces: list[pl.Series] = field(default_factory=list)
     n: int = 0
 
@@ -29,6 +30,10 @@ class Pieces:
         """The values at *places*, null where that is null."""
         return pl.concat(self.pieces).gather(places)
 
+    def fit(self, values: pl.Expr) -> pl.Expr:
+        """*values* as they are to be added."""
+        return values
+
 
 @dataclass
 class Vectors:
@@ -38,6 +43,11 @@ class Vectors:
     blocks: list[Any] = field(default_factory=list)
     """numpy arrays of shape (vectors, dimensions), each with memory of its own that goes back when it is dropped."""
     n: int = 0
+
+    def fit(self, vectors: pl.Expr) -> pl.Expr:
+        """Lists or arrays as they are to be added; null where the length is another."""
+        usable = pl.when(vectors.cast(pl.List(pl.Float32)).list.len() == self.dimensions).then(vectors)
+        return usable.cast(pl.Array(pl.Float32, self.dimensions))
 
     def add(self, vectors: pl.Series) -> None:
         """Append a series of dtype Array(Float32, dimensions) without nulls."""
@@ -70,6 +80,11 @@ class Vectors:
             pa.array(found.reshape(-1)), self.dimensions, mask=pa.array(wanted < 0)
         )
         return pl.Series(taken, dtype=pl.Array(pl.Float32, self.dimensions))
+
+
+def holder(dimensions: int | None) -> Pieces | Vectors:
+    """For vectors of that length, or for values of any dtype."""
+    return Pieces() if dimensions is None else Vectors(dimensions)
 
 
 def _block(n: int, dimensions: int) -> Any:

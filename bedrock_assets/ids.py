@@ -24,7 +24,7 @@ COMPARED_AT_ONCE = 8_000_000
 
 
 def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """String of 64 hex digits a row, over all columns of *schema*; of a binary value its length counts."""
+    """String of 64 hex digits a row, over all columns of *schema*."""
     parts = [_encodable(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
     return _hashed(pl.struct(parts).struct.json_encode()).blake3()
 
@@ -37,8 +37,13 @@ def derived_id(position: int, content: pl.Expr) -> pl.Expr:
 
 def wire_id(record_id: pl.Expr) -> pl.Expr:
     """The `recordId` of a record: itself where it is short and plain, otherwise `h` and 31 hex digits of its hash."""
-    digest = pl.lit("h") + _hashed(record_id).sha2_256().str.head(31)
+    digest = pl.lit("h") + sha256(record_id).str.head(31)
     return pl.when(record_id.str.contains(WIRE_ID)).then(record_id).otherwise(digest)
+
+
+def sha256(text: pl.Expr) -> pl.Expr:
+    """SHA-256 of a String as 64 hex digits."""
+    return _hashed(text).sha2_256()
 
 
 def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
@@ -94,7 +99,7 @@ def holds_binary(dtype: pl.DataType | DataTypeClass) -> bool:
 
 
 def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
-    """*value* with the length of each binary in its place, which JSON has no form for."""
+    """*value* with each binary in base64, which JSON has no form for."""
     if not holds_binary(dtype):
         return value
     if isinstance(dtype, pl.Struct):
@@ -103,7 +108,7 @@ def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     if isinstance(dtype, (pl.List, pl.Array)):
         items = value.arr.to_list() if isinstance(dtype, pl.Array) else value
         return items.list.eval(_encodable(pl.element(), dtype.inner))
-    return value.bin.size()
+    return value.bin.encode("base64")
 
 
 def _hashed(text: pl.Expr) -> plh.CryptographicHashingNameSpace:

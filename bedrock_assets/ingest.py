@@ -12,7 +12,7 @@ from bedrock_assets.ids import content_hash, derived_id, require_ids, require_un
 from bedrock_assets.parallel import ordered
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import LINE, MADE, Pipeline
-from bedrock_assets.planning import Block, plan_shards
+from bedrock_assets.planning import Block, plan_with_canary
 from bedrock_assets.records import Digest, Part, RawManifest, raw_manifest_key, raw_part_key
 from bedrock_assets.store import Store
 
@@ -55,7 +55,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
     try:
-        shards = plan_shards(counts.blocks, spec.limits, on_small=spec.on_small)
+        shards = plan_with_canary(counts.blocks, spec.limits, spec.on_small, spec.canary)
         _require_unique(pipeline, store, parts, counts.n_rows)
     except DataError:
         store.delete([part.key for part in parts])

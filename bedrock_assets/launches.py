@@ -22,6 +22,11 @@ BACKFILL_TAG = "dagster/backfill"
 JOINED_TAG = "bedrock_assets/joined_by_backfill"
 """On collect runs of a backfill that builds the table itself, so that their updates do not build it once more."""
 
+END_OF_THE_DEAD = {"dagster/max_runtime": str(2 * 3600)}
+"""
+Dagster's run monitoring fails a run after so many seconds. A run takes seconds to minutes; but where the launcher does
+not look after its processes, as Dagster's default one does not, one that was killed would be under way for ever.
+"""
 TRIES = 9
 """Runs that may crash before a shard is failed."""
 FIRST_REST_S = 30
@@ -91,7 +96,7 @@ class Launches:
                 run_key=f"{request.identity}/{tries.n_ended}",
                 job_name=collect_job(request.pipeline),
                 partition_key=request.shard,
-                tags={REQUEST_TAG: request.identity, **tags, **backfill, **final, **content},
+                tags={REQUEST_TAG: request.identity, **END_OF_THE_DEAD, **tags, **backfill, **final, **content},
             )
         )
 

@@ -113,6 +113,8 @@ class Ledger:
                 "lane": request.lane.value,
                 "former_jobs": json.dumps(request.former_jobs),
                 "raw_revision": request.raw_revision,
+                "waits_for": f"{request.waits_for:x}",
+                **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
                 "last_attempt": request.last_attempt,
                 **facts,
             },
@@ -152,6 +154,8 @@ class Ledger:
             lane=Lane(_text(facts, "lane") or Lane.BATCH),
             former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
             raw_revision=_text(facts, "raw_revision") or "",
+            estimated_usd=_number(facts, "estimated_usd"),
+            waits_for=int(_text(facts, "waits_for") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
         )
 
@@ -171,6 +175,11 @@ def _is_news_of(current: Request, state: State, told: Request, request_id: objec
 def _identity(instance: DagsterInstance) -> str:
     storage_id: Callable[[], str] | None = getattr(instance.run_storage, "get_run_storage_id", None)
     return storage_id() if storage_id else instance.root_directory
+
+
+def _number(facts: Mapping[str, Any], name: str) -> float | None:
+    value = facts.get(name)
+    return None if value is None else float(value)
 
 
 def _text(facts: Mapping[str, Any], name: str) -> str | None:

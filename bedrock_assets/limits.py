@@ -48,10 +48,12 @@ class Strict(BaseModel):
     @classmethod
     def _known_keys_only(cls, values: Any) -> Any:
         if isinstance(values, Mapping):
-            unknown = [str(key) for key in values if key not in cls.model_fields]
+            known = [field.alias or name for name, field in cls.model_fields.items()]
+            by_name = cls.model_fields if cls.model_config.get("populate_by_name") else ()
+            unknown = [str(key) for key in values if key not in known and key not in by_name]
             if unknown:
-                close = get_close_matches(unknown[0], cls.model_fields, 1)
-                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(cls.model_fields)}"
+                close = get_close_matches(unknown[0], known, 1)
+                hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
                 raise ValueError(f"unknown key {unknown[0]!r}; {hint}")
         return values
 

@@ -11,12 +11,14 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import Field
 
+from bedrock_assets.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.held import Pieces, Vectors
 from bedrock_assets.ids import PADDING_ID, WIRE_ID, wire_id
 from bedrock_assets.jsonlines import decode, decode_around_bad_lines
 from bedrock_assets.parallel import ordered
 from bedrock_assets.records import Document
+from bedrock_assets.verdicts import FIELDS, judge, resolve
 
 STATUSES = ("ok", "error", "missing")
 ANSWERS = {"text": "response", "embedding": "embedding"}
@@ -51,7 +53,7 @@ class _Read:
     """What one chunk holds."""
 
     frame: pl.DataFrame
-    """The columns of `Answers.outcomes` but the answer: `AT` is its place in `answers`, if there is one."""
+    """The columns of `Answers.index`; `AT` counts from the chunk's first answer."""
     answers: pl.Series
     """Without nulls."""
     n_lines: int
@@ -68,8 +70,8 @@ class Answers:
     """
 
     family: Family
-    dimensions: int | None = None
-    """Length of each vector of an embedding; lists of any length without it."""
+    schema: AnswerSchema | None = None
+    """What the answers are to conform to; its fields are a column of structs then."""
     values: Pieces | Vectors = field(default_factory=Pieces)
     """The answers themselves; those of several attempts may lie together."""
     frames: list[pl.DataFrame] = field(default_factory=list)
@@ -94,20 +96,15 @@ class Answers:
             self.n_lines += read.n_lines
             self.n_unreadable += read.n_unreadable
 
-    def outcomes(self) -> pl.DataFrame:
+    def index(self) -> pl.DataFrame:
         """
         One row per wire id, the first success if there is one.
 
         Returns:
-            wire_id String, the answer, status (`ok` or `error`), stop_reason String, input_tokens and output_tokens
-            Int64, error_code String, error_message String, retryable Boolean.
+            wire_id String, status (`ok` or `error`), `AT` (where in `values` the answer is, null without one), with a
+            schema `fields` Struct, stop_reason String, input_tokens and output_tokens Int64, error_code String,
+            error_message String, retryable Boolean.
         """
-        found = self.index()
-        rows = found.with_columns(self.values.take(found[AT]).alias(self.answer))
-        return rows.select(OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
-
-    def index(self) -> pl.DataFrame:
-        """As `outcomes`, with the place of each answer in `values` instead of the answer itself."""
         if not self.frames:
             self.add_all([b""])
         found = pl.concat(self.frames)
@@ -115,19 +112,23 @@ class Answers:
             return found
         return found.sort("status", maintain_order=True).unique("wire_id", keep="first")
 
+    def outcomes(self) -> pl.DataFrame:
+        """As `index`, with the answer itself instead of its place."""
+        found = self.index()
+        answers = self.values.take(found[AT]).alias(self.answer)
+        return found.with_columns(answers).select(self.answer if name == AT else name for name in found.columns)
+
     def _read_chunk(self, chunk: bytes) -> _Read:
-        schema, text = self._schema(), self.family.kind == "text"
-        frame = decode(chunk, schema, skip_input=text) if chunk else pl.DataFrame(schema=schema)
-        if frame is not None:
-            parts = [(0, frame)]
-        else:
-            parts = list(decode_around_bad_lines([line for line in chunk.split(b"\n") if line.strip()], schema, 0))
-        reads = [self._read(first, part, chunk) for first, part in parts]
-        found = pl.concat(reads)
+        schema = self._schema()
+        frame = decode(chunk, schema, skip_input=self.family.kind == "text") if chunk else pl.DataFrame(schema=schema)
+        lines = [line for line in chunk.split(b"\n") if line.strip()] if frame is None else []
+        parts = list(decode_around_bad_lines(lines, schema, 0)) if frame is None else [(0, frame)]
+        found = pl.concat([self._read(first, part, chunk) for first, part in parts])
         answered = pl.col(self.answer).is_not_null()
-        place = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1)
+        place = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
+        columns = [AT if name == self.answer else name for name in found.columns]
         return _Read(
-            frame=found.with_columns(place.alias(AT)).drop("line", self.answer),
+            frame=found.with_columns(place).select(columns),
             answers=found[self.answer].drop_nulls(),
             n_lines=sum(len(part) for _, part in parts),
             n_unreadable=sum(part["recordId"].null_count() for _, part in parts),
@@ -138,13 +139,6 @@ class Answers:
         error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, **flags})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
-    def _answer(self) -> pl.Expr:
-        answer = self.family.answer[self.answer]
-        if self.family.kind == "text" or self.dimensions is None:
-            return answer
-        usable = pl.when(answer.list.len() == self.dimensions).then(answer)
-        return usable.cast(pl.Array(pl.Float32, self.dimensions))
-
     def _read(self, first: int, part: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
         """Rows of consecutive lines that tell of a record, from line *first* on."""
         # Bedrock ended the job before it came to these: they are unanswered, not failed.
@@ -154,14 +148,12 @@ class Answers:
         read = frame.select(
             "line",
             wire_id="recordId",
-            **{self.answer: self._answer()},
-            stop_reason=self.family.answer["stop_reason"],
-            input_tokens=self.family.answer["input_tokens"],
-            output_tokens=self.family.answer["output_tokens"],
+            **{**self.family.answer, self.answer: self.values.fit(self.family.answer[self.answer])},
             error_code=error.field("errorCode"),
             error_message=error.field("errorMessage"),
             retryable=error.field("retryable"),
-        ).with_columns(
+        )
+        read = resolve(read, self.family, self.schema, chunk).with_columns(
             status=pl.when(pl.col(self.answer).is_not_null())
             .then(pl.lit("ok"))
             .otherwise(pl.lit("error"))
@@ -170,20 +162,11 @@ class Answers:
         silent = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
         if read.select(silent.any()).item():
             read = _with_raw(read, silent, chunk)
+        read = judge(read, self.family, self.schema)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
-        return read.select("line", OUTCOME_COLUMNS[0], self.answer, *OUTCOME_COLUMNS[1:])
-
-
-def reader_of(family: Family, dimensions: int | None, held: Pieces | Vectors | None = None) -> Answers:
-    """
-    What reads the answers of a job.
-
-    Args:
-        dimensions: Length of each vector of an embedding; without it they are lists of any length.
-        held: Answers of other attempts, to which these are added.
-    """
-    return Answers(family, dimensions, held or (Vectors(dimensions) if dimensions else Pieces()))
+        answer = [self.answer, *([FIELDS] if self.schema else [])]
+        return read.select(*OUTCOME_COLUMNS[:2], *answer, *OUTCOME_COLUMNS[2:])
 
 
 def _with_raw(read: pl.DataFrame, silent: pl.Expr, chunk: bytes) -> pl.DataFrame:
@@ -217,22 +200,23 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
     One row per row of a shard: rows never sent are errors with their reason, rows sent and not answered are missing.
 
     Args:
-        fates: record_id, code, message, all String: the rows in order, and why a row was not sent (else null).
-        outcomes: As `Answers.outcomes` gives them, of one or several attempts, the latest first.
+        fates: record_id, code, message, copy_of, all String: the rows in order, why a row was not sent (else null),
+            and the row whose answer is this one's too.
+        outcomes: As `Answers.index` or `outcomes` gives them, of one or several attempts, the latest first.
         ended: How the job ended, for the message of a missing row.
 
     Returns:
-        record_id, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of every row
-        that another attempt may answer; and the number of answers whose id is not the shard's.
+        record_id, copy_of, `sent` Boolean, status String, then the columns of *outcomes*, `retryable` being true of
+        every row that another attempt may answer; and the number of answers whose id is not the shard's.
     """
     if not outcomes["wire_id"].is_unique().all():
         outcomes = outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
     ours = outcomes.filter(~pl.col("wire_id").str.contains(PADDING_ID))
-    record_id = pl.col("record_id")
+    asked = pl.coalesce("copy_of", "record_id")
     plain = fates["record_id"].str.contains(WIRE_ID).all()
-    ids = fates.with_columns(wire_id=record_id if plain else wire_id(record_id), sent=pl.col("code").is_null())
+    ids = fates.with_columns(wire_id=asked if plain else wire_id(asked), sent=pl.col("code").is_null())
     rows = ids.join(ours, on="wire_id", how="left", maintain_order="left")
-    n_unknown = len(ours) - (len(rows) - rows["status"].null_count())
+    n_known = rows.select((pl.col("status").is_not_null() & pl.col("copy_of").is_null()).sum()).item()
     silent = pl.col("status").is_null()
     missing = pl.lit(f"the output has no answer for this record; {ended}")
     settled = rows.with_columns(
@@ -243,4 +227,5 @@ def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.
         error_message=pl.when(~pl.col("sent")).then("message").when(silent).then(missing).otherwise("error_message"),
     )
     settled = settled.with_columns(retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True))
-    return settled.drop("code", "message", "wire_id"), n_unknown
+    settled = settled.drop("code", "message", "wire_id", "key", "elsewhere", strict=False)
+    return settled, len(ours) - n_known

@@ -13,8 +13,9 @@ from bedrock_assets.ids import require_ids, require_unique
 from bedrock_assets.ingest import read_rows
 from bedrock_assets.pipeline import ERROR_CODE, Pipeline
 from bedrock_assets.planning import Block, plan_shards
+from bedrock_assets.record_file import RecordFile
 from bedrock_assets.records import Document, Shard
-from bedrock_assets.shards import RecordFile, made_records
+from bedrock_assets.shards import made_records
 from bedrock_assets.spec import PipelineSpec
 
 NOTES = "format.json"
@@ -94,7 +95,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
         embed=embedding.column if embedding else None,
-        dimensions=embedding.dimensions if embedding else None,
+        dimensions=pipeline.dimensions,
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,

@@ -9,12 +9,14 @@ import polars as pl
 
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
-from bedrock_assets.outputs import AT, reader_of, settle
+from bedrock_assets.held import holder
+from bedrock_assets.outputs import AT, Answers, settle
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
 from bedrock_assets.records import Document, Shard
 from bedrock_assets.store import whole_lines
+from bedrock_assets.verdicts import answer_columns
 
 
 class ParseNotes(Document):
@@ -61,8 +63,7 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
         for shard, pieces in by_shard(pipeline, plan.shards):
             mine = [path for path in found if path.name == f"{shard.key}.jsonl.out"] + common
             rows = pl.concat(pieces)
-            fates = _fates(shards, shard, rows)
-            yield _settle_shard(pipeline, plan.dimensions, rows, fates, mine, (counts, unreadable))
+            yield _settle_shard(pipeline, rows, _fates(pipeline, shards, shard, rows), mine, counts, unreadable)
 
     with _aside(out) as path:
         write_frames(frames(), path)
@@ -74,13 +75,14 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
 
 def _settle_shard(
     pipeline: Pipeline,
-    dimensions: int | None,
     rows: pl.DataFrame,
     fates: pl.DataFrame,
     outputs: list[Path],
-    told: tuple[dict[str, int], dict[Path, int]],
+    counts: dict[str, int],
+    unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers, job_ids, (counts, unreadable) = reader_of(pipeline.family, dimensions), list[str](), told
+    answers = Answers(pipeline.family, pipeline.schema, holder(pipeline.dimensions))
+    job_ids = list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
@@ -99,14 +101,16 @@ def _settle_shard(
         counts[f"n_{status}"] += int((answer["status"] == status).sum())
     counts["n_rows"] += len(rows)
     counts["n_unknown"] += n_unknown
-    return rows.hstack(answer.select(pl.col(own).alias(name) for own, name in pipeline.answer_columns.items()))
+    found = answer.select(answer_columns(pipeline.answer_columns, pipeline.schema))
+    return rows.hstack(found.rename(pipeline.answer_columns))
 
 
-def _fates(folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
-    ids = rows.select(record_id=rows.columns[-1])
+def _fates(pipeline: Pipeline, folder: Path, shard: Shard, rows: pl.DataFrame) -> pl.DataFrame:
+    none = pl.lit(None, pl.String)
+    ids = rows.select(record_id=pipeline.record_id, copy_of=none)
     path = folder / f"{shard.key}.rejected.parquet"
     if not path.exists():
-        return ids.with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
+        return ids.with_columns(code=none, message=none)
     rejected = pl.read_parquet(path)
     named = dict(zip(rejected.columns, ("record_id", "code", "message"), strict=True))
     return ids.join(rejected.rename(named), on="record_id", how="left", maintain_order="left")

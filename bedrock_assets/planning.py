@@ -8,6 +8,7 @@ from itertools import accumulate, pairwise
 from bedrock_assets.errors import DataError, EmptyDataset, TooFewRecords
 from bedrock_assets.limits import JobLimits, OnSmall
 from bedrock_assets.records import Shard, shard_key
+from bedrock_assets.spec import CanarySpec
 
 JOB_FLOOR_S = 300
 """What a job takes whatever its size. Source: field reports, 2026."""
@@ -73,6 +74,35 @@ def plan_shards(blocks: Sequence[Block], limits: JobLimits, *, on_small: OnSmall
     )
 
 
+def plan_with_canary(
+    blocks: Sequence[Block], limits: JobLimits, on_small: OnSmall, canary: CanarySpec | None
+) -> tuple[Shard, ...]:
+    """
+    Shards as `plan_shards` cuts them, after a first one of about `canary.rows` rows, in whole blocks.
+
+    Raises:
+        DataError: As `plan_shards`; TooFewRecords too where the canary has too few for a job, and `on_small` is
+            `error`.
+    """
+    n_blocks = _blocks_of(blocks, canary.rows) if canary else 0
+    if canary is None or n_blocks == len(blocks):
+        return plan_shards(blocks, limits, on_small=on_small)
+    first = blocks[:n_blocks]
+    n_first, n_sendable = sum(block.n_rows for block in first), sum(block.n_sendable for block in first)
+    if on_small == "error" and n_sendable < limits.min_records_per_job:
+        raise TooFewRecords(
+            f"canary.rows: the first {n_first} rows make {n_sendable} records, but Bedrock fails a job with fewer than "
+            f"{limits.min_records_per_job}; raise canary.rows, or set `on_small: on_demand`"
+        )
+    rest = plan_shards(blocks[n_blocks:], limits, on_small=on_small)
+    sizes = [n_first, *(shard.n_rows for shard in rest)]
+    offsets = [0, *(n_first + shard.offset for shard in rest)]
+    return tuple(
+        Shard(key=shard_key(i, len(sizes)), offset=offset, n_rows=n_rows)
+        for i, (offset, n_rows) in enumerate(zip(offsets, sizes, strict=True))
+    )
+
+
 class _Counts:
     """Sums over any range of rows, exact at block borders and in between on the safe side."""
 
@@ -129,3 +159,13 @@ def _makespan_s(n_rows: int, n_shards: int, slots: int) -> float:
 def _bounds(n_rows: int, n_shards: int) -> list[tuple[int, int]]:
     cuts = [n_rows * i // n_shards for i in range(n_shards + 1)]
     return list(pairwise(cuts))
+
+
+def _blocks_of(blocks: Sequence[Block], n_rows: int) -> int:
+    """How many of the first blocks have at least so many rows."""
+    found = 0
+    for index, block in enumerate(blocks, 1):
+        found += block.n_rows
+        if found >= n_rows:
+            return index
+    return len(blocks)

@@ -11,7 +11,7 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.ingest import count_blocks, read_rows
 from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import LINE, Pipeline
-from bedrock_assets.planning import plan_shards
+from bedrock_assets.planning import plan_with_canary
 from bedrock_assets.spec import PipelineSpec
 
 DEFS = Path(__file__).parent / "defs"
@@ -53,7 +53,7 @@ def preview(pipeline: Pipeline) -> dict[str, Any]:
         lines = made[LINE].drop_nulls()
         first = lines[0] if first is None and len(lines) else first
         blocks += count_blocks(made)
-    shards = plan_shards(blocks, pipeline.spec.limits, on_small=pipeline.spec.on_small)
+    shards = plan_with_canary(blocks, pipeline.spec.limits, pipeline.spec.on_small, pipeline.spec.canary)
     sizes = pl.Series([shard.n_rows for shard in shards])
     return {
         "pipeline": pipeline.spec.name,

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
+from bedrock_assets.records import shard_bit
 
 MOST_SUBMISSIONS = 40
 """A tick: each takes up to a second, and Dagster ends a tick after 60."""
@@ -78,11 +79,14 @@ def plan(
         leave_cancelled: Pipelines whose jobs go on when the run that asked for them is cancelled.
         leave_stale: Pipelines whose jobs go on when their prompts have changed.
 
+    A request waits only for shards before its own, so that no two wait for each other.
+
     Returns:
         Actions in the order to carry them out, at most one a request. At most `n_slots - n_in_flight` of them are
         `Submit`, taken from the pipeline with the fewest jobs in flight first and from each pipeline oldest first.
     """
     left = {Standing.STALE: leave_stale, Standing.WITHDRAWN: leave_cancelled}
+    coming = _coming(requests)
     taken_over = _taken_over(requests)
     actions: list[Action] = []
     waiting: list[Request] = []
@@ -97,13 +101,29 @@ def plan(
         elif request.standing in left:
             actions += _dismiss(request, job, running=running, leave=request.pipeline in left[request.standing])
         elif job is not None:
-            actions += [] if job.status.in_flight or running else [Collect(request, job)]
+            waits = job.status.in_flight or running or _waits(request, coming)
+            actions += [] if waits else [Collect(request, job)]
         elif request.standing is Standing.WANTED and request.lane is Lane.BATCH and not running:
             waiting.append(request)
-        elif request.standing is Standing.WANTED and not running:
+        elif request.standing is Standing.WANTED and not running and not _waits(request, coming):
             actions.append(Invoke(request))
     n_free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
     return actions + _fair(waiting, Counter(flying.values()), n_free)
+
+
+def _coming(requests: Sequence[Request]) -> dict[str, int]:
+    """By pipeline, the shards whose answers are to come: bit i stands for shard i."""
+    coming: dict[str, int] = {}
+    for request in requests:
+        if request.standing is Standing.WANTED:
+            coming[request.pipeline] = coming.get(request.pipeline, 0) | shard_bit(request.shard)
+    return coming
+
+
+def _waits(request: Request, coming: Mapping[str, int]) -> bool:
+    """Whether a shard before the request's own, and none after it, is about to bring some of its answers."""
+    before = shard_bit(request.shard) - 1
+    return bool(request.waits_for & before & coming.get(request.pipeline, 0))
 
 
 def _taken_over(requests: Sequence[Request]) -> set[str]:

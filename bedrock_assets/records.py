@@ -62,19 +62,31 @@ class RawManifest(Document):
 class ShardManifest(Document):
     """What `prompt_shards` wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
 
+    pipeline: str
     shard: Shard
     raw_revision: str
     fingerprint: str
-    """Hash of the records, the model and the way it is invoked: the identity of what is paid for."""
+    """Hash of the records, the content, the model and the way it is invoked: the identity of what is asked."""
+    content: str
+    """Hash of what all rows say, whether they are sent or not."""
     prompts: str
-    """Key of the JSONL file."""
+    """Key of the JSONL file with the records to send."""
+    rest: str
+    """Key of another one, if `n_reused` is not 0: the records whose prompts are answered elsewhere."""
+    waits_for: str = "0"
+    """Shards that are asked some of its prompts, as they have them too and were formatted before: a hexadecimal
+    number whose bit i stands for shard i."""
     rows: str
-    """Key of the Parquet file with each row's record id and, where no record could be made, its error."""
+    """Key of the Parquet file with the fate of each row, as `Content.fates` gives it."""
     n_records: int
     """Records in the JSONL file, the padding included."""
     n_rejected: int
     """Rows without a record."""
     n_padding: int
+    n_reused: int
+    """Rows that are not sent because their prompts are answered elsewhere."""
+    n_duplicates: int
+    """Rows that are not sent because another row of the shard has the same prompt."""
     n_bytes: int
     sha256: str
     """Of the JSONL file."""
@@ -83,6 +95,21 @@ class ShardManifest(Document):
     parameters: dict[str, object]
     prompt_id: str | None
     prompt_sha256: str | None
+
+
+class OutputFacts(Document):
+    """What stands in the metadata of `outputs/{shard}.parquet`."""
+
+    fingerprint: str
+    """Of the prompts that are answered."""
+    version: str
+    """Hash of the answers."""
+    tokens: dict[str, tuple[int, int]] = {}
+    """Input and output tokens that were paid for, by lane."""
+    n_records: int = 0
+    """Answers that were paid for."""
+    n_bytes: int = 0
+    """Of the shard's records."""
 
 
 class TableManifest(Document):
@@ -94,6 +121,10 @@ class TableManifest(Document):
     n_ok: int
     n_error: int
     n_missing: int
+    n_truncated: int = 0
+    """Answers that a limit on tokens cut short."""
+    tokens: dict[str, tuple[int, int]] = {}
+    """Input and output tokens that were paid for its answers, by lane."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 
@@ -101,6 +132,11 @@ class TableManifest(Document):
 def shard_key(index: int, n_shards: int) -> str:
     """The partition key of a shard, which tells how many there are."""
     return f"{index:05d}-of-{n_shards:05d}"
+
+
+def shard_bit(key: str) -> int:
+    """The number whose only bit stands for a shard, by its index."""
+    return 1 << int(key.partition("-")[0])
 
 
 def is_planned(key: str, n_shards: int) -> bool:

@@ -7,13 +7,16 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.campaign import Job, Lane, Request
+from bedrock_assets.campaign import Job, Lane, Request, Unpaid
 from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
+from bedrock_assets.money import tokens_of
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.prices import Tokens, price_of
 from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManifest, outputs_key
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
+from bedrock_assets.verdicts import n_truncated
 
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 5
@@ -61,6 +64,8 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
         "dagster/uri": store.path(manifest.prompts),
         "n_rejected": manifest.n_rejected,
         "n_padding": manifest.n_padding,
+        "n_reused": manifest.n_reused,
+        "n_duplicates": manifest.n_duplicates,
         "n_bytes": manifest.n_bytes,
         "sha256": manifest.sha256,
         "fingerprint": manifest.fingerprint,
@@ -75,7 +80,8 @@ def of_answers(
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     rows, n_rows = collected.rows, max(1, len(collected.rows))
-    n_input, n_output = int(rows["input_tokens"].sum() or 0), int(rows["output_tokens"].sum() or 0)
+    paid = rows.filter(pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]))
+    n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     found: Metadata = {
         "dagster/row_count": len(rows),
         "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key)),
@@ -83,11 +89,16 @@ def of_answers(
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
+        "n_truncated": n_truncated(rows["stop_reason"], pipeline.family),
         "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
+        "n_reused": int((rows["lane"] == Unpaid.CACHE).sum()),
+        "n_duplicates": int((rows["lane"] == Unpaid.DUPLICATE).sum()),
         "error_rate": 1 - collected.count("ok") / n_rows,
         "input_tokens": n_input,
         "output_tokens": n_output,
-        "tokens_per_record": (n_input + n_output) / n_rows,
+        "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
+        **_costs(pipeline, tokens_of(rows)),
+        **({} if request.estimated_usd is None else {"estimated_cost_usd": request.estimated_usd}),
         "attempt": request.attempt,
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
@@ -99,6 +110,14 @@ def of_answers(
     if collected.n_unknown or collected.n_unreadable:
         found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
     return found
+
+
+def _costs(pipeline: Pipeline, tokens: Tokens) -> Metadata:
+    """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
+    price = price_of(pipeline.spec)
+    if price is None:
+        return {"cost": "unknown: the price list does not have the model; set `price:`"}
+    return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
 
 
 def _of_job(job: Job) -> Metadata:
@@ -119,7 +138,9 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
         "n_ok": manifest.n_ok,
         "n_error": manifest.n_error,
         "n_missing": manifest.n_missing,
+        "n_truncated": manifest.n_truncated,
         "error_rate": 1 - manifest.n_ok / manifest.n_rows,
+        **_costs(pipeline, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),
         "sample": _sample(first),

@@ -12,13 +12,14 @@ import polars as pl
 
 from bedrock_assets.attempts import following, lane_for
 from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, name_prefix
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, Unpaid, name_prefix
 from bedrock_assets.census import LOOK_BACK
-from bedrock_assets.collect import collect
+from bedrock_assets.collect import collect, violations
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
 from bedrock_assets.launches import BACKFILL_TAG
 from bedrock_assets.ledger import Entry, Ledger, State
+from bedrock_assets.money import estimate
 from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
@@ -40,6 +41,7 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
 
     Raises:
         StaleShard: A shard has no prompts yet, or they were made of an earlier dataset.
+        OverBudget: The launch may cost more than `budget_usd`.
         TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
     """
     ledger = Ledger(pipeline.spec.name)
@@ -49,11 +51,22 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
     shards = list(ordered(lambda key: current_shard(store, pipeline.spec.name, key), keys, N_READERS))
     _require_fresh(pipeline, raw, shards)
     requests = [_request(context, pipeline, store, ledger, shard) for shard in shards]
-    for request in requests:
+    done = [_is_answered(ledger, request) for request in requests]
+    planned = [shard.key for shard in raw.shards] if raw else keys
+    estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
+    context.log.info(str(estimated))
+    for request in estimated.requests:
         with announced(Effect.RECORD, State.REQUESTED):
             context.log_event(ledger.record(request, State.REQUESTED))
     context.log.info(f"asked for {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
     return ledger
+
+
+def _is_answered(ledger: Ledger, request: Request) -> bool:
+    """Whether the same was answered before: it is read again, and not paid."""
+    former = ledger.entries.get(request.shard)
+    same = former and (former.request.fingerprint, former.request.attempt) == (request.fingerprint, request.attempt)
+    return bool(same and former and former.state is State.ANSWERED)
 
 
 def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:
@@ -79,6 +92,7 @@ def _request(
         run_id=context.run.run_id,
         backfill_id=context.run.tags.get(BACKFILL_TAG),
         raw_revision=shard.raw_revision,
+        waits_for=int(shard.waits_for, 16),
         last_attempt=pipeline.spec.max_attempts,
     )
     former = ledger.entries.get(shard.shard.key)
@@ -99,8 +113,9 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
         return request
     rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
     # A person asks again: what was refused is asked again as well, but for rows that make no record.
-    left = rows.filter((pl.col("status") != "ok") & pl.col("attempt").is_not_null())["record_id"]
-    return following(pipeline, store, shard, request, arn, left) or request
+    asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Unpaid.DUPLICATE)
+    left = rows.filter((pl.col("status") != "ok") & asked)["record_id"]
+    return following(pipeline, store, shard, request, arn, left, violations(rows, left)) or request
 
 
 def _refuse(shard: ShardManifest, pipeline: Pipeline) -> NoReturn:

@@ -1,5 +1,6 @@
 """One record, one call: InvokeModel and Converse of Amazon Bedrock's runtime, over a boto3 client."""
 
+import base64
 import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -56,7 +57,7 @@ class Runtime:
     def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str) -> Any:
         if model_invocation_type == "Converse":
             with refusals("Converse", model):
-                answer: dict[str, Any] = dict(self.client.converse(modelId=model, **model_input))
+                answer: dict[str, Any] = dict(self.client.converse(modelId=model, **_with_bytes(model_input)))
             answer.pop("ResponseMetadata", None)
             return answer
         body = json.dumps(model_input, ensure_ascii=False).encode()
@@ -65,6 +66,15 @@ class Runtime:
                 modelId=model, body=body, contentType="application/json", accept="application/json"
             )
             return json.loads(response["body"].read())
+
+
+def _with_bytes(model_input: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of Converse: a batch record has images in base64, boto3 takes bytes and encodes them itself."""
+    for message in model_input["messages"]:
+        for block in message["content"]:
+            if "image" in block:
+                block["image"]["source"]["bytes"] = base64.b64decode(block["image"]["source"]["bytes"])
+    return model_input
 
 
 def _error(error: ClientError) -> dict[str, Any]:

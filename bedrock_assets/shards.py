@@ -4,83 +4,52 @@ import hashlib
 import json
 import secrets
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass, field
-from typing import IO
+from contextlib import ExitStack
 
 import polars as pl
 
+from bedrock_assets.answer_cache import Known, answers_key
+from bedrock_assets.content import Content, sent
 from bedrock_assets.errors import DataError, StaleShard, TooFewRecords
 from bedrock_assets.parallel import ordered
-from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, LINE, Pipeline
-from bedrock_assets.records import Digest, RawManifest, Shard, ShardManifest, shard_folder, shard_manifest_key
+from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, Pipeline
+from bedrock_assets.record_file import RecordFile, encoded, padded
+from bedrock_assets.records import RawManifest, Shard, ShardManifest, shard_folder, shard_manifest_key
 from bedrock_assets.store import Store
 
 CHUNK_ROWS = 16_384
 
 
-@dataclass
-class RecordFile:
-    """Writes records to a file and keeps count, size and hash in the same pass."""
-
-    file: IO[bytes]
-    n_records: int = 0
-    n_bytes: int = 0
-    digest: Digest | None = field(default_factory=hashlib.sha256)
-    """None where nobody asks for the hash, which takes a third as long as making the records."""
-
-    def write(self, lines: pl.Series) -> None:
-        """Append one record a line; *lines* are String without nulls."""
-        self.append(encoded(lines), len(lines))
-
-    def append(self, content: memoryview, n_records: int) -> None:
-        """Append so many whole lines."""
-        self.file.write(content)
-        if self.digest:
-            self.digest.update(content)
-        self.n_records += n_records
-        self.n_bytes += len(content)
-
-
-def encoded(lines: pl.Series) -> memoryview:
-    """The bytes of *lines*, String without nulls, each ended by a newline, without a loop over them."""
-    # Arrow's classic layout holds the strings end to end.
-    ended = (lines + "\n").to_arrow(compat_level=pl.CompatLevel.oldest())
-    _, offsets, texts = ended.buffers()
-    if texts is None:
-        return memoryview(b"")
-    ends = memoryview(offsets).cast("q")
-    return memoryview(texts).cast("B")[ends[ended.offset] : ends[ended.offset + len(ended)]]
-
-
-def format_shard(pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard) -> ShardManifest:
+def format_shard(
+    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: Known | None = None, fresh: str = ""
+) -> ShardManifest:
     """
     Write one shard's records, the fate of each of its rows, and its manifest, last.
 
+    A shard whose rows say what they said before stays as it is, so that its job in flight or its answers stay valid.
+
+    Args:
+        known: Where answers are, or will be: such rows are not sent. What this shard sends is added to it.
+        fresh: Anything new: the shard becomes another one than before, even if it says the same.
+
     Raises:
-        TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`, or `pad` and
-            there is none to repeat.
+        TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`.
         StaleShard: The records are too many bytes for one file; the prompt has grown since the shards were planned.
     """
-    folder = shard_folder(pipeline.spec.name, shard.key)
-    made = f"{folder}/incoming-{secrets.token_hex(4)}.jsonl"
-    kept: list[pl.DataFrame] = []
-    with store.writer(made) as file:
-        records = RecordFile(file)
-        for content, fates in made_records(pipeline, shard_batches(store, raw, shard)):
-            records.append(content, fates[ERROR_CODE].null_count())
-            kept.append(fates)
-        n_padding = _pad(records, pipeline, lambda: shard_batches(store, raw, shard))
-    fates = pl.concat(kept).rename({pipeline.record_id: "record_id", ERROR_CODE: "code", ERROR_MESSAGE: "message"})
-    try:
-        _require_fit(pipeline, shard, records)
-    except DataError:
-        store.delete([made])
-        raise
-    manifest = _manifest(pipeline, raw, shard, records, n_padding, fates)
-    store.move(made, manifest.prompts)
-    with store.writer(manifest.rows) as file:
-        fates.write_parquet(file)
-    store.write_model(shard_manifest_key(pipeline.spec.name, shard.key), manifest)
+    known, name = Known() if known is None else known, pipeline.spec.name
+    incoming = f"{shard_folder(name, shard.key)}/incoming-{secrets.token_hex(4)}"
+    content, records, n_rest = _write(pipeline, store, raw, shard, known, incoming)
+    fates = content.fates()
+    made = _manifest(pipeline, raw, shard, content, fates, records, fresh)
+    manifest = None if fresh else _unchanged(store, made)
+    if manifest:
+        store.delete([f"{incoming}.jsonl", *([f"{incoming}.rest.jsonl"] if n_rest else [])])
+    else:
+        manifest = made.model_copy(update={"waits_for": known.pending(fates["elsewhere"])})
+        _publish(pipeline, store, manifest, fates, incoming, n_rest)
+    store.write_model(shard_manifest_key(name, shard.key), manifest)
+    if pipeline.spec.reuse_answers_days:
+        known.add(sent(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
     return manifest
 
 
@@ -108,9 +77,9 @@ def current_shard(store: Store, pipeline: str, key: str) -> ShardManifest:
     return manifest
 
 
-def fingerprint_of(sha256: str, model: str, model_invocation_type: str) -> str:
-    """Identity of what is paid for: the records (which hold all parameters), the model, the way it is invoked."""
-    identity = json.dumps([sha256, model, model_invocation_type])
+def fingerprint_of(sha256: str, content: str, model: str, model_invocation_type: str, fresh: str) -> str:
+    """Identity of what is asked: the records sent, what all rows say, the model, and the way it is invoked."""
+    identity = json.dumps([sha256, content, model, model_invocation_type, fresh])
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
@@ -132,56 +101,116 @@ def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.D
         yield shard_rows(store, raw, piece).collect()
 
 
-def padded(lines: pl.Series, first: int) -> pl.Series:
-    """Copies of records under padding ids, numbered from *first*."""
-    serial = pl.int_range(first, first + pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(26)
-    rest = pl.col(lines.name).str.replace(r'^\{"recordId":"[^"]*', "")
-    return lines.to_frame().select(pl.concat_str(pl.lit('{"recordId":"padding'), serial, rest)).to_series()
+def _write(
+    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: Known, incoming: str
+) -> tuple[Content, RecordFile, int]:
+    """The records to send, and in a second file, if there are any, those that are answered elsewhere: how many."""
+    content, rest = Content(known), None
+    with ExitStack() as files:
+        records = RecordFile(files.enter_context(store.writer(f"{incoming}.jsonl")))
+        for lines, whole, fates in _keyed_records(pipeline, shard_batches(store, raw, shard)):
+            send, elsewhere = content.divide(fates)
+            if send.sum() == lines.count():
+                records.append(whole, lines.count())
+                continue
+            records.write(lines.filter(send))
+            if elsewhere.any():
+                rest = rest or RecordFile(files.enter_context(store.writer(f"{incoming}.rest.jsonl")), digest=None)
+                rest.write(lines.filter(elsewhere))
+        _pad(records, pipeline, lambda: shard_batches(store, raw, shard))
+    return content, records, rest.n_records if rest else 0
 
 
-def _pad(records: RecordFile, pipeline: Pipeline, again: Callable[[], Iterator[pl.DataFrame]]) -> int:
-    """Repeat records from the first on up to Bedrock's minimum."""
+def _keyed_records(
+    pipeline: Pipeline, batches: Iterable[pl.DataFrame]
+) -> Iterator[tuple[pl.Series, memoryview, pl.DataFrame]]:
+    """For each batch of rows their records, one a row; the bytes of all; record_id, code, message and key."""
+
+    def make(rows: pl.DataFrame) -> tuple[pl.Series, memoryview, pl.DataFrame]:
+        made = pipeline.with_records(rows, keyed=True)
+        fates = made.select(record_id=pipeline.record_id, code=ERROR_CODE, message=ERROR_MESSAGE, key=KEY)
+        return made[LINE], encoded(made[LINE].drop_nulls()), fates
+
+    return ordered(make, batches)
+
+
+def _pad(records: RecordFile, pipeline: Pipeline, again: Callable[[], Iterator[pl.DataFrame]]) -> None:
+    """Repeat records from the first on up to Bedrock's minimum; where none is to be sent there is no job."""
     n_own, minimum = records.n_records, pipeline.spec.limits.min_records_per_job
     if pipeline.spec.on_small != "pad" or n_own == 0:
-        return 0
+        return
     while records.n_records < minimum:
         for rows in again():
             lines = pipeline.with_records(rows)[LINE].drop_nulls().head(minimum - records.n_records)
             if len(lines):
                 records.write(padded(lines, records.n_records))
-    return records.n_records - n_own
+    records.n_padding = records.n_records - n_own
 
 
-def _require_fit(pipeline: Pipeline, shard: Shard, records: RecordFile) -> None:
-    limits, name = pipeline.spec.limits, pipeline.spec.name
-    if records.n_records < limits.min_records_per_job and pipeline.spec.on_small != "on_demand":
+def _require_fit(pipeline: Pipeline, manifest: ShardManifest) -> None:
+    limits, name, shard = pipeline.spec.limits, pipeline.spec.name, manifest.shard.key
+    if 0 < manifest.n_records < limits.min_records_per_job and pipeline.spec.on_small == "error":
         raise TooFewRecords(
-            f"shard {shard.key} has {records.n_records} records, but Bedrock fails a job with fewer than "
+            f"shard {shard} has {manifest.n_records} records, but Bedrock fails a job with fewer than "
             f"{limits.min_records_per_job}; materialize {name}/raw_dataset to plan again, or set `on_small: on_demand`"
         )
-    if records.n_bytes > limits.max_bytes_per_file:
+    if manifest.n_bytes > limits.max_bytes_per_file:
         raise StaleShard(
-            f"shard {shard.key} has {records.n_bytes} bytes, above limits.max_bytes_per_file="
+            f"shard {shard} has {manifest.n_bytes} bytes, above limits.max_bytes_per_file="
             f"{limits.max_bytes_per_file}: the prompt has grown since the shards were planned; "
             f"materialize {name}/raw_dataset to plan again"
         )
 
 
+def _unchanged(store: Store, made: ShardManifest) -> ShardManifest | None:
+    """The shard as it was formatted before, if it says the same and its files are there."""
+    former = store.read_model(shard_manifest_key(made.pipeline, made.shard.key), ShardManifest)
+    if former is None or former.content != made.content or not all(map(store.exists, (former.prompts, former.rows))):
+        return None
+    return former.model_copy(update={"shard": made.shard, "raw_revision": made.raw_revision})
+
+
+def _publish(
+    pipeline: Pipeline, store: Store, manifest: ShardManifest, fates: pl.DataFrame, incoming: str, n_rest: int
+) -> None:
+    files = {f"{incoming}.jsonl": manifest.prompts} | ({f"{incoming}.rest.jsonl": manifest.rest} if n_rest else {})
+    try:
+        _require_fit(pipeline, manifest)
+    except DataError:
+        store.delete(list(files))
+        raise
+    for made, final in files.items():
+        store.move(made, final)
+    with store.writer(manifest.rows) as file:
+        fates.write_parquet(file)
+
+
 def _manifest(
-    pipeline: Pipeline, raw: RawManifest, shard: Shard, records: RecordFile, n_padding: int, fates: pl.DataFrame
+    pipeline: Pipeline,
+    raw: RawManifest,
+    shard: Shard,
+    content: Content,
+    fates: pl.DataFrame,
+    records: RecordFile,
+    fresh: str,
 ) -> ShardManifest:
     spec, sha256 = pipeline.spec, records.digest.hexdigest() if records.digest else ""
-    fingerprint = fingerprint_of(sha256, spec.model, spec.model_invocation_type)
+    fingerprint = fingerprint_of(sha256, content.identity, spec.model, spec.model_invocation_type, fresh)
     stem = f"{shard_folder(spec.name, shard.key)}/{fingerprint}"
     return ShardManifest(
+        pipeline=spec.name,
         shard=shard,
         raw_revision=raw.revision,
         fingerprint=fingerprint,
+        content=content.identity,
         prompts=f"{stem}.jsonl",
+        rest=f"{stem}.rest.jsonl",
         rows=f"{stem}.rows.parquet",
         n_records=records.n_records,
-        n_rejected=len(fates) - fates["code"].null_count(),
-        n_padding=n_padding,
+        n_rejected=fates["code"].count(),
+        n_padding=records.n_padding,
+        n_reused=fates["elsewhere"].count(),
+        n_duplicates=fates["copy_of"].count(),
         n_bytes=records.n_bytes,
         sha256=sha256,
         model=spec.model,

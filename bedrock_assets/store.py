@@ -10,6 +10,7 @@ import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import datetime
 from functools import cached_property
 from pathlib import Path
 from typing import IO, TypeVar, cast
@@ -38,10 +39,11 @@ _READ_BYTES = 8 * 1024 * 1024
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A key in the store and its size in bytes."""
+    """A key in the store, its size in bytes, and when it was written."""
 
     key: str
     n_bytes: int
+    modified_at: datetime
 
 
 @dataclass(frozen=True)
@@ -137,7 +139,8 @@ class Store:
         """All files below the folder *prefix*, sorted by key."""
         with self._errors("list", prefix):
             pages = obstore.list(self._objects, prefix=_checked(prefix))
-            return sorted((StoredFile(m["path"], m["size"]) for page in pages for m in page), key=lambda f: f.key)
+            found = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
+            return sorted(found, key=lambda file: file.key)
 
     def delete(self, keys: list[str]) -> None:
         """Delete files; one that is gone already is no error."""

@@ -11,7 +11,9 @@ from bedrock_assets.errors import DataError
 from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.prices import Tokens, add
 from bedrock_assets.records import (
+    OutputFacts,
     Part,
     RawManifest,
     Shard,
@@ -23,6 +25,7 @@ from bedrock_assets.records import (
 )
 from bedrock_assets.shards import current_shard, shard_rows
 from bedrock_assets.store import Store
+from bedrock_assets.verdicts import n_truncated
 
 
 @dataclass(frozen=True)
@@ -54,8 +57,9 @@ def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | 
     there = {file.key for file in store.files(outputs_folder(name))}
 
     def is_stale(shard: str) -> bool:
-        wanted = {"fingerprint": current_shard(store, name, shard).fingerprint, "raw_revision": raw.revision}
-        return not wanted.items() <= store.parquet_facts(keys[shard]).items()
+        prompts = current_shard(store, name, shard)
+        answered = store.parquet_facts(keys[shard]).get("fingerprint") == prompts.fingerprint
+        return not answered or prompts.raw_revision != raw.revision
 
     found = [shard for shard, key in keys.items() if key in there]
     missing = tuple(shard for shard, key in keys.items() if key not in there)
@@ -76,14 +80,18 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     status = pipeline.answer_columns["status"]
     schema: dict[str, str] = {}
     staged: list[Part] = []
+    tokens: Tokens = {}
     for index, shard in enumerate(raw.shards):
         joined = _joined(store, pipeline, raw, shard)
+        counts["truncated"] += n_truncated(joined[pipeline.answer_columns["stop_reason"]], pipeline.family)
         counts.update(dict(joined[status].cast(pl.String).value_counts().iter_rows()))
         schema = schema or {column: str(dtype) for column, dtype in joined.schema.items()}
         key = f"{name}/table-incoming/part-{index:05d}.parquet"
         with store.writer(key) as file:
             write_frames([joined], file)
-        digest.update(json.dumps(store.parquet_facts(outputs_key(name, shard.key))).encode())
+        facts = OutputFacts.model_validate(store.parquet_facts(outputs_key(name, shard.key)))
+        digest.update(json.dumps([facts.fingerprint, facts.version]).encode())
+        tokens = add(tokens, facts.tokens)
         staged.append(Part(key=key, n_rows=len(joined), n_bytes=store.size(key)))
     manifest = TableManifest(
         revision=digest.hexdigest()[:16],
@@ -91,6 +99,8 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         n_ok=counts["ok"],
         n_error=counts["error"],
         n_missing=counts["missing"],
+        n_truncated=counts["truncated"],
+        tokens=dict(tokens),
         columns=schema,
         parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(staged)),
     )

@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from typing import Any
 
 import boto3
 import dagster as dg
@@ -26,7 +27,8 @@ from bedrock_assets.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
-ENDED_S = 20
+ENDED_S = 60
+STEP_S = 5
 QUIET = {"telemetry": {"enabled": False}}
 
 
@@ -39,6 +41,8 @@ class Lab:
     emulator: Emulator
     store_resource: StoreResource
     bedrock: Bedrock
+    stepped: bool = False
+    """Whether the emulator's jobs go on only while the test waits."""
     ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
     seen_run_keys: set[str] = field(default_factory=set)
     secret: str = "local"
@@ -132,11 +136,14 @@ class Lab:
         self.pipeline = Pipeline(PipelineSpec.model_validate(changed), self.pipeline.folder)
 
     def until(self, condition: Callable[[], bool]) -> None:
-        """Wait for a condition, or fail."""
+        """Wait for a condition, or fail. A stepped clock goes on here and nowhere else."""
         deadline = time.monotonic() + ENDED_S
         while not condition():
             assert time.monotonic() < deadline
-            time.sleep(0.02)
+            if self.stepped:
+                self.emulator.advance(STEP_S)
+            else:
+                time.sleep(0.02)
 
     def wait_for_jobs(self) -> list[Job]:
         """Wait until no job is in flight."""
@@ -176,19 +183,24 @@ def open_lab(
     *,
     n_rows: int = 40,
     max_jobs: int = 2,
-    speed: float = 5000,
+    speed: float | None = 5000,
     faults: Faults | None = None,
     quota: int = 20,
     store: StoreResource | None = None,
     **spec: object,
 ) -> Generator[Lab]:
-    """A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second."""
+    """
+    A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second.
+
+    Without *speed* they go on only while the test waits, so that one is in flight as long as the test needs it to be.
+    """
     texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
     pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")
     (folder / "s3" / "bucket").mkdir(parents=True)
     buckets = "s3://" if store else str(folder / "s3")
     limits = JobLimits(min_records_per_job=2, max_jobs=quota)
-    emulator = Emulator(buckets, folder / "jobs.sqlite", speed=speed, limits=limits, faults=faults or Faults())
+    clock: dict[str, Any] = {"stepped": True} if speed is None else {"speed": speed}
+    emulator = Emulator(buckets, folder / "jobs.sqlite", limits=limits, faults=faults or Faults(), **clock)
     (folder / "dagster").mkdir()
     with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
         client = boto3.client(
@@ -204,4 +216,5 @@ def open_lab(
             emulator,
             store or StoreResource(url=str(folder / "s3" / "bucket")),
             Bedrock(client, ROLE),
+            stepped=speed is None,
         )

@@ -58,6 +58,14 @@ class Told:
         """Whether it is a stale one whose job belongs to a later request for the same content."""
         return request.standing is Standing.STALE and content(request) in self.served
 
+    def waits(self, request: Request) -> bool:
+        """Whether a shard before its own is wanted, and asked some of its prompts."""
+        before = [
+            int(r.shard) for r in self.requests if (r.pipeline, r.standing) == (request.pipeline, Standing.WANTED)
+        ]
+        asked_of = {i for i in before if request.waits_for >> i & 1}
+        return any(i < int(request.shard) for i in asked_of)
+
     @cached_property
     def served(self) -> set[Content]:
         """Contents that somebody still asks for."""
@@ -108,19 +116,20 @@ def check_free_slots_are_used(told: Told, actions: Sequence[Action]) -> None:
 
 
 def check_collected(told: Told, actions: Sequence[Action]) -> None:
-    """An ended job is collected if its answers are wanted, held or left to come, unless a run does so already."""
+    """An ended job is collected if its answers are wanted, held or left to come, unless a run does so, or it waits."""
     expected = [
         r
         for r in told.requests
         if told.ended(r)
         and not told.rests(r)
-        and (r.standing not in DISMISSED or (r.standing is Standing.WITHDRAWN and told.left(r)))
+        and (told.left(r) if r.standing in DISMISSED else not told.waits(r))
+        and r.standing is not Standing.STALE
     ]
     assert names(asked(actions, Collect)) == names(expected)
 
 
 def check_invoked(told: Told, actions: Sequence[Action]) -> None:
-    """A wanted on-demand request gets a run of its own unless it has one."""
+    """A wanted on-demand request gets a run of its own unless it has one, or waits."""
     expected = [
         r
         for r in told.requests
@@ -128,6 +137,7 @@ def check_invoked(told: Told, actions: Sequence[Action]) -> None:
         and r.lane is Lane.ON_DEMAND
         and r.identity not in told.jobs
         and not told.rests(r)
+        and not told.waits(r)
     ]
     assert names(asked(actions, Invoke)) == names(expected)
 

@@ -108,7 +108,7 @@ def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
 
 def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
     """Where AWS allows fewer jobs than the pool, its refusal leaves the shard pending until a slot is free."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=2, quota=1, speed=200) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=2, quota=1, speed=None) as lab:
         lab.ask()
         tick = lab.tick()
         assert any("ServiceQuotaExceeded" in note for note in tick.notes)
@@ -235,6 +235,7 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
         for number in range(TRIES):
             (request,) = lab.tick_only().launches.asked
             assert request.tags[JOB_TAG] == lab.jobs()[0].arn
+            assert int(request.tags["dagster/max_runtime"]) >= 3600
             run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
             assert lab.tick_only().launches.asked == []
             lab.instance.report_run_failed(run)

@@ -62,11 +62,11 @@ def test_content_counts_in_every_column() -> None:
 
 
 def test_binary_content_is_hashed_at_any_depth() -> None:
-    """Binary values, as image and audio columns nest them, count by their length and are no obstacle."""
+    """Binary values, as image and audio columns nest them, count by their content and are no obstacle."""
     image = pl.Struct({"bytes": pl.Binary, "path": pl.String})
     frame = pl.DataFrame(
         {
-            "image": [{"bytes": b"\xff\xd8", "path": "a"}, {"bytes": b"\xff", "path": "a"}, None],
+            "image": [{"bytes": b"\xff\xd8", "path": "a"}, {"bytes": b"\xff\xd9", "path": "a"}, None],
             "tag": [[[b"\xff"]]] * 3,
         },
         schema={"image": image, "tag": pl.List(pl.Array(pl.Binary, 1))},

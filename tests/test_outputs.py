@@ -28,7 +28,8 @@ def row(answers: Answers, wire_id: str) -> dict[str, Any]:
 
 def fates(*ids: str) -> pl.DataFrame:
     """Rows of a shard, all of them sent."""
-    return pl.DataFrame({"record_id": ids}).with_columns(code=pl.lit(None, pl.String), message=pl.lit(None, pl.String))
+    none = pl.lit(None, pl.String)
+    return pl.DataFrame({"record_id": ids}).with_columns(code=none, message=none, copy_of=none)
 
 
 def test_an_answer() -> None:

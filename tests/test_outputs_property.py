@@ -63,7 +63,8 @@ def test_rows_are_conserved(output: Output, cuts: list[int], chance: random.Rand
     for start, stop in zip([0, *borders], [*borders, len(lines)], strict=True):
         answers.add(jsonl(lines[start:stop]))
     nothing = pl.Series([None] * len(output.ids), dtype=pl.String)
-    fates = pl.DataFrame({"record_id": pl.Series(output.ids, dtype=pl.String), "code": nothing, "message": nothing})
+    ids = pl.Series(output.ids, dtype=pl.String)
+    fates = pl.DataFrame({"record_id": ids, "code": nothing, "message": nothing, "copy_of": nothing})
     settled, n_unknown = settle(fates, answers.outcomes(), "")
     assert settled["record_id"].to_list() == output.ids
     assert settled["status"].to_list() == output.statuses()

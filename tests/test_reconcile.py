@@ -53,6 +53,7 @@ def states(draw: st.DrawFn) -> Told:
     for number in range(draw(st.integers(0, 60))):
         standing = draw(st.sampled_from([*Standing, Standing.WANTED, Standing.WANTED]))
         made = request(number, draw(st.sampled_from("pqr")), standing, draw(st.sampled_from([Lane.BATCH, *Lane])))
+        made = replace(made, waits_for=draw(st.sampled_from([0, 0, 1 << number // 2, (1 << 60) - 1])))
         status = draw(st.one_of(st.none(), st.sampled_from(list(JobStatus)))) if made.lane is Lane.BATCH else None
         twins = [made]
         if standing is not Standing.STALE and draw(st.sampled_from([False, False, True])):
@@ -195,10 +196,20 @@ def test_a_run_under_way_is_waited_for(standing: Standing, lane: Lane) -> None:
     assert told(made, collecting={made.identity}).plan() == []
 
 
+@pytest.mark.parametrize("standing", list(Standing))
+def test_a_shard_waits_for_those_it_shares_prompts_with(standing: Standing) -> None:
+    """A job that ended is collected after the wanted shard that is asked its prompts too, and not before."""
+    first = request(0, standing=standing)
+    second = replace(request(1), waits_for=0b11)
+    state = told(first, second, jobs={first: JobStatus.IN_PROGRESS, second: JobStatus.COMPLETED})
+    assert asked(state.plan(), Collect) == ([] if standing is Standing.WANTED else [second])
+
+
 @given(n=st.integers(1, 50), n_slots=st.integers(1, 7), chance=st.randoms())
 def test_everything_is_done_in_the_end(n: int, n_slots: int, chance: random.Random) -> None:
     """Played tick by tick with jobs that end at random, every request gets one job and is collected, under the cap."""
-    open_requests = {made.identity: made for made in (request(i, chance.choice("pq")) for i in range(n))}
+    made = [replace(request(i, chance.choice("pq")), waits_for=chance.getrandbits(n)) for i in range(n)]
+    open_requests = {one.identity: one for one in made}
     jobs: dict[str, Job] = {}
     created = Counter[str]()
     while open_requests:

@@ -66,7 +66,7 @@ def test_failed_job_with_output_is_salvaged(tmp_path: Path) -> None:
 def test_stopped_job_waits_for_a_person(tmp_path: Path) -> None:
     """A job that somebody stopped fails its shard; launched again, only what it left is sent."""
     limits = {"max_records_per_job": 100, "min_records_per_job": 2, "max_jobs": 1}
-    with open_lab(tmp_path, n_rows=40, limits=limits, speed=60) as lab:
+    with open_lab(tmp_path, n_rows=40, limits=limits, speed=None) as lab:
         lab.ask()
         lab.tick()
         lab.until(lambda: lab.jobs()[0].n_processed > 0)

@@ -47,7 +47,13 @@ def test_the_manifest_describes_the_file(store: Store, make_pipeline: MakePipeli
     assert manifest.sha256 == hashlib.sha256(content).hexdigest()
     assert (manifest.n_bytes, manifest.n_records) == (len(content), content.count(b"\n")) == (len(content), 7)
     assert (manifest.n_rejected, manifest.n_padding, manifest.model) == (0, 0, HAIKU)
-    assert manifest.parameters == {"max_tokens": 9, "temperature": 0.5, "stop_sequences": []}
+    assert manifest.parameters == {
+        "max_tokens": 9,
+        "temperature": 0.5,
+        "stop_sequences": [],
+        "images": [],
+        "special_tokens": "error",
+    }
     assert manifest.prompt_sha256 == hashlib.sha256(b"Say {text}").hexdigest()
     assert manifest.raw_revision == stages.raw.revision
     assert current_shard(store, "calls", "00000-of-00001") == manifest

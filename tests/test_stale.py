@@ -29,7 +29,7 @@ def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
 @pytest.mark.parametrize(("on_stale", "status"), [("stop", JobStatus.STOPPED), ("leave", JobStatus.COMPLETED)])
 def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: JobStatus) -> None:
     """A job whose prompts were edited is stopped, or left to finish, by `on_stale`; pending ones are never sent."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=80, on_stale=on_stale) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None, on_stale=on_stale) as lab:
         lab.ask()
         lab.tick()
         lab.change_prompt("Translate: {transcript}")
@@ -42,7 +42,7 @@ def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: J
 @pytest.mark.parametrize("restarted", [False, True])
 def test_replaced_request_is_dismissed(tmp_path: Path, restarted: bool) -> None:
     """New prompts asked for while the job of the old ones runs stop it, after a restart as well."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1, speed=100) as lab:
+    with open_lab(tmp_path, n_rows=10, max_jobs=1, speed=None) as lab:
         lab.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 2)
         lab.ask()
         lab.tick()
@@ -81,19 +81,19 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
 
 def test_a_grown_dataset_closes_the_old_shards(tmp_path: Path) -> None:
     """Where the dataset is cut otherwise, requests for shards that are no more are closed, and their jobs stopped."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=60) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
         lab.ask()
         lab.tick()
-        old = list(lab.shards)
+        old, (job,) = list(lab.shards), lab.jobs()
         source = tmp_path / "calls.parquet"
         rows = pl.read_parquet(source)
-        more = rows.with_columns(id=pl.concat_str(pl.lit("d"), pl.col("id")))
+        more = rows.with_columns(id="d" + pl.col("id"), transcript=pl.col("transcript") + " Again.")
         pl.concat([rows, more]).write_parquet(source)
         lab.ask()
         lab.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 5)
         assert not set(lab.shards) & set(old)
         lab.until(lambda: lab.tick() is not None and not any(lab.states[shard].is_open for shard in old))
-        assert lab.jobs()[0].status is JobStatus.STOPPED
+        assert lab.bedrock.get(job.arn).status is JobStatus.STOPPED
         assert {lab.finish()[shard] for shard in lab.shards} == {State.ANSWERED}
         assert len(lab.jobs()) == 1 + 4
         assert lab.materialize("joined_table")

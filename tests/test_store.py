@@ -2,6 +2,7 @@
 
 import io
 from collections.abc import Callable
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -19,7 +20,7 @@ from bedrock_assets.records import (
     shard_manifest_key,
     table_part_key,
 )
-from bedrock_assets.store import Store, StoredFile, whole_lines
+from bedrock_assets.store import Store, whole_lines
 
 MB = 1_000_000
 OPERATIONS: list[Callable[[Store, str], object]] = [
@@ -68,7 +69,8 @@ def test_what_is_put_is_got(store: Store) -> None:
     store.put("a/10/x", b"")
     store.put("ab/3", b"beside")
     assert (store.get("a/2"), store.size("a/2"), store.exists("a/2")) == (b"new!", 4, True)
-    assert store.files("a") == [StoredFile("a/10/x", 0), StoredFile("a/2", 4)]
+    assert [(file.key, file.n_bytes) for file in store.files("a")] == [("a/10/x", 0), ("a/2", 4)]
+    assert abs(store.files("a")[0].modified_at - datetime.now(UTC)) < timedelta(minutes=5)
     store.move("a/2", "a/10/x")
     assert (store.get("a/10/x"), store.exists("a/2")) == (b"new!", False)
     store.delete(["a/10/x", "gone"])
@@ -99,7 +101,7 @@ def test_a_writer_that_fails_publishes_nothing(store: Store, n_bytes: int) -> No
     for key in ("a/old.bin", "a/new.bin"):
         with pytest.raises(ZeroDivisionError):
             write_and_fail(store, key, n_bytes)
-    assert store.files("a") == [StoredFile("a/old.bin", 3)]
+    assert [(file.key, file.n_bytes) for file in store.files("a")] == [("a/old.bin", 3)]
     assert store.get("a/old.bin") == b"old"
 
 

@@ -2,18 +2,80 @@
 
 import re
 
-from bedrock_assets.errors import UnknownModel
-from bedrock_assets.families import anthropic, converse, nova, titan_embed_v2
-from bedrock_assets.families.base import Family, Kind, Prompt, Task, refuse_task
-from bedrock_assets.spec import EmbeddingTask, PipelineSpec
+from bedrock_assets.errors import ConfigError, UnknownModel
+from bedrock_assets.families import (
+    anthropic,
+    chat,
+    cohere_embed_v3,
+    cohere_embed_v4,
+    converse,
+    deepseek_r1,
+    gpt_oss,
+    jamba,
+    llama,
+    llama4,
+    mistral,
+    mistral_chat,
+    nova,
+    titan_embed_g1,
+    titan_embed_multimodal,
+    titan_embed_v2,
+    titan_text,
+)
+from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
+from bedrock_assets.families.jsontext import encoded
+from bedrock_assets.spec import EmbeddingTask, PipelineSpec, SchemaMode
 
-__all__ = ["FAMILIES", "Family", "Kind", "Prompt", "Task", "family_for", "family_of", "task_of"]
+__all__ = [
+    "FAMILIES",
+    "Family",
+    "Form",
+    "Image",
+    "Kind",
+    "Prompt",
+    "Task",
+    "bare_id",
+    "encoded",
+    "family_for",
+    "family_of",
+    "schema_mode_of",
+    "task_of",
+]
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY for module in (anthropic, nova, converse, titan_embed_v2)
+    module.FAMILY.name: module.FAMILY
+    for module in (
+        *(anthropic, nova, converse, chat, gpt_oss, mistral_chat, jamba),
+        *(llama, llama4, mistral, deepseek_r1, titan_text),
+        *(titan_embed_v2, titan_embed_g1, titan_embed_multimodal, cohere_embed_v3, cohere_embed_v4),
+    )
 }
 
 _REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|global)\.")
+
+
+def bare_id(model: str) -> str:
+    """A model id without ARN and Region prefix."""
+    return _REGION.sub("", model.rpartition("/")[2] if model.startswith("arn:") else model)
+
+
+def schema_mode_of(spec: PipelineSpec, family: Family) -> SchemaMode:
+    """
+    The way a pipeline asks for a structured answer.
+
+    Raises:
+        ConfigError: The family has no such way.
+    """
+    if spec.schema_mode != "auto":
+        if spec.schema_mode in family.modes:
+            return spec.schema_mode
+        raise ConfigError(
+            f"schema_mode: {spec.schema_mode} is not known for {family.name}; choose one of: auto, "
+            f"{', '.join(family.modes)}"
+        )
+    bare = bare_id(spec.model)
+    fitting: list[SchemaMode] = [mode for mode, models in family.modes.items() if re.fullmatch(models, bare)]
+    return fitting[0] if fitting else "prompt"
 
 
 def family_for(model: str) -> Family:
@@ -23,7 +85,7 @@ def family_for(model: str) -> Family:
     Raises:
         UnknownModel: No family is registered for it.
     """
-    bare = _REGION.sub("", model.rpartition("/")[2] if model.startswith("arn:") else model)
+    bare = bare_id(model)
     for family in FAMILIES.values():
         if re.fullmatch(family.models, bare):
             return family
@@ -49,7 +111,7 @@ def family_of(spec: PipelineSpec) -> Family:
         family = FAMILIES[spec.family]
     else:
         raise UnknownModel(f"family {spec.family!r} is not known; choose one of: {', '.join(FAMILIES)}")
-    refuse_task(spec.model, family, task_of(spec))
+    refuse_task(bare_id(spec.model), family, task_of(spec))
     return family
 
 

@@ -1,19 +1,54 @@
-"""Anthropic Messages API. Source: Amazon Bedrock user guide, Anthropic Claude Messages, 2026-11."""
+"""
+Anthropic Messages API: text, system, images, structured answers.
+
+Sources, Amazon Bedrock user guide, 2026-11: Anthropic Claude Messages (request, response, `image` blocks with base64,
+`tool_choice`), "Get validated JSON results" (`output_config.format`, also in batch inference). Which models take which
+way: model cards; the newest refuse a forced tool, those before 4.5 know no `output_config`.
+"""
+
+from typing import Any
 
 import polars as pl
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families.base import Family, Prompt, joined_text, one, sampling, struct_of
+from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
+from bedrock_assets.families.jsontext import Plain, Tree
 from bedrock_assets.spec import TextTask
 
 VERSION = "bedrock-2023-05-31"
+NATIVE = r"anthropic\.claude-(?:(?:opus|sonnet|haiku)-(?:4-[5-9]|[5-9]|\d\d)|fable|mythos).*"
+"""Models with `output_config`."""
 
 
-def _request(prompt: Prompt, task: TextTask) -> pl.Expr:
+def _request(prompt: Prompt, task: TextTask) -> Tree:
     params = sampling(task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop_sequences")
-    content = one(struct_of({"type": "text", "text": prompt.text}))
-    messages = one(struct_of({"role": "user", "content": content}))
-    return struct_of({"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages})
+    content = [*_images(prompt), {"type": "text", "text": prompt.text}]
+    messages = [{"role": "user", "content": content}]
+    return {"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages, **_form(prompt)}
+
+
+def _images(prompt: Prompt) -> list[Tree]:
+    """Blocks for images, before the text, as Anthropic's guide to vision advises."""
+    return [
+        {
+            "type": "image",
+            "source": {
+                "type": "base64",
+                "media_type": Plain(pl.format("image/{}", image.format)),
+                "data": Plain(image.base64),
+            },
+        }
+        for image in prompt.images
+    ]
+
+
+def _form(prompt: Prompt) -> dict[str, Any]:
+    if (schema := prompt.form_as("native")) is not None:
+        return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
+    if (schema := prompt.form_as("tool")) is not None:
+        tool = {"name": TOOL, "description": "Give the answer.", "input_schema": schema}
+        return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
+    return {}
 
 
 def _check(task: TextTask) -> None:
@@ -22,9 +57,6 @@ def _check(task: TextTask) -> None:
             "temperature and top_p are both set; newer Claude models fail every record that has both: keep one"
         )
 
-
-_content = pl.col("modelOutput").struct.field("content")
-_usage = pl.col("modelOutput").struct.field("usage")
 
 FAMILY = Family(
     name="anthropic",
@@ -38,11 +70,15 @@ FAMILY = Family(
             "usage": pl.Struct({"input_tokens": pl.Int64, "output_tokens": pl.Int64}),
         }
     ),
-    answer={
-        "response": joined_text(_content),
-        "stop_reason": pl.col("modelOutput").struct.field("stop_reason"),
-        "input_tokens": _usage.struct.field("input_tokens"),
-        "output_tokens": _usage.struct.field("output_tokens"),
-    },
+    answer=text_answer(
+        joined_text(at("content")),
+        stop_reason=at("stop_reason"),
+        tokens=(at("usage", "input_tokens"), at("usage", "output_tokens")),
+        refused=("refusal",),
+    ),
+    tool=('"tool_use"', "$.modelOutput.content[*].input"),
     check=_check,
+    truncated=("max_tokens", "model_context_window_exceeded"),
+    images=r"(?!anthropic\.claude-(?:v2|instant)).*",
+    modes={"native": NATIVE, "tool": r"anthropic\.claude.*", "prompt": ".*"},
 )

@@ -1,25 +1,42 @@
-"""Amazon Nova's messages. Source: Amazon Nova user guide, complete request schema, 2026-11."""
+"""
+Amazon Nova's messages: text, system, images, structured answers by a forced tool.
+
+Sources, 2026-11: Amazon Nova user guide, complete request schema (`image.source.bytes` is base64 under InvokeModel) and
+tool use (`toolChoice.tool`); stop reasons: botocore 1.44 service model, `StopReason` of Converse. Images are sent as
+bytes: batch inference takes `s3Location` only where the job's input is a folder that holds all images beside the JSONL
+file (user guide, "Format and upload your batch inference data"), and a job of this package is one file.
+Nova Micro takes text alone.
+"""
+
+from typing import Any
 
 import polars as pl
 
-from bedrock_assets.families.base import Family, Prompt, joined_text, one, sampling, struct_of
+from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
+from bedrock_assets.families.jsontext import Plain, Tree
 from bedrock_assets.spec import TextTask
 
 
-def _request(prompt: Prompt, task: TextTask) -> pl.Expr:
+def request(prompt: Prompt, task: TextTask) -> dict[str, Any]:
+    """The messages, which Converse shares, without a form."""
     params = sampling(task, max_tokens="maxTokens", temperature="temperature", top_p="topP", stop="stopSequences")
-    content = one(struct_of({"text": prompt.text}))
-    return struct_of(
-        {
-            "messages": one(struct_of({"role": "user", "content": content})),
-            "system": None if prompt.system is None else one(struct_of({"text": prompt.system})),
-            "inferenceConfig": struct_of(params),
-        }
-    )
+    images: list[Tree] = [
+        {"image": {"format": Plain(image.format), "source": {"bytes": Plain(image.base64)}}} for image in prompt.images
+    ]
+    return {
+        "messages": [{"role": "user", "content": [*images, {"text": prompt.text}]}],
+        "system": None if prompt.system is None else [{"text": prompt.system}],
+        "inferenceConfig": params,
+    }
 
 
-_content = pl.col("modelOutput").struct.field("output").struct.field("message").struct.field("content")
-_usage = pl.col("modelOutput").struct.field("usage")
+def _request(prompt: Prompt, task: TextTask) -> Tree:
+    schema = prompt.form_as("tool")
+    if schema is None:
+        return request(prompt, task)
+    tool = {"toolSpec": {"name": TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}}
+    return request(prompt, task) | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
+
 
 FAMILY = Family(
     name="nova",
@@ -33,10 +50,14 @@ FAMILY = Family(
             "usage": pl.Struct({"inputTokens": pl.Int64, "outputTokens": pl.Int64}),
         }
     ),
-    answer={
-        "response": joined_text(_content),
-        "stop_reason": pl.col("modelOutput").struct.field("stopReason"),
-        "input_tokens": _usage.struct.field("inputTokens"),
-        "output_tokens": _usage.struct.field("outputTokens"),
-    },
+    answer=text_answer(
+        joined_text(at("output", "message", "content")),
+        stop_reason=at("stopReason"),
+        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens")),
+        refused=("content_filtered", "guardrail_intervened"),
+    ),
+    tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
+    truncated=("max_tokens", "model_context_window_exceeded"),
+    images=r"(?!amazon\.nova-micro).*",
+    modes={"tool": ".*", "prompt": ".*"},
 )

@@ -52,7 +52,7 @@ def test_names_can_be_made_reusable(start: StartLab) -> None:
 
 def test_quota_refuses(start: StartLab) -> None:
     """Past the quota Create is refused, per model whatever the spelling of its id, until a job ends."""
-    lab = start(speed=100, limits=limits(max_jobs=2))
+    lab = start(stepped=True, limits=limits(max_jobs=2))
     first = lab.create("job-1")
     lab.create("job-2", model=f"us.{HAIKU}")
     with pytest.raises(lab.client.exceptions.ServiceQuotaExceededException):
@@ -65,7 +65,7 @@ def test_quota_refuses(start: StartLab) -> None:
 
 def test_quota_queues(start: StartLab) -> None:
     """In mode `queue` jobs past the quota wait as Submitted, and all of them complete."""
-    lab = start(speed=3000, quota_mode="queue", limits=limits(max_jobs=2))
+    lab = start(stepped=True, quota_mode="queue", limits=limits(max_jobs=2))
     for i in range(6):
         lab.create(f"job-{i}")
     statuses: list[str] = []
@@ -74,11 +74,12 @@ def test_quota_queues(start: StartLab) -> None:
         statuses = [job["status"] for job in lab.client.list_model_invocation_jobs()["invocationJobSummaries"]]
         assert set(statuses) <= {"Submitted", "Validating", "Scheduled", "InProgress", "Completed"}
         assert sum(status in ("Validating", "Scheduled", "InProgress") for status in statuses) <= 2
+        lab.go_on()
 
 
 def test_life_of_a_job(start: StartLab) -> None:
     """A job passes through its statuses in order, with counts that only grow."""
-    lab = start(speed=400)
+    lab = start(stepped=True)
     arn = lab.create("a-job", lab.put("in/x.jsonl", records(500)))
     seen: list[str] = []
     counts: list[int] = []
@@ -87,7 +88,7 @@ def test_life_of_a_job(start: StartLab) -> None:
         seen += [job["status"]] if job["status"] not in seen[-1:] else []
         counts.append(job["processedRecordCount"])
         assert job["processedRecordCount"] == job["successRecordCount"] + job["errorRecordCount"]
-        time.sleep(0.005)
+        lab.go_on()
     assert seen == ["Submitted", "Validating", "Scheduled", "InProgress", "Completed"]
     assert counts == sorted(counts)
     assert len(set(counts)) > 2, "the counts are live"
@@ -98,7 +99,7 @@ def test_life_of_a_job(start: StartLab) -> None:
 
 def test_stop_before_the_start(start: StartLab) -> None:
     """A job that is stopped while it waits ends Stopped without output; stopping it again is a conflict."""
-    lab = start(speed=20)
+    lab = start(stepped=True)
     arn = lab.create("a-job")
     for _ in range(2):
         lab.client.stop_model_invocation_job(jobIdentifier=arn)
@@ -112,10 +113,10 @@ def test_stop_before_the_start(start: StartLab) -> None:
 
 def test_stop_keeps_what_was_processed(start: StartLab) -> None:
     """A job that is stopped under way has output for the records it processed, and a manifest that says so."""
-    lab = start(speed=150)
+    lab = start(stepped=True)
     arn = lab.create("a-job", lab.put("in/x.jsonl", records(3000)))
     while not 0 < lab.get(arn)["processedRecordCount"] < 3000:
-        time.sleep(0.01)
+        lab.go_on()
     lab.client.stop_model_invocation_job(jobIdentifier=arn)
     job = lab.wait(arn)
     n_records = job["processedRecordCount"]

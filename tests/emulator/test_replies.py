@@ -69,6 +69,7 @@ REQUESTS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
         {"generation", "prompt_token_count", "generation_token_count", "stop_reason"},
     ),
     "mistral.": ("mistral.mistral-7b-instruct-v0:2", {"prompt": "Hi."}, {"outputs"}),
+    "deepseek.r1": ("us.deepseek.r1-v1:0", {"prompt": "Hi.", "max_tokens": 64}, {"choices"}),
     "deepseek.": ("deepseek.v3-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
     "qwen.": ("qwen.qwen3-32b-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
     "openai.": ("openai.gpt-oss-20b-1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),

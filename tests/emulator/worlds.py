@@ -120,6 +120,8 @@ def seaweedfs_server(folder: Path, weed: str) -> Generator[S3]:
     keys = [{"accessKey": KEY, "secretKey": KEY}]
     config.write_text(json.dumps({"identities": [{"name": KEY, "credentials": keys, "actions": ["Admin"]}]}))
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=100"]
+    # Servers on fixed ports, which would keep a second one from starting.
+    command += ["-s3.port.iceberg=0", "-s3.port.lance=0"]
     with ExitStack() as stack:
         file = stack.enter_context((folder / "s3-server.log").open("w"))
         for _ in range(WEED_ATTEMPTS):

@@ -1,6 +1,7 @@
 """The processes of a deployment, each of which may be killed and started again on its own."""
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -10,7 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import polars as pl
-from dagster import DagsterInstance
+import psutil
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.local.stack import INSTANCE, environment, free_port, store_folder
 from tests.soak.definitions import SPECS, source_of
@@ -72,6 +74,15 @@ class Site:
             os.killpg(process.pid, signal.SIGKILL)
         process.wait()
 
+    def bury(self, instance: DagsterInstance) -> None:
+        """Fail the runs whose processes are gone: a launcher may do that, Dagster's default one does not."""
+        started = RunsFilter(statuses=[DagsterRunStatus.STARTED, DagsterRunStatus.STARTING])
+        for run in instance.get_runs(started):
+            messages = [entry.message or "" for entry in instance.all_logs(run.run_id)]
+            pids = [int(found[1]) for message in messages if (found := re.search(r"pid: (\d+)", message))]
+            if pids and not _lives(pids[-1]):
+                instance.report_run_failed(run, "its process is gone")
+
     def require_alive(self) -> None:
         """
         Raises:
@@ -90,6 +101,13 @@ class Site:
         if name == "webserver":
             return [python, "-m", "dagster_webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(self.ports[name])]
         return [python, "-m", "dagster._daemon", "run", "-w", workspace]
+
+
+def _lives(pid: int) -> bool:
+    try:
+        return psutil.Process(pid).status() != psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return False
 
 
 @contextmanager

@@ -98,6 +98,7 @@ def _finish(ui: DagsterUI, made: Site) -> None:
         ledgers = {name: Ledger(name) for name in SPECS}
         while not all((store_folder(made.home) / name / "table" / "manifest.json").exists() for name in SPECS):
             made.require_alive()
+            made.bury(instance)
             assert time.monotonic() < deadline, {name: _states(ledger) for name, ledger in ledgers.items()}
             for name, ledger in ledgers.items():
                 ledger.refresh(instance)

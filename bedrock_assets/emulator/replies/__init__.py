@@ -8,7 +8,7 @@ in `FAMILIES`; the first name found in the model id decides.
 
 from functools import partial
 
-from bedrock_assets.emulator.jsontypes import JsonObject
+from bedrock_assets.emulator.jsontypes import JsonObject, as_str
 from bedrock_assets.emulator.replies import embeddings, messages, prompts, prose
 from bedrock_assets.emulator.replies.base import Family, Models, RecordError, Reply, ReplyFunction
 from bedrock_assets.emulator.replies.endpoint import Endpoint
@@ -38,7 +38,8 @@ FAMILIES: dict[str, Family] = {
     "amazon.nova": messages.nova,
     "amazon.titan-t": prompts.titan_text,
     "meta.llama": prompts.llama,
-    "mistral.": prompts.mistral,
+    "mistral.": messages.mistral,
+    "deepseek.r1": prompts.deepseek_r1,
     "deepseek.": messages.chat,
     "qwen.": messages.chat,
     "openai.": messages.chat,
@@ -104,7 +105,7 @@ def _by_shape(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     if "anthropic_version" in model_input:
         family: Family = messages.anthropic
     elif "prompt" in model_input:
-        family = prompts.llama
+        family = prompts.by_template(as_str(model_input["prompt"]))
     elif "inputText" in model_input:
         family = prompts.titan_text if "textGenerationConfig" in model_input else embeddings.titan_embed_v2
     else:

@@ -89,7 +89,7 @@ def titan_embed_image(model_input: JsonObject, _: str, models: Models) -> Reply:
     return _titan(image if isinstance(image, str) and image else _input_text(model_input), dimensions, models)
 
 
-def cohere_embed(model_input: JsonObject, _: str, models: Models) -> Reply:
+def cohere_embed(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     """Cohere Embed v3 and v4."""
     given = as_list(model_input.get("texts"))
     texts = [text for text in given if isinstance(text, str)]
@@ -97,7 +97,8 @@ def cohere_embed(model_input: JsonObject, _: str, models: Models) -> Reply:
         raise RecordError(f"texts: must be a list of 1 to {MAX_COHERE_TEXTS} strings")
     if "input_type" not in model_input:
         raise RecordError("input_type: must be set")
-    dimensions = _dimensions(model_input.get("output_dimension"), COHERE_DIMENSIONS, 1024, "output_dimension")
+    default = 1536 if "embed-v4" in model_id else 1024
+    dimensions = _dimensions(model_input.get("output_dimension"), COHERE_DIMENSIONS, default, "output_dimension")
     vectors = "[" + ",".join(f"[{models.embed(text, dimensions, True)}]" for text in texts) + "]"
     typed = "embedding_types" in model_input
     embeddings = f'{{"float":{vectors}}}' if typed else vectors

@@ -50,9 +50,9 @@ def converse_format(model_input: JsonObject) -> Format:
 
 
 def chat_format(model_input: JsonObject) -> Format:
-    """OpenAI's `tool_choice` or `response_format`."""
+    """OpenAI's `tool_choice` or `response_format`; Mistral says `any` for `required`."""
     choice = model_input.get("tool_choice")
-    if choice == "required" or as_object(choice).get("type") == "function":
+    if choice in ("required", "any") or as_object(choice).get("type") == "function":
         tools = [as_object(as_object(tool).get("function")) for tool in as_list(model_input.get("tools"))]
         named = [(as_str(tool.get("name")), tool.get("parameters")) for tool in tools]
         return _forced(named, as_object(as_object(choice).get("function")).get("name"))

@@ -1,10 +1,11 @@
-"""Text families whose requests hold a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat."""
+"""Text families whose requests hold a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
 
 import json
 import re
 from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
+from bedrock_assets.emulator.replies import prompts
 from bedrock_assets.emulator.replies.base import (
     Completion,
     Models,
@@ -17,6 +18,7 @@ from bedrock_assets.emulator.replies.base import (
 )
 from bedrock_assets.emulator.replies.ceilings import check_max_tokens
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
+from bedrock_assets.emulator.replies.pictures import check_image
 
 _CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
 """Older Claude models accept temperature and top_p together; newer ones refuse it (field reports, 2026)."""
@@ -103,13 +105,25 @@ def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     return _reply(body, answer)
 
 
+def mistral(model_input: JsonObject, model_id: str, models: Models) -> Reply:
+    """Mistral AI: text completion of the older models, chat of the newer ones, in which a choice has `stop_reason`."""
+    if "messages" not in model_input:
+        return prompts.mistral(model_input, model_id, models)
+    reply = chat(model_input, model_id, models)
+    body: JsonObject = json.loads(reply.body)
+    for choice in map(as_object, as_list(body["choices"])):
+        choice["stop_reason"] = choice.pop("finish_reason")
+    return Reply(dump(body), reply.input_tokens, reply.output_tokens)
+
+
 def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """OpenAI-like chat: DeepSeek, Qwen, gpt-oss, Jamba."""
+    """OpenAI-like chat: DeepSeek, Qwen, Jamba, gpt-oss (whose reasoning precedes its text)."""
     wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
     form = chat_format(model_input)
     max_tokens = optional_int(wanted, "max_tokens", 512)
     answer = models.complete(_prompt(model_input, None, max_tokens, form, model_input))
-    message: JsonObject = {"role": "assistant", "content": answer.text}
+    reasoning = "<reasoning>The document says it.</reasoning>" if "openai.gpt-oss" in model_id else ""
+    message: JsonObject = {"role": "assistant", "content": reasoning + answer.text}
     reason = "length" if answer.truncated else "stop"
     if form.tool is not None:
         call: JsonObject = {"name": form.tool, "arguments": answer.text}
@@ -169,6 +183,8 @@ def _content(message: Json, where: str) -> list[str]:
     content = message.get("content")
     if not isinstance(content, str | list):
         raise RecordError(f"{where}.content: Field required")
+    for index, block in enumerate(as_list(content)):
+        check_image(block, f"{where}.content.{index}")
     texts = _texts(content)
     if not content or (isinstance(content, str) and not content.strip()):
         raise RecordError(f"{where}.content: text content blocks must be non-empty")

@@ -7,6 +7,7 @@ match (`pattern`) and which values may not be (`not`, `uniqueItems` of few value
 """
 
 import json
+import re
 import zlib
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
@@ -197,10 +198,14 @@ def _size(rules: JsonObject, name: str, default: int) -> int:
 
 
 def _bound(rules: JsonObject, name: str, *, whole: bool) -> Number | None:
-    """`minimum` or `maximum`, or the nearest value inside the exclusive one."""
+    """`minimum` or `maximum`, or the nearest value inside the exclusive one, or what the description says of it."""
     up = name == "inimum"
     inclusive, exclusive = rules.get(f"m{name}"), rules.get(f"exclusiveM{name}")
     if isinstance(exclusive, int | float) and not isinstance(exclusive, bool):
         gap = 1 if whole else 1e-6 * max(1.0, abs(exclusive))
         return exclusive + (gap if up else -gap)
-    return inclusive if isinstance(inclusive, int | float) and not isinstance(inclusive, bool) else None
+    if isinstance(inclusive, int | float) and not isinstance(inclusive, bool):
+        return inclusive
+    # constrained decoding knows no bounds, so schemas tell of them in words, which a model reads
+    told = re.search(rf"\bm{name}: (-?\d+(?:\.\d+)?)", as_str(rules.get("description")))
+    return None if told is None else float(told[1])

@@ -1,0 +1,73 @@
+"""
+JSON with columns in it: a request is written as the plain JSON it is, with polars expressions where rows differ.
+
+What is the same for all rows becomes text once, so only columns are encoded per row; lists may hold objects of
+different shapes, as content with images and text does, which a polars struct cannot.
+"""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import TypeAlias
+
+import polars as pl
+
+
+@dataclass(frozen=True)
+class Plain:
+    """A String expression that needs no escaping in JSON, such as base64."""
+
+    expr: pl.Expr
+
+
+Tree: TypeAlias = "pl.Expr | Plain | str | float | bool | Mapping[str, Tree] | Sequence[Tree] | None"
+"""JSON, in which an expression (String, one value a row) stands for a string."""
+
+
+def encoded(tree: Tree) -> pl.Expr:
+    """A String expression, the JSON of *tree* without spaces, null where one of its expressions is null and plain."""
+    parts: list[str | pl.Expr] = []
+    for part in _parts(tree):
+        if parts and isinstance(part, str) and isinstance(parts[-1], str):
+            parts[-1] += part
+        else:
+            parts.append(part)
+    return pl.concat_str([pl.lit(part) if isinstance(part, str) else part for part in parts])
+
+
+def as_json(expr: pl.Expr) -> pl.Expr:
+    """A column's values as JSON, a null as `null`."""
+    return pl.struct(v=expr).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")
+
+
+def _parts(tree: Tree) -> Iterator[str | pl.Expr]:
+    if isinstance(tree, pl.Expr):
+        yield as_json(tree)
+    elif isinstance(tree, Plain):
+        yield from ('"', tree.expr, '"')
+    elif isinstance(tree, Mapping):
+        yield from _object(tree)
+    elif isinstance(tree, Sequence) and not isinstance(tree, str):
+        yield from _list(tree)
+    else:
+        yield json.dumps(tree, ensure_ascii=False)
+
+
+def _object(members: Mapping[str, Tree]) -> Iterator[str | pl.Expr]:
+    """A member without a value is left out, as a service expects of an optional one."""
+    opening = "{"
+    for name, value in members.items():
+        if value is not None:
+            yield f"{opening}{json.dumps(name, ensure_ascii=False)}:"
+            yield from _parts(value)
+            opening = ","
+    yield "{}" if opening == "{" else "}"
+
+
+def _list(items: Sequence[Tree]) -> Iterator[str | pl.Expr]:
+    yield "["
+    for position, item in enumerate(items):
+        if position:
+            yield ","
+        yield from _parts(item)
+    yield "]"

@@ -1,0 +1,107 @@
+"""
+What tokens cost, from the offline price list of the PyPI package `genai-prices`, or from the pipeline's `price:`.
+
+The list has on-demand prices. Batch inference is billed at half of them for the models that Bedrock offers it for
+(Amazon Bedrock pricing, 2026-11); where that does not hold, `price:` says otherwise. A price that is not known is
+None, and never 0.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from importlib.metadata import version
+
+from bedrock_assets.campaign import Lane
+from bedrock_assets.spec import PipelineSpec
+
+BATCH_FACTOR = 0.5
+"""Of a batch job's price to the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""
+MTOK = 1_000_000
+BYTES_PER_TOKEN = 3.0
+"""Fewer than English text has (about 4), so that an estimate made of bytes alone is rather too high."""
+Tokens = Mapping[str, tuple[int, int]]
+"""Input and output tokens by lane."""
+
+
+@dataclass(frozen=True)
+class Price:
+    """US dollars for a million tokens on demand, and where the figures are from."""
+
+    input_usd_per_mtok: float
+    output_usd_per_mtok: float
+    batch_factor: float
+    source: str
+
+    def cost_usd(self, tokens: Tokens) -> float:
+        """The price of tokens."""
+        return sum(
+            (n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok)
+            / MTOK
+            * (self.batch_factor if lane == Lane.BATCH else 1)
+            for lane, (n_input, n_output) in tokens.items()
+        )
+
+
+def price_of(spec: PipelineSpec) -> Price | None:
+    """The price of a pipeline's model; None where nobody knows it."""
+    own = spec.price
+    if own:
+        return Price(own.input_usd_per_mtok, own.output_usd_per_mtok, own.batch_factor, "the pipeline's `price:`")
+    from genai_prices import Usage, calc_price  # half a second that most processes need not spend
+
+    bare = spec.model.rpartition("/")[2] if spec.model.startswith("arn:") else spec.model
+    try:
+        found = calc_price(Usage(input_tokens=MTOK, output_tokens=MTOK), bare, provider_id="aws")
+    except LookupError:
+        return None
+    source = f"genai-prices {version('genai-prices')}, on demand; a batch job is taken to cost {BATCH_FACTOR:.0%} of it"
+    return Price(float(found.input_price), float(found.output_price), BATCH_FACTOR, source)
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What shards that are answered took: the scale for those that are not."""
+
+    n_bytes: int = 0
+    n_records: int = 0
+    input_tokens: int = 0
+    output_tokens: int = 0
+
+    def __add__(self, other: "Measured") -> "Measured":
+        return Measured(
+            self.n_bytes + other.n_bytes,
+            self.n_records + other.n_records,
+            self.input_tokens + other.input_tokens,
+            self.output_tokens + other.output_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Estimator:
+    """Foretells the tokens of records that have not been sent."""
+
+    measured: Measured
+    max_tokens: int
+    """Most output tokens of a record; 0 for embeddings."""
+
+    @cached_property
+    def basis(self) -> str:
+        """How the estimate comes about, for people."""
+        if self.measured.n_records:
+            return f"tokens of {self.measured.n_records:,} answered records"
+        return f"{BYTES_PER_TOKEN:g} bytes a token, {self.max_tokens} tokens an answer: rather too much"
+
+    def tokens(self, n_records: int, n_bytes: int, lane: Lane) -> Tokens:
+        """The tokens of so many records in a file of so many bytes."""
+        had = self.measured
+        if not had.n_records:
+            return {lane: (round(n_bytes / BYTES_PER_TOKEN), n_records * self.max_tokens)}
+        per_byte, per_record = had.input_tokens / max(1, had.n_bytes), had.output_tokens / had.n_records
+        return {lane: (round(n_bytes * per_byte), round(n_records * per_record))}
+
+
+def add(left: Tokens, right: Tokens) -> Tokens:
+    """The sum, lane by lane."""
+    lanes = {*left, *right}
+    pairs = {lane: (left.get(lane, (0, 0)), right.get(lane, (0, 0))) for lane in lanes}
+    return {lane: (a[0] + b[0], a[1] + b[1]) for lane, (a, b) in pairs.items()}
