@@ -13,7 +13,8 @@ from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
 from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import RawManifest, raw_manifest_key
+from bedrock_assets.preferences import join_preferences
+from bedrock_assets.records import RawManifest, TableManifest, raw_manifest_key, table_manifest_key
 from bedrock_assets.registry import partitions_of, register_shards
 from bedrock_assets.requests import Watch, ask
 from bedrock_assets.resources import BedrockResource, StoreResource
@@ -40,8 +41,9 @@ class BatchOutputsConfig(dg.Config):
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset`, `prompt_shards`, `batch_outputs` and `joined_table` of one pipeline."""
-    return [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
+    """`raw_dataset`, `prompt_shards`, `batch_outputs` and `joined_table`; of a comparison also `preferences`."""
+    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
+    return [*assets, *([_preferences(pipeline)] if pipeline.spec.task.compare else [])]
 
 
 def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
@@ -51,6 +53,7 @@ def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
         key=[pipeline.spec.name, "raw_dataset"],
+        deps=[[pipeline.spec.source.pipeline, "joined_table"]] if pipeline.spec.source.pipeline else [],
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
@@ -153,6 +156,28 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             )
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "preferences"],
+        deps=[[pipeline.spec.name, "joined_table"]],
+        automation_condition=dg.AutomationCondition.eager(),
+        description="Which of the two texts is preferred, one row for each row of the input.",
+        **_common(pipeline, {"polars", "parquet"}),
+    )
+    def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        table = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
+        if table is None:
+            raise dg.Failure(f"materialize {pipeline.spec.name}/joined_table first; there is none in {opened.root}")
+        found = join_preferences(opened, pipeline, table)
+        announce(Effect.MATERIALIZE, "before", "preferences")
+        return dg.MaterializeResult(
+            metadata=report.of_preferences(opened, found), data_version=dg.DataVersion(table.revision)
+        )
+
+    return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:

@@ -18,12 +18,16 @@ from bedrock_assets.records import (
 from bedrock_assets.resources import StoreResource
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
+from bedrock_assets.task_spec import ClassifyTask
 
 Facts = dict[str, int]
 PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"
 ERROR_SHARE = "error_share"
 CANARY = "canary"
+LABELS = "label_shares"
+WARN_LABEL = 0.95
+"""Above this share of one label the check warns, where no share is said to be expected."""
 WARN_SHARE = 0.01
 """Above this share of rows without an answer the check warns."""
 
@@ -31,7 +35,45 @@ WARN_SHARE = 0.01
 def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
     """The checks of `batch_outputs`, for the run's shard, and of `joined_table`."""
     canary = [_canary_check(pipeline)] if pipeline.spec.canary else []
-    return [_shard_check(pipeline), _table_checks(pipeline), *canary]
+    labels = [_label_check(pipeline, pipeline.spec.task.classify)] if pipeline.spec.task.classify else []
+    return [_shard_check(pipeline), _table_checks(pipeline), *canary, *labels]
+
+
+def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefinition:
+    @dg.asset_check(
+        name=LABELS,
+        asset=dg.AssetKey([pipeline.spec.name, "joined_table"]),
+        description=f"Each label has the share of rows that `shares` says; without it, at most {WARN_LABEL:.0%}.",
+    )
+    def label_check(store: StoreResource) -> dg.AssetCheckResult:
+        opened = store.open()
+        manifest = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
+        if manifest is None:
+            return dg.AssetCheckResult(passed=False, metadata={"missing": "joined_table"})
+        shares = label_shares(opened, pipeline, task, manifest)
+        odd = [
+            f"{label}: {share:.1%} is not within {low:.1%} and {high:.1%}"
+            for label, share in shares.items()
+            for low, high in [task.shares.get(label, (0.0, 1.0) if task.shares else (0.0, WARN_LABEL))]
+            if not low <= share <= high
+        ]
+        return dg.AssetCheckResult(
+            passed=not odd,
+            severity=dg.AssetCheckSeverity.WARN,
+            description="; ".join(odd) or None,
+            metadata={f"share {label}": share for label, share in shares.items()},
+        )
+
+    return label_check
+
+
+def label_shares(store: Store, pipeline: Pipeline, task: ClassifyTask, manifest: TableManifest) -> dict[str, float]:
+    """Of each label, the share of the answered rows that have it, 0 to 1; the labels are read, and nothing else."""
+    prefix = pipeline.spec.output_prefix
+    parts = store.scan_parquet([part.key for part in manifest.parts]).filter(pl.col(prefix + "status") == "ok")
+    label = pl.col(prefix + "labels").list.unique().explode() if task.several else pl.col(prefix + "label")
+    counts = dict(parts.select(label.alias("label")).group_by("label").len().collect(engine="streaming").iter_rows())
+    return {label: counts.get(label, 0) / max(1, manifest.n_ok) for label in task.labels}
 
 
 def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:

@@ -45,6 +45,12 @@ class BatchInference(dg.Component):
         names = [pipeline.spec.name for pipeline in pipelines]
         if len(set(names)) < len(names):
             raise ConfigError(f"pipelines share a name: {', '.join(names)}; names are folders in the store")
+        source = self.pipeline.spec.source.pipeline
+        if source and (source not in names or source == self.pipeline.spec.name):
+            raise ConfigError(
+                f"{self.pipeline.spec.name}: source.pipeline {source!r} is no other pipeline of this code location; "
+                f"known: {', '.join(names)}"
+            )
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         first = self.pipeline.spec.name == names[0]
         return dg.Definitions(

@@ -75,15 +75,18 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     return _publish(store, name, manifest, former)
 
 
-def read_rows(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
+def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.DataFrame]:
     """
     The source's rows with their ids, in order, without side effects.
+
+    Args:
+        store: Where the table of another pipeline is, if that is the source.
 
     Yields:
         The input's columns, then the record id (String).
     """
     position, id_column = 0, pipeline.spec.source.id_column
-    for batch in pipeline.source.batches():
+    for batch in pipeline.rows(store).batches():
         if batch.is_empty():
             continue
         if position == 0:
@@ -92,9 +95,15 @@ def read_rows(pipeline: Pipeline) -> Iterator[pl.DataFrame]:
             record_id = derived_id(position, content_hash(batch.schema))
         else:
             require_ids(batch, id_column, position)
-            record_id = pl.col(id_column).cast(pl.String)
+            record_id = _id_of(pipeline, id_column)
         yield batch.with_columns(record_id.alias(pipeline.record_id))
         position += len(batch)
+
+
+def _id_of(pipeline: Pipeline, id_column: str) -> pl.Expr:
+    """The id that the dataset gives, and the values that a row was repeated for."""
+    repeated = [pl.col(step.column) for step in pipeline.spec.expansions]
+    return pl.concat_str(pl.col(id_column).cast(pl.String), *repeated, separator=":", ignore_nulls=True)
 
 
 def count_blocks(rows: pl.DataFrame) -> list[Block]:
@@ -118,7 +127,7 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
             write_frames([frame], file)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
-    for made in ordered(pipeline.with_records, read_rows(pipeline)):
+    for made in ordered(pipeline.with_records, read_rows(pipeline, store)):
         counts.add(made)
         rows = made.drop(MADE)
         schema = schema or {n: str(t) for n, t in rows.schema.items() if n != pipeline.record_id}

@@ -13,8 +13,8 @@ from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.prices import Estimator, Measured, Price, add, price_of
 from bedrock_assets.records import OutputFacts, ShardManifest, outputs_key
-from bedrock_assets.spec import TextTask
 from bedrock_assets.store import Store
+from bedrock_assets.task_spec import TextTask
 
 READ_AT_ONCE = 16
 _PAID = [Lane.BATCH.value, Lane.ON_DEMAND.value]

@@ -186,6 +186,10 @@ def table_part_key(pipeline: str, index: int) -> str:
     return f"{pipeline}/table/part-{index:05d}.parquet"
 
 
+def preferences_key(pipeline: str) -> str:
+    return f"{pipeline}/preferences.parquet"
+
+
 def attempt_input_key(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
     """The records of a second or later attempt: those the earlier ones left unanswered."""
     return f"{shard_folder(pipeline, shard)}/{fingerprint}-{attempt}.jsonl"

@@ -12,6 +12,7 @@ from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.money import tokens_of
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.preferences import VERDICTS, Preferences
 from bedrock_assets.prices import Tokens, price_of
 from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManifest, outputs_key
 from bedrock_assets.shards import shard_rows
@@ -144,6 +145,17 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),
         "sample": _sample(first),
+    }
+
+
+def of_preferences(store: Store, found: Preferences) -> Metadata:
+    """Metadata of `preferences`."""
+    return {
+        "dagster/row_count": found.n_pairs,
+        "dagster/uri": store.path(found.key),
+        **{f"n_{verdict}": found.verdicts[verdict] for verdict in VERDICTS},
+        "first_share": found.n_first / max(1, found.n_answers),
+        "sample": _sample(store.scan_parquet([found.key]).head(SAMPLE_ROWS).collect()),
     }
 
 

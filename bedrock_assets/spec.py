@@ -6,112 +6,11 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
-
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
-"""A pipeline's name: it becomes a Dagster key prefix, a folder in the store and a part of job names."""
+from bedrock_assets.source_spec import ExpandSpec, Name, SourceSpec
+from bedrock_assets.task_spec import POSITION, POSITIONS, TaskSpec
 
 SchemaMode = Literal["native", "tool", "prompt"]
 """Ways to ask for a structured answer: by the service's own means, by a tool that has to be called, by the prompt."""
-
-PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
-"""A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
-
-
-class HuggingFaceSpec(Strict):
-    """A dataset of the Hugging Face hub, or a local dataset folder, read as a stream by `datasets`."""
-
-    id: str = Field(description="Hub id such as `w601sxs/simpleCoT`, or the path of a local dataset folder.")
-    split: str = Field(default="train", description="Split to read.")
-    name: str | None = Field(default=None, description="Configuration (subset) of the dataset, where it has several.")
-    revision: str | None = Field(default=None, description="Commit, tag or branch; pin a commit for repeatable runs.")
-
-
-class ChitchatSpec(Strict):
-    """Human conversations of the PyPI package `chitchat-dataset` (MIT), one row per conversation."""
-
-    min_turns: int = Field(default=6, ge=1, description="Leave out conversations with fewer turns.")
-
-
-class SourceSpec(Strict):
-    """Where the rows come from: exactly one of `path`, `huggingface`, `chitchat`."""
-
-    path: str | None = Field(
-        default=None, description="File or glob, local or `s3://`: .parquet, .csv, .jsonl, .ndjson."
-    )
-    huggingface: HuggingFaceSpec | None = None
-    chitchat: ChitchatSpec | None = None
-    id_column: str | None = Field(
-        default=None, description="Column with a unique, non-null id. Without it ids derive from position and content."
-    )
-    dtypes: dict[str, str] = Field(
-        default_factory=dict,
-        description="CSV only: polars dtype names for columns that are not text, e.g. {age: Int64}.",
-    )
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        named = [key for key in ("path", "huggingface", "chitchat") if getattr(self, key) is not None]
-        if len(named) != 1:
-            raise ValueError(f"name exactly one of path, huggingface, chitchat; found {named or 'none'}")
-        return self
-
-
-class TextTask(Strict):
-    """Generate text for each row."""
-
-    prompt_id: PromptId | None = Field(
-        default=None, description="Template `<prompt_id>.txt`, beside defs.yaml or shipped."
-    )
-    prompt: str | None = Field(default=None, description="The template itself, instead of `prompt_id`.")
-    system: str | None = Field(default=None, description="System prompt; a template as well.")
-    max_tokens: int = Field(default=512, ge=1, description="Most tokens the answer may have.")
-    temperature: float | None = Field(default=None, ge=0, le=1)
-    top_p: float | None = Field(default=None, gt=0, le=1)
-    stop_sequences: tuple[str, ...] = ()
-    null_default: str | None = Field(
-        default=None, description="Text that stands in for a null column. Without it such a row becomes an error row."
-    )
-
-    images: tuple[str, ...] = Field(
-        default=(), description="Columns of bytes (JPEG, PNG, GIF or WebP) that go before the prompt, in this order."
-    )
-    special_tokens: Literal["error", "split"] = Field(
-        default="error",
-        description="For models that take one raw prompt: a row whose text has a token of the chat template, such as "
-        "`<|eot_id|>`, becomes an error row, or a space is put into the token so that it is ordinary text.",
-    )
-
-    @model_validator(mode="after")
-    def _one_prompt(self) -> Self:
-        if (self.prompt_id is None) == (self.prompt is None):
-            raise ValueError("name exactly one of prompt_id and prompt")
-        return self
-
-
-class EmbeddingTask(Strict):
-    """Embed one column of each row."""
-
-    column: str = Field(description="Text column to embed.")
-    dimensions: int | None = Field(
-        default=None, ge=1, description="Length of each vector; the model's own without it (Titan 1024, G1 1536)."
-    )
-    normalize: bool = Field(default=True, description="Scale each vector to length 1 (Titan V2 alone can leave it).")
-    input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
-        default="search_document", description="What the vectors are for; Cohere alone asks."
-    )
-
-
-class TaskSpec(Strict):
-    """What to ask the model: exactly one of `text`, `embedding`."""
-
-    text: TextTask | None = None
-    embedding: EmbeddingTask | None = None
-
-    @model_validator(mode="after")
-    def _exactly_one(self) -> Self:
-        if (self.text is None) == (self.embedding is None):
-            raise ValueError("name exactly one of text and embedding")
-        return self
 
 
 def _rows_alone(value: Any) -> Any:
@@ -217,7 +116,20 @@ class PipelineSpec(Strict):
     )
 
     @model_validator(mode="after")
-    def _schema_to_repair(self) -> Self:
-        if self.answer_schema is None and (self.repair or self.schema_mode != "auto"):
+    def _one_schema(self) -> Self:
+        if self.task.ready and self.answer_schema is not None:
+            raise ValueError("the task has a schema of its own; leave `schema` out, or write `task: {text: ...}`")
+        if self.schema_written is None and (self.repair or self.schema_mode != "auto"):
             raise ValueError("repair and schema_mode say how to get an answer to a `schema`, and there is none")
         return self
+
+    @property
+    def schema_written(self) -> dict[str, Any] | str | None:
+        """The schema, its own or that of its task."""
+        return self.task.ready.schema_of_answer if self.task.ready else self.answer_schema
+
+    @property
+    def expansions(self) -> tuple[ExpandSpec, ...]:
+        """Each multiplies the rows of the one before it."""
+        positions = ExpandSpec(column=POSITION, values=POSITIONS)
+        return (*((self.source.expand,) if self.source.expand else ()), *((positions,) if self.task.compare else ()))

@@ -7,6 +7,7 @@ indexing, conversions and format specifications are refused when the template is
 
 import hashlib
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -82,16 +83,19 @@ def parse_template(text: str, name: str) -> Template:
     return Template(name, text, (*literals, literal + text[end:]), tuple(columns))
 
 
-def load_template(prompt_id: str, folder: Path) -> Template:
+def load_template(prompt_id: str, folder: Path, fill: Mapping[str, str] | None = None) -> Template:
     """
     Read `<prompt_id>.txt` from the pipeline's *folder* or, failing that, from the prompts that ship.
 
+    Args:
+        fill: Templates that stand for placeholders.
+
     Raises:
-        PromptError: There is no such file.
+        PromptError: There is no such file, or it does not parse.
     """
     for path in (folder / f"{prompt_id}.txt", SHIPPED / f"{prompt_id}.txt"):
         if path.is_file():
-            return read_template(path, prompt_id)
+            return read_template(path, prompt_id, fill)
     known = sorted({path.stem for place in (folder, SHIPPED) for path in place.glob("*.txt")})
     raise PromptError(
         f"prompt_id {prompt_id!r} has no file {prompt_id}.txt in {folder} or {SHIPPED}; "
@@ -99,7 +103,7 @@ def load_template(prompt_id: str, folder: Path) -> Template:
     )
 
 
-def read_template(path: Path, name: str) -> Template:
+def read_template(path: Path, name: str, fill: Mapping[str, str] | None = None) -> Template:
     """
     Raises:
         PromptError: The file cannot be read as UTF-8, or the template does not parse.
@@ -108,7 +112,24 @@ def read_template(path: Path, name: str) -> Template:
         text = path.read_text("utf-8")
     except (OSError, UnicodeDecodeError) as error:
         raise PromptError(f"prompt {name!r}: {path} cannot be read as UTF-8 text: {error}") from error
-    return parse_template(text.strip(), name)
+    return parse_template(filled(text, fill or {}, name).strip(), name)
+
+
+def filled(text: str, fill: Mapping[str, str], name: str) -> str:
+    """
+    A template with others in place of some of its placeholders.
+
+    Raises:
+        PromptError: There is no such placeholder to put something in.
+    """
+    there = {token[1] for token in _TOKEN.finditer(text)}
+    for placeholder, value in fill.items():
+        if value and placeholder not in there:
+            raise PromptError(
+                f"prompt {name!r} has no placeholder {{{placeholder}}} to fill; it has: "
+                f"{', '.join(sorted(filter(None, there))) or 'none'}"
+            )
+    return _TOKEN.sub(lambda token: fill.get(token[1] or "", token[0]), text)
 
 
 def as_text(column: str, dtype: pl.DataType) -> pl.Expr:

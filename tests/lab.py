@@ -1,7 +1,7 @@
 """What the tests of the stages share: pipelines over small files, and output lines as Bedrock writes them."""
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -114,10 +114,10 @@ class Stages:
         ended = f"job {JOB_IDS[attempt - 1]} ended as {status}"
         return collect(self.pipeline, self.store, self.shards[shard], jobs, ended)
 
-    def answer_all(self) -> None:
-        """Answer every record, the last first, and collect and publish every shard."""
+    def answer_all(self, say: Callable[[str], str] = "to {}".format) -> None:
+        """Answer every record by its id, the last first, and collect and publish every shard."""
         for index, shard in enumerate(self.shards):
-            self.write(jsonl([ok(record_id, f"to {record_id}") for record_id in reversed(self.ids(index))]), index)
+            self.write(jsonl([ok(record_id, say(record_id)) for record_id in reversed(self.ids(index))]), index)
             publish(self.store, self.pipeline, shard, self.collect(shard=index))
 
     def parts(self, keys: Sequence[str]) -> pl.DataFrame:

@@ -9,9 +9,9 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.source_spec import SourceSpec
 from bedrock_assets.sources import Source, open_source
 from bedrock_assets.sources.base import BATCH_ROWS
-from bedrock_assets.spec import SourceSpec
 
 FRAME = pl.DataFrame({"zip": ["00123", "7", None], "n": [1, 2, None]})
 

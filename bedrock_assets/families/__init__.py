@@ -24,7 +24,7 @@ from bedrock_assets.families import (
 )
 from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
 from bedrock_assets.families.jsontext import encoded
-from bedrock_assets.spec import EmbeddingTask, PipelineSpec, SchemaMode
+from bedrock_assets.spec import PipelineSpec, SchemaMode
 
 __all__ = [
     "FAMILIES",
@@ -117,5 +117,4 @@ def family_of(spec: PipelineSpec) -> Family:
 
 def task_of(spec: PipelineSpec) -> Task:
     """The one task of a pipeline."""
-    task = spec.task.text or spec.task.embedding
-    return task or EmbeddingTask(column="")  # the spec's validator holds that one is set
+    return spec.task.asked

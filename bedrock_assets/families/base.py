@@ -9,7 +9,8 @@ import polars as pl
 
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.spec import EmbeddingTask, SchemaMode, TextTask
+from bedrock_assets.spec import SchemaMode
+from bedrock_assets.task_spec import EmbeddingTask, TextTask
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]

@@ -19,7 +19,7 @@ from bedrock_assets.families.base import (
     require_dimensions,
 )
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.spec import EmbeddingTask
+from bedrock_assets.task_spec import EmbeddingTask
 
 DIMENSIONS = 1024
 

@@ -14,7 +14,7 @@ from bedrock_assets.families.base import TOOL, Prompt
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.nova import FAMILY as NOVA
 from bedrock_assets.families.nova import request
-from bedrock_assets.spec import TextTask
+from bedrock_assets.task_spec import TextTask
 
 OPEN_WEIGHT = (
     r"(?:openai\.gpt-oss|qwen\.|deepseek\.v3|google\.gemma|nvidia\.|minimax\.|moonshot|zai\.)"

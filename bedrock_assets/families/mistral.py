@@ -9,7 +9,7 @@ import polars as pl
 
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.spec import TextTask
+from bedrock_assets.task_spec import TextTask
 
 COMPLETION = r"mistral\.(?:mistral-7b-|mixtral-8x7b-|mistral-(?:large|small)-2402).*"
 """Models of text completion; every other one chats."""

@@ -9,7 +9,7 @@ from dataclasses import replace
 from bedrock_assets.families.base import Prompt, require_always_normalized, require_dimensions
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.titan_embed_v2 import FAMILY as V2
-from bedrock_assets.spec import EmbeddingTask
+from bedrock_assets.task_spec import EmbeddingTask
 
 DEFAULT = 1024
 

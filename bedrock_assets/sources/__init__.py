@@ -1,10 +1,10 @@
 """Where rows come from. A new source is a file here, a key of `SourceSpec`, and a line in `open_source`."""
 
+from bedrock_assets.source_spec import SourceSpec
 from bedrock_assets.sources.base import Source
 from bedrock_assets.sources.chitchat import Chitchat
 from bedrock_assets.sources.files import Files
 from bedrock_assets.sources.huggingface import HuggingFace
-from bedrock_assets.spec import SourceSpec
 
 __all__ = ["Source", "open_source"]
 

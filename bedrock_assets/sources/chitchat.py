@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.source_spec import ChitchatSpec
 from bedrock_assets.sources.base import BATCH_ROWS
-from bedrock_assets.spec import ChitchatSpec
 
 SCHEMA = {
     "id": pl.String,
