@@ -102,7 +102,8 @@ def plan(
     from bedrock_assets.preview import preview
 
     with _errors():
-        found = preview(_pipeline(pipeline))
+        named = _pipeline(pipeline)
+        found = preview(named, _store() if named.spec.source.pipeline else None)
     if as_json:
         _print_json(found)
         return
@@ -187,6 +188,12 @@ def _pipeline(name: str) -> Any:
     from bedrock_assets.preview import load_pipeline
 
     return load_pipeline(name)
+
+
+def _store() -> Any:
+    from bedrock_assets.resources import store_resource
+
+    return store_resource().open()
 
 
 def _wait_for_interrupt(process: Any) -> None:

@@ -13,6 +13,7 @@ from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import LINE, Pipeline
 from bedrock_assets.planning import plan_with_canary
 from bedrock_assets.spec import PipelineSpec
+from bedrock_assets.store import Store
 
 DEFS = Path(__file__).parent / "defs"
 COMPONENT = "bedrock_assets.BatchInference"
@@ -40,16 +41,16 @@ def load_pipeline(name: str) -> Pipeline:
         raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def preview(pipeline: Pipeline) -> dict[str, Any]:
+def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
     """
-    Rows, shards, bytes and the first record, from one pass over the source.
+    Rows, shards, bytes and the first record, from one pass over the source; *store* has the tables of other pipelines.
 
     Raises:
         ConfigError: The source cannot be read.
         DataError: The rows cannot be cut into shards.
     """
     first, blocks = None, []
-    for made in ordered(pipeline.with_records, read_rows(pipeline)):
+    for made in ordered(pipeline.with_records, read_rows(pipeline, store)):
         lines = made[LINE].drop_nulls()
         first = lines[0] if first is None and len(lines) else first
         blocks += count_blocks(made)

@@ -1,5 +1,6 @@
 """Dagster resources: where the data is, and which Bedrock answers."""
 
+import os
 from typing import Any
 
 import dagster as dg
@@ -11,6 +12,8 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
 
+LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
+LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
 
@@ -74,3 +77,19 @@ class BedrockResource(ResourceWithBoto3Configuration):
             aws_session_token=self.aws_session_token,
             config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **config),
         )
+
+
+def resources() -> dict[str, StoreResource | BedrockResource]:
+    """`store` and `bedrock`, from the environment."""
+    role_arn, region = os.environ.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE), os.environ.get("AWS_REGION")
+    return {"store": store_resource(), "bedrock": BedrockResource(role_arn=role_arn, region_name=region)}
+
+
+def store_resource() -> StoreResource:
+    """The store, from the environment."""
+    env = os.environ
+    return StoreResource(
+        url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
+        region_name=env.get("AWS_REGION"),
+        endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
+    )

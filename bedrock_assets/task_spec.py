@@ -9,7 +9,8 @@ from bedrock_assets.limits import Strict
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
 """A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
-Share = Annotated[float, Field(ge=0, le=1)]
+Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2, max_length=2)]
+"""Dagster cannot show a sample of a component that has a tuple of a fixed length in its schema."""
 WINNERS = ("first", "second", "tie")
 POSITION = "position"
 """Column that tells which of two answers a comparison shows first."""
@@ -106,7 +107,7 @@ class ClassifyTask(Ready):
         min_length=2, description="The labels, as a list or each with what it means."
     )
     several: bool = Field(default=False, description="Whether a row may have more than one, or none.")
-    shares: dict[str, tuple[Share, Share]] = Field(
+    shares: dict[str, Shares] = Field(
         default_factory=dict,
         description="Least and greatest share of a label, `{complaint: [0.05, 0.4]}`, for a check.",
     )
@@ -156,7 +157,9 @@ class JudgeTask(Ready):
     prompt_id: PromptId = "judge"
     text: str = Field(description="What is to be judged: a template over the columns.")
     criteria: str = Field(description="What a good one is: a template as well.")
-    scale: tuple[int, int] = Field(default=(1, 5), description="The worst and the best score, whole numbers.")
+    scale: tuple[int, ...] = Field(
+        default=(1, 5), min_length=2, max_length=2, description="The worst and the best score, whole numbers."
+    )
 
     @model_validator(mode="after")
     def _rising(self) -> Self:

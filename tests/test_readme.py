@@ -10,6 +10,8 @@ import yaml
 
 from bedrock_assets.answer_schema import parse_schema
 from bedrock_assets.families import FAMILIES
+from bedrock_assets.source_spec import SourceSpec
+from tests.lab import build_pipeline
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
@@ -30,6 +32,31 @@ def test_the_schema_is_one() -> None:
     """The example of a schema loads."""
     block = section("Structured answers").partition("```yaml\n")[2].partition("```")[0]
     assert set(parse_schema(yaml.safe_load(block)["schema"]).fields) == {"sentiment", "topics", "score", "author"}
+
+
+def test_the_ready_tasks(tmp_path: Path) -> None:
+    """Each example of a task loads over a file with the columns that it names, and has the columns that are told."""
+    tasks = section("Ready tasks").partition("```yaml\n")[2].partition("```")[0]
+    columns = {}
+    for name, task in yaml.safe_load(tasks)["task"].items():
+        used = set(re.findall(r"\{(\w+)\}", str(task).replace("{'", "")))
+        pl.DataFrame({column: ["x"] for column in used}).write_parquet(tmp_path / "rows.parquet")
+        schema = build_pipeline(tmp_path / "rows.parquet", task={name: task}).schema
+        columns[name] = list(schema.fields) if schema else []
+    assert columns == {
+        "classify": ["label"],
+        "extract": ["amount", "names"],
+        "judge": ["reason", "score"],
+        "compare": ["reason", "winner"],
+        "text": [],
+    }
+
+
+def test_the_sources_of_ready_tasks() -> None:
+    """Each example of rows that are not prompts, and of a chain, loads."""
+    block = section("Ready tasks").rpartition("```yaml\n")[2].partition("```")[0]
+    sources = [SourceSpec.model_validate(document["source"]) for document in yaml.safe_load_all(block)]
+    assert [bool(s.expand or s.group_by or s.pipeline) for s in sources] == [True] * 3
 
 
 def test_the_example_check(tmp_path: Path) -> None:

@@ -81,7 +81,10 @@ def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> 
         ({"source": {}}, "name exactly one of path, huggingface, chitchat, pipeline; found none"),
         ({"source": {"path": "a.csv", "chitchat": {}}}, "found ['path', 'chitchat']"),
         ({"task": {}}, "name exactly one of text, embedding, classify, "),
-        ({"task": {"text": {"prompt": "x"}, "embedding": {"column": "y"}}}, "name exactly one of text, embedding, classify, "),
+        (
+            {"task": {"text": {"prompt": "x"}, "embedding": {"column": "y"}}},
+            "name exactly one of text, embedding, classify, ",
+        ),
         ({"task": {"text": {}}}, "name exactly one of prompt_id and prompt"),
         ({"task": {"text": {"prompt": "x", "prompt_id": "y"}}}, "name exactly one of prompt_id and prompt"),
         ({"repair": 1}, "repair and schema_mode say how to get an answer to a `schema`, and there is none"),

@@ -119,7 +119,9 @@ def test_the_pipelines_folder_comes_first(tmp_path: Path) -> None:
 def test_an_unknown_prompt(tmp_path: Path) -> None:
     """A prompt without a file is refused with those that there are."""
     (tmp_path / "mine.txt").write_text("x")
-    with pytest.raises(PromptError, match=r"'other' has no file other.txt .* known prompts: classify, .*, mine, summarize"):
+    with pytest.raises(
+        PromptError, match=r"'other' has no file other.txt .* known prompts: classify, .*, mine, summarize"
+    ):
         load_template("other", tmp_path)
 
 

@@ -1,0 +1,91 @@
+"""YAML files become a code location: pipelines, chains of them, and what is wrong told by the file."""
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.testing import create_defs_folder_sandbox
+
+from bedrock_assets.component import BatchInference
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.resources import resources
+from tests.lab import HAIKU
+
+TEXT = {"text": {"prompt": "Say {text}"}}
+COMPARE = {"compare": {"a": "{text}", "b": "Nothing.", "criteria": "Says more."}}
+CLASSIFY = {"classify": {"text": "{response}", "labels": ["good", "bad"]}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A file of rows."""
+    pl.DataFrame({"text": ["a", "b"]}).write_parquet(tmp_path / "rows.parquet")
+    return str(tmp_path / "rows.parquet")
+
+
+@pytest.fixture
+def load(path: str) -> Iterator[Any]:
+    """Loads pipelines, each given as what differs from two rows and a prompt."""
+    with create_defs_folder_sandbox() as sandbox:
+
+        def definitions(**pipelines: dict[str, Any]) -> dg.Definitions:
+            for name, settings in pipelines.items():
+                attributes = {"name": name, "source": {"path": path}, "model": HAIKU, "task": TEXT, **settings}
+                sandbox.scaffold_component(
+                    component_cls=BatchInference,
+                    defs_path=name,
+                    defs_yaml_contents={"type": "bedrock_assets.BatchInference", "attributes": attributes},
+                )
+            with sandbox.build_all_defs() as defs:
+                return dg.Definitions.merge(defs, dg.Definitions(resources=resources()))
+
+        yield definitions
+
+
+def test_a_chain(load: Any) -> None:
+    """The second pipeline's dataset depends on the first one's table, by plain asset keys."""
+    settings = {"source": {"pipeline": "first"}, "output_prefix": "label_", "task": CLASSIFY}
+    graph = load(first={}, second=settings).resolve_asset_graph()
+    assert graph.get(dg.AssetKey(["second", "raw_dataset"])).parent_keys == {dg.AssetKey(["first", "joined_table"])}
+
+
+@pytest.mark.parametrize("source", ["second", "frist"])
+def test_a_chain_to_nowhere(load: Any, source: str) -> None:
+    """A pipeline that is not there, or is the same one, stops the location, with those that are there."""
+    told = error_of(load, first={}, second={"source": {"pipeline": source}, "output_prefix": "x_"})
+    assert f"second: source.pipeline {source!r} is no other pipeline" in told
+    assert told.endswith("known: first, second")
+
+
+def test_what_a_task_adds(load: Any) -> None:
+    """A comparison has a table of preferences, which is built by itself; labels have a check of their shares."""
+    graph = load(
+        plain={}, pairs={"task": COMPARE}, labels={"task": {"classify": {"text": "{text}", "labels": ["x", "y"]}}}
+    ).resolve_asset_graph()
+    names = {key.path[0]: set[str]() for key in graph.get_all_asset_keys()}
+    for key in graph.get_all_asset_keys():
+        names[key.path[0]].add(key.path[1])
+    assert names["pairs"] - names["plain"] == {"preferences"}
+    assert graph.get(dg.AssetKey(["pairs", "preferences"])).automation_condition
+    checks = {(key.asset_key.path[0], key.name) for key in graph.asset_check_keys}
+    assert [name for name, check in checks if check == "label_shares"] == ["labels"]
+
+
+def test_a_wrong_file_is_named(load: Any) -> None:
+    """A prompt that names no column stops the location with the path of its YAML."""
+    told = error_of(load, broken={"task": {"text": {"prompt": "{txt}"}}})
+    assert "broken/defs.yaml: column 'txt' named in prompt" in told
+
+
+def error_of(load: Any, **pipelines: dict[str, Any]) -> str:
+    """Our own message, which Dagster shows below its own."""
+    with pytest.raises(ComponentTreeException) as error:
+        load(**pipelines)
+    cause: BaseException | None = error.value
+    while cause and not isinstance(cause, ConfigError):
+        cause = cause.__cause__
+    return str(cause)
