@@ -38,6 +38,9 @@ class BatchOutputsConfig(dg.Config):
         default=True, description="Stay until the shards are done and show progress; else return at once."
     )
     poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
+    retry_errors: bool = Field(
+        default=False, description="Send rows of answered shards that have an error, or no answer, once more."
+    )
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -123,7 +126,7 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         if REQUEST_TAG in context.run.tags:
             yield from answer(context, pipeline, opened, bedrock)
             return
-        ledger = ask(context, pipeline, opened)
+        ledger = ask(context, pipeline, opened, retry_errors=config.retry_errors)
         if config.wait:
             Watch(context, pipeline, ledger, client, config.poll_s).until_done()
 
