@@ -1,6 +1,7 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -142,6 +143,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         output_required=False,
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
+        freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
         **_common(pipeline, {"polars", "parquet"}),
     )
@@ -181,6 +183,11 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         )
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
+    hours = pipeline.spec.fresh_hours
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
 
 
 def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:

@@ -125,6 +125,8 @@ class TableManifest(Document):
     """Answers that a limit on tokens cut short."""
     tokens: dict[str, tuple[int, int]] = {}
     """Input and output tokens that were paid for its answers, by lane."""
+    mean_output_tokens: float | None = None
+    """Of the rows with an answer, reused ones too; None where the model reports none, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 

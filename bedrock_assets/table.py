@@ -83,6 +83,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     tokens: Tokens = {}
     for index, shard in enumerate(raw.shards):
         joined = _joined(store, pipeline, raw, shard)
+        counts["output_tokens"] += int(joined[pipeline.answer_columns["output_tokens"]].sum() or 0)
         counts["truncated"] += n_truncated(joined[pipeline.answer_columns["stop_reason"]], pipeline.family)
         counts.update(dict(joined[status].cast(pl.String).value_counts().iter_rows()))
         schema = schema or {column: str(dtype) for column, dtype in joined.schema.items()}
@@ -101,6 +102,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         n_missing=counts["missing"],
         n_truncated=counts["truncated"],
         tokens=dict(tokens),
+        mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
         columns=schema,
         parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(staged)),
     )
