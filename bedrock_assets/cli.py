@@ -100,6 +100,19 @@ def iam(
     print_json(documents)
 
 
+@app.command()
+def reference(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON schema, for editors.")] = False,
+) -> None:
+    """Print every key of a defs.yaml, with its meaning and default."""
+    from bedrock_assets.reference import json_schema, page
+
+    if as_json:
+        print_json(json_schema())
+    else:
+        typer.echo(page(), nl=False)
+
+
 for command in (new, sample, estimate, doctor, status, stop, gc, emulate):
     app.command()(command)
 app.command("errors")(errors_command)
