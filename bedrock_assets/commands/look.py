@@ -3,8 +3,9 @@
 import dataclasses
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -56,11 +57,12 @@ def status(
         if not watch:
             _show(*_progress(chosen))
             return
+        from rich.console import Group
         from rich.live import Live
 
         with Live(console=console, auto_refresh=False) as live:
             while True:
-                live.update(_table(*_progress(chosen)), refresh=True)
+                live.update(Group(*_tables(_progress(chosen)[0])), refresh=True)
                 time.sleep(WATCH_S)
 
 
@@ -78,32 +80,46 @@ def _progress(chosen: Sequence["Pipeline"]) -> tuple[list["Progress"], list[str]
 
 
 def _show(lines: Sequence["Progress"], troubles: Sequence[str]) -> None:
-    if lines:
-        console.print(_table(lines, []))
-    else:
+    if not lines:
         console.print("no shards yet: materialize raw_dataset")
+    for table in _tables(lines):
+        console.print(table)
+    for line in lines:
+        if line.message:
+            console.print(f"{line.shard}: {line.message}", markup=False, highlight=False, soft_wrap=True)
     for trouble in troubles:
         notes_console.print(f"warning: {trouble}", style="yellow", soft_wrap=True)
 
 
-def _table(lines: Sequence["Progress"], troubles: Sequence[str]) -> Table:
-    table = Table(caption="\n".join(troubles) or None)
-    for name in ("pipeline", "shard", "state"):
-        table.add_column(name, overflow="fold" if name == "pipeline" else "ellipsis", no_wrap=name != "pipeline")
-    for name in ("records", "per min", "left", "attempt", "cost"):
-        table.add_column(name, justify="right")
-    table.add_column("note", overflow="fold")
-    for line in lines:
-        cost = line.cost_usd if line.cost_usd is not None else line.estimated_usd
-        table.add_row(
-            *(line.pipeline, line.shard, line.state, f"{line.n_done:,} / {line.n_records:,}"),
-            "" if line.records_per_min is None else f"{line.records_per_min:,.0f}",
-            "" if line.eta_min is None else f"{line.eta_min:,.0f} min",
-            str(line.attempt or ""),
-            "" if cost is None else f"{'' if line.cost_usd is not None else '~'}${cost:,.2f}",
-            (line.message or "")[:60],
-        )
-    return table
+def _tables(lines: Sequence["Progress"]) -> list[Table]:
+    """A table for each pipeline; columns in which nothing stands are left out."""
+    by_pipeline = {name: list(group) for name, group in groupby(lines, lambda line: line.pipeline)}
+    tables: list[Table] = []
+    for name, group in by_pipeline.items():
+        n_done, n_all = sum(line.n_done for line in group), sum(line.n_records for line in group)
+        costs = [line.cost_usd for line in group if line.cost_usd is not None]
+        caption = f"{n_done:,} of {n_all:,} records" + (f", ${sum(costs):,.2f} so far" if costs else "")
+        table = Table(title=name, caption=caption)
+        columns = {title: [cell(line) for line in group] for title, cell in CELLS.items()}
+        shown = {title: cells for title, cells in columns.items() if any(cells)}
+        for title in shown:
+            table.add_column(title, no_wrap=True, justify="left" if title in ("shard", "state") else "right")
+        for row in zip(*shown.values(), strict=True):
+            table.add_row(*row)
+        tables.append(table)
+    return tables
+
+
+CELLS: dict[str, Callable[["Progress"], str]] = {
+    "shard": lambda line: line.shard,
+    "state": lambda line: line.state,
+    "records": lambda line: f"{line.n_done:,} / {line.n_records:,}" if line.n_records else "",
+    "per min": lambda line: "" if line.records_per_min is None else f"{line.records_per_min:,.0f}",
+    "left": lambda line: "" if line.eta_min is None else f"{line.eta_min:,.0f} min",
+    "attempt": lambda line: str(line.attempt) if line.attempt > 1 else "",
+    "cost": lambda line: "" if line.cost_usd is None else f"${line.cost_usd:,.2f}",
+    "estimate": lambda line: "" if line.estimated_usd is None else f"${line.estimated_usd:,.2f}",
+}
 
 
 def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = False) -> None:
