@@ -17,6 +17,7 @@ from bedrock_assets.commands.common import (
     open_store,
     pipeline_of,
     print_json,
+    working,
 )
 from bedrock_assets.commands.create import new
 from bedrock_assets.commands.look import doctor, estimate, sample, status
@@ -128,7 +129,8 @@ def plan(
 
     with errors():
         named = pipeline_of(pipeline)
-        found = preview(named, open_store() if named.spec.source.pipeline else None)
+        with working(f"reading {named.source.describe()}", quiet=as_json):
+            found = preview(named, open_store() if named.spec.source.pipeline else None)
     if as_json:
         print_json(found)
         return
@@ -167,7 +169,8 @@ def format_command(
         else:
             task = {"embedding": {"column": embed, "dimensions": dimensions}}
         pipeline = plain_pipeline(source, model, task, id_column, max_records)
-        notes = format_files(pipeline, out)
+        with working(f"formatting {source}", quiet=as_json):
+            notes = format_files(pipeline, out)
     if as_json:
         print_json({"out": str(out), **notes.model_dump(mode="json")})
         return
@@ -198,7 +201,8 @@ def parse(
         embedding = {"column": formatted.embed, "dimensions": formatted.dimensions}
         task = {"embedding": embedding} if formatted.embed else {"text": {"prompt": "-"}}
         pipeline = plain_pipeline(source, model, task, formatted.id_column)
-        notes = parse_files(pipeline, shards, outputs, out)
+        with working(f"reading {outputs}", quiet=as_json):
+            notes = parse_files(pipeline, shards, outputs, out)
     if as_json:
         print_json({"out": str(out), **notes.model_dump(mode="json")})
         return

@@ -101,6 +101,16 @@ def errors() -> Generator[None]:
         raise typer.Exit(130) from None
 
 
+@contextmanager
+def working(what: str, *, quiet: bool = False) -> Generator[None]:
+    """Show that something is being done, on a terminal; nothing where nobody looks."""
+    if quiet or not notes_console.is_terminal:
+        yield
+        return
+    with notes_console.status(what):
+        yield
+
+
 def fail(message: str, code: int) -> NoReturn:
     """End with a message on standard error."""
     notes_console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)

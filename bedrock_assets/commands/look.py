@@ -26,6 +26,7 @@ from bedrock_assets.commands.common import (
     pipeline_of,
     print_json,
     use,
+    working,
 )
 
 if TYPE_CHECKING:
@@ -173,11 +174,14 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
     with errors():
         use(home)
         chosen, store = pipeline_of(pipeline), open_store()
-        try:
-            found = outlook_of(chosen, store, bedrock_resource().open(store, local=True))
-        except BedrockError as error:
-            notes_console.print(f"warning: how long jobs take is not known: {error}", style="yellow", soft_wrap=True)
-            found = outlook_of(chosen, store, None)
+        with working(f"reading {chosen.source.describe()}", quiet=as_json):
+            try:
+                found = outlook_of(chosen, store, bedrock_resource().open(store, local=True))
+            except BedrockError as error:
+                notes_console.print(
+                    f"warning: how long jobs take is not known: {error}", style="yellow", soft_wrap=True
+                )
+                found = outlook_of(chosen, store, None)
     if as_json:
         print_json(dataclasses.asdict(found))
         return
