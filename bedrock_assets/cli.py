@@ -10,6 +10,8 @@ from typing import Annotated, Any, NoReturn
 import typer
 from rich.console import Console
 
+from bedrock_assets.aws import app as aws
+from bedrock_assets.deployment import deployment
 from bedrock_assets.emulate import emulate
 from bedrock_assets.errors import BedrockAssetsError
 
@@ -80,17 +82,20 @@ def iam(
     store: Annotated[str, typer.Option(help="s3://bucket/prefix of the store.")],
     role_arn: Annotated[str, typer.Option(help="Service role that Bedrock takes on.")],
     region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
+    key_arn: Annotated[str | None, typer.Option(help="KMS key under which the bucket's files are.")] = None,
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, role_policy, role_trust
 
     with _errors():
-        deployment = Deployment(store, role_arn, region)
+        deployment = Deployment(store, role_arn, region, key_arn)
     documents = {make.__name__: make(deployment) for make in (caller_policy, role_policy, role_trust)}
     _print_json(documents)
 
 
 app.command()(emulate)
+app.command()(deployment)
+app.add_typer(aws, name="aws")
 
 
 @app.command()
