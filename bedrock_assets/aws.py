@@ -96,8 +96,9 @@ def _withdraw(pipeline: str) -> int:
         ledger.refresh(instance)
         waiting = [*ledger.open_entries, *ledger.replaced.values()]
         for entry in waiting:
-            told = ledger.record(entry.request, State.WITHDRAWN, message="cleaned up by `bedrock-assets aws clean`")
-            instance.report_runless_asset_event(told)
+            # With its job, so that the next launch does not adopt the one that is stopped here.
+            facts = {"job_arn": entry.job_arn or "", "message": "cleaned up by `bedrock-assets aws clean`"}
+            instance.report_runless_asset_event(ledger.record(entry.request, State.WITHDRAWN, **facts))
     return len(waiting)
 
 
