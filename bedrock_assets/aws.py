@@ -15,7 +15,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError
 
 if TYPE_CHECKING:
     from bedrock_assets.bedrock import Bedrock
-    from bedrock_assets.leftovers import Leftovers
+    from bedrock_assets.cleaning import Remains
     from bedrock_assets.store import Store
 
 TEMPLATE = files("bedrock_assets") / "deploy" / "aws-resources.yaml"
@@ -40,11 +40,11 @@ def clean(
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON; nothing is deleted without --yes.")] = False,
 ) -> None:
     """List what a pipeline left in the store and at Bedrock; when confirmed, stop its jobs and delete its files."""
-    from bedrock_assets.leftovers import delete_files, find_leftovers, stop_jobs
+    from bedrock_assets.cleaning import delete_files, find_remains, stop_jobs
 
     with _errors():
         store, bedrock = _opened(pipeline)
-        found = find_leftovers(store, bedrock, pipeline, keep_table=keep_table)
+        found = find_remains(store, bedrock, pipeline, keep_table=keep_table)
         if not as_json:
             _show(found, store)
         if not (yes or (not as_json and (found.files or found.jobs) and typer.confirm("Stop and delete all of it?"))):
@@ -53,7 +53,7 @@ def clean(
         n_withdrawn = _withdraw(pipeline)
         tell = (lambda _: None) if as_json else _out.print
         stop_jobs(store, bedrock, pipeline, timeout_s=timeout_s, tell=tell)
-        found = find_leftovers(store, bedrock, pipeline, keep_table=keep_table)
+        found = find_remains(store, bedrock, pipeline, keep_table=keep_table)
         for n_gone in delete_files(store, found):
             tell(f"{n_gone:,} of {len(found.files):,} files deleted")
     _end(found, deleted=True, n_withdrawn=n_withdrawn, as_json=as_json)
@@ -102,7 +102,7 @@ def _withdraw(pipeline: str) -> int:
     return len(waiting)
 
 
-def _show(found: "Leftovers", store: "Store") -> None:
+def _show(found: "Remains", store: "Store") -> None:
     _out.print(f"{found.pipeline} in {store.root}", soft_wrap=True, highlight=False)
     for job in found.jobs:
         _out.print(f"  job   {job.name}  {job.status}  {job.n_processed:,} of {job.n_total:,} records", soft_wrap=True)
@@ -112,7 +112,7 @@ def _show(found: "Leftovers", store: "Store") -> None:
         _out.print("  nothing")
 
 
-def _end(found: "Leftovers", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
+def _end(found: "Remains", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
     jobs, n_files = [job.arn for job in found.jobs], len(found.files)
     told = {"pipeline": found.pipeline, "jobs": jobs, "n_files": n_files, "n_bytes": found.n_bytes}
     if as_json:

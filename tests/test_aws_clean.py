@@ -10,10 +10,10 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.bedrock import NewJob
 from bedrock_assets.campaign import JobStatus, name_prefix
+from bedrock_assets.cleaning import delete_files, find_remains, stop_jobs
 from bedrock_assets.cli import app
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.ledger import State
-from bedrock_assets.leftovers import delete_files, find_leftovers, stop_jobs
 from bedrock_assets.store import Store
 from tests.dispatch_lab import Lab, open_lab
 from tests.emulator.worlds import KEY, REGION, moto_server
@@ -138,7 +138,7 @@ def test_on_s3(lab: Lab, tmp_path: Path) -> None:
         keys = [f"calls/outputs/{i:05d}.parquet" for i in range(1_100)]
         for key in [*keys, "calls_2/raw/a.json"]:
             server.put("batch-bucket", f"team/{key}", b"x")
-        found = find_leftovers(store, lab.bedrock, "calls")
+        found = find_remains(store, lab.bedrock, "calls")
         assert (len(found.files), found.n_bytes, found.jobs) == (1_100, 1_100, ())
         assert found.folders == {"outputs": (1_100, 1_100)}
         assert list(delete_files(store, found))[-1] == 1_100

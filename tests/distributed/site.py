@@ -4,6 +4,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
@@ -12,8 +13,10 @@ from threading import Event, Thread
 
 import boto3
 import polars as pl
+import pytest
 import yaml
 from dagster import DagsterInstance
+from dagster._grpc.client import DagsterGrpcClient
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.deployment import FOLDER
@@ -27,6 +30,7 @@ from tests.soak.definitions import SPECS, source_of
 SLOTS = 8
 N_WORKERS = 4
 """Runs at once, beside the two that wait."""
+START_TIMEOUT_S = 120
 SPEED = 200
 """A job takes a second or two, so that the workers are what there is too few of."""
 
@@ -75,14 +79,24 @@ class Site:
             pl.DataFrame(source_of(name, n_shards)).write_parquet(self.home / f"{name}.parquet")
 
     def start(self) -> None:
-        """Start a code server for each pipeline, then the web server and the daemon."""
-        for name in (*SPECS, "webserver", "daemon"):
-            env = {**self.env, "SOAK_FOLDER": str(self.home), "LOCATION_PIPELINE": name}
-            with (self.home / f"{name}.log").open("wb") as log:
-                self.running[name] = subprocess.Popen(
-                    self._command(name), env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
-                )
+        """Start a code server for each pipeline; when they serve, the web server and the daemon."""
+        for name in SPECS:
+            self._launch(name)
+        deadline = time.monotonic() + START_TIMEOUT_S
+        while not all(DagsterGrpcClient(port=self.ports[name]).health_check_query() == "SERVING" for name in SPECS):
+            self.require_alive()
+            assert time.monotonic() < deadline, "the code servers do not start"
+            time.sleep(0.5)
+        for name in ("webserver", "daemon"):
+            self._launch(name)
         self.ui("").wait_until_loaded(self.require_alive)
+
+    def _launch(self, name: str) -> None:
+        env = {**self.env, "SOAK_FOLDER": str(self.home), "LOCATION_PIPELINE": name}
+        with (self.home / f"{name}.log").open("wb") as log:
+            self.running[name] = subprocess.Popen(
+                self._command(name), env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True
+            )
 
     def stop(self) -> None:
         """SIGKILL all processes and the run workers that they have started."""
@@ -116,9 +130,8 @@ def site(home: Path, n_shards: int) -> Generator[tuple[Site, DagsterInstance]]:
         client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url, **keys)
         made = Site(home, env, Bedrock(client, "arn:aws:iam::123456789012:role/x"))
         made.prepare(n_shards)
-        os.environ |= database
         watcher = Thread(target=made.watch)
-        with DagsterInstance.from_config(str(home / "dagster")) as instance:
+        with _environment(database), DagsterInstance.from_config(str(home / "dagster")) as instance:
             instance.event_log_storage.set_concurrency_slots("bedrock_batch", SLOTS)
             watcher.start()
             try:
@@ -128,3 +141,12 @@ def site(home: Path, n_shards: int) -> Generator[tuple[Site, DagsterInstance]]:
                 made._ended.set()
                 watcher.join()
                 made.stop()
+
+
+@contextmanager
+def _environment(env: Mapping[str, str]) -> Generator[None]:
+    """Variables of this process for the length of the block."""
+    with pytest.MonkeyPatch.context() as patch:
+        for name, value in env.items():
+            patch.setenv(name, value)
+        yield

@@ -18,7 +18,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.5, 16.0
 
 
 @dataclass(frozen=True)
-class Leftovers:
+class Remains:
     """What there is of one pipeline."""
 
     pipeline: str
@@ -42,7 +42,7 @@ class Leftovers:
         return found
 
 
-def find_leftovers(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table: bool = False) -> Leftovers:
+def find_remains(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table: bool = False) -> Remains:
     """
     Look, and change nothing.
 
@@ -51,7 +51,7 @@ def find_leftovers(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table:
         keep_table: Leave the final table out.
     """
     files = tuple(file for file in store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
-    return Leftovers(pipeline, tuple(_in_flight(store, bedrock, pipeline)), files)
+    return Remains(pipeline, tuple(_in_flight(store, bedrock, pipeline)), files)
 
 
 def stop_jobs(
@@ -88,7 +88,7 @@ def stop_jobs(
     return len(stopped)
 
 
-def delete_files(store: Store, found: Leftovers) -> Iterator[int]:
+def delete_files(store: Store, found: Remains) -> Iterator[int]:
     """Delete the files of *found*, many at once; yields how many are gone by now."""
     n_gone, keys = 0, [file.key for file in found.files]
 
