@@ -10,6 +10,7 @@ import pytest
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._core.storage.dagster_run import RunRecord
 
+from bedrock_assets.local.stack import store_folder
 from tests.distributed.site import N_WORKERS, SLOTS, Site, site
 from tests.soak.definitions import SPECS, source_of
 
@@ -27,6 +28,7 @@ class Done:
 
     site: Site
     instance: DagsterInstance
+    backfills: dict[str, str]
     statuses: dict[str, tuple[str, dict[str, dict[str, int]]]]
 
     def collect_runs(self, pipeline: str) -> list[RunRecord]:
@@ -52,7 +54,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Generator[Done]:
             config = {"ops": {f"{name}__batch_outputs": {"config": {"poll_s": 2.0}}}}
             launched[name] = ui.backfill([[name, asset] for asset in ASSETS], shards, config)
         statuses = {name: wait_for(made, name, backfill) for name, backfill in launched.items()}
-        yield Done(made, instance, statuses)
+        yield Done(made, instance, launched, statuses)
 
 
 def wait_for(made: Site, name: str, backfill: str) -> tuple[str, dict[str, dict[str, int]]]:
@@ -99,6 +101,21 @@ def test_no_shard_is_done_twice(done: Done, pipeline: str) -> None:
     assert {run.status for run in runs} == {DagsterRunStatus.SUCCESS}
     assert Counter(run.tags["dagster/partition"] for run in runs) == Counter(shards)
     assert Counter(record.partition_key for record in made) == Counter(shards)
+
+
+@pytest.mark.parametrize("pipeline", SPECS)
+def test_the_tables_work_is_spread_too(done: Done, pipeline: str) -> None:
+    """Each part of the table was made by the run that brought its answers: the table's run made none."""
+    parts = store_folder(done.site.home) / pipeline / "table"
+    made_at = {path.name: path.stat().st_mtime for path in parts.glob("*.parquet")}
+    assert len(made_at) == N_SHARDS
+    (table,) = done.instance.get_run_records(
+        RunsFilter(tags={"dagster/backfill": done.backfills[pipeline]}), limit=1, ascending=False
+    )
+    assert f"{pipeline}__joined_table" in {
+        step.step_key for step in done.instance.get_run_step_stats(table.dagster_run.run_id)
+    }
+    assert max(made_at.values()) < (table.start_time or 0)
 
 
 def test_the_work_is_spread(done: Done) -> None:
