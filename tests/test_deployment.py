@@ -171,11 +171,12 @@ def test_kubernetes(
 
 
 def test_kubernetes_runs_have_what_the_code_location_has() -> None:
-    """Web server, daemon and code location share image and variables, and runs get those of the code location."""
+    """Web server, daemon and code location share image, variables and AWS role; runs get the code location's."""
     values = yaml.safe_load(printed("kubernetes"))
     (location,) = values["dagster-user-deployments"]["deployments"]
     parts = (values["dagsterWebserver"], values["dagsterDaemon"], location)
     assert len({str((part["image"], part["env"])) for part in parts}) == 1
+    assert values["serviceAccount"] == values["dagster-user-deployments"]["serviceAccount"]
     assert location["includeConfigInLaunchedRuns"] == {"enabled": True}
     assert set(location["env"]) == {"AWS_REGION", "BEDROCK_ASSETS_STORE", "BEDROCK_ASSETS_ROLE_ARN"}
 
