@@ -81,7 +81,7 @@ class Known:
         return names.gather(found) if self.files else found.cast(pl.String)
 
 
-def read_known(store: Store, pipeline: Pipeline, now: datetime | None = None) -> Known:
+def read_known(store: Store, pipeline: Pipeline, now: datetime | None = None, *, prune: bool = True) -> Known:
     """The answers of earlier runs that are young enough to be used; files too old to be of use are deleted."""
     known, days = Known(), timedelta(days=pipeline.spec.reuse_answers_days)
     now = now or datetime.now(UTC)
@@ -89,7 +89,8 @@ def read_known(store: Store, pipeline: Pipeline, now: datetime | None = None) ->
     for file in files:
         if now - file.modified_at < days:
             known.add(store.scan_parquet([file.key]).select(ANSWER_KEY).collect().to_series(), file.key)
-    store.delete([file.key for file in files if now - file.modified_at > days + KEPT_BEYOND])
+    if prune:
+        store.delete([file.key for file in files if now - file.modified_at > days + KEPT_BEYOND])
     return known
 
 

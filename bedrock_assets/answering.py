@@ -71,7 +71,7 @@ def answer(
             context.log_event(ledger.record(again, State.REQUESTED))
         return
     version = publish(store, pipeline, shard, collected)
-    metadata = report.of_answers(pipeline, store, shard, collected, ended.job, entry.request)
+    metadata = report.of_answers(pipeline, store, shard, collected, ended.job, entry)
     with announced(Effect.MATERIALIZE, "batch_outputs"):
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 

@@ -1,6 +1,7 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
 from collections.abc import Iterator
+from datetime import timedelta
 from typing import Any
 
 import dagster as dg
@@ -39,6 +40,9 @@ class BatchOutputsConfig(dg.Config):
         default=True, description="Stay until the shards are done and show progress; else return at once."
     )
     poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
+    retry_errors: bool = Field(
+        default=False, description="Send rows of answered shards that have an error, or no answer, once more."
+    )
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
@@ -126,7 +130,7 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
                 prepare_part(opened, pipeline, context.partition_key)
                 yield answered
             return
-        ledger = ask(context, pipeline, opened)
+        ledger = ask(context, pipeline, opened, retry_errors=config.retry_errors)
         if config.wait:
             Watch(context, pipeline, ledger, client, config.poll_s).until_done()
 
@@ -142,6 +146,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         output_required=False,
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
+        freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
         **_common(pipeline, {"polars", "parquet"}),
     )
@@ -181,6 +186,11 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         )
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
+    hours = pipeline.spec.fresh_hours
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
 
 
 def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:

@@ -91,6 +91,8 @@ class Request:
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
     standing: Standing = Standing.WANTED
+    asked_at: float = 0.0
+    """Seconds since 1970."""
 
     @property
     def identity(self) -> str:

@@ -1,26 +1,20 @@
 """Asset checks: what is promised of the table is proven on the table, from the files alone."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 import dagster as dg
 import polars as pl
 
 from bedrock_assets.canary import verdict
+from bedrock_assets.conservation import conservation_facts, conserved, shard_facts
+from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import (
-    RawManifest,
-    Shard,
-    TableManifest,
-    outputs_key,
-    raw_manifest_key,
-    table_manifest_key,
-)
+from bedrock_assets.records import Part, RawManifest, TableManifest, raw_manifest_key, table_manifest_key
+from bedrock_assets.report import MEAN_OUTPUT
 from bedrock_assets.resources import StoreResource
-from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
 from bedrock_assets.task_spec import ClassifyTask
 
-Facts = dict[str, int]
 PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"
 ERROR_SHARE = "error_share"
@@ -28,8 +22,9 @@ CANARY = "canary"
 LABELS = "label_shares"
 WARN_LABEL = 0.95
 """Above this share of one label the check warns, where no share is said to be expected."""
-WARN_SHARE = 0.01
-"""Above this share of rows without an answer the check warns."""
+SCHEMA = "columns"
+DRIFT = "length_of_answers"
+DRIFT_FACTOR = 1.5
 
 
 def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
@@ -118,78 +113,76 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
 
 def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
-    table = dg.AssetKey([pipeline.spec.name, "joined_table"])
+    table, rates = dg.AssetKey([pipeline.spec.name, "joined_table"]), pipeline.spec.error_rate
+    described = {
+        CONSERVATION: "Rows in = rows out: every input row once, with a status.",
+        SCHEMA: "Every part of the table has the columns that its manifest says.",
+        ERROR_SHARE: f"At most {rates.warn:.0%} of the rows have no answer; above {rates.fail:.0%} it is an error.",
+        DRIFT: f"Answers are at most {DRIFT_FACTOR:g} times as long, or as short, as in the table before.",
+    }
+    specs = [
+        dg.AssetCheckSpec(name, asset=table, description=text, blocking=name in (CONSERVATION, SCHEMA))
+        for name, text in described.items()
+    ]
 
-    @dg.multi_asset_check(
-        name=f"{pipeline.spec.name}__table_checks",
-        specs=[
-            dg.AssetCheckSpec(
-                CONSERVATION, asset=table, description="Rows in = rows out: every input row once, with a status."
-            ),
-            dg.AssetCheckSpec(
-                ERROR_SHARE, asset=table, description=f"At most {WARN_SHARE:.0%} of the rows have no answer."
-            ),
-        ],
-    )
-    def table_checks(store: StoreResource) -> Iterator[dg.AssetCheckResult]:
+    @dg.multi_asset_check(name=f"{pipeline.spec.name}__table_checks", specs=specs)
+    def table_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
         opened, name = store.open(), pipeline.spec.name
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
         manifest = opened.read_model(table_manifest_key(name), TableManifest)
         if raw is None or manifest is None:
             missing = {"missing": "raw_dataset" if raw is None else "joined_table"}
-            for check in (CONSERVATION, ERROR_SHARE):
+            for check in described:
                 yield dg.AssetCheckResult(passed=False, check_name=check, asset_key=table, metadata=missing)
             return
         facts = conservation_facts(opened, pipeline, raw, manifest)
         yield dg.AssetCheckResult(passed=conserved(facts), check_name=CONSERVATION, asset_key=table, metadata=facts)
+        odd = odd_parts(opened, manifest)
+        yield dg.AssetCheckResult(
+            passed=not odd, check_name=SCHEMA, asset_key=table, metadata={"n_parts": len(manifest.parts), "odd": odd}
+        )
         share = 1 - manifest.n_ok / manifest.n_rows
         yield dg.AssetCheckResult(
-            passed=share <= WARN_SHARE,
+            passed=share <= rates.warn,
             check_name=ERROR_SHARE,
             asset_key=table,
-            severity=dg.AssetCheckSeverity.WARN,
+            severity=dg.AssetCheckSeverity.ERROR if share > rates.fail else dg.AssetCheckSeverity.WARN,
             metadata={"error_rate": share, "n_error": manifest.n_error, "n_missing": manifest.n_missing},
         )
+        yield drift(table, manifest.mean_output_tokens, _means(context.instance, table))
 
     return table_checks
 
 
-def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> Facts:
+def odd_parts(store: Store, manifest: TableManifest) -> list[str]:
+    """Parts whose columns are others than the manifest's."""
+
+    def columns(part: Part) -> dict[str, str]:
+        return {name: str(dtype) for name, dtype in store.scan_parquet([part.key]).collect_schema().items()}
+
+    found = zip(manifest.parts, ordered(columns, manifest.parts, N_READERS), strict=True)
+    return [part.key for part, had in found if had != manifest.columns]
+
+
+def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.AssetCheckResult:
     """
-    Compare the table's files with the dataset's, part by part, so that memory holds two parts.
-
-    Returns:
-        n_rows_in, n_rows_out, n_lost (rows of the dataset that are not where they belong), n_without_status.
+    Args:
+        mean: Output tokens of an answer, in this table.
+        means: The same of the tables so far, the latest first; this one may be the first.
     """
-    total = {"n_rows_in": raw.n_rows, "n_rows_out": 0, "n_lost": 0, "n_without_status": 0}
-    for shard, part in zip(raw.shards, manifest.parts, strict=False):
-        found = _compare(store, pipeline, raw, shard, part.key)
-        total = {name: count + found[name] * (name != "n_rows_in") for name, count in total.items()}
-    surplus = sum(part.n_rows for part in manifest.parts[len(raw.shards) :])
-    return total | {"n_rows_out": total["n_rows_out"] + surplus}
+    before = next((found for found in means if found != mean), mean)
+    factor = mean / before if mean and before else 1.0
+    return dg.AssetCheckResult(
+        passed=1 / DRIFT_FACTOR <= factor <= DRIFT_FACTOR,
+        check_name=DRIFT,
+        asset_key=table,
+        severity=dg.AssetCheckSeverity.WARN,
+        description=None if mean and before else "nothing to compare",
+        metadata={"mean_output_tokens": mean or 0.0, "before": before or 0.0, "factor": factor},
+    )
 
 
-def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> Facts:
-    """The same for one shard's answers."""
-    key = outputs_key(pipeline.spec.name, shard.key)
-    if not store.exists(key):
-        return {"n_rows_in": shard.n_rows, "n_rows_out": 0, "n_lost": shard.n_rows, "n_without_status": 0}
-    return _compare(store, pipeline, raw, shard, key)
-
-
-def conserved(facts: Facts) -> bool:
-    """Whether the facts show every row once, with a status."""
-    return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_lost"] and not facts["n_without_status"]
-
-
-def _compare(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str) -> Facts:
-    record_id, status = pipeline.record_id, pipeline.answer_columns["status"]
-    ids = shard_rows(store, raw, shard).select(record_id).collect()
-    rows = store.scan_parquet([key]).select(record_id, status).collect()
-    known = pl.col(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
-    return {
-        "n_rows_in": len(ids),
-        "n_rows_out": len(rows),
-        "n_lost": len(ids.join(rows, on=record_id, how="anti")),
-        "n_without_status": len(rows.filter(~known)),
-    }
+def _means(instance: dg.DagsterInstance, table: dg.AssetKey) -> list[float]:
+    records = instance.fetch_materializations(table, limit=2).records
+    facts = [record.asset_materialization.metadata for record in records if record.asset_materialization]
+    return [float(str(found[MEAN_OUTPUT].value)) for found in facts if MEAN_OUTPUT in found]

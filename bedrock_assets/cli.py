@@ -1,24 +1,30 @@
 """The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
 
 import dataclasses
-import json
-from collections.abc import Generator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, Any
 
 import typer
-from rich.console import Console
 
-from bedrock_assets.aws import app as aws
-from bedrock_assets.deployment import deployment
+from bedrock_assets.commands.act import errors_command, gc, stop
+from bedrock_assets.commands.aws import app as aws
+from bedrock_assets.commands.common import (
+    Json,
+    Name,
+    console,
+    errors,
+    fail,
+    notes_console,
+    open_store,
+    pipeline_of,
+    print_json,
+)
+from bedrock_assets.commands.create import new
+from bedrock_assets.commands.deployment import deployment
+from bedrock_assets.commands.look import doctor, estimate, sample, status
 from bedrock_assets.emulate import emulate
-from bedrock_assets.errors import BedrockAssetsError
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
-_out, _err = Console(), Console(stderr=True)
-
-Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]
 Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
 Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
 MaxJobs = Annotated[int, typer.Option(min=1, help="Limit of the pool bedrock_batch, set when the folder is new.")]
@@ -42,15 +48,15 @@ def demo(
     from bedrock_assets.local.demo import run_demo, show
     from bedrock_assets.local.stack import Settings, local_stack
 
-    with _errors():
-        chosen = _pipeline(pipeline)
+    with errors():
+        chosen = pipeline_of(pipeline)
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
-            result = run_demo(stack, chosen, _err if as_json else _out)
+            result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:
-            _print_json(dataclasses.asdict(result))
+            print_json(dataclasses.asdict(result))
         else:
-            show(result, _out)
-            _out.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
+            show(result, console)
+            console.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
     raise typer.Exit(0 if result.succeeded else 1)
 
 
@@ -67,14 +73,17 @@ def dev(
     from bedrock_assets.local.stack import Settings, local_stack
     from bedrock_assets.local.ui import DagsterUI
 
-    with _errors(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
+    with errors(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
         DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
         if as_json:
-            _print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})
+            print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})
         else:
-            _out.print(f"Dagster UI   {stack.ui_url}\nemulator     {stack.emulator_url}\nstore        {stack.store}")
-            _out.print("end with Ctrl-C")
-        _wait_for_interrupt(stack.dagster)
+            console.print(f"Dagster UI   {stack.ui_url}\nemulator     {stack.emulator_url}\nstore        {stack.store}")
+            console.print(f"more         bedrock-assets status|doctor|errors ... --home {home}\nend with Ctrl-C")
+        try:
+            stack.dagster.wait()
+        except KeyboardInterrupt:
+            console.print("stopping")
 
 
 @app.command()
@@ -85,36 +94,51 @@ def iam(
     key_arn: Annotated[str | None, typer.Option(help="KMS key under which the bucket's files are.")] = None,
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
-    from bedrock_assets.iam import Deployment, caller_policy, role_policy, role_trust
+    from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
 
-    with _errors():
+    with errors():
         deployment = Deployment(store, role_arn, region, key_arn)
-    documents = {make.__name__: make(deployment) for make in (caller_policy, role_policy, role_trust)}
-    _print_json(documents)
+    makers = (caller_policy, doctor_policy, role_policy, role_trust)
+    documents = {make.__name__: make(deployment) for make in makers}
+    print_json(documents)
 
 
-app.command()(emulate)
-app.command()(deployment)
+@app.command()
+def reference(
+    as_json: Annotated[bool, typer.Option("--json", help="Print it as JSON schema, for editors.")] = False,
+) -> None:
+    """Print every key of a defs.yaml, with its meaning and default."""
+    from bedrock_assets.reference import json_schema, page
+
+    if as_json:
+        print_json(json_schema())
+    else:
+        typer.echo(page(), nl=False)
+
+
+for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment):
+    app.command()(command)
+app.command("errors")(errors_command)
 app.add_typer(aws, name="aws")
 
 
 @app.command()
 def plan(
-    pipeline: Annotated[str, typer.Argument(help="A pipeline's name, or the path of a defs.yaml.")],
+    pipeline: Name,
     as_json: Json = False,
 ) -> None:
     """Show rows, shards, bytes and the first prompt of a pipeline, without any side effect."""
     from bedrock_assets.preview import preview
 
-    with _errors():
-        named = _pipeline(pipeline)
-        found = preview(named, _store() if named.spec.source.pipeline else None)
+    with errors():
+        named = pipeline_of(pipeline)
+        found = preview(named, open_store() if named.spec.source.pipeline else None)
     if as_json:
-        _print_json(found)
+        print_json(found)
         return
     for name, value in found.items():
-        _out.print(f"[bold]{name:<18}[/bold] ", end="")
-        _out.print(str(value) if not isinstance(value, int) else f"{value:,}", markup=False, soft_wrap=True)
+        console.print(f"[bold]{name:<18}[/bold] ", end="")
+        console.print(str(value) if not isinstance(value, int) else f"{value:,}", markup=False, soft_wrap=True)
 
 
 @app.command("format")
@@ -138,9 +162,9 @@ def format_command(
     from bedrock_assets.plain import format_files, plain_pipeline
     from bedrock_assets.templates import read_template
 
-    with _errors():
+    with errors():
         if (prompt_file is None) == (embed is None):
-            _fail("name exactly one of --prompt-file and --embed", 2)
+            fail("name exactly one of --prompt-file and --embed", 2)
         if prompt_file:
             prompt = read_template(prompt_file, prompt_file.name).text
             task: dict[str, Any] = {"text": {"prompt": prompt, "max_tokens": max_tokens}}
@@ -149,11 +173,11 @@ def format_command(
         pipeline = plain_pipeline(source, model, task, id_column, max_records)
         notes = format_files(pipeline, out)
     if as_json:
-        _print_json({"out": str(out), **notes.model_dump(mode="json")})
+        print_json({"out": str(out), **notes.model_dump(mode="json")})
         return
     for warning in notes.warnings:
-        _err.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    _out.print(
+        notes_console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
+    console.print(
         f"{notes.n_rows:,} rows: {notes.n_records:,} records in {len(notes.shards)} shards, {notes.n_bytes:,} bytes, "
         f"{notes.n_rejected:,} rows without a record; {out}/*.jsonl",
         soft_wrap=True,
@@ -173,56 +197,17 @@ def parse(
     from bedrock_assets.plain import plain_pipeline, read_notes
     from bedrock_assets.plain_parse import parse_files
 
-    with _errors():
+    with errors():
         formatted = read_notes(shards)
         embedding = {"column": formatted.embed, "dimensions": formatted.dimensions}
         task = {"embedding": embedding} if formatted.embed else {"text": {"prompt": "-"}}
         pipeline = plain_pipeline(source, model, task, formatted.id_column)
         notes = parse_files(pipeline, shards, outputs, out)
     if as_json:
-        _print_json({"out": str(out), **notes.model_dump(mode="json")})
+        print_json({"out": str(out), **notes.model_dump(mode="json")})
         return
-    _out.print(
+    console.print(
         f"{notes.n_rows:,} rows: {notes.n_ok:,} ok, {notes.n_error:,} error, {notes.n_missing:,} missing; "
         f"{notes.n_unreadable:,} lines could not be read, {notes.n_unknown:,} were not of this input; {out}",
         soft_wrap=True,
     )
-
-
-def _pipeline(name: str) -> Any:
-    from bedrock_assets.preview import load_pipeline
-
-    return load_pipeline(name)
-
-
-def _store() -> Any:
-    from bedrock_assets.resources import store_resource
-
-    return store_resource().open()
-
-
-def _wait_for_interrupt(process: Any) -> None:
-    try:
-        process.wait()
-    except KeyboardInterrupt:
-        _out.print("stopping")
-
-
-@contextmanager
-def _errors() -> Generator[None]:
-    """Errors of ours are told in one line; Ctrl-C is no error."""
-    try:
-        yield
-    except BedrockAssetsError as error:
-        _fail(str(error), 2)
-    except KeyboardInterrupt:
-        raise typer.Exit(130) from None
-
-
-def _fail(message: str, code: int) -> NoReturn:
-    _err.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
-    raise typer.Exit(code)
-
-
-def _print_json(result: object) -> None:
-    typer.echo(json.dumps(result, ensure_ascii=False, default=str))

@@ -7,6 +7,7 @@ import dagster as dg
 from pydantic import BaseModel
 from typing_extensions import override
 
+from bedrock_assets.alerts import Alerts, build_alerts
 from bedrock_assets.assets import build_assets
 from bedrock_assets.checks import build_checks
 from bedrock_assets.errors import ConfigError, DataError
@@ -56,5 +57,10 @@ class BatchInference(dg.Component):
         return dg.Definitions(
             assets=build_assets(self.pipeline),
             asset_checks=build_checks(self.pipeline),
-            sensors=build_sensors(pipelines, interval_s) if first else [],
+            sensors=[
+                *build_sensors(pipelines, interval_s),
+                *build_alerts(pipelines, Alerts.from_environment(), interval_s),
+            ]
+            if first
+            else [],
         )

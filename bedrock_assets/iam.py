@@ -98,6 +98,14 @@ def caller_policy(deployment: Deployment) -> Document:
     )
 
 
+def doctor_policy(deployment: Deployment) -> Document:
+    """What `bedrock-assets doctor` looks at besides; without it, it says which check it could not make."""
+    return _policy(
+        _allow("Look", ("bedrock:GetFoundationModel", "servicequotas:ListServiceQuotas"), "*"),
+        _allow("LookAtRole", ("iam:GetRole",), deployment.role_arn),
+    )
+
+
 def role_policy(deployment: Deployment) -> Document:
     """What Bedrock may do in the service role: read prompts, write outputs, call the model through a profile."""
     return _policy(

@@ -44,6 +44,8 @@ class Entry:
     storage_id: int
     job_arn: str | None = None
     message: str | None = None
+    at: float = 0.0
+    """Seconds since 1970."""
 
 
 @dataclass
@@ -138,7 +140,8 @@ class Ledger:
             request = former.request
         elif former and former.state.is_open and former.request.fingerprint != request.fingerprint:
             self.replaced[former.request.identity] = former
-        self.entries[shard] = Entry(state, request, told.storage_id, _text(facts, "job_arn"), _text(facts, "message"))
+        arn, message = _text(facts, "job_arn"), _text(facts, "message")
+        self.entries[shard] = Entry(state, request, told.storage_id, arn, message, told.timestamp)
 
     def _request(self, shard: str, facts: Mapping[str, Any], told: Told) -> Request:
         return Request(
@@ -157,6 +160,7 @@ class Ledger:
             estimated_usd=_number(facts, "estimated_usd"),
             waits_for=int(_text(facts, "waits_for") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
+            asked_at=told.timestamp,
         )
 
 

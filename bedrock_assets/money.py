@@ -1,6 +1,6 @@
 """What a launch may cost, and what shards have cost."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import reduce
 
@@ -67,7 +67,7 @@ def estimate(
     launched = {request.shard for request, _, _ in asked}
     # Some of the shards tell how long answers are; what was paid is asked of all where it matters.
     facts = _facts(store, pipeline, planned if pipeline.spec.budget_usd is not None else planned[:READ_AT_ONCE])
-    estimator = Estimator(sum(map(_measured, facts.values()), Measured()), _most_tokens(task))
+    estimator = _estimator(facts.values(), task)
     costs = [_cost(price, estimator, request, shard, done=done) for request, shard, done in asked]
     others = [found.tokens for key, found in facts.items() if key not in launched]
     made = Estimate(
@@ -78,6 +78,15 @@ def estimate(
     )
     _require_budget(pipeline, made)
     return made
+
+
+def estimator_of(store: Store, pipeline: Pipeline, shards: Sequence[str]) -> Estimator:
+    """What foretells tokens, by the answers that some of the *shards* have."""
+    return _estimator(_facts(store, pipeline, shards[:READ_AT_ONCE]).values(), pipeline.task)
+
+
+def _estimator(facts: Iterable[OutputFacts], task: Task) -> Estimator:
+    return Estimator(sum(map(_measured, facts), Measured()), _most_tokens(task))
 
 
 def _facts(store: Store, pipeline: Pipeline, shards: Sequence[str]) -> dict[str, OutputFacts]:

@@ -66,6 +66,7 @@ def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) 
         raise DataError(f"the answers of shard {shard.key} do not tell what they belong to; materialize it again")
     names = pipeline.answer_columns
     counts = Counter(dict(joined[names["status"]].cast(pl.String).value_counts().iter_rows()))
+    counts["output_tokens"] = int(joined[names["output_tokens"]].sum() or 0)
     counts["truncated"] = n_truncated(joined[names["stop_reason"]], pipeline.family)
     facts = PartFacts(
         identity=_identity(pipeline, raw, shard, answers),

@@ -119,7 +119,7 @@ class PartFacts(Document):
     """Hash of its rows, of the answers beside them and of the columns' names."""
     n_rows: int
     counts: dict[str, int]
-    """Rows by status, and `truncated` ones."""
+    """Rows by status, `truncated` ones, and `output_tokens`."""
     columns: dict[str, str]
 
 
@@ -136,6 +136,8 @@ class TableManifest(Document):
     """Answers that a limit on tokens cut short."""
     tokens: dict[str, tuple[int, int]] = {}
     """Input and output tokens that were paid for its answers, by lane."""
+    mean_output_tokens: float | None = None
+    """Of the rows with an answer, reused ones too; None where the model reports none, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 

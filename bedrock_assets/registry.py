@@ -16,6 +16,11 @@ def partitions_of(pipeline: str) -> dg.DynamicPartitionsDefinition:
     return dg.DynamicPartitionsDefinition(name=f"{pipeline}_shards")
 
 
+def shards_of(instance: DagsterInstance, pipeline: str) -> list[str]:
+    """The registered shards, in order."""
+    return sorted(instance.get_dynamic_partitions(f"{pipeline}_shards"))
+
+
 def register_shards(instance: DagsterInstance, pipeline: str, keys: Sequence[str]) -> list[str]:
     """
     Make *keys* the registered shards.

@@ -7,9 +7,10 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.campaign import Job, Lane, Request, Unpaid
+from bedrock_assets.campaign import Job, Lane, Unpaid
 from bedrock_assets.collect import Collected
 from bedrock_assets.errors import StaleShard
+from bedrock_assets.ledger import Entry, State
 from bedrock_assets.money import tokens_of
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.preferences import VERDICTS, Preferences
@@ -22,6 +23,7 @@ from bedrock_assets.verdicts import n_truncated
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 5
 SAMPLE_CHARS = 160
+MEAN_OUTPUT = "mean_output_tokens"
 
 
 def named(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
@@ -77,10 +79,10 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
 
 
 def of_answers(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, request: Request
+    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
-    rows, n_rows = collected.rows, max(1, len(collected.rows))
+    rows, n_rows, request = collected.rows, max(1, len(collected.rows)), entry.request
     paid = rows.filter(pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]))
     n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     found: Metadata = {
@@ -104,7 +106,7 @@ def of_answers(
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
         "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
-        **(_of_job(job) if job else {}),
+        **(_of_job(job, entry) if job else {}),
     }
     if len(collected.frequent_errors):
         found["frequent_errors"] = _sample(collected.frequent_errors)
@@ -121,11 +123,15 @@ def _costs(pipeline: Pipeline, tokens: Tokens) -> Metadata:
     return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
 
 
-def _of_job(job: Job) -> Metadata:
+def _of_job(job: Job, entry: Entry) -> Metadata:
+    """`queue_s`: from the request to its submission, here; `run_s`: from then to the job's end, at Bedrock."""
     console = dg.MetadataValue.url(_console(job))
     found: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
+    if entry.state is State.SUBMITTED:
+        found["queue_s"] = max(0.0, entry.at - entry.request.asked_at)
     if job.ended_at:
-        found["job_s"] = (job.ended_at - job.submitted_at).total_seconds()
+        found["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
+        found["records_per_min"] = entry.request.n_records * 60 / max(1.0, found["run_s"])
     return found
 
 
@@ -141,6 +147,7 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
         "n_missing": manifest.n_missing,
         "n_truncated": manifest.n_truncated,
         "error_rate": 1 - manifest.n_ok / manifest.n_rows,
+        **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: manifest.mean_output_tokens}),
         **_costs(pipeline, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),

@@ -2,7 +2,7 @@
 
 import dataclasses
 import time
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import NoReturn
@@ -32,12 +32,15 @@ EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
-def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> Ledger:
+def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, *, retry_errors: bool = False) -> Ledger:
     """
     Record one request for each partition of the run, the sensor does the rest.
 
     A shard whose last attempt failed is asked for as a new attempt, with the records that are still unanswered; any
     other shard is asked for as it was, so that a job which exists already is adopted and nothing is paid twice.
+
+    Args:
+        retry_errors: Ask for answered shards in the same way as for failed ones.
 
     Raises:
         StaleShard: A shard has no prompts yet, or they were made of an earlier dataset.
@@ -50,7 +53,8 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store) -> 
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     shards = list(ordered(lambda key: current_shard(store, pipeline.spec.name, key), keys, N_READERS))
     _require_fresh(pipeline, raw, shards)
-    requests = [_request(context, pipeline, store, ledger, shard) for shard in shards]
+    over = {State.FAILED, State.WITHDRAWN} | ({State.ANSWERED} if retry_errors else set())
+    requests = [_request(context, pipeline, store, ledger, shard, over) for shard in shards]
     done = [_is_answered(ledger, request) for request in requests]
     planned = [shard.key for shard in raw.shards] if raw else keys
     estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
@@ -79,8 +83,14 @@ def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence
 
 
 def _request(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, ledger: Ledger, shard: ShardManifest
+    context: dg.AssetExecutionContext,
+    pipeline: Pipeline,
+    store: Store,
+    ledger: Ledger,
+    shard: ShardManifest,
+    over: Set[State],
 ) -> Request:
+    """The request for a shard; in the states *over* it is a new attempt for what is unanswered."""
     first = Request(
         pipeline=pipeline.spec.name,
         shard=shard.shard.key,
@@ -98,7 +108,7 @@ def _request(
     former = ledger.entries.get(shard.shard.key)
     if former is None or former.request.fingerprint != shard.fingerprint:
         return first
-    again = _resumed(pipeline, store, shard, former)
+    again = _resumed(pipeline, store, shard, former) if former.state in over else former.request
     context.log.info(f"{again.shard}: attempt {again.attempt}, {again.n_records:,} records; was {former.state}")
     last_attempt = again.attempt + pipeline.spec.max_attempts - 1
     ours = {name: getattr(first, name) for name in ("run_id", "backfill_id", "raw_revision")}
@@ -109,7 +119,7 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
     """The request for a shard that was asked for before with the same prompts."""
     request, arn = former.request, former.job_arn or ""
     begun = arn or request.lane is Lane.ON_DEMAND
-    if former.state not in (State.FAILED, State.WITHDRAWN) or not begun:
+    if not begun:
         return request
     rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
     # A person asks again: what was refused is asked again as well, but for rows that make no record.

@@ -43,15 +43,18 @@ class BedrockResource(ResourceWithBoto3Configuration):
         default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
     )
 
-    def open(self, store: Store) -> Bedrock:
+    def open(self, store: Store, *, local: bool = False) -> Bedrock:
         """
         The control plane, where jobs are.
 
+        Args:
+            local: Whether a local store will do, because no job is created.
+
         Raises:
-            ConfigError: The store is a local folder, which AWS could not read.
+            ConfigError: The store is a local folder, which AWS could not read; or no Region is set.
         """
         client = self._client("bedrock", self.endpoint_url)
-        if store.is_local and "amazonaws." in client.meta.endpoint_url:
+        if not local and store.is_local and "amazonaws." in client.meta.endpoint_url:
             raise ConfigError(
                 f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
                 "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
@@ -65,24 +68,33 @@ class BedrockResource(ResourceWithBoto3Configuration):
     def _client(self, service: str, endpoint_url: str | None, **config: Any) -> Any:
         import boto3
         from botocore.config import Config
+        from botocore.exceptions import NoRegionError, ProfileNotFound
 
-        session: Any = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
-        return session.client(
-            service,
-            endpoint_url=endpoint_url,
-            use_ssl=self.use_ssl,
-            verify=self.verify,
-            aws_access_key_id=self.aws_access_key_id,
-            aws_secret_access_key=self.aws_secret_access_key,
-            aws_session_token=self.aws_session_token,
-            config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **config),
-        )
+        try:
+            session: Any = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
+            return session.client(
+                service,
+                endpoint_url=endpoint_url,
+                use_ssl=self.use_ssl,
+                verify=self.verify,
+                aws_access_key_id=self.aws_access_key_id,
+                aws_secret_access_key=self.aws_secret_access_key,
+                aws_session_token=self.aws_session_token,
+                config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **config),
+            )
+        except (NoRegionError, ProfileNotFound) as error:
+            raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
 
 
 def resources() -> dict[str, StoreResource | BedrockResource]:
     """`store` and `bedrock`, from the environment."""
+    return {"store": store_resource(), "bedrock": bedrock_resource()}
+
+
+def bedrock_resource() -> BedrockResource:
+    """Bedrock, from the environment."""
     role_arn, region = os.environ.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE), os.environ.get("AWS_REGION")
-    return {"store": store_resource(), "bedrock": BedrockResource(role_arn=role_arn, region_name=region)}
+    return BedrockResource(role_arn=role_arn, region_name=region)
 
 
 def store_resource() -> StoreResource:

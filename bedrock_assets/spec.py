@@ -26,6 +26,13 @@ class CanarySpec(Strict):
     max_mean_output_tokens: float = Field(default=math.inf, gt=0, description="Mean length of an answer.")
 
 
+class ErrorRateSpec(Strict):
+    """Shares of rows without an answer above which the check `error_share` complains."""
+
+    warn: float = Field(default=0.01, ge=0, le=1)
+    fail: float = Field(default=0.2, ge=0, le=1)
+
+
 class PriceSpec(Strict):
     """US dollars for a million tokens on demand, where the price list does not know the model or the contract."""
 
@@ -87,6 +94,12 @@ class PipelineSpec(Strict):
         default=None,
         description="Send a few rows first, and the others once their answers keep the thresholds: `200`, or "
         "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",
+    )
+    error_rate: ErrorRateSpec = Field(
+        default_factory=ErrorRateSpec, description="Thresholds of the table's check `error_share`."
+    )
+    fresh_hours: float | None = Field(
+        default=None, gt=0, description="Dagster shows the table as stale when it is older than so many hours."
     )
     budget_usd: float | None = Field(
         default=None, ge=0, description="A launch whose estimate, with what was paid already, is above it is refused."

@@ -108,6 +108,7 @@ def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequ
         n_missing=counts["missing"],
         n_truncated=counts["truncated"],
         tokens=dict(tokens),
+        mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
         columns=made[0].facts.columns,
         parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(parts)),
     )

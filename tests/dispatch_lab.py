@@ -70,7 +70,14 @@ class Lab:
         """All jobs, oldest first."""
         return sorted(self.bedrock.list(), key=lambda job: job.submitted_at)
 
-    def materialize(self, asset: str, partition: str | None = None, tags: dict[str, str] | None = None) -> bool:
+    def materialize(
+        self,
+        asset: str,
+        partition: str | None = None,
+        tags: dict[str, str] | None = None,
+        *,
+        retry_errors: bool = False,
+    ) -> bool:
         """Run one asset, as Dagster would; whether the run succeeded."""
         resources = {
             "store": self.store_resource,
@@ -91,7 +98,7 @@ class Lab:
             instance=self.instance,
             resources=resources,
             tags=tags,
-            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False}}}}
+            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False, "retry_errors": retry_errors}}}}
             if asset == "batch_outputs"
             else {},
             raise_on_error=False,

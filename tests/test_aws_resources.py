@@ -17,9 +17,9 @@ from cfnlint.config import ManualArgs
 from cfnlint.decode import decode
 from typer.testing import CliRunner
 
-from bedrock_assets.aws import TEMPLATE
 from bedrock_assets.cli import app
-from bedrock_assets.iam import Deployment, caller_policy, queue_policy, role_policy, role_trust
+from bedrock_assets.commands.aws import TEMPLATE
+from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, queue_policy, role_policy, role_trust
 from bedrock_assets.store import Store
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 
@@ -140,6 +140,7 @@ def test_permissions_are_those_of_the_command_iam(account: Account, key: str) ->
     deployment = Deployment(made["Store"], made["RoleArn"], REGION, made.get("KeyArn"))
     policies = [account.policy(made[name]) for name in ("CallerPolicyArn", "CallerKeyPolicyArn") if name in made]
     assert statements(*policies) == statements(caller_policy(deployment))
+    assert account.policy(made["DoctorPolicyArn"]) == doctor_policy(deployment)
     assert statements(*account.role_policies(made["RoleArn"])) == statements(role_policy(deployment))
     role = account.client("iam").get_role(RoleName=made["RoleArn"].rpartition("/")[2])["Role"]
     assert role["AssumeRolePolicyDocument"] == role_trust(deployment)
@@ -150,7 +151,7 @@ def test_an_existing_bucket_and_role_are_used_and_left_alone(account: Account) -
     account.server.create_bucket("our-bucket")
     made = account.create(ExistingBucket="our-bucket", ExistingRole=FOREIGN_ROLE, Events="false")
     assert (made["Store"], made["RoleArn"]) == ("s3://our-bucket/batch", FOREIGN_ROLE)
-    assert account.resources() == {"CallerPolicy"}
+    assert account.resources() == {"CallerPolicy", "DoctorPolicy"}
     deployment = Deployment("s3://our-bucket/batch", FOREIGN_ROLE, REGION)
     assert account.policy(made["CallerPolicyArn"]) == caller_policy(deployment)
 
@@ -161,7 +162,8 @@ def test_the_callers_role_gets_the_policies(account: Account) -> None:
     iam.create_role(RoleName="dagster", AssumeRolePolicyDocument="{}")
     made = account.create(CallerRole="dagster", Key="new")
     attached = {each["PolicyArn"] for each in iam.list_attached_role_policies(RoleName="dagster")["AttachedPolicies"]}
-    assert attached == {made["CallerPolicyArn"], made["CallerKeyPolicyArn"], made["CallerQueuePolicyArn"]}
+    assert attached == {made[name] for name in made if name.endswith("PolicyArn")}
+    assert len(attached) == 4
 
 
 def test_the_bucket(account: Account, resources: dict[str, Any]) -> None:

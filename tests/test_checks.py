@@ -4,10 +4,12 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import dagster as dg
 import polars as pl
 import pytest
 
-from bedrock_assets.checks import conservation_facts, conserved, shard_facts
+from bedrock_assets.checks import drift, odd_parts
+from bedrock_assets.conservation import conservation_facts, conserved, shard_facts
 from bedrock_assets.records import TableManifest, outputs_key
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table
@@ -94,3 +96,34 @@ def test_a_shard_without_answers_is_lost(stages: Stages) -> None:
     stages.store.delete([outputs_key("calls", "00000-of-00003")])
     facts = shard_facts(stages.store, stages.pipeline, stages.raw, stages.raw.shards[0])
     assert facts == {"n_rows_in": 3, "n_rows_out": 0, "n_lost": 3, "n_without_status": 0}
+
+
+def test_a_part_with_other_columns_is_found(stages: Stages, manifest: TableManifest) -> None:
+    """A table all of whose parts have the manifest's columns passes; a part with another type is named."""
+    assert odd_parts(stages.store, manifest) == []
+    key = manifest.parts[1].key
+    spoil(stages.store.path(key), lambda rows: rows.with_columns(pl.col("attempt").cast(pl.Int32)))
+    assert odd_parts(stages.store, manifest) == [key]
+
+
+@pytest.mark.parametrize(
+    ("mean", "means", "factor", "passed"),
+    [
+        (100.0, [100.0, 90.0], 100 / 90, True),
+        (100.0, [90.0], 100 / 90, True),
+        (100.0, [100.0, 50.0], 2.0, False),
+        (20.0, [20.0, 50.0], 0.4, False),
+        (100.0, [100.0], 1.0, True),
+        (None, [], 1.0, True),
+        (None, [50.0], 1.0, True),
+    ],
+)
+def test_drift(mean: float | None, means: list[float], factor: float, passed: bool) -> None:
+    """Answers are compared with those of the table before; the first table, and embeddings, have nothing to compare."""
+    found = drift(dg.AssetKey("joined_table"), mean, means)
+    assert (found.passed, found.metadata["factor"].value) == (passed, factor)
+
+
+def test_the_table_tells_how_long_answers_are(manifest: TableManifest) -> None:
+    """Mean output tokens of the rows with an answer."""
+    assert manifest.mean_output_tokens == 3.0

@@ -20,7 +20,7 @@ from dagster_postgres.schedule_storage import PostgresScheduleStorage
 from typer.testing import CliRunner
 
 from bedrock_assets.cli import app
-from bedrock_assets.deployment import FILES, FOLDER
+from bedrock_assets.commands.deployment import FILES, FOLDER
 from tests import helm
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.postgres import postgres

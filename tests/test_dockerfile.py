@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from bedrock_assets.deployment import FILES, FOLDER
+from bedrock_assets.commands.deployment import FILES, FOLDER
 from bedrock_assets.local.stack import free_port, stop
 
 ROOT = Path(__file__).parent.parent

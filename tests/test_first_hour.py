@@ -7,8 +7,8 @@ import yaml
 from cfnlint.decode import decode
 from typer.main import get_command
 
-from bedrock_assets.aws import TEMPLATE
 from bedrock_assets.cli import app
+from bedrock_assets.commands.aws import TEMPLATE
 from bedrock_assets.spec import PipelineSpec
 
 ROOT = Path(__file__).parent.parent
@@ -24,7 +24,7 @@ def test_its_commands_exist() -> None:
     """Each `bedrock-assets ...` of the page is a command."""
     commands = get_command(app).commands  # type: ignore[attr-defined]
     named = re.findall(r"bedrock-assets ([a-z]+)(?: ([a-z]+))?", PAGE)
-    assert {"aws", "plan", "deployment", "iam"} <= {first for first, _ in named}
+    assert {"aws", "plan", "deployment", "doctor", "iam"} <= {first for first, _ in named}
     for first, second in named:
         assert first in commands, first
         assert first != "aws" or second in commands["aws"].commands, second

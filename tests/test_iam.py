@@ -74,7 +74,7 @@ def test_the_command_prints_the_documents() -> None:
     settings = ["--store", DEPLOYMENT.store, "--role-arn", DEPLOYMENT.role_arn, "--region", DEPLOYMENT.region]
     printed = json.loads(CliRunner().invoke(app, ["iam", *settings]).stdout)
     assert printed["caller_policy"] == caller_policy(DEPLOYMENT)
-    assert set(printed) == {"caller_policy", "role_policy", "role_trust"}
+    assert set(printed) == {"caller_policy", "doctor_policy", "role_policy", "role_trust"}
     wrong = CliRunner().invoke(app, ["iam", *settings, "--store", "/tmp/local"])  # noqa: S108 - not opened
     assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
 

@@ -13,8 +13,8 @@ from polars.testing import assert_frame_equal
 from bedrock_assets.attempts import write_remainder
 from bedrock_assets.bedrock import Bedrock, NewJob
 from bedrock_assets.campaign import Job, job_name
-from bedrock_assets.checks import conservation_facts, conserved
 from bedrock_assets.collect import Collected, collect, publish, require_success
+from bedrock_assets.conservation import conservation_facts, conserved
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.limits import JobLimits

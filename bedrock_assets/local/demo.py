@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import name_prefix
-from bedrock_assets.checks import conservation_facts, conserved
+from bedrock_assets.conservation import conservation_facts, conserved
 from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import DagsterUI

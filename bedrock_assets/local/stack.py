@@ -1,6 +1,7 @@
 """Starts and stops the local stack. Everything it keeps is in one folder, and it listens on loopback only."""
 
 import fcntl
+import json
 import os
 import signal
 import socket
@@ -18,6 +19,8 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.limits import JobLimits
 
 BUCKET = "bedrock-assets"
+SETTINGS = "environment.json"
+"""What points other processes at the stack."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 
@@ -95,6 +98,7 @@ def local_stack(settings: Settings) -> Generator[Stack]:
         _require_free(port)
         with Emulator(str(home / "s3"), home / "emulator.sqlite", speed=settings.speed, limits=_limits()) as emulator:
             env = environment(home, emulator.endpoint_url)
+            (home / SETTINGS).write_text(json.dumps(env, indent=2))
             _prepare_instance(home, settings.max_jobs)
             dagster = _start_dagster(home, settings.workspace, port, env, lock)
             lock.truncate(0)
@@ -109,7 +113,6 @@ def local_stack(settings: Settings) -> Generator[Stack]:
 def environment(home: Path, emulator_url: str) -> dict[str, str]:
     """The settings under which the pipeline uses the emulator: the same variables that AWS deployments set."""
     return {
-        **os.environ,
         "DAGSTER_HOME": str(home / "dagster"),
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
@@ -198,7 +201,7 @@ def _start_dagster(
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
             command,
-            env=env,
+            env={**os.environ, **env},
             cwd=workspace.resolve().parent,
             stdout=log,
             stderr=subprocess.STDOUT,

@@ -19,7 +19,7 @@ from dagster import DagsterInstance
 from dagster._grpc.client import DagsterGrpcClient
 
 from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.deployment import FOLDER
+from bedrock_assets.commands.deployment import FOLDER
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.local.stack import environment, free_port, store_folder

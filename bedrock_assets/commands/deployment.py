@@ -5,6 +5,8 @@ from typing import Annotated
 
 import typer
 
+from bedrock_assets.commands.common import fail
+
 FOLDER = files("bedrock_assets") / "deploy"
 FILES = {
     "one-machine": "one-machine.yaml",
@@ -18,14 +20,17 @@ FILES = {
 def deployment(
     kind: Annotated[str | None, typer.Argument(help="One of those that are listed without it.")] = None,
 ) -> None:
-    """Print a configuration to start from: dagster.yaml, Helm values or a Dockerfile."""
+    """
+    Print a configuration to start from: dagster.yaml, Helm values or a Dockerfile.
+
+    Example: bedrock-assets deployment one-machine > $DAGSTER_HOME/dagster.yaml
+    """
     if kind is None:
         for name, file in FILES.items():
             typer.echo(f"{name:<12} {_text(file).splitlines()[0].removeprefix('# ')}")
         return
     if kind not in FILES:
-        typer.secho(f"error: there is no deployment {kind!r}; known: {', '.join(FILES)}", fg="red", err=True)
-        raise typer.Exit(2)
+        fail(f"there is no deployment {kind!r}; known: {', '.join(FILES)}", 2)
     typer.echo(_text(FILES[kind]), nl=False)
 
 
