@@ -14,6 +14,7 @@ from bedrock_assets.delta import publish_delta
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
 from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
+from bedrock_assets.parts import prepare_part
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.preferences import join_preferences
 from bedrock_assets.records import RawManifest, TableManifest, raw_manifest_key, table_manifest_key
@@ -127,7 +128,9 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         opened = store.open()
         client = bedrock.open(opened)
         if REQUEST_TAG in context.run.tags:
-            yield from answer(context, pipeline, opened, bedrock)
+            for answered in answer(context, pipeline, opened, bedrock):
+                prepare_part(opened, pipeline, context.partition_key)
+                yield answered
             return
         ledger = ask(context, pipeline, opened, retry_errors=config.retry_errors)
         if config.wait:

@@ -132,6 +132,7 @@ def _job(summary: Any) -> Job:
         n_error=summary.get("errorRecordCount") or 0,
         expires_at=summary.get("jobExpirationTime"),
         ended_at=summary.get("endTime"),
+        output_uri=summary["outputDataConfig"]["s3OutputDataConfig"]["s3Uri"],
     )
 
 

@@ -116,6 +116,8 @@ class Job:
     n_error: int = 0
     expires_at: datetime | None = None
     ended_at: datetime | None = None
+    output_uri: str = ""
+    """Below which Bedrock writes, in a folder named by the job's id."""
 
     @property
     def id(self) -> str:

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bedrock_assets.commands.act import errors_command, gc, stop
+from bedrock_assets.commands.aws import app as aws
 from bedrock_assets.commands.common import (
     Json,
     Name,
@@ -20,6 +21,7 @@ from bedrock_assets.commands.common import (
     working,
 )
 from bedrock_assets.commands.create import new
+from bedrock_assets.commands.deployment import deployment
 from bedrock_assets.commands.look import doctor, estimate, sample, status
 from bedrock_assets.emulate import emulate
 
@@ -90,12 +92,13 @@ def iam(
     store: Annotated[str, typer.Option(help="s3://bucket/prefix of the store.")],
     role_arn: Annotated[str, typer.Option(help="Service role that Bedrock takes on.")],
     region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
+    key_arn: Annotated[str | None, typer.Option(help="KMS key under which the bucket's files are.")] = None,
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
 
     with errors():
-        deployment = Deployment(store, role_arn, region)
+        deployment = Deployment(store, role_arn, region, key_arn)
     makers = (caller_policy, doctor_policy, role_policy, role_trust)
     documents = {make.__name__: make(deployment) for make in makers}
     print_json(documents)
@@ -114,9 +117,10 @@ def reference(
         typer.echo(page(), nl=False)
 
 
-for command in (new, sample, estimate, doctor, status, stop, gc, emulate):
+for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment):
     app.command()(command)
 app.command("errors")(errors_command)
+app.add_typer(aws, name="aws")
 
 
 @app.command()

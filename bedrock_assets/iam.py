@@ -25,6 +25,10 @@ READ_OBJECTS = ("s3:GetObject",)
 WRITE_OBJECTS = ("s3:PutObject", "s3:AbortMultipartUpload")
 DELETE_OBJECTS = ("s3:DeleteObject",)
 LIST_BUCKET = ("s3:ListBucket",)
+USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
+"""Reading under a key, and writing; a multipart upload takes both."""
+READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage")
+_ARN_PARTS = 6
 
 
 @dataclass(frozen=True)
@@ -36,17 +40,23 @@ class Deployment:
     role_arn: str
     """The service role that Bedrock takes on."""
     region: str
+    key_arn: str | None = None
+    """The KMS key under which the bucket's files are, if there is one."""
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ConfigError: The store is no S3 URI, or the role no ARN of a role.
+            ConfigError: The store is no S3 URI, the role no ARN of a role, or the key no ARN of a key.
         """
         if not S3_URI.fullmatch(self.store):
             raise ConfigError(f"store {self.store!r} is no S3 URI such as s3://my-bucket/batch")
-        parts = self.role_arn.split(":")
-        if len(parts) != 6 or parts[2] != "iam" or not parts[5].startswith("role/"):  # noqa: PLR2004 - parts of an ARN
+        if not _is_arn(self.role_arn, "iam", "role/"):
             raise ConfigError(f"role {self.role_arn!r} is no ARN such as arn:aws:iam::123456789012:role/bedrock-batch")
+        if self.key_arn is not None and not _is_arn(self.key_arn, "kms", "key/"):
+            raise ConfigError(
+                f"key {self.key_arn!r} is no ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
+                "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
+            )
 
     @property
     def partition(self) -> str:
@@ -57,6 +67,11 @@ class Deployment:
     def account(self) -> str:
         """The role's account, which must be the jobs' as well."""
         return self.role_arn.split(":")[4]
+
+    @property
+    def suffix(self) -> str:
+        """What the names of the partition's services end with."""
+        return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
     @property
     def bucket_arn(self) -> str:
@@ -71,6 +86,7 @@ class Deployment:
 
 def caller_policy(deployment: Deployment) -> Document:
     """What the processes of Dagster may do: work with jobs, hand the role over, read and write the store."""
+    through_s3 = {"Condition": {"StringEquals": {"kms:ViaService": f"s3.{deployment.region}.{deployment.suffix}"}}}
     return _policy(
         _allow("Jobs", JOBS, "*"),
         _allow("OnDemand", INVOKE, *_models(deployment)),
@@ -78,6 +94,7 @@ def caller_policy(deployment: Deployment) -> Document:
         | {"Condition": {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}}},
         _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
+        *([_allow("Key", USE_KEY, deployment.key_arn) | through_s3] if deployment.key_arn else []),
     )
 
 
@@ -95,7 +112,13 @@ def role_policy(deployment: Deployment) -> Document:
         _allow("Objects", (*READ_OBJECTS, "s3:PutObject"), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
         _allow("Profiles", INVOKE, *_models(deployment)),
+        *([_allow("Key", USE_KEY, deployment.key_arn)] if deployment.key_arn else []),
     )
+
+
+def queue_policy(queue_arn: str) -> Document:
+    """What the processes of Dagster may do with the queue of events, where there is one."""
+    return _policy(_allow("Queue", READ_QUEUE, queue_arn))
 
 
 def role_trust(deployment: Deployment) -> Document:
@@ -122,6 +145,11 @@ def _models(deployment: Deployment) -> tuple[str, str, str]:
         f"{own}:inference-profile/*",
         f"{own}:application-inference-profile/*",
     )
+
+
+def _is_arn(text: str, service: str, resource: str) -> bool:
+    parts = text.split(":")
+    return len(parts) == _ARN_PARTS and parts[2] == service and parts[5].startswith(resource)
 
 
 def _policy(*statements: Document) -> Document:

@@ -12,6 +12,7 @@ from bedrock_assets.records import (
     RawManifest,
     ShardManifest,
     outputs_key,
+    prepared_part_key,
     raw_manifest_key,
     shard_folder,
     shard_manifest_key,
@@ -66,6 +67,7 @@ def _of_shards(store: Store, name: str, shards: Sequence[str]) -> Iterator[str]:
     for shard, made in zip(shards, ordered(manifest, shards, N_READERS), strict=True):
         yield shard_manifest_key(name, shard)
         yield outputs_key(name, shard)
+        yield prepared_part_key(name, shard)
         if made:
             yield f"{shard_folder(name, shard)}/{made.fingerprint}*"
             yield f"{name}/jobs/{shard}/{made.fingerprint}-*"

@@ -112,6 +112,17 @@ class OutputFacts(Document):
     """Of the shard's records."""
 
 
+class PartFacts(Document):
+    """What stands in the metadata of a table's part."""
+
+    identity: str
+    """Hash of its rows, of the answers beside them and of the columns' names."""
+    n_rows: int
+    counts: dict[str, int]
+    """Rows by status, `truncated` ones, and `output_tokens`."""
+    columns: dict[str, str]
+
+
 class TableManifest(Document):
     """What `joined_table` wrote, last of all: `{pipeline}/table/manifest.json`."""
 
@@ -129,6 +140,10 @@ class TableManifest(Document):
     """Of the rows with an answer, reused ones too; None where the model reports none, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
+
+
+PREPARED = "table-incoming"
+"""Folder of the parts that are not published yet."""
 
 
 def shard_key(index: int, n_shards: int) -> str:
@@ -186,6 +201,11 @@ def table_manifest_key(pipeline: str) -> str:
 
 def table_part_key(pipeline: str, index: int) -> str:
     return f"{pipeline}/table/part-{index:05d}.parquet"
+
+
+def prepared_part_key(pipeline: str, shard: str) -> str:
+    """Where a shard's part of the table waits to be published."""
+    return f"{pipeline}/{PREPARED}/{shard}.parquet"
 
 
 def preferences_key(pipeline: str) -> str:

@@ -3,29 +3,27 @@
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Sequence
 from dataclasses import dataclass
 
-import polars as pl
-
-from bedrock_assets.errors import DataError
 from bedrock_assets.parallel import N_READERS, ordered
-from bedrock_assets.parquet import write_frames
+from bedrock_assets.parts import MadePart, find_part, make_part
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.prices import Tokens, add
 from bedrock_assets.records import (
-    OutputFacts,
+    PREPARED,
     Part,
     RawManifest,
     Shard,
     TableManifest,
     outputs_folder,
     outputs_key,
+    prepared_part_key,
     table_manifest_key,
     table_part_key,
 )
-from bedrock_assets.shards import current_shard, shard_rows
+from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
-from bedrock_assets.verdicts import n_truncated
 
 
 @dataclass(frozen=True)
@@ -69,67 +67,59 @@ def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | 
 
 def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManifest:
     """
-    Join every row with its answer, a shard at a time: memory for one shard, whatever the number of rows.
+    Put the parts of all shards together, and make those that are not there: memory for one shard at most.
 
-    The parts are written aside and moved to `{pipeline}/table/` when all are there; the manifest comes last.
+    Parts are moved to `{pipeline}/table/` when all are there; one that is there already stays. The manifest comes last.
 
     Raises:
         DataError: A shard's answers are not one for each of its rows; nothing was published.
     """
-    name, counts, digest = pipeline.spec.name, Counter[str](), hashlib.sha256(raw.revision.encode())
-    status = pipeline.answer_columns["status"]
-    schema: dict[str, str] = {}
-    staged: list[Part] = []
+    name = pipeline.spec.name
+    there = {file.key: file.n_bytes for folder in (PREPARED, "table") for file in store.files(f"{name}/{folder}")}
+
+    def find(item: tuple[int, Shard]) -> MadePart | None:
+        index, shard = item
+        candidates = (prepared_part_key(name, shard.key), table_part_key(name, index))
+        return find_part(store, pipeline, raw, shard, tuple(key for key in candidates if key in there))
+
+    found = ordered(find, enumerate(raw.shards), N_READERS)
+    made = [part or make_part(store, pipeline, raw, shard) for shard, part in zip(raw.shards, found, strict=True)]
+    parts = [
+        Part(key=part.key, n_rows=part.facts.n_rows, n_bytes=there.get(part.key) or store.size(part.key))
+        for part in made
+    ]
+    manifest = _manifest(name, raw, made, parts)
+    _publish(store, name, parts, manifest)
+    return manifest
+
+
+def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequence[Part]) -> TableManifest:
+    counts, digest = Counter[str](), hashlib.sha256(raw.revision.encode())
     tokens: Tokens = {}
-    for index, shard in enumerate(raw.shards):
-        joined = _joined(store, pipeline, raw, shard)
-        counts["output_tokens"] += int(joined[pipeline.answer_columns["output_tokens"]].sum() or 0)
-        counts["truncated"] += n_truncated(joined[pipeline.answer_columns["stop_reason"]], pipeline.family)
-        counts.update(dict(joined[status].cast(pl.String).value_counts().iter_rows()))
-        schema = schema or {column: str(dtype) for column, dtype in joined.schema.items()}
-        key = f"{name}/table-incoming/part-{index:05d}.parquet"
-        with store.writer(key) as file:
-            write_frames([joined], file)
-        facts = OutputFacts.model_validate(store.parquet_facts(outputs_key(name, shard.key)))
-        digest.update(json.dumps([facts.fingerprint, facts.version]).encode())
-        tokens = add(tokens, facts.tokens)
-        staged.append(Part(key=key, n_rows=len(joined), n_bytes=store.size(key)))
-    manifest = TableManifest(
+    for part in made:
+        counts.update(part.facts.counts)
+        digest.update(json.dumps([part.answers.fingerprint, part.answers.version]).encode())
+        tokens = add(tokens, part.answers.tokens)
+    return TableManifest(
         revision=digest.hexdigest()[:16],
-        n_rows=sum(part.n_rows for part in staged),
+        n_rows=sum(part.n_rows for part in parts),
         n_ok=counts["ok"],
         n_error=counts["error"],
         n_missing=counts["missing"],
         n_truncated=counts["truncated"],
         tokens=dict(tokens),
         mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
-        columns=schema,
-        parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(staged)),
+        columns=made[0].facts.columns,
+        parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(parts)),
     )
-    _publish(store, name, staged, manifest)
-    return manifest
 
 
-def _joined(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> pl.DataFrame:
-    rows = shard_rows(store, raw, shard).collect()
-    answers = store.scan_parquet([outputs_key(pipeline.spec.name, shard.key)]).collect()
-    if rows[pipeline.record_id].equals(answers[pipeline.record_id]):
-        # As they are published: no copy is made of what may be vectors.
-        joined = rows.hstack(answers.drop(pipeline.record_id))
-    else:
-        joined = rows.join(answers, on=pipeline.record_id, how="left", maintain_order="left")
-    n_without = joined[pipeline.answer_columns["status"]].null_count()
-    if len(joined) != shard.n_rows or len(answers) != shard.n_rows or n_without:
-        raise DataError(
-            f"shard {shard.key} has {shard.n_rows} rows and {len(answers)} answers, {n_without} rows without one; "
-            f"materialize {pipeline.spec.name}/batch_outputs for it again"
-        )
-    return joined
-
-
-def _publish(store: Store, name: str, staged: list[Part], manifest: TableManifest) -> None:
-    for part, final in zip(staged, manifest.parts, strict=True):
-        store.move(part.key, final.key)
+def _publish(store: Store, name: str, parts: Sequence[Part], manifest: TableManifest) -> None:
+    for part, final in zip(parts, manifest.parts, strict=True):
+        if part.key != final.key:
+            store.move(part.key, final.key)
     current = {part.key for part in manifest.parts}
-    store.delete([f.key for f in store.files(f"{name}/table") if f.key.endswith(".parquet") and f.key not in current])
+    old = [file.key for file in store.files(f"{name}/table") if file.key.endswith(".parquet")]
+    store.delete([key for key in old if key not in current])
+    store.delete([file.key for file in store.files(f"{name}/{PREPARED}")])
     store.write_model(table_manifest_key(name), manifest)

@@ -10,7 +10,8 @@ from pydantic import BaseModel
 from bedrock_assets.collect import publish
 from bedrock_assets.errors import DataError
 from bedrock_assets.ingest import ingest
-from bedrock_assets.records import TableManifest, outputs_key, table_manifest_key
+from bedrock_assets.parts import prepare_part
+from bedrock_assets.records import TableManifest, outputs_key, raw_manifest_key, table_manifest_key
 from bedrock_assets.shards import format_shard
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table, readiness
@@ -155,6 +156,59 @@ def test_parts_of_a_larger_table_are_removed(stages: Stages, make_pipeline: Make
     join_table(stages.store, smaller.pipeline, smaller.raw)
     table = pl.read_parquet(f"{stages.store.root}/calls/table/*.parquet")
     assert table["id"].to_list() == ["c0", "c1", "c2", "c3"]
+    assert not stages.store.files("calls/table-incoming")
+
+
+def test_parts_that_are_prepared_are_published_as_they_are(stages: Stages) -> None:
+    """A table of prepared parts is that of parts it makes itself, byte by byte, and it reads no row of them."""
+    first = join_table(stages.store, stages.pipeline, stages.raw)
+    before = [stages.store.get(part.key) for part in first.parts]
+    stages.store.delete([part.key for part in first.parts])
+    for shard in stages.raw.shards:
+        prepare_part(stages.store, stages.pipeline, shard.key)
+    stages.store.delete([part.key for part in stages.raw.parts])  # without the rows nothing could be made
+    assert join_table(stages.store, stages.pipeline, stages.raw) == first
+    assert [stages.store.get(part.key) for part in first.parts] == before
+    assert not stages.store.files("calls/table-incoming")
+
+
+def test_only_what_has_changed_is_made_again(stages: Stages) -> None:
+    """When one shard has new answers its part is made again; the other files are not touched."""
+    first = join_table(stages.store, stages.pipeline, stages.raw)
+    written = {file.key: file.modified_at for file in stages.store.files("calls/table")}
+    ids = stages.ids(1)
+    stages.write(jsonl([failed(record_id) for record_id in ids[1:]] + [ok(ids[0], "anew")]), 1, attempt=2)
+    publish(stages.store, stages.pipeline, stages.shards[1], stages.collect(attempt=2, shard=1))
+    second = join_table(stages.store, stages.pipeline, stages.raw)
+    assert second.revision != first.revision
+    assert stages.parts([part.key for part in second.parts])["response"].to_list().count("anew") == 1
+    touched = {file.key for file in stages.store.files("calls/table") if written[file.key] != file.modified_at}
+    assert touched == {first.parts[1].key, table_manifest_key("calls")}
+
+
+@pytest.mark.parametrize("change", ["rows", "names"])
+def test_a_part_of_something_else_is_not_used(stages: Stages, make_pipeline: MakePipeline, change: str) -> None:
+    """A part that was prepared of other rows, or with other names, is made again."""
+    for shard in stages.raw.shards:
+        prepare_part(stages.store, stages.pipeline, shard.key)
+    frame = texts(10).with_columns(text=pl.col("text") + "!") if change == "rows" else texts(10)
+    prefix = {"output_prefix": "model_"} if change == "names" else {}
+    other = Stages.of(make_pipeline(frame, limits=THREE_SHARDS, **prefix), stages.store)
+    other.answer_all("anew {}".format)
+    table = joined(other)
+    assert_frame_equal(table.select("id", "text"), frame)
+    response = table["model_response" if change == "names" else "response"]
+    assert response.str.starts_with("anew ").all()
+
+
+def test_nothing_is_prepared_of_answers_that_do_not_fit(stages: Stages) -> None:
+    """Answers that do not match, an unknown shard and a dataset that is gone prepare nothing, and do no harm."""
+    key = outputs_key("calls", "00001-of-00003")
+    pl.read_parquet(stages.store.path(key)).head(-1).write_parquet(stages.store.path(key))
+    for shard in ("00001-of-00003", "00000-of-00009"):
+        prepare_part(stages.store, stages.pipeline, shard)
+    stages.store.delete([raw_manifest_key("calls")])
+    prepare_part(stages.store, stages.pipeline, "00000-of-00003")
     assert not stages.store.files("calls/table-incoming")
 
 

@@ -23,6 +23,9 @@ def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
             assert {key for key in worker["changed"] if shard not in key} == set(), shard
         assert set(lab.states.values()) == {State.ANSWERED}
         assert len(lab.jobs()) == N_WORKERS
+        # Each has made its shard's part of the table as well, which is only published from here on.
+        parts = [file.key for file in lab.store.files("calls/table-incoming")]
+        assert parts == [f"calls/table-incoming/{shard}.parquet" for shard in lab.shards]
         assert lab.materialize("joined_table")
         keys = [file.key for file in lab.store.files("calls/table") if file.key.endswith(".parquet")]
         assert lab.store.scan_parquet(keys).collect()["id"].to_list() == [f"c{i}" for i in range(10 * N_WORKERS)]

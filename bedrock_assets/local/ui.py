@@ -41,6 +41,8 @@ class DagsterUI:
     """The web server at *url*."""
 
     url: str
+    location: str = LOCATION
+    """The code location whose assets are materialized."""
 
     def wait_until_loaded(self, alive: Callable[[], None], timeout_s: float = 120) -> None:
         """
@@ -66,7 +68,7 @@ class DagsterUI:
     def materialize(self, asset: Sequence[str]) -> str:
         """Launch a run of one unpartitioned asset; returns its run id."""
         selector = {
-            "repositoryLocationName": LOCATION,
+            "repositoryLocationName": self.location,
             "repositoryName": REPOSITORY,
             "pipelineName": "__ASSET_JOB",
             "assetSelection": [{"path": list(asset)}],

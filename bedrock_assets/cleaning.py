@@ -1,0 +1,114 @@
+"""What a pipeline left behind, jobs in flight and files, and how to be rid of it."""
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.campaign import Job, JobStatus, name_prefix
+from bedrock_assets.errors import JobFailed
+from bedrock_assets.parallel import N_READERS, ordered
+from bedrock_assets.store import Store, StoredFile
+
+TABLE = ("table", "preferences.parquet")
+"""What a pipeline is run for."""
+_AT_ONCE = 100
+"""Files that a thread deletes before it tells of them."""
+_FIRST_POLL_S, _LAST_POLL_S = 0.5, 16.0
+
+
+@dataclass(frozen=True)
+class Remains:
+    """What there is of one pipeline."""
+
+    pipeline: str
+    jobs: tuple[Job, ...]
+    """In flight, and writing into this store."""
+    files: tuple[StoredFile, ...]
+
+    @property
+    def n_bytes(self) -> int:
+        """Size of the files."""
+        return sum(file.n_bytes for file in self.files)
+
+    @property
+    def folders(self) -> dict[str, tuple[int, int]]:
+        """Number of files and bytes in each folder of the pipeline; a file beside the folders stands for itself."""
+        found: dict[str, tuple[int, int]] = {}
+        for file in self.files:
+            name = _folder(file)
+            n_files, n_bytes = found.get(name, (0, 0))
+            found[name] = (n_files + 1, n_bytes + file.n_bytes)
+        return found
+
+
+def find_remains(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table: bool = False) -> Remains:
+    """
+    Look, and change nothing.
+
+    Args:
+        pipeline: Its name; the pipeline itself may be gone.
+        keep_table: Leave the final table out.
+    """
+    files = tuple(file for file in store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
+    return Remains(pipeline, tuple(_in_flight(store, bedrock, pipeline)), files)
+
+
+def stop_jobs(
+    store: Store,
+    bedrock: Bedrock,
+    pipeline: str,
+    *,
+    timeout_s: float,
+    tell: Callable[[str], None] = lambda _: None,
+) -> int:
+    """
+    Stop a pipeline's jobs and wait until none is in flight, because one that is still stopping writes files.
+
+    Returns:
+        How many were stopped.
+
+    Raises:
+        JobFailed: One is still in flight after *timeout_s*.
+    """
+    deadline, poll_s, stopped = time.monotonic() + timeout_s, _FIRST_POLL_S, set[str]()
+    while jobs := list(_in_flight(store, bedrock, pipeline)):
+        for job in jobs:
+            if job.status is not JobStatus.STOPPING and job.arn not in stopped:
+                bedrock.stop(job.arn)
+        stopped |= {job.arn for job in jobs}
+        if time.monotonic() > deadline:
+            raise JobFailed(
+                f"{len(jobs)} jobs of {pipeline} are still in flight after {timeout_s:.0f} s ({jobs[0].name} is "
+                f"{jobs[0].status}); no file was deleted. Run the command again later"
+            )
+        tell(f"{len(jobs)} jobs are in flight; waiting until they have stopped")
+        time.sleep(poll_s)
+        poll_s = min(2 * poll_s, _LAST_POLL_S)
+    return len(stopped)
+
+
+def delete_files(store: Store, found: Remains) -> Iterator[int]:
+    """Delete the files of *found*, many at once; yields how many are gone by now."""
+    n_gone, keys = 0, [file.key for file in found.files]
+
+    def delete(some: list[str]) -> int:
+        store.delete(some)
+        return len(some)
+
+    for n_keys in ordered(delete, (keys[i : i + _AT_ONCE] for i in range(0, len(keys), _AT_ONCE)), N_READERS):
+        n_gone += n_keys
+        yield n_gone
+
+
+def _folder(file: StoredFile) -> str:
+    """The part of a key after the pipeline's name."""
+    return file.key.split("/")[1]
+
+
+def _in_flight(store: Store, bedrock: Bedrock, pipeline: str) -> Iterator[Job]:
+    """Names are cut short and shared by deployments, so a job is known by the folder that it writes into."""
+    folder = f"{store.uri(pipeline)}/"
+    for job in bedrock.list(name_contains=name_prefix(pipeline)):
+        if job.status.in_flight and job.output_uri.startswith(folder):
+            yield job
