@@ -116,6 +116,7 @@ class Ledger:
                 "waits_for": f"{request.waits_for:x}",
                 **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
                 "last_attempt": request.last_attempt,
+                **({"folder": request.folder} if request.folder else {}),
                 **facts,
             },
         )
@@ -157,6 +158,7 @@ class Ledger:
             estimated_usd=_number(facts, "estimated_usd"),
             waits_for=int(_text(facts, "waits_for") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
+            folder=_text(facts, "folder") or "",
         )
 
 
