@@ -21,6 +21,7 @@ from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.shards import format_shard
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table, readiness
+from bedrock_assets.work import Work
 
 
 class PromptShardsConfig(dg.Config):
@@ -42,11 +43,13 @@ class BatchOutputsConfig(dg.Config):
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """`raw_dataset`, `prompt_shards`, `batch_outputs` and `joined_table`; of a comparison also `preferences`."""
-    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
+    outputs = batch_outputs_of(pipeline, "prompt_shards")
+    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
     return [*assets, *([_preferences(pipeline)] if pipeline.spec.task.compare else [])]
 
 
-def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
+def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
+    """What all assets of a pipeline or an inbox are told alike."""
     return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
 
 
@@ -57,7 +60,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -82,7 +85,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": pipeline.spec.model},
-        **_common(pipeline, {"polars", "jsonlines"}),
+        **common_of(pipeline, {"polars", "jsonlines"}),
     )
     def prompt_shards(
         context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
@@ -100,17 +103,19 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
+def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
+    """The answers to the shards that asset *upstream* makes."""
+
     @dg.asset(
         key=[pipeline.spec.name, "batch_outputs"],
-        deps=[[pipeline.spec.name, "prompt_shards"]],
+        deps=[[pipeline.spec.name, upstream]],
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
         description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
         f"submits them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
         metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
-        **_common(pipeline, {"bedrock", "parquet"}),
+        **common_of(pipeline, {"bedrock", "parquet"}),
     )
     def batch_outputs(
         context: dg.AssetExecutionContext,
@@ -140,7 +145,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         output_required=False,
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
         description="The final table: every input column unchanged, then the answer.",
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
@@ -164,7 +169,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="Which of the two texts is preferred, one row for each row of the input.",
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()

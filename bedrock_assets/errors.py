@@ -11,7 +11,8 @@ Everything this package raises on purpose.
     │   ├── ColumnClash        an input column has the name of an answer column
     │   ├── TooFewRecords      fewer records than Bedrock's minimum for a job
     │   ├── OverBudget         a launch would cost more than the pipeline may
-    │   └── StaleShard         a shard no longer fits what was planned; materialize upstream again
+    │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
+    │   └── BadDrop            a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
@@ -68,6 +69,10 @@ class OverBudget(DataError):
 
 class StaleShard(DataError):
     """A shard no longer matches what was planned or formatted upstream."""
+
+
+class BadDrop(DataError):
+    """A file that was dropped into an inbox cannot be sent as it is."""
 
 
 class StoreError(BedrockAssetsError):

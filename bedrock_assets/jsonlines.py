@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 
 Schema = Mapping[str, pl.DataType]
 
-_HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
+HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
 """A record id that is a line's first key."""
 
 
@@ -80,7 +80,7 @@ def without_input(lines: pl.DataFrame) -> pl.DataFrame:
     found = lines.select(
         "line",
         at=line.str.find('"modelOutput"', literal=True),
-        head=line.str.extract(_HEAD),
+        head=line.str.extract(HEAD),
         one_id=line.str.count_matches('"recordId"', literal=True) == 1,
         error=line.str.contains('"error"', literal=True),
     ).with_columns(tail=line.cast(pl.Binary).bin.slice(pl.col("at")).cast(pl.String))

@@ -53,6 +53,12 @@ class Connection:
             **config,
         )
 
+    def client(self) -> Any:
+        """boto3's client, which lists keys as they are: obstore gives up where one of them is no path."""
+        from boto3 import Session
+
+        return Session().client("s3", region_name=self.region, endpoint_url=self.endpoint_url)
+
     def polars_options(self) -> dict[str, str]:
         """`storage_options` for polars' scans and sinks."""
         options = {"aws_region": self.region, "aws_endpoint_url": self.endpoint_url}
