@@ -22,7 +22,7 @@ from bedrock_assets.store import Store
 
 SUFFIX = ".jsonl"
 NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.jsonl")
-"""Letters, digits, `_`, `-` and `.`, none of them a way out of a folder; Bedrock, S3 and Dagster take them as they are."""
+"""Letters, digits, `_`, `-` and single `.`: no way out of a folder, and Bedrock, S3 and Dagster take them."""
 _SHOWN_CHARS = 120
 
 

@@ -10,7 +10,8 @@ from pydantic import Field, StringConstraints
 from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families import FAMILIES, Family, Prompt, Task
+from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id
+from bedrock_assets.families.base import refuse_task
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.spec import WorkSpec
 from bedrock_assets.task_spec import EmbeddingTask, TextTask
@@ -49,9 +50,11 @@ class Inbox(Work):
     spec: InboxSpec
 
     def __post_init__(self) -> None:
-        spec = self.spec
-        if spec.dimensions is not None and self.family.kind == "text":
+        spec, text = self.spec, self.family.kind == "text"
+        if spec.dimensions is not None and text:
             raise ConfigError(f"dimensions: model {spec.model!r} ({self.family.name}) answers in text; leave it out")
+        if not text:
+            refuse_task(bare_id(spec.model), self.family, EmbeddingTask(column="-", dimensions=spec.dimensions))
         folders = sorted([f"{spec.dropped_to}/", f"{spec.processed_to}/", f"{spec.name}/"])
         for outer, inner in pairwise(folders):
             if inner.startswith(outer):

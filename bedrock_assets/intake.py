@@ -62,7 +62,7 @@ class Lines:
             lines = split_lines(chunk)
         except PolarsError as error:
             raise BadDrop(
-                f"after line {self.n_lines}: it is no UTF-8, or has a control character in a string"
+                f"from line {self.n_lines + 1} on, it is no text in UTF-8 (or it is compressed: unpack it)"
             ) from error
         lines = lines.with_row_index("number", self.n_lines + 1).filter(pl.col("line").str.strip_chars() != "")
         self.n_lines += chunk.count(b"\n") + (not chunk.endswith(b"\n"))

@@ -29,8 +29,8 @@ class Refusals:
         """Read what is new in *instance*'s log; all of it, the first time."""
         for told in self._tail.read(instance):
             facts = told.facts
-            if "refused" in facts:
-                self.etags[str(facts["refused"])] = str(facts["etag"]), str(facts["reason"])
+            if isinstance(told.event, dg.AssetObservation) and "etag" in facts:
+                self.etags[str(facts["file"])] = str(facts["etag"]), str(facts["reason"])
 
     def reason(self, drop: Drop) -> str | None:
         """Why the file was refused as it is; None if it was not."""
@@ -42,5 +42,5 @@ class Refusals:
         return dg.AssetObservation(
             self.asset_key,
             description=f"{drop.shown} is refused: {reason}"[:500],
-            metadata={"refused": drop.plain, "etag": drop.etag, "reason": reason, "n_bytes": drop.n_bytes},
+            metadata={"file": drop.plain, "etag": drop.etag, "reason": reason, "n_bytes": drop.n_bytes},
         )

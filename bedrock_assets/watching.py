@@ -6,7 +6,7 @@ remember of its looks is in its cursor; what became of files is in the event log
 """
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -101,7 +101,9 @@ class Watcher:
         return {identity: judged(self.now, times) for identity, times in ended.items()}
 
 
-def build_inbox_sensor(inbox: Inbox, interval_s: int) -> dg.SensorDefinition:
+def build_inbox_sensor(
+    inbox: Inbox, interval_s: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
+) -> dg.SensorDefinition:
     """The sensor of one inbox; jobs are submitted by the dispatcher, as everybody's are."""
     spec, refusals = inbox.spec, Refusals(inbox.spec.name)
     job = dg.define_asset_job(
@@ -123,7 +125,7 @@ def build_inbox_sensor(inbox: Inbox, interval_s: int) -> dg.SensorDefinition:
         except (StoreError, ConfigError) as error:
             return dg.SkipReason(f"nothing done in this tick: {error}")
         refusals.refresh(context.instance)
-        now = datetime.now(UTC)
+        now = clock()
         open_drops = [drop for drop in drops if refusals.reason(drop) is None][:MOST_WATCHED]
         looks = Looks.of(context.cursor)
         settled = [drop for drop in open_drops if looks.settled(drop, now.timestamp(), spec.settle_s)]

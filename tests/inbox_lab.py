@@ -6,6 +6,7 @@ import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
@@ -24,6 +25,7 @@ from bedrock_assets.refusals import Refusals
 from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.sensors import build_sensors
 from bedrock_assets.store import Store
+from bedrock_assets.watching import build_inbox_sensor
 from tests.dispatch_lab import ENDED_S, QUIET, ROLE, STEP_S
 from tests.lab import HAIKU
 
@@ -59,13 +61,16 @@ class Lab:
     """By sensor, why its last tick launched nothing."""
     seen_run_keys: set[str] = field(default_factory=set)
     sensors: Sequence[dg.SensorDefinition] = ()
+    later: timedelta = timedelta()
+    """How far the clock of the folder's sensor is ahead."""
 
     def __post_init__(self) -> None:
         self.restart()
 
     def restart(self) -> None:
         """The code location is loaded anew: what its sensors had in memory is gone."""
-        self.sensors = build_sensors([], 30, [self.inbox])
+        dispatcher, _ = build_sensors([], 30, [self.inbox])
+        self.sensors = [dispatcher, build_inbox_sensor(self.inbox, 30, lambda: datetime.now(UTC) + self.later)]
 
     @property
     def store(self) -> Store:
@@ -89,7 +94,7 @@ class Lab:
     @property
     def left(self) -> list[str]:
         """Names of what lies in the folder."""
-        return sorted(os.listdir(self.folder)) if self.folder.exists() else []
+        return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
 
     @property
     def states(self) -> dict[str, State]:
@@ -162,6 +167,10 @@ class Lab:
         url = self.emulator.endpoint_url
         endpoints = {"endpoint_url": url, "runtime_endpoint_url": url, "max_attempts": 2}
         return {"store": self.store_resource, "bedrock": BedrockResource(role_arn=ROLE, **endpoints, **KEYS)}
+
+    def pass_time(self, seconds: float) -> None:
+        """Put the clock of the folder's sensor on."""
+        self.later += timedelta(seconds=seconds)
 
     def until(self, condition: Callable[[], bool]) -> None:
         """Wait for a condition, or fail. A stepped clock goes on here and nowhere else."""
