@@ -80,12 +80,13 @@ def iam(
     store: Annotated[str, typer.Option(help="s3://bucket/prefix of the store.")],
     role_arn: Annotated[str, typer.Option(help="Service role that Bedrock takes on.")],
     region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
+    events_queue: Annotated[str, typer.Option(help="ARN of the SQS queue of events, if there is one.")] = "",
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, role_policy, role_trust
 
     with _errors():
-        deployment = Deployment(store, role_arn, region)
+        deployment = Deployment(store, role_arn, region, events_queue)
     documents = {make.__name__: make(deployment) for make in (caller_policy, role_policy, role_trust)}
     _print_json(documents)
 

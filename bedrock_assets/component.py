@@ -13,6 +13,7 @@ from bedrock_assets.errors import ConfigError, DataError
 from bedrock_assets.inbox import Inbox, InboxSpec, require_apart
 from bedrock_assets.inbox_assets import build_inbox_assets, build_inbox_checks
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.resources import EVENTS_QUEUE
 from bedrock_assets.sensors import INTERVAL_S, build_sensors
 from bedrock_assets.spec import PipelineSpec
 
@@ -116,4 +117,6 @@ class _Location:
     def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
         """The sensors of all, which stand beside the assets of the first."""
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
-        return build_sensors(self.pipelines, interval_s, self.inboxes) if name == self.names[0] else []
+        if name != self.names[0]:
+            return []
+        return build_sensors(self.pipelines, interval_s, self.inboxes, woken=bool(os.environ.get(EVENTS_QUEUE)))

@@ -14,6 +14,7 @@ Everything this package raises on purpose.
     │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
     │   └── BadDrop            a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
+    ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
         └── BedrockUnavailable [transient] throttled, unreachable or out of quota: a later tick tries again
@@ -77,6 +78,12 @@ class BadDrop(DataError):
 
 class StoreError(BedrockAssetsError):
     """The store cannot be read or written."""
+
+
+class EventsUnavailable(BedrockAssetsError):
+    """The queue of events cannot be read or changed: jobs are looked at no earlier than at the next interval."""
+
+    retryable: ClassVar[bool] = True
 
 
 class JobFailed(BedrockAssetsError):

@@ -5,6 +5,7 @@ Source: permissions and service role of batch inference, Amazon Bedrock user gui
 service authorization reference, both 2026-11.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,6 +26,8 @@ READ_OBJECTS = ("s3:GetObject",)
 WRITE_OBJECTS = ("s3:PutObject", "s3:AbortMultipartUpload")
 DELETE_OBJECTS = ("s3:DeleteObject",)
 LIST_BUCKET = ("s3:ListBucket",)
+READ_EVENTS = ("sqs:ReceiveMessage", "sqs:DeleteMessage")
+_QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
 
 @dataclass(frozen=True)
@@ -36,17 +39,24 @@ class Deployment:
     role_arn: str
     """The service role that Bedrock takes on."""
     region: str
+    events_queue: str = ""
+    """ARN of the SQS queue that wakes the sensor early; empty where there is none."""
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ConfigError: The store is no S3 URI, or the role no ARN of a role.
+            ConfigError: The store is no S3 URI, the role no ARN of a role, or the queue no ARN of a queue.
         """
         if not S3_URI.fullmatch(self.store):
             raise ConfigError(f"store {self.store!r} is no S3 URI such as s3://my-bucket/batch")
         parts = self.role_arn.split(":")
         if len(parts) != 6 or parts[2] != "iam" or not parts[5].startswith("role/"):  # noqa: PLR2004 - parts of an ARN
             raise ConfigError(f"role {self.role_arn!r} is no ARN such as arn:aws:iam::123456789012:role/bedrock-batch")
+
+        if self.events_queue and not _QUEUE.fullmatch(self.events_queue):
+            raise ConfigError(
+                f"queue {self.events_queue!r} is no ARN such as arn:aws:sqs:us-east-1:123456789012:events"
+            )
 
     @property
     def partition(self) -> str:
@@ -78,6 +88,7 @@ def caller_policy(deployment: Deployment) -> Document:
         | {"Condition": {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}}},
         _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
+        *([_allow("Events", READ_EVENTS, deployment.events_queue)] if deployment.events_queue else []),
     )
 
 

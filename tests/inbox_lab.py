@@ -22,7 +22,7 @@ from bedrock_assets.inbox_assets import build_inbox_assets, build_inbox_checks
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.refusals import Refusals
-from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.resources import BedrockResource, EventsResource, StoreResource
 from bedrock_assets.sensors import build_sensors
 from bedrock_assets.store import Store
 from bedrock_assets.watching import build_inbox_sensor
@@ -61,6 +61,9 @@ class Lab:
     """By sensor, why its last tick launched nothing."""
     seen_run_keys: set[str] = field(default_factory=set)
     sensors: Sequence[dg.SensorDefinition] = ()
+    interval_s: int = 30
+    queue_url: str | None = None
+    """Of the queue of events, if there is one; the environment tells where SQS is."""
     later: timedelta = timedelta()
     """How far the clock of the folder's sensor is ahead."""
 
@@ -69,7 +72,7 @@ class Lab:
 
     def restart(self) -> None:
         """The code location is loaded anew: what its sensors had in memory is gone."""
-        dispatcher, _ = build_sensors([], 30, [self.inbox])
+        dispatcher, _ = build_sensors([], self.interval_s, [self.inbox], woken=self.queue_url is not None)
         self.sensors = [dispatcher, build_inbox_sensor(self.inbox, 30, lambda: datetime.now(UTC) + self.later)]
 
     @property
@@ -166,7 +169,9 @@ class Lab:
         """The store and the emulator."""
         url = self.emulator.endpoint_url
         endpoints = {"endpoint_url": url, "runtime_endpoint_url": url, "max_attempts": 2}
-        return {"store": self.store_resource, "bedrock": BedrockResource(role_arn=ROLE, **endpoints, **KEYS)}
+        events = EventsResource(queue_url=self.queue_url, region_name="us-east-1")
+        bedrock = BedrockResource(role_arn=ROLE, **endpoints, **KEYS)
+        return {"store": self.store_resource, "bedrock": bedrock, "events": events}
 
     def pass_time(self, seconds: float) -> None:
         """Put the clock of the folder's sensor on."""
