@@ -113,7 +113,7 @@ def build_inbox_sensor(
     )
 
     @dg.sensor(
-        name=f"{spec.name}_sensor",
+        name=f"{spec.name}_files_sensor",
         jobs=[job],
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=interval_s,

@@ -124,7 +124,7 @@ class Lab:
 
     def look(self) -> list[dg.RunRequest]:
         """A tick of the folder's sensor; the runs it asks for are not launched."""
-        return self._evaluate(f"{INBOX}_sensor")
+        return self._evaluate(f"{INBOX}_files_sensor")
 
     def tick(self) -> None:
         """A tick of each sensor, and the runs that they ask for, each run key once."""

@@ -87,12 +87,19 @@ def test_an_inbox(load: Any) -> None:
     outputs = graph.get(dg.AssetKey(["mail", "batch_outputs"]))
     assert outputs.parent_keys == {dg.AssetKey(["mail", "dropped_files"])}
     assert isinstance(outputs.partitions_def, dg.DynamicPartitionsDefinition)
-    assert {sensor.name for sensor in defs.sensors} == {"bedrock_jobs_sensor", "joined_table_sensor", "mail_sensor"}
+    assert {sensor.name for sensor in defs.sensors} == {
+        "bedrock_jobs_sensor",
+        "joined_table_sensor",
+        "mail_files_sensor",
+    }
 
 
 def test_an_inbox_alone(load: Any) -> None:
     """A code location may have nothing but an inbox."""
-    assert {sensor.name for sensor in load(mail={"settle_s": 5}).sensors} == {"bedrock_jobs_sensor", "mail_sensor"}
+    assert {sensor.name for sensor in load(mail={"settle_s": 5}).sensors} == {
+        "bedrock_jobs_sensor",
+        "mail_files_sensor",
+    }
 
 
 @pytest.mark.parametrize(

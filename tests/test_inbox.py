@@ -71,7 +71,7 @@ def test_a_young_or_changing_file_waits(tmp_path: Path) -> None:
         lab.launch([asked])
         assert lab.left == ["young.jsonl"]
         assert lab.look() == []
-        assert "1 settling" in lab.skipped["mail_sensor"]
+        assert "1 settling" in lab.skipped["mail_files_sensor"]
 
 
 def test_a_clock_that_is_ahead_does_not_keep_a_file_waiting(tmp_path: Path) -> None:
@@ -233,7 +233,7 @@ def test_the_folder_is_made_by_whoever_drops(tmp_path: Path) -> None:
     """A folder that is not there is empty."""
     with open_lab(tmp_path) as lab:
         lab.tick()
-        assert lab.skipped["mail_sensor"] == "0 settling, 0 waiting, 0 refused"
+        assert lab.skipped["mail_files_sensor"] == "0 settling, 0 waiting, 0 refused"
         assert not os.path.lexists(lab.folder)
 
 

@@ -53,8 +53,11 @@ def test_there_is_one_dispatcher(tmp_path: Path) -> None:
         texts(2).write_parquet(tmp_path / "calls.parquet")
         pipeline = build_pipeline(tmp_path / "calls.parquet", id_column="id")
         names = [sensor.name for sensor in build_sensors([pipeline], 30, [lab.inbox])]
-        assert names == ["bedrock_jobs_sensor", "joined_table_sensor", "mail_sensor"]
-        assert [sensor.name for sensor in build_sensors([], 30, [lab.inbox])] == ["bedrock_jobs_sensor", "mail_sensor"]
+        assert names == ["bedrock_jobs_sensor", "joined_table_sensor", "mail_files_sensor"]
+        assert [sensor.name for sensor in build_sensors([], 30, [lab.inbox])] == [
+            "bedrock_jobs_sensor",
+            "mail_files_sensor",
+        ]
 
 
 def test_a_cancelled_run_withdraws_what_it_took(tmp_path: Path) -> None:

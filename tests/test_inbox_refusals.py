@@ -72,7 +72,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for i, (content, _) in enumerate(CONTENTS.values()):
             assert (lab.folder / f"bad-{i}.jsonl").read_bytes() == content
         lab.tick()
-        assert f"{len(CONTENTS)} refused: bad-0.jsonl (it has no records); " in lab.skipped["mail_sensor"]
+        assert f"{len(CONTENTS)} refused: bad-0.jsonl (it has no records); " in lab.skipped["mail_files_sensor"]
         assert lab.n_refusals == len(CONTENTS)
         incoming = [path.name for path in Path(lab.store.root).rglob("*") if "incoming" in path.name]
         assert incoming == []
@@ -185,14 +185,14 @@ def test_refused_files_do_not_fill_the_cursor(tmp_path: Path) -> None:
         for i in range(MOST_WATCHED + 10):
             lab.drop(f"{i}.txt", b"")
         lab.look()
-        assert len(json.loads(lab.cursors["mail_sensor"] or "")["seen"]) == MOST_WATCHED
+        assert len(json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]) == MOST_WATCHED
         (asked,) = lab.look()
         config = asked.run_config["ops"]["mail__dropped_files"]["config"]
         assert len(config["files"]) == MOST_FILES
         config["files"] = dict(list(config["files"].items())[:5])
         lab.launch([asked])
         lab.look()
-        seen = json.loads(lab.cursors["mail_sensor"] or "")["seen"]
+        seen = json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]
         assert (len(lab.refusals), len(seen), set(seen) & set(lab.refusals)) == (5, MOST_WATCHED, set())
 
 

@@ -1,6 +1,7 @@
 """Lines of a dropped file become records that say the same, whatever they hold and however they are written."""
 
 import json
+import re
 from contextlib import suppress
 from typing import Any
 
@@ -12,7 +13,7 @@ from bedrock_assets.errors import BadDrop, ConfigError
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.ids import WIRE_ID
 from bedrock_assets.inbox import Inbox, InboxSpec, require_apart
-from bedrock_assets.intake import Lines
+from bedrock_assets.ready_lines import Lines
 from tests.family_models import MODELS
 from tests.inbox_lab import inbox_of
 from tests.lab import TITAN
@@ -43,7 +44,7 @@ def test_what_a_line_says_is_sent(made: list[tuple[str, dict[str, Any], list[str
     read = [lines.read(b"\n".join(part) + b"\n") for part in (texts[:cut], texts[cut:]) if part]
     sent = [json.loads(line) for piece in read for line in piece]
     assert [one["modelInput"] for one in sent] == [body for _, body, *_ in made]
-    assert all(len(one["recordId"]) <= 32 and one["recordId"].replace("_", "").isalnum() for one in sent)
+    assert all(re.fullmatch(WIRE_ID, one["recordId"]) for one in sent)
     assert [one for piece in lines.ids for one in piece] == [record_id for record_id, *_ in made]
 
 
