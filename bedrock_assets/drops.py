@@ -119,7 +119,7 @@ def _look(path: Path) -> Drop | None:
 def _remote(store: Store, folder: str, name: str = "") -> Iterator[Drop]:
     """Entries whose names begin with *name*; the one of that very name is the first."""
     bucket, _, prefix = store.uri(folder).removeprefix("s3://").partition("/")
-    client: Any = store.s3.client()
+    client: Any = store.s3.client
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{name}", Delimiter="/")
     for page in pages:
         for entry in page.get("Contents", ()):

@@ -31,7 +31,7 @@ class InboxSpec(WorkSpec):
         "answers as Parquet.",
     )
     settle_s: float = Field(
-        default=30, ge=0, description="Seconds for which a file must not have changed before it is taken."
+        default=20, ge=0, description="Seconds for which a file must not have changed before it is taken."
     )
     dimensions: int | None = Field(
         default=None, ge=1, description="Length of each vector that the files ask for; the model's own without it."

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from obstore.store import S3Store
@@ -53,6 +54,7 @@ class Connection:
             **config,
         )
 
+    @cached_property
     def client(self) -> Any:
         """boto3's client, which lists keys as they are: obstore gives up where one of them is no path."""
         from boto3 import Session

@@ -74,26 +74,25 @@ def _dispatcher(
     def bedrock_jobs_sensor(
         context: dg.SensorEvaluationContext, store: StoreResource, bedrock: BedrockResource, events: EventsResource
     ) -> dg.SensorResult:
-        alarm = Alarm.of(events, context.cursor, interval_s)
-        if not alarm.rings():
-            return dg.SensorResult(skip_reason=alarm.told, cursor=context.cursor)
-        cursor = alarm.cursor
         for ledger in ledgers.values():
             ledger.refresh(context.instance)
         if not any(ledger.open_entries or ledger.replaced for ledger in ledgers.values()):
-            return dg.SensorResult(skip_reason=alarm.off("no shard waits for answers"), cursor=cursor)
+            return dg.SensorResult(skip_reason="no shard waits for answers", cursor=context.cursor)
+        alarm = Alarm.of(events, context.cursor, interval_s)
+        if not alarm.rings():
+            return dg.SensorResult(skip_reason=alarm.told, cursor=context.cursor)
         opened, launches = store.open(), Launches(context.instance)
         try:
             tick = Tick(context.instance, pipelines, ledgers, opened, bedrock.open(opened), launches)
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")
-            return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=cursor)
+            return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=alarm.cursor)
         told = alarm.off("; ".join(tick.notes))
         for note in tick.notes:
             context.log.info(note)
         if launches.asked:
-            return dg.SensorResult(run_requests=launches.asked, cursor=cursor)
-        return dg.SensorResult(skip_reason=told, cursor=cursor)
+            return dg.SensorResult(run_requests=launches.asked, cursor=alarm.cursor)
+        return dg.SensorResult(skip_reason=told, cursor=alarm.cursor)
 
     return bedrock_jobs_sensor

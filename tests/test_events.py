@@ -107,15 +107,28 @@ def test_an_event_that_comes_before_the_news(tmp_path: Path, queue: EventQueue) 
 
 
 def test_an_event_that_comes_after_the_news(tmp_path: Path, queue: EventQueue) -> None:
-    """An event of a job that was collected already, by the interval, changes nothing."""
-    with open_lab(tmp_path, speed=None) as lab:
-        begun(lab, queue)
+    """An event of a job that was collected already, by the interval, changes nothing while the next job runs."""
+    with open_lab(tmp_path, speed=None, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
+        begun(lab, queue, n_files=2)
         end(lab)
         lab.cursors[SENSOR] = None
         lab.tick()
+        before = lab.states
+        assert list(before.values()) == [State.ANSWERED, State.SUBMITTED]
         send(queue, event("Completed"))
         lab.tick()
-        assert (lab.states, len(lab.jobs()), waiting(queue)) == ({"file-0": State.ANSWERED}, 1, 0)
+        assert "woken by 1 events" in lab.skipped[SENSOR]
+        assert (lab.states, len(lab.jobs()), waiting(queue)) == (before, 2, 0)
+
+
+def test_a_queue_of_no_use_is_not_read(tmp_path: Path, queue: EventQueue) -> None:
+    """While no shard waits for answers nothing is asked, neither Bedrock nor the queue."""
+    with open_lab(tmp_path) as lab:
+        lab.queue_url = queue.url
+        lab.restart()
+        send(queue, event("Completed"))
+        lab.tick()
+        assert (lab.skipped[SENSOR], waiting(queue)) == ("no shard waits for answers", 1)
 
 
 def test_events_twice_and_in_any_order(tmp_path: Path, queue: EventQueue) -> None:
