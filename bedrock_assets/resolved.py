@@ -154,7 +154,7 @@ class Resolved(Work):
     def parameters(self) -> dict[str, Any]:
         """What beside the prompt shapes the request, for manifests."""
         form = {"schema_mode": self.form.mode, "schema": self.form.schema} if self.form else {}
-        return self.task.model_dump(mode="json", exclude={"prompt", "prompt_id"}, exclude_none=True) | form
+        return self.task.model_dump(mode="json", exclude={"prompt", "prompt_id", "fill"}, exclude_none=True) | form
 
     def check_columns(self, columns: list[str]) -> None:
         """
