@@ -5,12 +5,12 @@ The order of its effects makes it safe to be killed anywhere: the copy first, th
 only then is the file moved. A file that is still there and was asked for already is moved, and nothing else.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 import dagster as dg
-from dagster import DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.drops import Drop, list_drops, look
 from bedrock_assets.effects import Effect, announced
@@ -155,11 +155,13 @@ class Taker:
 
 def is_taken_elsewhere(context: dg.AssetExecutionContext, inbox: str) -> bool:
     """Whether an earlier run that takes files of the inbox is under way: two at once could both take a duplicate."""
-    key, filters = dg.AssetKey([inbox, "dropped_files"]), RunsFilter(statuses=[DagsterRunStatus.STARTED])
-    started = [record for record in context.instance.get_run_records(filters) if _takes(record.dagster_run, key)]
-    first = min(started, key=lambda record: record.storage_id, default=None)
-    return first is not None and first.dagster_run.run_id != context.run.run_id
+    started = takers(context.instance, inbox, [DagsterRunStatus.STARTED])
+    return bool(started) and started[0].run_id != context.run.run_id
 
 
-def _takes(run: dg.DagsterRun, key: dg.AssetKey) -> bool:
-    return run.tags.get(INBOX_TAG) == key.path[0] or key in (run.asset_selection or ())
+def takers(instance: DagsterInstance, inbox: str, statuses: Sequence[DagsterRunStatus]) -> list[dg.DagsterRun]:
+    """The runs of these statuses that take an inbox's files, the first first; people launch some, without our tags."""
+    key = dg.AssetKey([inbox, "dropped_files"])
+    records = sorted(instance.get_run_records(RunsFilter(statuses=list(statuses))), key=lambda r: r.storage_id)
+    runs = [record.dagster_run for record in records]
+    return [run for run in runs if run.tags.get(INBOX_TAG) == inbox or key in (run.asset_selection or ())]

@@ -9,6 +9,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from functools import cached_property
 
 import dagster as dg
 from dagster import DagsterInstance, RunsFilter
@@ -20,15 +21,15 @@ from bedrock_assets.inbox import Inbox
 from bedrock_assets.launches import UNDER_WAY, Tries, judged
 from bedrock_assets.refusals import Refusals
 from bedrock_assets.resources import StoreResource
-from bedrock_assets.taking import INBOX_TAG
+from bedrock_assets.taking import INBOX_TAG, takers
 
 DROP_TAG = "bedrock_assets/drop"
 """On the same runs: the first of their files, by which it is counted how often one was tried."""
-END_OF_THE_DEAD = {"dagster/max_runtime": str(1800)}
+END_OF_THE_DEAD = {"dagster/max_runtime": str(900)}
 """Seconds after which Dagster's run monitoring fails a run: one that was killed would be under way for ever."""
 MOST_WATCHED = 2000
 """Files that are looked at, the oldest first, so that the cursor stays small; the others wait in the folder."""
-MOST_FILES, MOST_BYTES = 200, 20_000_000_000
+MOST_FILES, MOST_BYTES = 200, 5_000_000_000
 """A run takes no more than one of these, and at least one file, so that it ends well before it is taken for dead."""
 
 
@@ -69,7 +70,7 @@ class Watcher:
 
     def choose(self, settled: Sequence[Drop]) -> dg.RunRequest | None:
         """The run to launch for files that have settled; None if there is nothing to do, or it has to wait."""
-        if not settled or self._is_under_way():
+        if not settled or self.under_way:
             return None
         tries = self._tries(settled)
         fresh = [drop for drop in settled if _identity(drop) not in tries]
@@ -87,9 +88,10 @@ class Watcher:
             tags={INBOX_TAG: self.inbox.spec.name, DROP_TAG: _identity(chosen[0]), **END_OF_THE_DEAD},
         )
 
-    def _is_under_way(self) -> bool:
-        filters = RunsFilter(tags={INBOX_TAG: self.inbox.spec.name}, statuses=list(UNDER_WAY))
-        return bool(self.instance.get_run_records(filters, limit=1))
+    @cached_property
+    def under_way(self) -> str:
+        """The run that takes files just now, empty if there is none."""
+        return next((run.run_id for run in takers(self.instance, self.inbox.spec.name, UNDER_WAY)), "")
 
     def _tries(self, drops: Sequence[Drop]) -> dict[str, Tries]:
         """By identity, for those of *drops* that were the first of a run, which left them there."""
@@ -129,11 +131,13 @@ def build_inbox_sensor(
         open_drops = [drop for drop in drops if refusals.reason(drop) is None][:MOST_WATCHED]
         looks = Looks.of(context.cursor)
         settled = [drop for drop in open_drops if looks.settled(drop, now.timestamp(), spec.settle_s)]
-        asked = Watcher(context.instance, inbox, now).choose(settled)
+        watcher = Watcher(context.instance, inbox, now)
+        asked = watcher.choose(settled)
         cursor = looks.then(open_drops, now.timestamp()).model_dump_json()
         if asked is not None:
             return dg.SensorResult(run_requests=[asked], cursor=cursor)
-        return dg.SensorResult(skip_reason=_told(drops, open_drops, settled, refusals), cursor=cursor)
+        busy = f" for run {watcher.under_way}" if settled and watcher.under_way else ""
+        return dg.SensorResult(skip_reason=_told(drops, open_drops, settled, busy, refusals), cursor=cursor)
 
     return inbox_sensor
 
@@ -143,10 +147,12 @@ def take_job(inbox: str) -> str:
     return f"{inbox}_take"
 
 
-def _told(drops: Sequence[Drop], open_drops: Sequence[Drop], settled: Sequence[Drop], refusals: Refusals) -> str:
+def _told(
+    drops: Sequence[Drop], open_drops: Sequence[Drop], settled: Sequence[Drop], busy: str, refusals: Refusals
+) -> str:
     refused = [f"{drop.shown} ({refusals.reason(drop)})" for drop in drops if refusals.reason(drop) is not None]
     listed = f": {'; '.join(refused[:3])}{' ...' if len(refused) > 3 else ''}" if refused else ""  # noqa: PLR2004 - a few
-    return f"{len(open_drops) - len(settled)} settling, {len(settled)} waiting, {len(refused)} refused{listed}"
+    return f"{len(open_drops) - len(settled)} settling, {len(settled)} waiting{busy}, {len(refused)} refused{listed}"
 
 
 def _fitting(drops: Sequence[Drop]) -> list[Drop]:

@@ -209,6 +209,7 @@ def test_only_one_run_takes_files(tmp_path: Path) -> None:
         (asked,) = lab.look()
         run = lab.instance.create_run_for_job(_noop, tags=dict(asked.tags), status=dg.DagsterRunStatus.STARTED)
         assert lab.look() == []
+        assert f"1 waiting for run {run.run_id}" in lab.skipped["mail_files_sensor"]
         assert not lab.run("dropped_files")
         lab.instance.report_run_canceled(run)
         assert lab.run("dropped_files")
