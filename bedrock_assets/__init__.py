@@ -3,9 +3,9 @@
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from bedrock_assets.component import BatchInference
+    from bedrock_assets.component import BatchInbox, BatchInference
 
-__all__ = ["BatchInference"]
+__all__ = ["BatchInbox", "BatchInference"]
 
 
 def __getattr__(name: str) -> Any:

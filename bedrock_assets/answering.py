@@ -15,11 +15,11 @@ from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
 from bedrock_assets.launches import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.on_demand import answer_on_demand
-from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ShardManifest
 from bedrock_assets.resources import BedrockResource
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 
 @dataclass(frozen=True)
@@ -40,7 +40,7 @@ class Ended:
 
 
 def answer(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: BedrockResource
+    context: dg.AssetExecutionContext, pipeline: Work, store: Store, bedrock: BedrockResource
 ) -> Iterator[dg.MaterializeResult[Any]]:
     """
     Complete the run's partition, or ask for its next attempt.
@@ -77,7 +77,7 @@ def answer(
 
 
 def _end(
-    context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, bedrock: BedrockResource, request: Request
+    context: dg.AssetExecutionContext, pipeline: Work, store: Store, bedrock: BedrockResource, request: Request
 ) -> Ended:
     """
     The attempt's end: of its job, or of the calls that are made here.
@@ -117,7 +117,7 @@ def _require_current(shard: ShardManifest, request: Request) -> ShardManifest:
 
 
 def _next_attempt(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, ended: Ended, collected: Collected
+    pipeline: Work, store: Store, shard: ShardManifest, ended: Ended, collected: Collected
 ) -> Request | None:
     """
     The request for what the attempt left unanswered, if it is to be sent again.

@@ -24,6 +24,7 @@ from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.shards import format_shard
 from bedrock_assets.store import Store
 from bedrock_assets.table import join_table, readiness
+from bedrock_assets.work import Work
 
 
 class PromptShardsConfig(dg.Config):
@@ -48,12 +49,14 @@ class BatchOutputsConfig(dg.Config):
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """`raw_dataset` to `joined_table`; of a comparison also `preferences`, with `delta:` also `delta_table`."""
-    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
+    outputs = batch_outputs_of(pipeline, "prompt_shards")
+    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
     preferences = [_preferences(pipeline)] if pipeline.spec.task.compare else []
     return [*assets, *preferences, *([_delta_table(pipeline)] if pipeline.spec.delta else [])]
 
 
-def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
+def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
+    """What all assets of a pipeline or an inbox are told alike."""
     return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
 
 
@@ -64,7 +67,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -89,7 +92,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": pipeline.spec.model},
-        **_common(pipeline, {"polars", "jsonlines"}),
+        **common_of(pipeline, {"polars", "jsonlines"}),
     )
     def prompt_shards(
         context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
@@ -107,17 +110,19 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
+def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
+    """The answers to the shards that asset *upstream* makes."""
+
     @dg.asset(
         key=[pipeline.spec.name, "batch_outputs"],
-        deps=[[pipeline.spec.name, "prompt_shards"]],
+        deps=[[pipeline.spec.name, upstream]],
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
         description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
         f"submits them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
         metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
-        **_common(pipeline, {"bedrock", "parquet"}),
+        **common_of(pipeline, {"bedrock", "parquet"}),
     )
     def batch_outputs(
         context: dg.AssetExecutionContext,
@@ -129,7 +134,8 @@ def _batch_outputs(pipeline: Pipeline) -> dg.AssetsDefinition:
         client = bedrock.open(opened)
         if REQUEST_TAG in context.run.tags:
             for answered in answer(context, pipeline, opened, bedrock):
-                prepare_part(opened, pipeline, context.partition_key)
+                if isinstance(pipeline, Pipeline):
+                    prepare_part(opened, pipeline, context.partition_key)
                 yield answered
             return
         ledger = ask(context, pipeline, opened, retry_errors=config.retry_errors)
@@ -150,7 +156,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
         freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
@@ -174,7 +180,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="Which of the two texts is preferred, one row for each row of the input.",
-        **_common(pipeline, {"polars", "parquet"}),
+        **common_of(pipeline, {"polars", "parquet"}),
     )
     def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -194,7 +200,7 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="The joined table as a Delta table; each build is a version.",
-        **_common(pipeline, {"delta"}),
+        **common_of(pipeline, {"delta"}),
     )
     def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()

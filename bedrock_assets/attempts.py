@@ -13,12 +13,13 @@ from bedrock_assets.record_file import RecordFile, padded
 from bedrock_assets.records import RawManifest, ShardManifest, attempt_input_key, raw_manifest_key
 from bedrock_assets.shards import shard_batches
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 ID_OF_LINE = r'^\{"recordId":"([^"]*)"'
 """The id that one of our own records begins with."""
 
 
-def lane_for(pipeline: Pipeline, n_records: int) -> Lane | None:
+def lane_for(pipeline: Work, n_records: int) -> Lane | None:
     """The lane for so many records; None where they are too few for a job and `on_small` is `error`."""
     if n_records == 0:
         return Lane.ON_DEMAND  # nothing is asked, as all is answered elsewhere
@@ -29,7 +30,7 @@ def lane_for(pipeline: Pipeline, n_records: int) -> Lane | None:
 
 
 def following(
-    pipeline: Pipeline,
+    pipeline: Work,
     store: Store,
     shard: ShardManifest,
     former: Request,
@@ -63,7 +64,7 @@ def following(
 
 def write_remainder(
     store: Store,
-    pipeline: Pipeline,
+    pipeline: Work,
     shard: ShardManifest,
     attempt: int,
     unanswered: pl.Series,
@@ -101,15 +102,17 @@ def write_remainder(
     return key, records.n_records
 
 
-def repaired_lines(store: Store, pipeline: Pipeline, shard: ShardManifest, broken: pl.DataFrame) -> pl.DataFrame | None:
+def repaired_lines(store: Store, pipeline: Work, shard: ShardManifest, broken: pl.DataFrame) -> pl.DataFrame | None:
     """
     The records of rows whose answer broke the schema, with what was wrong in their prompt: `line` and `id`.
 
     None where there are none, where the pipeline repairs nothing, or where the dataset is no longer the one that the
     shard was made of: then they are sent as they were.
     """
+    if not isinstance(pipeline, Pipeline) or not pipeline.n_repairs or broken.is_empty():
+        return None
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
-    if not pipeline.spec.repair or broken.is_empty() or raw is None or raw.revision != shard.raw_revision:
+    if raw is None or raw.revision != shard.raw_revision:
         return None
     made: list[pl.DataFrame] = []
     for rows in shard_batches(store, raw, shard.shard):

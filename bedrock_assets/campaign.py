@@ -1,11 +1,14 @@
 """What is wanted of Bedrock, what Bedrock says of it, and what to do next: the vocabulary of the reconciler."""
 
 import hashlib
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 
 NAME_PREFIX = "ba"
+MAX_SHARD_CHARS = 20
+"""Of a shard's key in the name of its job, so that the name has 63 characters at most."""
 
 
 class JobStatus(StrEnum):
@@ -93,6 +96,8 @@ class Request:
     standing: Standing = Standing.WANTED
     asked_at: float = 0.0
     """Seconds since 1970."""
+    folder: str = ""
+    """Where its job writes, if not among the pipeline's own; see `ShardManifest.folder`."""
 
     @property
     def identity(self) -> str:
@@ -132,7 +137,8 @@ def job_name(pipeline: str, shard: str, fingerprint: str, attempt: int, output_u
     The output URI is part of it, so that two deployments in one account never adopt each other's jobs.
     """
     digest = hashlib.sha256("\n".join([fingerprint, str(attempt), output_uri]).encode()).hexdigest()
-    return f"{name_prefix(pipeline)}{shard}-{digest[:12]}-{attempt}"
+    legible = re.sub(r"[^A-Za-z0-9.-]", "-", shard)[:MAX_SHARD_CHARS]
+    return f"{name_prefix(pipeline)}{legible}-{digest[:12]}-{attempt}"
 
 
 def name_prefix(pipeline: str) -> str:

@@ -11,9 +11,9 @@ from bedrock_assets.campaign import Job, Lane, Request, job_name, name_prefix
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
 from bedrock_assets.ledger import Ledger
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS
-from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import attempt_folder
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 FEW = 3
 """So many jobs are looked up by their own names, more by going through all jobs of the pipeline."""
@@ -77,7 +77,7 @@ class Census:
         former = {job.name: job for part in wanted for job in self.bedrock.list(name_contains=part)}
         return {identity: former[name] for identity, name in names.items() if name in former}
 
-    def n_in_flight(self, members: Sequence[Pipeline], jobs: Mapping[str, Job]) -> int:
+    def n_in_flight(self, members: Sequence[Work], jobs: Mapping[str, Job]) -> int:
         """Jobs that take a slot of a pool: of its *members*, and of anybody else on their models."""
         models = {_bare(pipeline.spec.model) for pipeline in members}
         prefixes = tuple(name_prefix(pipeline.spec.name) for pipeline in members)
@@ -95,10 +95,11 @@ def name_of(store: Store, request: Request) -> str:
 
 def output_uri(store: Store, request: Request) -> str:
     """Where Bedrock makes the folder of the request's job."""
-    return store.uri(attempt_folder(request.pipeline, request.shard, request.fingerprint, request.attempt))
+    folder = attempt_folder(request.pipeline, request.shard, request.fingerprint, request.attempt, request.folder)
+    return store.uri(folder)
 
 
-def pool_limit(instance: DagsterInstance, pool: str, members: Sequence[Pipeline]) -> int:
+def pool_limit(instance: DagsterInstance, pool: str, members: Sequence[Work]) -> int:
     """The pool's limit as the Concurrency page shows it, or else the smallest `limits.max_jobs` of its *members*."""
     limit = instance.event_log_storage.get_concurrency_info(pool).limit
     return min(pipeline.spec.limits.max_jobs for pipeline in members) if limit is None else limit

@@ -16,10 +16,10 @@ from bedrock_assets.ids import wire_id
 from bedrock_assets.money import tokens_of
 from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, settle
 from bedrock_assets.parquet import write_frames
-from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, OutputFacts, ShardManifest, attempt_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
 from bedrock_assets.verdicts import SCHEMA_CODE, answer_columns, judge, repairable
+from bedrock_assets.work import Work
 
 MANIFEST = "manifest.json.out"
 COUNTED = ("stop_reason", "input_tokens", "output_tokens")
@@ -58,7 +58,7 @@ class Collected:
         )
 
 
-def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str) -> Collected:
+def collect(pipeline: Work, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str) -> Collected:
     """
     Read the outputs of all attempts of a shard; of a row answered twice the latest success counts.
 
@@ -78,7 +78,7 @@ def collect(pipeline: Pipeline, store: Store, shard: ShardManifest, jobs: Sequen
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
     outcomes += _reused(pipeline, store, fates, held, outcomes[0].schema)
-    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.spec.repair), ended)
+    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.n_repairs), ended)
     rows = _with_origin(settled, jobs).with_columns(model_id=pl.lit(pipeline.spec.model))
     # A copy's answer is that of the row it is a copy of, which alone is sent.
     unanswered = settled.filter(pl.col("retryable") & pl.col("copy_of").is_null())["record_id"]
@@ -93,7 +93,7 @@ def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
     return broken.select("record_id", "error_message")
 
 
-def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: Collected) -> str:
+def publish(store: Store, pipeline: Work, shard: ShardManifest, collected: Collected) -> str:
     """
     Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata, and keep what was paid for.
 
@@ -114,7 +114,7 @@ def publish(store: Store, pipeline: Pipeline, shard: ShardManifest, collected: C
         n_records=int(collected.rows["lane"].is_in([*Lane]).sum()),
         n_bytes=shard.n_bytes,
     )
-    with store.writer(outputs_key(pipeline.spec.name, shard.shard.key)) as file:
+    with store.writer(outputs_key(pipeline.spec.name, shard.shard.key, shard.folder)) as file:
         write_frames([rows], file, {FACTS: facts.model_dump_json()})
     return version
 
@@ -139,7 +139,7 @@ def require_success(collected: Collected, subject: str, message: str | None) -> 
 
 
 def _reused(
-    pipeline: Pipeline, store: Store, fates: pl.DataFrame, held: Pieces | Vectors, schema: pl.Schema
+    pipeline: Work, store: Store, fates: pl.DataFrame, held: Pieces | Vectors, schema: pl.Schema
 ) -> list[pl.DataFrame]:
     """The answers that were paid for elsewhere, as outcomes of no attempt."""
     wanted = fates.filter(pl.col("elsewhere").is_not_null())
@@ -176,9 +176,9 @@ def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
     )
 
 
-def _keep(store: Store, pipeline: Pipeline, shard: ShardManifest, rows: pl.DataFrame) -> None:
+def _keep(store: Store, pipeline: Work, shard: ShardManifest, rows: pl.DataFrame) -> None:
     """Keep the answers that were paid for this shard for rows with the same prompts, now and later."""
-    if not pipeline.spec.reuse_answers_days:
+    if not pipeline.keeps_answers:
         return
     paid = pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]) & (pl.col("status") == "ok")
     keys = store.read_parquet(shard.rows).select("record_id", ANSWER_KEY)
@@ -188,10 +188,10 @@ def _keep(store: Store, pipeline: Pipeline, shard: ShardManifest, rows: pl.DataF
 
 
 def _read_attempt(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors
+    pipeline: Work, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
-    folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt)
+    folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt, shard.folder)
     answers, manifest = Answers(pipeline.family, pipeline.schema, held), None
     for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
         if file.key.endswith(".jsonl.out"):

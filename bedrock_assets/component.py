@@ -1,4 +1,4 @@
-"""The Dagster component: a `defs.yaml` becomes assets, checks and, once for all pipelines, the sensors."""
+"""The Dagster components: a `defs.yaml` becomes assets, checks and, once for all, the sensors."""
 
 import os
 from dataclasses import dataclass
@@ -11,7 +11,10 @@ from bedrock_assets.alerts import Alerts, build_alerts
 from bedrock_assets.assets import build_assets
 from bedrock_assets.checks import build_checks
 from bedrock_assets.errors import ConfigError, DataError
+from bedrock_assets.inbox import Inbox, InboxSpec, require_apart
+from bedrock_assets.inbox_assets import build_inbox_assets, build_inbox_checks
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.resources import EVENTS_QUEUE
 from bedrock_assets.scaffolder import PipelineScaffolder
 from bedrock_assets.sensors import INTERVAL_S, build_sensors
 from bedrock_assets.spec import PipelineSpec
@@ -43,26 +46,84 @@ class BatchInference(dg.Component):
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        everywhere = context.component_tree.get_all_components(of_type=BatchInference)
-        pipelines = sorted((component.pipeline for component in everywhere), key=lambda p: p.spec.name)
-        names = [pipeline.spec.name for pipeline in pipelines]
-        if len(set(names)) < len(names):
-            raise ConfigError(f"pipelines share a name: {', '.join(names)}; names are folders in the store")
-        source = self.pipeline.spec.source.pipeline
-        if source and (source not in names or source == self.pipeline.spec.name):
+        name, source, known = self.pipeline.spec.name, self.pipeline.spec.source.pipeline, _Location.of(context)
+        names = [pipeline.spec.name for pipeline in known.pipelines]
+        if source and (source not in names or source == name):
             raise ConfigError(
-                f"{self.pipeline.spec.name}: source.pipeline {source!r} is no other pipeline of this code location; "
+                f"{name}: source.pipeline {source!r} is no other pipeline of this code location; "
                 f"known: {', '.join(names)}"
             )
-        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
-        first = self.pipeline.spec.name == names[0]
         return dg.Definitions(
             assets=build_assets(self.pipeline),
             asset_checks=build_checks(self.pipeline),
-            sensors=[
-                *build_sensors(pipelines, interval_s),
-                *build_alerts(pipelines, Alerts.from_environment(), interval_s),
-            ]
-            if first
-            else [],
+            sensors=known.sensors_beside(name),
         )
+
+
+@dataclass
+class BatchInbox(dg.Component):
+    """Ready-made JSONL files that are dropped into a folder, answered through Amazon Bedrock batch inference."""
+
+    inbox: Inbox
+
+    @classmethod
+    @override
+    def get_model_cls(cls) -> type[BaseModel]:
+        return InboxSpec
+
+    @classmethod
+    @override
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInbox":
+        if not isinstance(attributes, InboxSpec):
+            raise ConfigError(f"{context.path / 'defs.yaml'}: there are no `attributes`; name and model")
+        try:
+            return cls(Inbox(attributes))
+        except ConfigError as error:
+            raise type(error)(f"{context.path / 'defs.yaml'}: {error}") from error
+
+    @override
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return dg.Definitions(
+            assets=build_inbox_assets(self.inbox),
+            asset_checks=build_inbox_checks(self.inbox),
+            sensors=_Location.of(context).sensors_beside(self.inbox.spec.name),
+        )
+
+
+@dataclass(frozen=True)
+class _Location:
+    """All pipelines and inboxes of a code location."""
+
+    pipelines: list[Pipeline]
+    inboxes: list[Inbox]
+
+    @classmethod
+    def of(cls, context: dg.ComponentLoadContext) -> "_Location":
+        """
+        Raises:
+            ConfigError: Two of them share a name or a folder.
+        """
+        tree = context.component_tree
+        pipelines = [component.pipeline for component in tree.get_all_components(of_type=BatchInference)]
+        inboxes = [component.inbox for component in tree.get_all_components(of_type=BatchInbox)]
+        found = cls(sorted(pipelines, key=lambda p: p.spec.name), sorted(inboxes, key=lambda i: i.spec.name))
+        if len(set(found.names)) < len(found.names):
+            raise ConfigError(f"pipelines share a name: {', '.join(found.names)}; names are folders in the store")
+        require_apart([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, in order."""
+        return sorted(work.spec.name for work in (*self.pipelines, *self.inboxes))
+
+    def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
+        """The sensors of all, which stand beside the assets of the first."""
+        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
+        if name != self.names[0]:
+            return []
+        woken = bool(os.environ.get(EVENTS_QUEUE))
+        return [
+            *build_sensors(self.pipelines, interval_s, self.inboxes, woken=woken),
+            *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
+        ]

@@ -16,6 +16,7 @@ from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.reconcile import Action, Close, Collect, Invoke, Stop, Submit, plan
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 _CANCELLED = (DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELING)
 STALE = "its prompts have changed since, or its shard is planned no longer; its answers are not joined"
@@ -23,10 +24,10 @@ STALE = "its prompts have changed since, or its shard is planned no longer; its 
 
 @dataclass
 class Tick:
-    """One pass over the pipelines of a code location."""
+    """One pass over the pipelines and inboxes of a code location."""
 
     instance: DagsterInstance
-    pipelines: Mapping[str, Pipeline]
+    pipelines: Mapping[str, Work]
     ledgers: Mapping[str, Ledger]
     store: Store
     bedrock: Bedrock
@@ -70,7 +71,7 @@ class Tick:
 
     def _gate(self, request: Request) -> Gate:
         pipeline, ledger = self.pipelines[request.pipeline], self.ledgers[request.pipeline]
-        if pipeline.spec.canary is None or is_canary(request.shard):
+        if not isinstance(pipeline, Pipeline) or pipeline.spec.canary is None or is_canary(request.shard):
             return OPEN
         if request.pipeline not in self._gates:
             self._gates[request.pipeline] = gate_of(self.store, pipeline, ledger, canary_of(request.shard))
@@ -89,7 +90,7 @@ class Tick:
             n_slots=n_slots,
             collecting={identity for identity, found in tries.items() if found.busy},
             leave_cancelled=[member.spec.name for member in members if member.spec.on_cancel == "leave"],
-            leave_stale=[member.spec.name for member in members if member.spec.on_stale == "leave"],
+            leave_stale=[member.spec.name for member in members if member.leaves_stale],
         )
         n_held = sum(request.standing is Standing.HELD and request.identity not in jobs for request in requests)
         n_behind = sum(self._gate(request).waits and request.identity not in jobs for request in requests)

@@ -22,6 +22,7 @@ class Effect(StrEnum):
     """A file is published in the store under the key that is the subject."""
     MOVE = "move"
     DELETE = "delete"
+    """A file is deleted, its key is the subject; or messages of the queue of events, and `events` is."""
     CREATE_JOB = "create_job"
     """A job is created, and from then on paid; the subject is its name."""
     STOP_JOB = "stop_job"

@@ -11,8 +11,10 @@ Everything this package raises on purpose.
     │   ├── ColumnClash        an input column has the name of an answer column
     │   ├── TooFewRecords      fewer records than Bedrock's minimum for a job
     │   ├── OverBudget         a launch would cost more than the pipeline may
-    │   └── StaleShard         a shard no longer fits what was planned; materialize upstream again
+    │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
+    │   └── BadDrop            a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
+    ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
         └── BedrockUnavailable [transient] throttled, unreachable or out of quota: a later tick tries again
@@ -70,8 +72,18 @@ class StaleShard(DataError):
     """A shard no longer matches what was planned or formatted upstream."""
 
 
+class BadDrop(DataError):
+    """A file that was dropped into an inbox cannot be sent as it is."""
+
+
 class StoreError(BedrockAssetsError):
     """The store cannot be read or written."""
+
+
+class EventsUnavailable(BedrockAssetsError):
+    """The queue of events cannot be read or changed: jobs are looked at no earlier than at the next interval."""
+
+    retryable: ClassVar[bool] = True
 
 
 class JobFailed(BedrockAssetsError):

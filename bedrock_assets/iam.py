@@ -5,6 +5,7 @@ Source: permissions and service role of batch inference, Amazon Bedrock user gui
 service authorization reference, both 2026-11.
 """
 
+import re
 from dataclasses import dataclass
 from typing import Any
 
@@ -29,6 +30,7 @@ USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 """Reading under a key, and writing; a multipart upload takes both."""
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage")
 _ARN_PARTS = 6
+_QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
 
 @dataclass(frozen=True)
@@ -42,11 +44,13 @@ class Deployment:
     region: str
     key_arn: str | None = None
     """The KMS key under which the bucket's files are, if there is one."""
+    events_queue: str = ""
+    """ARN of the SQS queue that wakes the sensor early; empty where there is none."""
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ConfigError: The store is no S3 URI, the role no ARN of a role, or the key no ARN of a key.
+            ConfigError: The store is no S3 URI, or the role, the key or the queue no ARN of one.
         """
         if not S3_URI.fullmatch(self.store):
             raise ConfigError(f"store {self.store!r} is no S3 URI such as s3://my-bucket/batch")
@@ -56,6 +60,11 @@ class Deployment:
             raise ConfigError(
                 f"key {self.key_arn!r} is no ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
                 "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
+            )
+
+        if self.events_queue and not _QUEUE.fullmatch(self.events_queue):
+            raise ConfigError(
+                f"queue {self.events_queue!r} is no ARN such as arn:aws:sqs:us-east-1:123456789012:events"
             )
 
     @property
@@ -95,6 +104,7 @@ def caller_policy(deployment: Deployment) -> Document:
         _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
         *([_allow("Key", USE_KEY, deployment.key_arn) | through_s3] if deployment.key_arn else []),
+        *([_allow("Events", READ_QUEUE, deployment.events_queue)] if deployment.events_queue else []),
     )
 
 

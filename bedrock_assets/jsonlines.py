@@ -9,12 +9,14 @@ import io
 from collections.abc import Iterator, Mapping
 
 import polars as pl
-from polars.exceptions import PolarsError
+from polars.exceptions import ComputeError, PolarsError
 
 Schema = Mapping[str, pl.DataType]
 
-_HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
+HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
 """A record id that is a line's first key."""
+_COMPRESSED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"(\xb5/\xfd")
+"""Polars unpacks what begins like gzip, zlib or zstd, to any size; no JSON does. Source: polars-io 2.1."""
 
 
 def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.DataFrame | None:
@@ -55,8 +57,10 @@ def split_lines(content: bytes) -> pl.DataFrame:
     No control character is raw in JSON, so that \\x01 separates no columns.
 
     Raises:
-        PolarsError: A line is no UTF-8, or has that character.
+        PolarsError: A line is no UTF-8, or has that character; or all of it is compressed.
     """
+    if content.startswith(_COMPRESSED):
+        raise ComputeError("compressed data is no text")
     return pl.read_csv(
         io.BytesIO(content),
         has_header=False,
@@ -80,7 +84,7 @@ def without_input(lines: pl.DataFrame) -> pl.DataFrame:
     found = lines.select(
         "line",
         at=line.str.find('"modelOutput"', literal=True),
-        head=line.str.extract(_HEAD),
+        head=line.str.extract(HEAD),
         one_id=line.str.count_matches('"recordId"', literal=True) == 1,
         error=line.str.contains('"error"', literal=True),
     ).with_columns(tail=line.cast(pl.Binary).bin.slice(pl.col("at")).cast(pl.String))
@@ -103,6 +107,8 @@ def _decode_strictly(content: bytes, schema: Schema, *, skip_input: bool) -> pl.
 
 
 def _decode_leniently(content: bytes, schema: Schema) -> pl.DataFrame | None:
+    if content.startswith(_COMPRESSED):
+        return None
     try:
         frame = pl.read_ndjson(io.BytesIO(content), schema=schema, ignore_errors=True)
     except PolarsError:

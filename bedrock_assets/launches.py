@@ -31,7 +31,7 @@ TRIES = 9
 """Runs that may crash before a shard is failed."""
 FIRST_REST_S = 30
 """Pause after the first crash; each further one is twice as long, so that the last try is two hours after the first."""
-_UNDER_WAY = (
+UNDER_WAY = (
     DagsterRunStatus.NOT_STARTED,
     DagsterRunStatus.QUEUED,
     DagsterRunStatus.STARTING,
@@ -76,13 +76,15 @@ class Launches:
             tags = {REQUEST_TAG: identities[start : start + 500]}
             for record in self.instance.get_run_records(RunsFilter(tags=tags)):
                 identity = record.dagster_run.tags[REQUEST_TAG]
-                if record.dagster_run.status in _UNDER_WAY:
+                if record.dagster_run.status in UNDER_WAY:
                     under_way.add(identity)
                 else:
                     at = record.end_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
                     ended.setdefault(identity, []).append(at)
         under_way |= self._asked_by_another(requests)
-        return {name: self._judged(name in under_way, ended.get(name, [])) for name in {*under_way, *ended}}
+        return {
+            name: judged(self.now, ended.get(name, []), under_way=name in under_way) for name in {*under_way, *ended}
+        }
 
     def ask(self, request: Request, tries: Tries, tags: Mapping[str, str]) -> None:
         """Ask for a run of the request's partition that counts for the request's backfill."""
@@ -105,12 +107,8 @@ class Launches:
         contents = {_content(r): r.identity for r in requests if r.lane is Lane.ON_DEMAND}
         if not contents:
             return set()
-        asking = RunsFilter(tags={CONTENT_TAG: list(contents)}, statuses=list(_UNDER_WAY))
+        asking = RunsFilter(tags={CONTENT_TAG: list(contents)}, statuses=list(UNDER_WAY))
         return {contents[run.tags[CONTENT_TAG]] for run in self.instance.get_runs(asking)}
-
-    def _judged(self, under_way: bool, ended: Sequence[float]) -> Tries:
-        rests = bool(ended) and self.now.timestamp() < max(ended) + FIRST_REST_S * 2 ** (len(ended) - 1)
-        return Tries(under_way or rests, len(ended))
 
     def _joins(self, backfill_id: str, pipeline: str) -> bool:
         """Whether a backfill is under way that builds the table at its end."""
@@ -119,6 +117,15 @@ class Launches:
         if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
             return False
         return table in (backfill.asset_selection or ())
+
+
+def judged(now: datetime, ended: Sequence[float], *, under_way: bool = False) -> Tries:
+    """
+    Args:
+        ended: When each run ended, in seconds since 1970.
+    """
+    rests = bool(ended) and now.timestamp() < max(ended) + FIRST_REST_S * 2 ** (len(ended) - 1)
+    return Tries(under_way or rests, len(ended))
 
 
 def _content(request: Request) -> str:

@@ -118,6 +118,7 @@ class Ledger:
                 "waits_for": f"{request.waits_for:x}",
                 **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
                 "last_attempt": request.last_attempt,
+                **({"folder": request.folder} if request.folder else {}),
                 **facts,
             },
         )
@@ -161,6 +162,7 @@ class Ledger:
             waits_for=int(_text(facts, "waits_for") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
             asked_at=told.timestamp,
+            folder=_text(facts, "folder") or "",
         )
 
 

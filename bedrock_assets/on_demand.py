@@ -6,17 +6,17 @@ from bedrock_assets.attempts import record_lines
 from bedrock_assets.campaign import Request
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.parallel import ordered
-from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import ON_DEMAND_FOLDER, attempt_folder
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 SUFFIX = ".jsonl.out"
 MOST_FAILURES = 16
 """After so many failures and no answer the service is taken to be away."""
 
 
-def answer_on_demand(pipeline: Pipeline, store: Store, runtime: Runtime, request: Request, *, final: bool) -> None:
+def answer_on_demand(pipeline: Work, store: Store, runtime: Runtime, request: Request, *, final: bool) -> None:
     """
     Ask the model for each of the request's records that has no answer yet, several at once.
 
@@ -31,7 +31,7 @@ def answer_on_demand(pipeline: Pipeline, store: Store, runtime: Runtime, request
         StoreError: An answer cannot be written.
     """
     spec = pipeline.spec
-    folder = attempt_folder(spec.name, request.shard, request.fingerprint, request.attempt)
+    folder = attempt_folder(spec.name, request.shard, request.fingerprint, request.attempt, request.folder)
     kept = {file.key.rpartition("/")[2].removesuffix(SUFFIX) for file in store.files(f"{folder}/{ON_DEMAND_FOLDER}")}
 
     def ask(record: tuple[str, str]) -> BedrockUnavailable | None:

@@ -28,10 +28,12 @@ def load_pipeline(name: str) -> Pipeline:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in DEFS.glob("*/defs.yaml")))
+        known = ", ".join(sorted(found.parent.name for found in DEFS.glob("*/defs.yaml") if _is_pipeline(found)))
         raise ConfigError(f"there is no pipeline {name!r}; known: {known}, or give the path of a defs.yaml")
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
+        if document["type"] != COMPONENT:
+            raise ConfigError(f"{path} is a {document['type']}, and no {COMPONENT}, which has rows to look at")
         return Pipeline(PipelineSpec.model_validate(document["attributes"]), path.parent)
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
         raise ConfigError(f"{path} is not YAML with `type: {COMPONENT}` and `attributes`: {error}") from error
@@ -39,6 +41,10 @@ def load_pipeline(name: str) -> Pipeline:
         first = error.errors()[0]
         key = ".".join(["attributes", *map(str, first["loc"])])
         raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+
+
+def _is_pipeline(path: Path) -> bool:
+    return yaml.safe_load(path.read_text("utf-8"))["type"] == COMPONENT
 
 
 def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:

@@ -12,7 +12,7 @@ from functools import cached_property
 from importlib.metadata import version
 
 from bedrock_assets.campaign import Lane
-from bedrock_assets.spec import PipelineSpec
+from bedrock_assets.spec import WorkSpec
 
 BATCH_FACTOR = 0.5
 """Of a batch job's price to the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""
@@ -42,7 +42,7 @@ class Price:
         )
 
 
-def price_of(spec: PipelineSpec) -> Price | None:
+def price_of(spec: WorkSpec) -> Price | None:
     """The price of a pipeline's model; None where nobody knows it."""
     own = spec.price
     if own:

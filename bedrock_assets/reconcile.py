@@ -112,16 +112,18 @@ def plan(
 
 
 def _coming(requests: Sequence[Request]) -> dict[str, int]:
-    """By pipeline, the shards whose answers are to come: bit i stands for shard i."""
-    coming: dict[str, int] = {}
+    """By pipeline, if a shard of it may wait, the shards whose answers are to come: bit i stands for shard i."""
+    coming: dict[str, int] = {request.pipeline: 0 for request in requests if request.waits_for}
     for request in requests:
-        if request.standing is Standing.WANTED:
-            coming[request.pipeline] = coming.get(request.pipeline, 0) | shard_bit(request.shard)
+        if request.standing is Standing.WANTED and request.pipeline in coming:
+            coming[request.pipeline] |= shard_bit(request.shard)
     return coming
 
 
 def _waits(request: Request, coming: Mapping[str, int]) -> bool:
     """Whether a shard before the request's own, and none after it, is about to bring some of its answers."""
+    if not request.waits_for:
+        return False
     before = shard_bit(request.shard) - 1
     return bool(request.waits_for & before & coming.get(request.pipeline, 0))
 

@@ -60,7 +60,7 @@ class RawManifest(Document):
 
 
 class ShardManifest(Document):
-    """What `prompt_shards` wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
+    """What `prompt_shards`, or an inbox, wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
 
     pipeline: str
     shard: Shard
@@ -95,6 +95,8 @@ class ShardManifest(Document):
     parameters: dict[str, object]
     prompt_id: str | None
     prompt_sha256: str | None
+    folder: str = ""
+    """Where all that comes of it is written, if it does not stand among the pipeline's own."""
 
 
 class OutputFacts(Document):
@@ -178,9 +180,9 @@ def shard_manifest_key(pipeline: str, shard: str) -> str:
     return f"{shard_folder(pipeline, shard)}/manifest.json"
 
 
-def attempt_folder(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
+def attempt_folder(pipeline: str, shard: str, fingerprint: str, attempt: int, folder: str = "") -> str:
     """Where Bedrock writes one job's output: under a folder named by the job's id."""
-    return f"{pipeline}/jobs/{shard}/{fingerprint}-{attempt}"
+    return f"{folder or f'{pipeline}/jobs/{shard}'}/{fingerprint}-{attempt}"
 
 
 ON_DEMAND_FOLDER = "on-demand"
@@ -191,8 +193,8 @@ def outputs_folder(pipeline: str) -> str:
     return f"{pipeline}/outputs"
 
 
-def outputs_key(pipeline: str, shard: str) -> str:
-    return f"{outputs_folder(pipeline)}/{shard}.parquet"
+def outputs_key(pipeline: str, shard: str, folder: str = "") -> str:
+    return f"{folder or outputs_folder(pipeline)}/{shard}.parquet"
 
 
 def table_manifest_key(pipeline: str) -> str:

@@ -43,6 +43,12 @@ def register_shards(instance: DagsterInstance, pipeline: str, keys: Sequence[str
     return old
 
 
+def register_shard(instance: DagsterInstance, pipeline: str, key: str) -> None:
+    """Make *key* a registered shard, beside those that are."""
+    with announced(Effect.REGISTER, pipeline):
+        instance.add_dynamic_partitions(f"{pipeline}_shards", [key])
+
+
 def _targeted(instance: DagsterInstance, pipeline: str) -> bool:
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE))
     return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())

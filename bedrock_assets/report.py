@@ -19,6 +19,7 @@ from bedrock_assets.records import RawManifest, Shard, ShardManifest, TableManif
 from bedrock_assets.shards import shard_rows
 from bedrock_assets.store import Store
 from bedrock_assets.verdicts import n_truncated
+from bedrock_assets.work import Work
 
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 5
@@ -79,7 +80,7 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
 
 
 def of_answers(
-    pipeline: Pipeline, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
+    pipeline: Work, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     rows, n_rows, request = collected.rows, max(1, len(collected.rows)), entry.request
@@ -87,7 +88,7 @@ def of_answers(
     n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     found: Metadata = {
         "dagster/row_count": len(rows),
-        "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key)),
+        "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key, shard.folder)),
         "dagster/column_schema": _schema({name: str(dtype) for name, dtype in rows.schema.items()}),
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
@@ -115,7 +116,7 @@ def of_answers(
     return found
 
 
-def _costs(pipeline: Pipeline, tokens: Tokens) -> Metadata:
+def _costs(pipeline: Work, tokens: Tokens) -> Metadata:
     """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
     price = price_of(pipeline.spec)
     if price is None:

@@ -25,14 +25,17 @@ from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
+from bedrock_assets.work import Work
 
 QUIET_POLLS = 8
 """After so many polls without any change the log says something, so that nobody thinks the run hangs."""
+OVER = frozenset({State.FAILED, State.WITHDRAWN})
+"""A shard in one of these states is asked for anew."""
 EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
-def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, *, retry_errors: bool = False) -> Ledger:
+def ask(context: dg.AssetExecutionContext, pipeline: Work, store: Store, *, retry_errors: bool = False) -> Ledger:
     """
     Record one request for each partition of the run, the sensor does the rest.
 
@@ -53,13 +56,15 @@ def ask(context: dg.AssetExecutionContext, pipeline: Pipeline, store: Store, *, 
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     shards = list(ordered(lambda key: current_shard(store, pipeline.spec.name, key), keys, N_READERS))
     _require_fresh(pipeline, raw, shards)
-    over = {State.FAILED, State.WITHDRAWN} | ({State.ANSWERED} if retry_errors else set())
-    requests = [_request(context, pipeline, store, ledger, shard, over) for shard in shards]
-    done = [_is_answered(ledger, request) for request in requests]
-    planned = [shard.key for shard in raw.shards] if raw else keys
-    estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
-    context.log.info(str(estimated))
-    for request in estimated.requests:
+    over = OVER | ({State.ANSWERED} if retry_errors else set[State]())
+    requests = [request_for(context, pipeline, store, ledger, shard, over) for shard in shards]
+    if isinstance(pipeline, Pipeline):
+        done = [_is_answered(ledger, request) for request in requests]
+        planned = [shard.key for shard in raw.shards] if raw else keys
+        estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
+        context.log.info(str(estimated))
+        requests = list(estimated.requests)
+    for request in requests:
         with announced(Effect.RECORD, State.REQUESTED):
             context.log_event(ledger.record(request, State.REQUESTED))
     context.log.info(f"asked for {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
@@ -73,7 +78,7 @@ def _is_answered(ledger: Ledger, request: Request) -> bool:
     return bool(same and former and former.state is State.ANSWERED)
 
 
-def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:
+def _require_fresh(pipeline: Work, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:
     old = [shard.shard.key for shard in shards if raw and shard.raw_revision != raw.revision]
     if old:
         raise StaleShard(
@@ -82,15 +87,20 @@ def _require_fresh(pipeline: Pipeline, raw: RawManifest | None, shards: Sequence
         )
 
 
-def _request(
+def request_for(
     context: dg.AssetExecutionContext,
-    pipeline: Pipeline,
+    pipeline: Work,
     store: Store,
     ledger: Ledger,
     shard: ShardManifest,
-    over: Set[State],
+    over: Set[State] = OVER,
 ) -> Request:
-    """The request for a shard; in the states *over* it is a new attempt for what is unanswered."""
+    """
+    What the run asks for a shard; in the states *over* it is a new attempt for what is unanswered.
+
+    Raises:
+        TooFewRecords: It has fewer records than Bedrock takes in a job, and `on_small` is `error`.
+    """
     first = Request(
         pipeline=pipeline.spec.name,
         shard=shard.shard.key,
@@ -104,6 +114,7 @@ def _request(
         raw_revision=shard.raw_revision,
         waits_for=int(shard.waits_for, 16),
         last_attempt=pipeline.spec.max_attempts,
+        folder=shard.folder,
     )
     former = ledger.entries.get(shard.shard.key)
     if former is None or former.request.fingerprint != shard.fingerprint:
@@ -115,7 +126,7 @@ def _request(
     return dataclasses.replace(again, **ours, last_attempt=last_attempt)
 
 
-def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Entry) -> Request:
+def _resumed(pipeline: Work, store: Store, shard: ShardManifest, former: Entry) -> Request:
     """The request for a shard that was asked for before with the same prompts."""
     request, arn = former.request, former.job_arn or ""
     begun = arn or request.lane is Lane.ON_DEMAND
@@ -128,7 +139,7 @@ def _resumed(pipeline: Pipeline, store: Store, shard: ShardManifest, former: Ent
     return following(pipeline, store, shard, request, arn, left, violations(rows, left)) or request
 
 
-def _refuse(shard: ShardManifest, pipeline: Pipeline) -> NoReturn:
+def _refuse(shard: ShardManifest, pipeline: Work) -> NoReturn:
     raise TooFewRecords(
         f"shard {shard.shard.key} has {shard.n_records} records, but Bedrock fails a job with fewer than "
         f"{pipeline.spec.limits.min_records_per_job}; set `on_small: on_demand` to have them answered one by one"
@@ -140,7 +151,7 @@ class Watch:
     """Waits for shards and tells how they get on. It changes nothing: if it dies, the sensor goes on."""
 
     context: dg.AssetExecutionContext
-    pipeline: Pipeline
+    pipeline: Work
     ledger: Ledger
     bedrock: Bedrock
     poll_s: float

@@ -5,6 +5,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+from typing_extensions import override
+
 from bedrock_assets.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.asking import require_no_tokens
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
@@ -23,26 +25,11 @@ from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
 from bedrock_assets.task_spec import TextTask
 from bedrock_assets.templates import Template, filled, load_template, parse_template
-
-ANSWER_COLUMNS = (
-    "status",
-    "response",
-    "embedding",
-    "stop_reason",
-    "input_tokens",
-    "output_tokens",
-    "error_code",
-    "error_message",
-    "model_id",
-    "lane",
-    "job_arn",
-    "attempt",
-)
-"""Columns beside the record id, in order; a text pipeline has `response`, an embedding pipeline `embedding`."""
+from bedrock_assets.work import ANSWER_COLUMNS, Work
 
 
 @dataclass(frozen=True)
-class Resolved:
+class Resolved(Work):
     """
     A spec and everything it names.
 
@@ -63,8 +50,8 @@ class Resolved:
             self.check_columns(columns)
 
     @cached_property
+    @override
     def family(self) -> Family:
-        """How requests are built and answers read."""
         return family_of(self.spec)
 
     @cached_property
@@ -108,8 +95,8 @@ class Resolved:
         return parse_template(task.system, "task.text.system")
 
     @cached_property
+    @override
     def schema(self) -> AnswerSchema | None:
-        """The form of a structured answer, if one is asked for."""
         written = self.spec.schema_written
         if written is None:
             return None
@@ -135,22 +122,33 @@ class Resolved:
         return self.task.images if isinstance(self.task, TextTask) else ()
 
     @property
+    @override
     def dimensions(self) -> int | None:
-        """Length of each vector; None of texts."""
         return None if isinstance(self.task, TextTask) else self.task.dimensions or self.family.dimensions
 
     @property
+    @override
     def record_id(self) -> str:
-        """Name of the record id column."""
         return self.spec.output_prefix + RECORD_ID
 
     @property
-    def answer_columns(self) -> dict[str, str]:
-        """From an answer column's own name to its name in the tables."""
-        unused = "embedding" if self.family.kind == "text" else "response"
-        names = [name for name in ANSWER_COLUMNS if name != unused]
-        names[2:2] = self.schema.fields if self.schema else ()
-        return {name: self.spec.output_prefix + name for name in names}
+    @override
+    def n_repairs(self) -> int:
+        return self.spec.repair
+
+    @property
+    @override
+    def keeps_answers(self) -> bool:
+        return self.spec.reuse_answers_days > 0
+
+    @property
+    @override
+    def leaves_stale(self) -> bool:
+        return self.spec.on_stale == "leave"
+
+    @override
+    def _column(self, name: str) -> str:
+        return self.spec.output_prefix + name
 
     @property
     def parameters(self) -> dict[str, Any]:

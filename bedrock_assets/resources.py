@@ -9,11 +9,13 @@ from pydantic import Field
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.events import EventQueue
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
 
 LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
+EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
 
@@ -86,9 +88,30 @@ class BedrockResource(ResourceWithBoto3Configuration):
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
 
 
-def resources() -> dict[str, StoreResource | BedrockResource]:
-    """`store` and `bedrock`, from the environment."""
-    return {"store": store_resource(), "bedrock": bedrock_resource()}
+class EventsResource(dg.ConfigurableResource[Any]):
+    """The queue of events that wakes the sensor early; without its URL there is none."""
+
+    queue_url: str | None = Field(default=None, description="URL of the SQS queue that EventBridge sends events to.")
+    region_name: str | None = Field(default=None, description="AWS Region of the queue.")
+    endpoint_url: str | None = Field(default=None, description="SQS endpoint other than AWS's own.")
+
+    def open(self) -> EventQueue | None:
+        """The queue; nothing is read yet."""
+        if not self.queue_url:
+            return None
+        import boto3
+        from botocore.config import Config
+
+        # Nobody waits for it: a queue that is away is asked again at the next look.
+        config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
+        session: Any = boto3.Session(region_name=self.region_name)
+        return EventQueue(session.client("sqs", endpoint_url=self.endpoint_url, config=config), self.queue_url)
+
+
+def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
+    """`store`, `bedrock` and `events`, from the environment."""
+    events = EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION"))
+    return {"store": store_resource(), "bedrock": bedrock_resource(), "events": events}
 
 
 def bedrock_resource() -> BedrockResource:

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from obstore.store import S3Store
@@ -52,6 +53,13 @@ class Connection:
             client_options={"allow_http": True},
             **config,
         )
+
+    @cached_property
+    def client(self) -> Any:
+        """boto3's client, which lists keys as they are: obstore gives up where one of them is no path."""
+        from boto3 import Session
+
+        return Session().client("s3", region_name=self.region, endpoint_url=self.endpoint_url)
 
     def polars_options(self) -> dict[str, str]:
         """`storage_options` for polars' scans and sinks."""

@@ -41,15 +41,12 @@ class PriceSpec(Strict):
     batch_factor: float = Field(default=0.5, gt=0, description="A batch job's price to the price on demand.")
 
 
-class PipelineSpec(Strict):
-    """One pipeline: a table in, the same table with a model's answer beside every row out."""
-
-    model_config = ConfigDict(populate_by_name=True)  # `schema` is the name of a method of pydantic's
+class WorkSpec(Strict):
+    """What jobs are run with, whatever their records are made of."""
 
     name: Name
-    description: str | None = Field(default=None, description="Shown on the pipeline's assets.")
+    description: str | None = Field(default=None, description="Shown on the assets.")
     owners: tuple[str, ...] = Field(default=(), description="Dagster owners: e-mail addresses or `team:name`.")
-    source: SourceSpec
     model: str = Field(description="Model id, inference profile id or ARN.")
     family: str | None = Field(
         default=None,
@@ -58,6 +55,38 @@ class PipelineSpec(Strict):
     model_invocation_type: Literal["InvokeModel", "Converse"] = Field(
         default="InvokeModel", description="`Converse` sends the same request format to any model that supports it."
     )
+    limits: JobLimits = Field(default_factory=JobLimits)
+    pool: str = Field(
+        default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
+    )
+    on_small: OnSmall = Field(
+        default="on_demand",
+        description="With fewer records than Bedrock's minimum for a job: `on_demand` answers them one by one at the "
+        "full price, `pad` repeats records up to the minimum (the copies are billed and dropped), `error` refuses.",
+    )
+    timeout_hours: int = Field(
+        default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
+    )
+    price: PriceSpec | None = Field(
+        default=None, description="Prices, where the price list lacks them or your contract has others."
+    )
+    max_attempts: int = Field(
+        default=3,
+        ge=1,
+        le=9,
+        description="Times that a launch may send a shard before what is still unanswered is left as it is.",
+    )
+    on_cancel: Literal["stop", "leave"] = Field(
+        default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
+    )
+
+
+class PipelineSpec(WorkSpec):
+    """One pipeline: a table in, the same table with a model's answer beside every row out."""
+
+    model_config = ConfigDict(populate_by_name=True)  # `schema` is the name of a method of pydantic's
+
+    source: SourceSpec
     task: TaskSpec
     answer_schema: dict[str, Any] | str | None = Field(
         default=None,
@@ -75,20 +104,8 @@ class PipelineSpec(Strict):
         description="Times that a row whose answer does not conform to `schema` is sent again, with what was wrong in "
         "its prompt; within `max_attempts`.",
     )
-    limits: JobLimits = Field(default_factory=JobLimits)
-    pool: str = Field(
-        default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
-    )
-    on_small: OnSmall = Field(
-        default="on_demand",
-        description="With fewer records than Bedrock's minimum for a job: `on_demand` answers them one by one at the "
-        "full price, `pad` repeats records up to the minimum (the copies are billed and dropped), `error` refuses.",
-    )
     output_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")] = Field(
         default="", description="Put before the names of the answer columns, where the input has the same names."
-    )
-    timeout_hours: int = Field(
-        default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
     )
     canary: Annotated[CanarySpec | None, BeforeValidator(_rows_alone)] = Field(
         default=None,
@@ -109,23 +126,11 @@ class PipelineSpec(Strict):
     budget_usd: float | None = Field(
         default=None, ge=0, description="A launch whose estimate, with what was paid already, is above it is refused."
     )
-    price: PriceSpec | None = Field(
-        default=None, description="Prices, where the price list lacks them or your contract has others."
-    )
     reuse_answers_days: int = Field(
         default=90,
         ge=0,
         description="An answer is used again for the same prompt to the same model, with the same parameters, for so "
         "many days; 0 sends every row of changed shards again.",
-    )
-    max_attempts: int = Field(
-        default=3,
-        ge=1,
-        le=9,
-        description="Times that a launch may send a shard before what is still unanswered is left as it is.",
-    )
-    on_cancel: Literal["stop", "leave"] = Field(
-        default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
     )
     on_stale: Literal["stop", "leave"] = Field(
         default="stop",

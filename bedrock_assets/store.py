@@ -203,17 +203,18 @@ class Store:
         return json.loads(metadata.get(FACTS, "{}"))
 
     @cached_property
-    def _s3(self) -> Connection:
+    def s3(self) -> Connection:
+        """How a store in S3 is reached."""
         return Connection(self.root, self.region, self.endpoint_url)
 
     @cached_property
     def _polars_options(self) -> dict[str, str]:
-        return {} if self.is_local else self._s3.polars_options()
+        return {} if self.is_local else self.s3.polars_options()
 
     @cached_property
     def _objects(self) -> ObjectStore:
         if not self.is_local:
-            return self._s3.objects()
+            return self.s3.objects()
         try:
             return LocalStore(self.root, mkdir=True)
         except (OSError, BaseError) as error:

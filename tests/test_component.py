@@ -14,7 +14,7 @@ from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 
 import bedrock_assets
-from bedrock_assets.component import BatchInference
+from bedrock_assets.component import BatchInbox, BatchInference
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.preview import load_pipeline
 from bedrock_assets.resources import resources
@@ -35,17 +35,16 @@ def path(tmp_path: Path) -> str:
 
 @pytest.fixture
 def load(path: str) -> Iterator[Any]:
-    """Loads pipelines, each given as what differs from two rows and a prompt."""
+    """Loads pipelines, each given as what differs from two rows and a prompt, and inboxes, which have a settle_s."""
     with create_defs_folder_sandbox() as sandbox:
 
         def definitions(**pipelines: dict[str, Any]) -> dg.Definitions:
             for name, settings in pipelines.items():
-                attributes = {"name": name, "source": {"path": path}, "model": HAIKU, "task": TEXT, **settings}
-                sandbox.scaffold_component(
-                    component_cls=BatchInference,
-                    defs_path=name,
-                    defs_yaml_contents={"type": "bedrock_assets.BatchInference", "attributes": attributes},
-                )
+                is_inbox, plain = "settle_s" in settings, {"name": name, "model": HAIKU}
+                component = BatchInbox if is_inbox else BatchInference
+                attributes = (plain if is_inbox else {**plain, "source": {"path": path}, "task": TEXT}) | settings
+                contents = {"type": f"bedrock_assets.{component.__name__}", "attributes": attributes}
+                sandbox.scaffold_component(component_cls=component, defs_path=name, defs_yaml_contents=contents)
             with sandbox.build_all_defs() as defs:
                 return dg.Definitions.merge(defs, dg.Definitions(resources=resources()))
 
@@ -98,6 +97,42 @@ def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
     assert (pipeline.spec.name, pipeline.spec.model) == ("letters", "amazon.nova-lite-v1:0")
     assert pipeline.prompt
     assert pipeline.prompt.text == "Summarise: {text}"
+
+
+def test_an_inbox(load: Any) -> None:
+    """An inbox beside a pipeline: two assets, the second with a partition for each file; one dispatcher for both."""
+    defs = load(calls={}, mail={"settle_s": 5})
+    graph = defs.resolve_asset_graph()
+    outputs = graph.get(dg.AssetKey(["mail", "batch_outputs"]))
+    assert outputs.parent_keys == {dg.AssetKey(["mail", "dropped_files"])}
+    assert isinstance(outputs.partitions_def, dg.DynamicPartitionsDefinition)
+    assert {sensor.name for sensor in defs.sensors} == {
+        "bedrock_jobs_sensor",
+        "joined_table_sensor",
+        "mail_files_sensor",
+    }
+
+
+def test_an_inbox_alone(load: Any) -> None:
+    """A code location may have nothing but an inbox."""
+    assert {sensor.name for sensor in load(mail={"settle_s": 5}).sensors} == {
+        "bedrock_jobs_sensor",
+        "mail_files_sensor",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"first": {"settle_s": 5}, "second": {"settle_s": 5}}, "give each inbox folders of its own"),
+        ({"processed": {}, "second": {"settle_s": 5}}, "inbox second"),
+        ({"mail": {"settle_s": 5, "model": "acme.x"}}, "mail/defs.yaml: model 'acme.x' is not known"),
+        ({"mail": {"settle_s": 5, "processed_to": "to-process"}}, "three folders side by side"),
+    ],
+)
+def test_inboxes_that_cannot_be(load: Any, settings: dict[str, Any], told: str) -> None:
+    """A setting of an inbox that cannot be stops the location, with the cure."""
+    assert told in error_of(load, **settings)
 
 
 def error_of(load: Any, **pipelines: dict[str, Any]) -> str:

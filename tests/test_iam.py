@@ -7,6 +7,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,7 +26,10 @@ from bedrock_assets.local.stack import free_port
 from bedrock_assets.store import Store
 
 DEPLOYMENT = Deployment("s3://calls-bucket/some/prefix", "arn:aws:iam::123456789012:role/bedrock-batch", "us-east-1")
+QUEUE = "arn:aws:sqs:us-east-1:123456789012:bedrock-events"
 PACKAGE = Path(bedrock_assets.__file__).parent
+ACTIONS = {"Converse": "InvokeModel", "ListObjectsV2": "ListBucket", "DeleteMessageBatch": "DeleteMessage"}
+"""Of operations whose action has another name."""
 SETUP_CALLS = 5
 """Of the test itself, before the server asks who is calling: a bucket, a user, two policies and a key."""
 OBSTORE_ACTIONS = {
@@ -41,17 +45,19 @@ OBSTORE_ACTIONS = {
 
 
 def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
-    """Every boto3 and object operation in the package is allowed, and no action is there for nothing."""
+    """Every boto3 and object operation in the package is allowed, and no action is there for nothing; SQS if named."""
     boto_operations, object_operations = called()
     needed = {action_of(service, operation) for service, operation in boto_operations}
     needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
     needed |= {"iam:PassRole"}  # Create hands the role over
-    assert actions(caller_policy(DEPLOYMENT)) == needed
+    assert actions(caller_policy(replace(DEPLOYMENT, events_queue=QUEUE))) == needed
+    of_events = {action for action in needed if action.startswith("sqs:")}
+    assert actions(caller_policy(DEPLOYMENT)) == needed - of_events != needed
 
 
 def test_no_wildcard_but_where_there_is_no_resource() -> None:
     """Objects, bucket and role are named; no action is a pattern, and jobs, which have no names before, are any."""
-    for policy in (caller_policy(DEPLOYMENT), role_policy(DEPLOYMENT)):
+    for policy in (caller_policy(replace(DEPLOYMENT, events_queue=QUEUE)), role_policy(DEPLOYMENT)):
         for statement in policy["Statement"]:
             assert all("*" not in action for action in statement["Action"])
             assert ("*" in statement["Resource"]) == (statement["Sid"] == "Jobs")
@@ -77,6 +83,10 @@ def test_the_command_prints_the_documents() -> None:
     assert set(printed) == {"caller_policy", "doctor_policy", "role_policy", "role_trust"}
     wrong = CliRunner().invoke(app, ["iam", *settings, "--store", "/tmp/local"])  # noqa: S108 - not opened
     assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
+    with_events = json.loads(CliRunner().invoke(app, ["iam", *settings, "--events-queue", QUEUE]).stdout)
+    assert with_events["caller_policy"]["Statement"][-1]["Resource"] == [QUEUE]
+    wrong = CliRunner().invoke(app, ["iam", *settings, "--events-queue", "https://sqs.us-east-1.amazonaws.com/1/x"])
+    assert (wrong.exit_code, "is no ARN such as" in wrong.output) == (2, True)
 
 
 def test_the_store_works_under_the_callers_policy(enforcing: dict[str, str]) -> None:
@@ -114,7 +124,7 @@ def enforcing(monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str, str]]:
 def called() -> tuple[set[tuple[str, str]], set[str]]:
     """The boto3 operations of the package by service, and the functions of obstore that it calls."""
     boto, objects = set[tuple[str, str]](), set[str]()
-    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime"}
+    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime", "events.py": "sqs", "drops.py": "s3"}
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
@@ -131,7 +141,8 @@ def action_of(service: str, operation: str) -> str:
     """The IAM action of an operation as boto3 spells it."""
     model = botocore.session.get_session().get_service_model(service)
     (name,) = [name for name in model.operation_names if xform_name(name) == operation]
-    return "bedrock:InvokeModel" if name == "Converse" else f"bedrock:{name}"
+    prefix = {"bedrock-runtime": "bedrock"}.get(service, service)
+    return f"{prefix}:{ACTIONS.get(name, name)}"
 
 
 def actions(policy: dict[str, Any]) -> set[str]:

@@ -1,15 +1,18 @@
 """Decoding lines fast and decoding them carefully give the same."""
 
+import gzip
 import json
+import zlib
 from typing import Any
 
 import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from polars.exceptions import ComputeError
 
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.jsonlines import decode, split_lines, without_input
+from bedrock_assets.jsonlines import decode, decode_around_bad_lines, split_lines, without_input
 from tests.lab import jsonl
 
 SCHEMA = {"recordId": pl.String(), "modelOutput": FAMILIES["anthropic"].output}
@@ -65,3 +68,17 @@ def test_other_types_are_nulls(value: Any) -> None:
     frame = decode(jsonl([{"recordId": "a", "modelOutput": value}, {"recordId": "b"}]), SCHEMA, skip_input=True)
     assert frame is not None
     assert frame["recordId"].to_list() == ["a", "b"]
+
+
+PACKED = {"gzip": gzip.compress(b"{}\n" * 9), "zlib": zlib.compress(b"{}\n" * 9), "zstd": b"(\xb5/\xfd rest"}
+
+
+@pytest.mark.parametrize("packed", PACKED.values(), ids=PACKED)
+def test_nothing_is_unpacked(packed: bytes) -> None:
+    """Data that is compressed is no JSON, and costs no more than its own size; lines beside it are read."""
+    assert decode(packed, SCHEMA) is None
+    with pytest.raises(ComputeError):
+        split_lines(packed)
+    texts = [b'{"recordId": "a"}', packed.replace(b"\n", b""), b'{"recordId": "b"}']
+    parts = [part for _, part in decode_around_bad_lines(texts, SCHEMA, 0)]
+    assert pl.concat(parts)["recordId"].to_list() == ["a", None, "b"]

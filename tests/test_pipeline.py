@@ -8,7 +8,7 @@ import pytest
 
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
 from bedrock_assets.pipeline import ERROR_CODE, LINE
-from bedrock_assets.resolved import ANSWER_COLUMNS
+from bedrock_assets.work import ANSWER_COLUMNS
 from tests.lab import HAIKU, TITAN, MakePipeline, texts
 
 EMBEDDING = {"embedding": {"column": "text", "dimensions": 256}}

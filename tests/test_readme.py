@@ -1,5 +1,6 @@
 """What the README shows is what the code does: its families, its schema, and its example of a check."""
 
+import json
 import re
 from pathlib import Path
 from typing import Any
@@ -9,9 +10,12 @@ import polars as pl
 import yaml
 
 from bedrock_assets.answer_schema import parse_schema
+from bedrock_assets.events import PATTERN
 from bedrock_assets.families import FAMILIES
+from bedrock_assets.inbox import Inbox, InboxSpec
 from bedrock_assets.source_spec import SourceSpec
-from tests.lab import build_pipeline
+from bedrock_assets.spec import WorkSpec
+from tests.lab import TITAN, build_pipeline
 
 README = (Path(__file__).parent.parent / "README.md").read_text("utf-8")
 
@@ -57,6 +61,22 @@ def test_the_sources_of_ready_tasks() -> None:
     block = section("Ready tasks").rpartition("```yaml\n")[2].partition("```")[0]
     sources = [SourceSpec.model_validate(document["source"]) for document in yaml.safe_load_all(block)]
     assert [bool(s.expand or s.group_by or s.pipeline) for s in sources] == [True] * 3
+
+
+def test_the_inbox() -> None:
+    """The example of an inbox loads with an embedding model, and shows each setting that is an inbox's own."""
+    block = README.partition("## The inbox")[2].partition("```yaml\n")[2].partition("```")[0]
+    attributes = yaml.safe_load(block)["attributes"]
+    Inbox(InboxSpec.model_validate({**attributes, "model": TITAN}))
+    own, shared = set(InboxSpec.model_fields) - set(WorkSpec.model_fields), set(WorkSpec.model_fields)
+    assert own <= set(attributes)
+    assert not [name for name in shared if name not in block]
+
+
+def test_the_event_pattern() -> None:
+    """The rule of the README sends the events that are read."""
+    pattern = README.partition("--event-pattern '")[2].partition("'")[0]
+    assert json.loads(pattern) == PATTERN
 
 
 def test_the_example_check(tmp_path: Path) -> None:

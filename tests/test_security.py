@@ -35,6 +35,7 @@ FORBIDDEN = {
 EFFECTS = {
     *("obstore.put", "obstore.rename", "obstore.delete", "file.close"),
     *("self.client.create_model_invocation_job", "self.client.stop_model_invocation_job", "self._call"),
+    "self.client.delete_message_batch",
     *("instance.add_dynamic_partitions", "instance.delete_dynamic_partition"),
     *("self.instance.report_runless_asset_event", "context.log_event"),
 }

@@ -24,7 +24,7 @@ from bedrock_assets.families import (
 )
 from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
 from bedrock_assets.families.jsontext import encoded
-from bedrock_assets.spec import PipelineSpec, SchemaMode
+from bedrock_assets.spec import PipelineSpec, SchemaMode, WorkSpec
 
 __all__ = [
     "FAMILIES",
@@ -37,6 +37,7 @@ __all__ = [
     "bare_id",
     "encoded",
     "family_for",
+    "family_named",
     "family_of",
     "schema_mode_of",
     "task_of",
@@ -95,6 +96,22 @@ def family_for(model: str) -> Family:
     )
 
 
+def family_named(spec: WorkSpec) -> Family:
+    """
+    The family of a spec's model.
+
+    Raises:
+        UnknownModel: The model or the named family is not registered.
+    """
+    if spec.model_invocation_type == "Converse":
+        return FAMILIES["converse"]
+    if spec.family is None:
+        return family_for(spec.model)
+    if spec.family in FAMILIES:
+        return FAMILIES[spec.family]
+    raise UnknownModel(f"family {spec.family!r} is not known; choose one of: {', '.join(FAMILIES)}")
+
+
 def family_of(spec: PipelineSpec) -> Family:
     """
     The family a pipeline uses, its task checked.
@@ -103,14 +120,7 @@ def family_of(spec: PipelineSpec) -> Family:
         UnknownModel: The model or the named family is not registered.
         ConfigError: The family does not do the task, or refuses its parameters.
     """
-    if spec.model_invocation_type == "Converse":
-        family = FAMILIES["converse"]
-    elif spec.family is None:
-        family = family_for(spec.model)
-    elif spec.family in FAMILIES:
-        family = FAMILIES[spec.family]
-    else:
-        raise UnknownModel(f"family {spec.family!r} is not known; choose one of: {', '.join(FAMILIES)}")
+    family = family_named(spec)
     refuse_task(bare_id(spec.model), family, task_of(spec))
     return family
 

@@ -35,7 +35,7 @@ ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 AWS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 PATIENCE_S = 120
 RUN_KEY_TAG = "dagster/run_key"
-_ALIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
+ALIVE = [DagsterRunStatus.STARTING, DagsterRunStatus.STARTED, DagsterRunStatus.QUEUED, DagsterRunStatus.NOT_STARTED]
 _VARYING = (
     (r"\d{5}-of-\d{5}", "SHARD"),
     (r"arn:\S+", "ARN"),
@@ -76,7 +76,7 @@ class Deployment:
 
     def bury_the_dead(self) -> None:
         """Fail the runs that a killed process has left, as run monitoring does."""
-        for run in self.instance.get_runs(RunsFilter(statuses=_ALIVE)):
+        for run in self.instance.get_runs(RunsFilter(statuses=ALIVE)):
             self.instance.report_run_failed(run)
 
     def complete(self) -> None:
