@@ -10,6 +10,7 @@ from pydantic import Field
 from bedrock_assets import report
 from bedrock_assets.answer_cache import Known, read_known
 from bedrock_assets.answering import answer
+from bedrock_assets.delta import publish_delta
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
 from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
@@ -46,9 +47,10 @@ class BatchOutputsConfig(dg.Config):
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset`, `prompt_shards`, `batch_outputs` and `joined_table`; of a comparison also `preferences`."""
+    """`raw_dataset` to `joined_table`; of a comparison also `preferences`, with `delta:` also `delta_table`."""
     assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), _batch_outputs(pipeline), _joined_table(pipeline)]
-    return [*assets, *([_preferences(pipeline)] if pipeline.spec.task.compare else [])]
+    preferences = [_preferences(pipeline)] if pipeline.spec.task.compare else []
+    return [*assets, *preferences, *([_delta_table(pipeline)] if pipeline.spec.delta else [])]
 
 
 def _common(pipeline: Pipeline, kinds: set[str]) -> dict[str, Any]:
@@ -176,9 +178,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
     )
     def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
-        table = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
-        if table is None:
-            raise dg.Failure(f"materialize {pipeline.spec.name}/joined_table first; there is none in {opened.root}")
+        table = require_table(opened, pipeline)
         found = join_preferences(opened, pipeline, table)
         announce(Effect.MATERIALIZE, "before", "preferences")
         return dg.MaterializeResult(
@@ -186,6 +186,24 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         )
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "delta_table"],
+        deps=[[pipeline.spec.name, "joined_table"]],
+        automation_condition=dg.AutomationCondition.eager(),
+        description="The joined table as a Delta table; each build is a version.",
+        **_common(pipeline, {"delta"}),
+    )
+    def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        table = require_table(opened, pipeline)
+        found = publish_delta(opened, pipeline, table)
+        metadata = {"dagster/row_count": found.n_rows, "dagster/uri": found.uri, "version": found.version}
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
+
+    return delta_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
@@ -207,6 +225,17 @@ def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     )
+
+
+def require_table(store: Store, pipeline: Pipeline) -> TableManifest:
+    """
+    Raises:
+        dagster.Failure: `joined_table` has not been materialized in this store.
+    """
+    table = store.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
+    if table is None:
+        raise dg.Failure(f"materialize {pipeline.spec.name}/joined_table first; there is none in {store.root}")
+    return table
 
 
 def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:

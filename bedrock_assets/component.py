@@ -12,12 +12,14 @@ from bedrock_assets.assets import build_assets
 from bedrock_assets.checks import build_checks
 from bedrock_assets.errors import ConfigError, DataError
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.scaffolder import PipelineScaffolder
 from bedrock_assets.sensors import INTERVAL_S, build_sensors
 from bedrock_assets.spec import PipelineSpec
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
 
+@dg.scaffold_with(PipelineScaffolder)
 @dataclass
 class BatchInference(dg.Component):
     """A model's answer beside every row of a table, through Amazon Bedrock batch inference."""

@@ -23,6 +23,7 @@ def build_sensors(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.Sen
     by_name = {pipeline.spec.name: pipeline for pipeline in pipelines}
     ledgers = {name: Ledger(name) for name in by_name}
     tables = [dg.AssetKey([name, "joined_table"]) for name in by_name]
+    tables += [dg.AssetKey([name, "delta_table"]) for name, pipeline in by_name.items() if pipeline.spec.delta]
     tables += [dg.AssetKey([name, "preferences"]) for name, pipeline in by_name.items() if pipeline.spec.task.compare]
     return [
         _dispatcher(by_name, ledgers, interval_s),

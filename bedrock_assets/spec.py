@@ -101,6 +101,11 @@ class PipelineSpec(Strict):
     fresh_hours: float | None = Field(
         default=None, gt=0, description="Dagster shows the table as stale when it is older than so many hours."
     )
+    delta: str | None = Field(
+        default=None,
+        description="Folder or s3:// of a Delta table that asset `delta_table` keeps equal to the joined table; needs "
+        "the extra `delta`.",
+    )
     budget_usd: float | None = Field(
         default=None, ge=0, description="A launch whose estimate, with what was paid already, is above it is refused."
     )

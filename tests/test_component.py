@@ -1,5 +1,8 @@
 """YAML files become a code location: pipelines, chains of them, and what is wrong told by the file."""
 
+import shutil
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -10,11 +13,14 @@ import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
 
+import bedrock_assets
 from bedrock_assets.component import BatchInference
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.preview import load_pipeline
 from bedrock_assets.resources import resources
 from tests.lab import HAIKU
 
+ROOT = Path(bedrock_assets.__file__).parent.parent
 TEXT = {"text": {"prompt": "Say {text}"}}
 COMPARE = {"compare": {"a": "{text}", "b": "Nothing.", "criteria": "Says more."}}
 CLASSIFY = {"classify": {"text": "{response}", "labels": ["good", "bad"]}}
@@ -79,6 +85,19 @@ def test_a_wrong_file_is_named(load: Any) -> None:
     """A prompt that names no column stops the location with the path of its YAML."""
     told = error_of(load, broken={"task": {"text": {"prompt": "{txt}"}}})
     assert "broken/defs.yaml: column 'txt' named in prompt" in told
+
+
+def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
+    """`dg scaffold defs` writes YAML and prompt of a pipeline that needs its source and nothing else."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "bedrock_assets", tmp_path / "bedrock_assets", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = [Path(sys.executable).parent / "dg", "scaffold", "defs", "bedrock_assets.BatchInference", "letters"]
+    subprocess.run([*command, "--model", "amazon.nova-lite-v1:0"], cwd=tmp_path, check=True, capture_output=True)
+    pipeline = load_pipeline(str(tmp_path / "bedrock_assets/defs/letters/defs.yaml"))
+    assert (pipeline.spec.name, pipeline.spec.model) == ("letters", "amazon.nova-lite-v1:0")
+    assert pipeline.prompt
+    assert pipeline.prompt.text == "Summarise: {text}"
 
 
 def error_of(load: Any, **pipelines: dict[str, Any]) -> str:
