@@ -28,14 +28,15 @@ def load_pipeline(name: str) -> Pipeline:
     """
     path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
     if not path.is_file():
-        known = ", ".join(sorted(found.parent.name for found in DEFS.glob("*/defs.yaml") if _is_pipeline(found)))
+        known = ", ".join(known_pipelines())
         raise ConfigError(f"there is no pipeline {name!r}; known: {known}, or give the path of a defs.yaml")
     try:
         document = yaml.safe_load(path.read_text("utf-8"))
-        if document["type"] != COMPONENT:
-            raise ConfigError(f"{path} is a {document['type']}, and no {COMPONENT}, which has rows to look at")
+        kind = document.get("type", COMPONENT)
+        if kind != COMPONENT:
+            raise ConfigError(f"{path} is a {kind}, and no {COMPONENT}, which has rows to look at")
         return Pipeline(PipelineSpec.model_validate(document["attributes"]), path.parent)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError) as error:
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
         raise ConfigError(f"{path} is not YAML with `type: {COMPONENT}` and `attributes`: {error}") from error
     except ValidationError as error:
         first = error.errors()[0]
@@ -43,8 +44,10 @@ def load_pipeline(name: str) -> Pipeline:
         raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
 
 
-def _is_pipeline(path: Path) -> bool:
-    return yaml.safe_load(path.read_text("utf-8"))["type"] == COMPONENT
+def known_pipelines() -> list[str]:
+    """Names of the pipelines under `defs/`; an inbox is none."""
+    found = sorted(DEFS.glob("*/defs.yaml"))
+    return [path.parent.name for path in found if f"type: {COMPONENT}\n" in path.read_text("utf-8")]
 
 
 def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:

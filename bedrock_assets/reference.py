@@ -4,37 +4,49 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
+from pydantic import BaseModel
+
+from bedrock_assets.inbox import InboxSpec
 from bedrock_assets.preview import COMPONENT
 from bedrock_assets.spec import PipelineSpec
 
+COMPONENTS: dict[str, type[BaseModel]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 HEAD = """# Every key of a defs.yaml
 
-Printed by `bedrock-assets reference`. Keys stand under `attributes:`, beside `type: {component}`.
+Printed by `bedrock-assets reference`. Keys stand under `attributes:`, beside `type:`.
 A key without a default has to be given; `none` is the same as leaving it out.
 """
 
 
 def json_schema() -> dict[str, Any]:
     """JSON schema of a whole defs.yaml, for editors that check YAML as it is written."""
-    attributes = PipelineSpec.model_json_schema(by_alias=True)
-    definitions = attributes.pop("$defs", {})
+    kinds: list[dict[str, Any]] = []
+    definitions: dict[str, Any] = {}
+    for name, spec in COMPONENTS.items():
+        attributes = spec.model_json_schema(by_alias=True)
+        definitions |= attributes.pop("$defs", {})
+        kinds.append({"properties": {"type": {"const": name}, "attributes": attributes}})
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "title": COMPONENT,
+        "title": "defs.yaml",
         "type": "object",
-        "properties": {"type": {"const": COMPONENT}, "attributes": attributes},
         "required": ["type", "attributes"],
+        "oneOf": kinds,
         "$defs": definitions,
     }
 
 
 def page() -> str:
-    """The reference, as Markdown: a table for the pipeline, and one for each part of it."""
-    schema = PipelineSpec.model_json_schema(by_alias=True)
-    definitions = schema["$defs"]
-    sections = [HEAD.format(component=COMPONENT), *_table("attributes", schema, definitions)]
-    for path, name in _parts("", schema, definitions):
-        sections += _table(path, definitions[name], definitions)
+    """The reference, as Markdown: a table for each component, and one for each part of it."""
+    sections, told = [HEAD], set[str]()
+    for component, spec in COMPONENTS.items():
+        schema = spec.model_json_schema(by_alias=True)
+        definitions = schema.get("$defs", {})
+        sections += _table(f"type: {component}", schema, definitions)
+        for path, name in _parts("", schema, definitions):
+            if path not in told:
+                sections += _table(path, definitions[name], definitions)
+                told.add(path)
     return "\n".join(sections) + "\n"
 
 

@@ -6,6 +6,7 @@ import jsonschema
 import pytest
 import yaml
 
+from bedrock_assets.inbox import InboxSpec
 from bedrock_assets.preview import DEFS
 from bedrock_assets.reference import json_schema, page
 from bedrock_assets.spec import PipelineSpec
@@ -21,7 +22,7 @@ def test_the_page_is_up_to_date() -> None:
 def test_every_key_is_described() -> None:
     """Each key of a pipeline has a line, and each part of it a table."""
     told = page()
-    for name, field in PipelineSpec.model_fields.items():
+    for name, field in [*PipelineSpec.model_fields.items(), *InboxSpec.model_fields.items()]:
         assert f"| `{field.alias or name}` |" in told
     assert all(f"## `{part}`" in told for part in ("source.expand", "task.text", "task.compare", "limits", "canary"))
 

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
@@ -248,9 +247,9 @@ def _show_answer(answer: dict[str, Any], cost_usd: float | None) -> None:
 
 
 def _pipelines(names: Sequence[str] | None) -> list["Pipeline"]:
-    from bedrock_assets.preview import DEFS
+    from bedrock_assets.preview import known_pipelines
 
-    known = sorted(path.parent.name for path in Path(DEFS).glob("*/defs.yaml"))
-    if not (names or known):
-        fail(f"there is no pipeline under {DEFS}; name the path of a defs.yaml", 2)
-    return [pipeline_of(name) for name in names or known]
+    known = names or known_pipelines()
+    if not known:
+        fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
+    return [pipeline_of(name) for name in known]
