@@ -10,15 +10,15 @@ from pydantic import Field
 from bedrock_assets import report
 from bedrock_assets.answer_cache import Known, read_known
 from bedrock_assets.answering import answer
-from bedrock_assets.delta import publish_delta
+from bedrock_assets.derived import build_derived
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.ingest import ingest
 from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
 from bedrock_assets.parts import prepare_part
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.preferences import join_preferences
-from bedrock_assets.records import RawManifest, TableManifest, raw_manifest_key, table_manifest_key
+from bedrock_assets.records import RawManifest, raw_manifest_key
 from bedrock_assets.registry import partitions_of, register_shards
+from bedrock_assets.report import common_of
 from bedrock_assets.requests import Watch, ask
 from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.shards import format_shard
@@ -48,16 +48,10 @@ class BatchOutputsConfig(dg.Config):
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset` to `joined_table`; of a comparison also `preferences`, with `delta:` also `delta_table`."""
+    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is derived from the table."""
     outputs = batch_outputs_of(pipeline, "prompt_shards")
     assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
-    preferences = [_preferences(pipeline)] if pipeline.spec.task.compare else []
-    return [*assets, *preferences, *([_delta_table(pipeline)] if pipeline.spec.delta else [])]
-
-
-def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
-    """What all assets of a pipeline or an inbox are told alike."""
-    return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
+    return [*assets, *build_derived(pipeline)]
 
 
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -174,44 +168,6 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[pipeline.spec.name, "preferences"],
-        deps=[[pipeline.spec.name, "joined_table"]],
-        automation_condition=dg.AutomationCondition.eager(),
-        description="Which of the two texts is preferred, one row for each row of the input.",
-        **common_of(pipeline, {"polars", "parquet"}),
-    )
-    def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
-        opened = store.open()
-        table = require_table(opened, pipeline)
-        found = join_preferences(opened, pipeline, table)
-        announce(Effect.MATERIALIZE, "before", "preferences")
-        return dg.MaterializeResult(
-            metadata=report.of_preferences(opened, found), data_version=dg.DataVersion(table.revision)
-        )
-
-    return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
-
-
-def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[pipeline.spec.name, "delta_table"],
-        deps=[[pipeline.spec.name, "joined_table"]],
-        automation_condition=dg.AutomationCondition.eager(),
-        description="The joined table as a Delta table; each build is a version.",
-        **common_of(pipeline, {"delta"}),
-    )
-    def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
-        opened = store.open()
-        table = require_table(opened, pipeline)
-        found = publish_delta(opened, pipeline, table)
-        metadata = {"dagster/row_count": found.n_rows, "dagster/uri": found.uri, "version": found.version}
-        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
-
-    return delta_table  # pyright: ignore[reportReturnType] - the decorator is untyped
-
-
 def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
     hours = pipeline.spec.fresh_hours
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
@@ -231,17 +187,6 @@ def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
         & ~condition.any_deps_in_progress()
         & ~condition.in_progress()
     )
-
-
-def require_table(store: Store, pipeline: Pipeline) -> TableManifest:
-    """
-    Raises:
-        dagster.Failure: `joined_table` has not been materialized in this store.
-    """
-    table = store.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
-    if table is None:
-        raise dg.Failure(f"materialize {pipeline.spec.name}/joined_table first; there is none in {store.root}")
-    return table
 
 
 def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:

@@ -6,13 +6,14 @@ import dagster as dg
 import polars as pl
 from pydantic import Field
 
-from bedrock_assets.assets import batch_outputs_of, common_of
+from bedrock_assets.assets import batch_outputs_of
 from bedrock_assets.checks import CONSERVATION, PARTITION_TAG
 from bedrock_assets.conservation import Facts, conserved
 from bedrock_assets.effects import Effect, announce
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.inbox import Inbox
 from bedrock_assets.records import outputs_key
+from bedrock_assets.report import common_of
 from bedrock_assets.resources import StoreResource
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store

@@ -45,6 +45,11 @@ def named(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
     return [planned[key] for key in wanted]
 
 
+def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
+    """What all assets of a pipeline or an inbox are told alike."""
+    return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
+
+
 def of_raw(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
     """Metadata of `raw_dataset`."""
     columns = {**manifest.columns, manifest.record_id: "String"}

@@ -123,6 +123,11 @@ class PipelineSpec(WorkSpec):
         description="Folder or s3:// of a Delta table that asset `delta_table` keeps equal to the joined table; needs "
         "the extra `delta`.",
     )
+    hub: Annotated[str, StringConstraints(pattern=r"^[\w.\-]+/[\w.\-]+$")] | None = Field(
+        default=None,
+        description="`owner/name` of a dataset on the Hugging Face hub that asset `hub_dataset` commits the table to, "
+        "whenever you materialize it.",
+    )
     budget_usd: float | None = Field(
         default=None, ge=0, description="A launch whose estimate, with what was paid already, is above it is refused."
     )
