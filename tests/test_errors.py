@@ -3,7 +3,7 @@
 import re
 
 from bedrock_assets import errors
-from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
+from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable, EventsUnavailable
 
 CLASSES = {
     name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)
@@ -25,6 +25,6 @@ def test_the_tree_is_drawn_as_it_is() -> None:
 
 
 def test_only_unavailability_passes() -> None:
-    """One error says that the same call may succeed later; all are of one root."""
-    assert {found for found in CLASSES.values() if found.retryable} == {BedrockUnavailable}
+    """Errors of a service that is away say that the same call may succeed later; all are of one root."""
+    assert {found for found in CLASSES.values() if found.retryable} == {BedrockUnavailable, EventsUnavailable}
     assert all(issubclass(found, BedrockAssetsError) for found in CLASSES.values())
