@@ -19,6 +19,7 @@ from typer.testing import CliRunner
 
 from bedrock_assets.cli import app
 from bedrock_assets.commands.aws import TEMPLATE
+from bedrock_assets.events import PATTERN
 from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
 from bedrock_assets.store import Store
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
@@ -203,6 +204,7 @@ def test_events_of_jobs_reach_the_queue(account: Account, resources: dict[str, A
     account.client("events").put_events(Entries=[*others, EVENT])
     received = account.client("sqs").receive_message(QueueUrl=made["QueueUrl"], MaxNumberOfMessages=10)["Messages"]
     assert [json.loads(message["Body"])["detail"]["batchJobName"] for message in received] == ["ba-calls-0"]
+    assert resources["JobsRule"]["Properties"]["EventPattern"] == PATTERN
     allowed, denied = resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["JobsRule", "Arn"]}}}
