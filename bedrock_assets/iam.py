@@ -61,7 +61,6 @@ class Deployment:
                 f"key {self.key_arn!r} is no ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
                 "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
             )
-
         if self.events_queue and not _QUEUE.fullmatch(self.events_queue):
             raise ConfigError(
                 f"queue {self.events_queue!r} is no ARN such as arn:aws:sqs:us-east-1:123456789012:events"
@@ -124,11 +123,6 @@ def role_policy(deployment: Deployment) -> Document:
         _allow("Profiles", INVOKE, *_models(deployment)),
         *([_allow("Key", USE_KEY, deployment.key_arn)] if deployment.key_arn else []),
     )
-
-
-def queue_policy(queue_arn: str) -> Document:
-    """What the processes of Dagster may do with the queue of events, where there is one."""
-    return _policy(_allow("Queue", READ_QUEUE, queue_arn))
 
 
 def role_trust(deployment: Deployment) -> Document:

@@ -19,7 +19,8 @@ from typer.testing import CliRunner
 
 from bedrock_assets.cli import app
 from bedrock_assets.commands.aws import TEMPLATE
-from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, queue_policy, role_policy, role_trust
+from bedrock_assets.events import PATTERN
+from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
 from bedrock_assets.store import Store
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 
@@ -137,8 +138,9 @@ def test_permissions_are_those_of_the_command_iam(account: Account, key: str) ->
     """What the stack lets caller, service role and its trust do is what `bedrock-assets iam` prints, word for word."""
     made = account.create(Key=key, Prefix="team/batch")
     assert made.get("KeyArn", "none") == (account.key_arn() if key == "new" else key)
-    deployment = Deployment(made["Store"], made["RoleArn"], REGION, made.get("KeyArn"))
-    policies = [account.policy(made[name]) for name in ("CallerPolicyArn", "CallerKeyPolicyArn") if name in made]
+    queue = account.queue_arn(made["QueueUrl"])
+    deployment = Deployment(made["Store"], made["RoleArn"], REGION, key_arn=made.get("KeyArn"), events_queue=queue)
+    policies = [account.policy(arn) for name, arn in made.items() if re.fullmatch("Caller.*PolicyArn", name)]
     assert statements(*policies) == statements(caller_policy(deployment))
     assert account.policy(made["DoctorPolicyArn"]) == doctor_policy(deployment)
     assert statements(*account.role_policies(made["RoleArn"])) == statements(role_policy(deployment))
@@ -202,8 +204,7 @@ def test_events_of_jobs_reach_the_queue(account: Account, resources: dict[str, A
     account.client("events").put_events(Entries=[*others, EVENT])
     received = account.client("sqs").receive_message(QueueUrl=made["QueueUrl"], MaxNumberOfMessages=10)["Messages"]
     assert [json.loads(message["Body"])["detail"]["batchJobName"] for message in received] == ["ba-calls-0"]
-    queue_arn = account.queue_arn(made["QueueUrl"])
-    assert account.policy(made["CallerQueuePolicyArn"]) == queue_policy(queue_arn)
+    assert resources["JobsRule"]["Properties"]["EventPattern"] == PATTERN
     allowed, denied = resources["QueuePolicy"]["Properties"]["PolicyDocument"]["Statement"]
     assert allowed["Principal"] == {"Service": "events.amazonaws.com"}
     assert allowed["Condition"] == {"ArnEquals": {"aws:SourceArn": {"Fn::GetAtt": ["JobsRule", "Arn"]}}}

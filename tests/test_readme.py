@@ -1,6 +1,5 @@
 """What the README shows is what the code does: its families, its schema, and its example of a check."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,6 @@ import polars as pl
 import yaml
 
 from bedrock_assets.answer_schema import parse_schema
-from bedrock_assets.events import PATTERN
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.inbox import Inbox, InboxSpec
 from bedrock_assets.source_spec import SourceSpec
@@ -71,12 +69,6 @@ def test_the_inbox() -> None:
     own, shared = set(InboxSpec.model_fields) - set(WorkSpec.model_fields), set(WorkSpec.model_fields)
     assert own <= set(attributes)
     assert not [name for name in shared if name not in block]
-
-
-def test_the_event_pattern() -> None:
-    """The rule of the README sends the events that are read."""
-    pattern = README.partition("--event-pattern '")[2].partition("'")[0]
-    assert json.loads(pattern) == PATTERN
 
 
 def test_the_example_check(tmp_path: Path) -> None:
