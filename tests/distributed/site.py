@@ -27,7 +27,7 @@ from bedrock_assets.local.ui import DagsterUI
 from tests.postgres import postgres
 from tests.soak.definitions import SPECS, source_of
 
-SLOTS = 8
+SLOTS = 16
 N_WORKERS = 4
 """Runs at once, beside the two that wait."""
 START_TIMEOUT_S = 120
