@@ -15,7 +15,8 @@ from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
 from bedrock_assets.launches import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.on_demand import answer_on_demand
-from bedrock_assets.records import ShardManifest
+from bedrock_assets.places import Places
+from bedrock_assets.records import ShardManifest, job_folder
 from bedrock_assets.resources import BedrockResource
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
@@ -49,7 +50,7 @@ def answer(
         dagster.Failure: There is no usable answer; the message carries Bedrock's own.
         BedrockUnavailable: Bedrock cannot be asked now; the sensor tries again.
     """
-    ledger = Ledger(pipeline.spec.name)
+    ledger, places = Ledger(pipeline.spec.name), bedrock.open(store).used_by(pipeline.spec.targets, strict=False)
     ledger.refresh(context.instance)
     entry = ledger.entries.get(context.partition_key)
     if entry is None or not entry.state.is_open or entry.request.identity != context.run.tags[REQUEST_TAG]:
@@ -57,9 +58,10 @@ def answer(
         return
     try:
         shard = _require_current(current_shard(store, pipeline.spec.name, context.partition_key), entry.request)
-        ended = _end(context, pipeline, store, bedrock, entry.request)
-        collected = collect(pipeline, store, shard, ended.arns, str(ended))
+        ended = _end(context, pipeline, store, bedrock, places, shard, entry.request)
+        collected = collect(pipeline, store, shard, ended.arns, str(ended), ended.request.targets)
         again = _next_attempt(pipeline, store, shard, ended, collected)
+        places.stage([again] if again and again.lane is Lane.BATCH else [])
         if again is None:
             require_success(collected, str(ended), ended.job.message if ended.job else None)
     except (JobFailed, StaleShard, BedrockError) as error:
@@ -77,10 +79,16 @@ def answer(
 
 
 def _end(
-    context: dg.AssetExecutionContext, pipeline: Work, store: Store, bedrock: BedrockResource, request: Request
+    context: dg.AssetExecutionContext,
+    pipeline: Work,
+    store: Store,
+    bedrock: BedrockResource,
+    places: Places,
+    shard: ShardManifest,
+    request: Request,
 ) -> Ended:
     """
-    The attempt's end: of its job, or of the calls that are made here.
+    The attempt's end: of its job, whose outputs are in the store then, or of the calls that are made here.
 
     Raises:
         JobFailed: The job was refused, by Bedrock or for what the canary says.
@@ -89,9 +97,12 @@ def _end(
     if REFUSAL_TAG in tags:
         raise JobFailed(tags[REFUSAL_TAG])
     if request.lane is Lane.ON_DEMAND:
-        answer_on_demand(pipeline, store, bedrock.open_runtime(), request, final=FINAL_TAG in tags)
+        runtime = bedrock.open_runtime(places.at(pipeline.spec.targets[0]))
+        answer_on_demand(pipeline, store, runtime, request, final=FINAL_TAG in tags)
         return Ended(request)
-    return Ended(request, bedrock.open(store).get(tags[JOB_TAG]))
+    job = places.get(tags[JOB_TAG])
+    places.fetch(job.arn, job_folder(shard, request.attempt, job.arn), request.prompts)
+    return Ended(request, job)
 
 
 def _fail(context: dg.AssetExecutionContext, ledger: Ledger, request: Request, error: Exception) -> None:

@@ -85,7 +85,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
-        metadata={"model": pipeline.spec.model},
+        metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
         **common_of(pipeline, {"polars", "jsonlines"}),
     )
     def prompt_shards(
@@ -106,6 +106,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
     """The answers to the shards that asset *upstream* makes."""
+    pools = " and ".join(f"pool `{pool}`" for pool in pipeline.spec.pools)
 
     @dg.asset(
         key=[pipeline.spec.name, "batch_outputs"],
@@ -114,8 +115,8 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
         description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
-        f"submits them under the limit of pool `{pipeline.spec.pool}` and completes each partition as its job ends.",
-        metadata={"model": pipeline.spec.model, "pool": pipeline.spec.pool},
+        f"submits them under the limit of {pools} and completes each partition as its job ends.",
+        metadata={"model": ", ".join(t.name for t in pipeline.spec.targets), "pool": ", ".join(pipeline.spec.pools)},
         **common_of(pipeline, {"bedrock", "parquet"}),
     )
     def batch_outputs(
@@ -125,16 +126,16 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
         bedrock: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
-        client = bedrock.open(opened)
+        places = bedrock.open(opened).used_by(pipeline.spec.targets)
         if REQUEST_TAG in context.run.tags:
             for answered in answer(context, pipeline, opened, bedrock):
                 if isinstance(pipeline, Pipeline):
                     prepare_part(opened, pipeline, context.partition_key)
                 yield answered
             return
-        ledger = ask(context, pipeline, opened, retry_errors=config.retry_errors)
+        ledger = ask(context, pipeline, places, retry_errors=config.retry_errors)
         if config.wait:
-            Watch(context, pipeline, ledger, client, config.poll_s).until_done()
+            Watch(context, pipeline, ledger, places, config.poll_s).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 

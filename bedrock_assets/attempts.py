@@ -59,6 +59,8 @@ def following(
         n_records=n_records,
         lane=lane,
         former_jobs=(*former.former_jobs, job_arn),
+        former_targets=former.targets,
+        target="",
     )
 
 

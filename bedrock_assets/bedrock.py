@@ -4,7 +4,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, NoRegionError, ParamValidationError
 
@@ -44,6 +44,16 @@ class NewJob:
     output_uri: str
     model_invocation_type: str
     timeout_hours: int
+
+
+class Jobs(Protocol):
+    """Batch inference jobs, of one Region or of several; errors as `Bedrock` has them."""
+
+    def list(self, *, since: datetime | None = None, name_contains: str | None = None) -> "Iterator[Job]": ...
+
+    def get(self, arn: str) -> Job: ...
+
+    def stop(self, arn: str) -> None: ...
 
 
 @dataclass(frozen=True)

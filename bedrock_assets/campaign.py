@@ -85,6 +85,13 @@ class Request:
     lane: Lane = Lane.BATCH
     former_jobs: tuple[str, ...] = ()
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
+    former_targets: tuple[str, ...] = ()
+    """Name of the target of each earlier attempt; empty where it is not known, which is the pipeline's first."""
+    target: str = ""
+    """
+    Name of the target that its job was, or may have been, created at, so that it is submitted to no other; empty as
+    long as it was not tried anywhere.
+    """
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
     waits_for: int = 0
@@ -103,6 +110,25 @@ class Request:
     def identity(self) -> str:
         """Names this request in tags and run keys."""
         return f"{self.pipeline}/{self.shard}/{self.storage_id}"
+
+    @property
+    def content(self) -> tuple[str, str, str, int, Lane]:
+        """What is asked, whoever asks; its job is named after it, if it has one."""
+        return self.pipeline, self.shard, self.fingerprint, self.attempt, self.lane
+
+    @property
+    def targets(self) -> tuple[str, ...]:
+        """Name of the target of each attempt so far, as many as there are; empty where it is not known."""
+        unknown = len(self.former_jobs) - len(self.former_targets)
+        return (*("",) * unknown, *self.former_targets, self.target)
+
+
+@dataclass(frozen=True)
+class Route:
+    """A way to submit a request: where its job would be created, and the pool that caps it."""
+
+    target: str
+    pool: str
 
 
 @dataclass(frozen=True)

@@ -1,13 +1,13 @@
 """What a pipeline left behind, jobs in flight and files, and how to be rid of it."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
-from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.campaign import Job, JobStatus, name_prefix
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.parallel import N_READERS, ordered
+from bedrock_assets.places import Places
 from bedrock_assets.store import Store, StoredFile
 
 TABLE = ("table", "preferences.parquet")
@@ -23,13 +23,20 @@ class Remains:
 
     pipeline: str
     jobs: tuple[Job, ...]
-    """In flight, and writing into this store."""
+    """In flight, and writing into these stores."""
     files: tuple[StoredFile, ...]
+    elsewhere: tuple[tuple[Store, StoredFile], ...] = ()
+    """Files in the buckets of other places."""
 
     @property
     def n_bytes(self) -> int:
         """Size of the files."""
-        return sum(file.n_bytes for file in self.files)
+        return sum(file.n_bytes for file in self.all_files)
+
+    @property
+    def all_files(self) -> tuple[StoredFile, ...]:
+        """The files of all places."""
+        return (*self.files, *(file for _, file in self.elsewhere))
 
     @property
     def folders(self) -> dict[str, tuple[int, int]]:
@@ -42,7 +49,7 @@ class Remains:
         return found
 
 
-def find_remains(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table: bool = False) -> Remains:
+def find_remains(places: Places, pipeline: str, *, keep_table: bool = False) -> Remains:
     """
     Look, and change nothing.
 
@@ -50,13 +57,14 @@ def find_remains(store: Store, bedrock: Bedrock, pipeline: str, *, keep_table: b
         pipeline: Its name; the pipeline itself may be gone.
         keep_table: Leave the final table out.
     """
-    files = tuple(file for file in store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
-    return Remains(pipeline, tuple(_in_flight(store, bedrock, pipeline)), files)
+    files = tuple(file for file in places.store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
+    others = {place.store.root: place.store for place in places.all if place.store}
+    elsewhere = tuple((store, file) for store in others.values() for file in store.files(pipeline))
+    return Remains(pipeline, tuple(_in_flight(places, pipeline)), files, elsewhere)
 
 
 def stop_jobs(
-    store: Store,
-    bedrock: Bedrock,
+    places: Places,
     pipeline: str,
     *,
     timeout_s: float,
@@ -72,10 +80,10 @@ def stop_jobs(
         JobFailed: One is still in flight after *timeout_s*.
     """
     deadline, poll_s, stopped = time.monotonic() + timeout_s, _FIRST_POLL_S, set[str]()
-    while jobs := list(_in_flight(store, bedrock, pipeline)):
+    while jobs := list(_in_flight(places, pipeline)):
         for job in jobs:
             if job.status is not JobStatus.STOPPING and job.arn not in stopped:
-                bedrock.stop(job.arn)
+                places.stop(job.arn)
         stopped |= {job.arn for job in jobs}
         if time.monotonic() > deadline:
             raise JobFailed(
@@ -90,14 +98,15 @@ def stop_jobs(
 
 def delete_files(store: Store, found: Remains) -> Iterator[int]:
     """Delete the files of *found*, many at once; yields how many are gone by now."""
-    n_gone, keys = 0, [file.key for file in found.files]
+    n_gone, files = 0, [*((store, file) for file in found.files), *found.elsewhere]
 
-    def delete(some: list[str]) -> int:
-        store.delete(some)
+    def delete(some: Sequence[tuple[Store, StoredFile]]) -> int:
+        for where in {where.root: where for where, _ in some}.values():
+            where.delete([file.key for its, file in some if its is where])
         return len(some)
 
-    for n_keys in ordered(delete, (keys[i : i + _AT_ONCE] for i in range(0, len(keys), _AT_ONCE)), N_READERS):
-        n_gone += n_keys
+    for n_files in ordered(delete, (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)), N_READERS):
+        n_gone += n_files
         yield n_gone
 
 
@@ -106,9 +115,9 @@ def _folder(file: StoredFile) -> str:
     return file.key.split("/")[1]
 
 
-def _in_flight(store: Store, bedrock: Bedrock, pipeline: str) -> Iterator[Job]:
+def _in_flight(places: Places, pipeline: str) -> Iterator[Job]:
     """Names are cut short and shared by deployments, so a job is known by the folder that it writes into."""
-    folder = f"{store.uri(pipeline)}/"
-    for job in bedrock.list(name_contains=name_prefix(pipeline)):
-        if job.status.in_flight and job.output_uri.startswith(folder):
+    folders = tuple(f"{store.uri(pipeline)}/" for store in (places.store, *(p.store for p in places.all if p.store)))
+    for job in places.list(name_contains=name_prefix(pipeline)):
+        if job.status.in_flight and job.output_uri.startswith(folders):
             yield job

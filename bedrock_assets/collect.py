@@ -16,8 +16,9 @@ from bedrock_assets.ids import wire_id
 from bedrock_assets.money import tokens_of
 from bedrock_assets.outputs import ANSWERS, AT, STATUSES, Answers, JobManifest, settle
 from bedrock_assets.parquet import write_frames
-from bedrock_assets.records import ON_DEMAND_FOLDER, OutputFacts, ShardManifest, attempt_folder, outputs_key
+from bedrock_assets.records import OutputFacts, ShardManifest, job_folder, outputs_key
 from bedrock_assets.store import FACTS, Store
+from bedrock_assets.target_spec import model_of
 from bedrock_assets.verdicts import SCHEMA_CODE, answer_columns, judge, repairable
 from bedrock_assets.work import Work
 
@@ -58,13 +59,16 @@ class Collected:
         )
 
 
-def collect(pipeline: Work, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str) -> Collected:
+def collect(
+    pipeline: Work, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str, targets: Sequence[str] = ()
+) -> Collected:
     """
     Read the outputs of all attempts of a shard; of a row answered twice the latest success counts.
 
     Args:
         jobs: ARN of the job of each attempt so far, the first first; empty for one that was answered on demand.
         ended: How the last attempt ended, for the message of a row without an answer.
+        targets: Name of the target of each attempt, where it is not the pipeline's first.
 
     Raises:
         StoreError: The store cannot be read.
@@ -79,7 +83,9 @@ def collect(pipeline: Work, store: Store, shard: ShardManifest, jobs: Sequence[s
         outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
     outcomes += _reused(pipeline, store, fates, held, outcomes[0].schema)
     settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.n_repairs), ended)
-    rows = _with_origin(settled, jobs).with_columns(model_id=pl.lit(pipeline.spec.model))
+    rows = _with_origin(settled, jobs, [model_of(name) or pipeline.spec.model for name in targets or ("",) * len(jobs)])
+    if len({target.model for target in pipeline.spec.targets}) == 1:
+        rows = rows.with_columns(pl.col("model_id").fill_null(pipeline.spec.model))
     # A copy's answer is that of the row it is a copy of, which alone is sent.
     unanswered = settled.filter(pl.col("retryable") & pl.col("copy_of").is_null())["record_id"]
     rows = rows.with_columns(held.take(rows[AT]).alias(ANSWERS[pipeline.family.kind]))
@@ -106,7 +112,7 @@ def publish(store: Store, pipeline: Work, shard: ShardManifest, collected: Colle
     attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
     identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]
     version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
-    tokens = tokens_of(collected.rows)
+    tokens = tokens_of(collected.rows, pipeline.spec.model)
     facts = OutputFacts(
         fingerprint=shard.fingerprint,
         version=version,
@@ -159,14 +165,16 @@ def _reused(
     return outcomes
 
 
-def _with_origin(settled: pl.DataFrame, jobs: Sequence[str]) -> pl.DataFrame:
-    """Where each row's answer is from: `attempt` Int64, `lane` String, `job_arn` String; of a row never sent null."""
+def _with_origin(settled: pl.DataFrame, jobs: Sequence[str], models: Sequence[str]) -> pl.DataFrame:
+    """
+    Where each row's answer is from: `attempt` Int64, `lane`, `job_arn` and `model_id` String; of a row never sent null.
+    """
     reused = pl.col("attempt").is_null() & (pl.col("status") == "ok")
     # A row without an answer was the last attempt's to answer.
     attempt = pl.when(pl.col("sent") & ~reused).then(pl.col("attempt").fill_null(len(jobs)))
     lanes = [Lane.BATCH.value if arn else Lane.ON_DEMAND.value for arn in jobs]
-    schema = {"attempt": pl.Int64, "lane": pl.String, "job_arn": pl.String}
-    columns = [list(range(1, len(jobs) + 1)), lanes, [arn or None for arn in jobs]]
+    schema = {"attempt": pl.Int64, "lane": pl.String, "job_arn": pl.String, "model_id": pl.String}
+    columns = [list(range(1, len(jobs) + 1)), lanes, [arn or None for arn in jobs], models]
     attempts = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
     rows = settled.with_columns(attempt=attempt).join(attempts, on="attempt", how="left", maintain_order="left")
     return rows.with_columns(
@@ -191,9 +199,8 @@ def _read_attempt(
     pipeline: Work, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
-    folder = attempt_folder(pipeline.spec.name, shard.shard.key, shard.fingerprint, attempt, shard.folder)
     answers, manifest = Answers(pipeline.family, pipeline.schema, held), None
-    for file in store.files(f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"):
+    for file in store.files(job_folder(shard, attempt, arn)):
         if file.key.endswith(".jsonl.out"):
             answers.add_all(store.chunks(file.key))
         elif file.key.endswith(f"/{MANIFEST}"):

@@ -5,17 +5,19 @@ from dataclasses import dataclass, field, replace
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.bedrock import Bedrock, NewJob
-from bedrock_assets.campaign import Job, Lane, Request, Standing
+from bedrock_assets.bedrock import NewJob
+from bedrock_assets.campaign import Job, Lane, Request, Route, Standing
 from bedrock_assets.canary import OPEN, Gate, canary_of, gate_of, is_canary
 from bedrock_assets.census import Census, name_of, output_uri, pool_limit
 from bedrock_assets.effects import Effect, announced
-from bedrock_assets.errors import BedrockError, BedrockUnavailable
+from bedrock_assets.errors import BedrockError, BedrockUnavailable, StoreError
 from bedrock_assets.launches import JOB_TAG, LANE_TAG, REFUSAL_TAG, TRIES, Launches, Tries
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.reconcile import Action, Close, Collect, Invoke, Stop, Submit, plan
+from bedrock_assets.places import Place, Places
+from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Room, Stop, Submit, plan
 from bedrock_assets.store import Store
+from bedrock_assets.target_spec import Target
 from bedrock_assets.work import Work
 
 _CANCELLED = (DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELING)
@@ -29,12 +31,18 @@ class Tick:
     instance: DagsterInstance
     pipelines: Mapping[str, Work]
     ledgers: Mapping[str, Ledger]
-    store: Store
-    bedrock: Bedrock
+    places: Places
     launches: Launches
     notes: list[str] = field(default_factory=list)
+    _n_tried: int = 0
+    """Jobs that it tried to create."""
     _gates: dict[str, Gate] = field(default_factory=dict)
     """By pipeline, what its canary says of the other shards."""
+
+    @property
+    def store(self) -> Store:
+        """Where the data is."""
+        return self.places.store
 
     def run(self) -> None:
         """
@@ -47,9 +55,10 @@ class Tick:
         if not requests:
             self.notes.append("no shard waits for answers")
             return
-        census = Census.take(self.bedrock, self.store)
-        for pool in sorted({self.pipelines[request.pipeline].spec.pool for request in requests}):
-            self._pool(pool, [r for r in requests if self.pipelines[r.pipeline].spec.pool == pool], census)
+        works = [self.pipelines[name] for name in sorted({request.pipeline for request in requests})]
+        pools = {pool for work in works for pool in work.spec.pools}
+        sharing = [work for work in self.pipelines.values() if pools & {*work.spec.pools}]
+        self._work(works, requests, Census.take(self.places, sharing))
 
     def _requests(self) -> list[Request]:
         """All that is open, and what was replaced while it was, each with its standing."""
@@ -77,80 +86,121 @@ class Tick:
             self._gates[request.pipeline] = gate_of(self.store, pipeline, ledger, canary_of(request.shard))
         return self._gates[request.pipeline]
 
-    def _pool(self, pool: str, requests: Sequence[Request], census: Census) -> None:
-        members = [pipeline for pipeline in self.pipelines.values() if pipeline.spec.pool == pool]
-        jobs = census.jobs_of(requests, self.ledgers)
+    def _work(self, works: Sequence[Work], requests: Sequence[Request], census: Census) -> None:
+        jobs = census.jobs_of(requests, self.pipelines, self.ledgers)
         requests = [request for request in requests if not self._left_alone(request, census)]
-        n_in_flight, n_slots = census.n_in_flight(members, jobs), pool_limit(self.instance, pool, members)
         tries = self.launches.tries([request for request in requests if self._answerable(request, jobs)])
-        actions = plan(
-            requests,
-            jobs,
-            n_in_flight=n_in_flight,
-            n_slots=n_slots,
-            collecting={identity for identity, found in tries.items() if found.busy},
-            leave_cancelled=[member.spec.name for member in members if member.spec.on_cancel == "leave"],
-            leave_stale=[member.spec.name for member in members if member.leaves_stale],
-        )
+        n_free, done = self._slots(works, requests, census, jobs), set[str]()
+        busy = {identity for identity, found in tries.items() if found.busy}
+        routes = {work.spec.name: census.routes(work) for work in works}
+        while True:
+            actions = plan(
+                requests,
+                jobs,
+                Room(n_free, routes, MOST_SUBMISSIONS - self._n_tried),
+                collecting=busy | done,
+                leave_cancelled=[work.spec.name for work in works if work.spec.on_cancel == "leave"],
+                leave_stale=[work.spec.name for work in works if work.leaves_stale],
+            )
+            full = self._carry_out([a for a in actions if a.request.identity not in done], tries, n_free, done)
+            if not full:
+                return
+            n_free |= dict.fromkeys(full, 0)  # what would have gone there may go elsewhere
+
+    def _slots(
+        self, works: Sequence[Work], requests: Sequence[Request], census: Census, jobs: Mapping[str, Job]
+    ) -> dict[str, int]:
+        """Free slots by pool, with a note on each."""
+        everybody, n_free = list(self.pipelines.values()), dict[str, int]()
+        for pool in sorted({pool for work in works for pool in work.spec.pools}):
+            taken, n_slots = census.n_in_flight(pool, everybody, jobs), pool_limit(self.instance, pool, everybody)
+            n_free[pool] = 0 if taken is None else max(0, n_slots - taken)
+            n_open = sum(pool in self.pipelines[request.pipeline].spec.pools for request in requests)
+            told = "of slots nobody knows how many are taken" if taken is None else f"{taken} of {n_slots} slots taken"
+            self.notes.append(f"pool {pool}: {told}, {n_open} shards open")
         n_held = sum(request.standing is Standing.HELD and request.identity not in jobs for request in requests)
         n_behind = sum(self._gate(request).waits and request.identity not in jobs for request in requests)
-        held = f", {n_behind} wait for their canary" if n_behind else ""
+        self.notes += [f"{n_behind} wait for their canary"] if n_behind else []
         if n_held > n_behind:
-            held += f", {n_held - n_behind} held: raw_dataset is newer than their prompts; materialize prompt_shards"
-        self.notes.append(f"pool {pool}: {n_in_flight} of {n_slots} slots taken, {len(requests)} shards open{held}")
-        self._carry_out(actions, tries)
+            why = "raw_dataset is newer than their prompts; materialize prompt_shards"
+            self.notes.append(f"{n_held - n_behind} held: {why}")
+        return n_free
 
     def _left_alone(self, request: Request, census: Census) -> bool:
-        """Whether Bedrock does not tell of the job that was created for a request: another could be paid twice."""
-        reason = census.unknown.get(request.identity)
-        if reason is None or request.standing in (Standing.STALE, Standing.WITHDRAWN):
+        """Whether nobody knows of the job that a request may have: another could be paid twice."""
+        doubt = census.doubts.get(request.identity)
+        if doubt is None or (request.standing in (Standing.STALE, Standing.WITHDRAWN) and not doubt.passes):
             return False
-        self.notes.append(f"{request.identity} is left alone until its run is cancelled: {reason}")
+        until = "for now" if doubt.passes else "until its run is cancelled"
+        self.notes.append(f"{request.identity} is left alone {until}: {doubt.reason}")
         return True
 
-    def _carry_out(self, actions: Sequence[Action], tries: Mapping[str, Tries]) -> None:
-        full = False
+    def _carry_out(
+        self, actions: Sequence[Action], tries: Mapping[str, Tries], n_free: dict[str, int], done: set[str]
+    ) -> set[str]:
+        """Pools for which no more jobs are created now; what was to be submitted there is not *done*."""
+        full = set[str]()
         for action in actions:
-            had = tries.get(action.request.identity, Tries())
-            match action:
-                case Collect(request, job):
-                    self._launch(request, had, {JOB_TAG: job.arn})
-                case Submit(request) | Invoke(request) if self._gate(request).refusal:
-                    self._refuse(request, self._gate(request).refusal)
-                case Invoke(request):
-                    self._launch(request, had, {LANE_TAG: request.lane.value})
-                case Stop(request, job):
-                    self._stop(request, job)
-                case Close(request, job):
-                    self._close(request, job)
-                case Submit(request) if not full:
-                    full = not self._submit(request)
-                case _:
-                    pass
+            if not isinstance(action, Submit) or self._gate(action.request).refusal:
+                self._do(action, tries.get(action.request.identity, Tries()))
+            elif action.route.pool in full:
+                continue
+            else:
+                n_free[action.route.pool] -= 1
+                full |= set[str]() if self._submit(action.request, action.route) else {action.route.pool}
+            done.add(action.request.identity)
+        return full
 
-    def _submit(self, request: Request) -> bool:
-        """Whether there is any use in submitting more in this tick."""
-        spec, name = self.pipelines[request.pipeline].spec, name_of(self.store, request)
+    def _do(self, action: Action, had: Tries) -> None:
+        match action:
+            case Collect(request, job):
+                self._launch(request, had, {JOB_TAG: job.arn})
+            case Submit(request) | Invoke(request) if self._gate(request).refusal:
+                self._refuse(request, self._gate(request).refusal)
+            case Invoke(request):
+                self._launch(request, had, {LANE_TAG: request.lane.value})
+            case Stop(request, job):
+                self._stop(request, job)
+            case Close(request, job):
+                self._close(request, job)
+            case _:
+                pass
+
+    def _submit(self, request: Request, route: Route) -> bool:
+        """Whether there is any use in submitting more by this route in this tick."""
+        work, name = self.pipelines[request.pipeline], name_of(self.store, request)
+        target = next(target for target in work.spec.targets if target.name == route.target)
+        place, routed = self.places.at(target), replace(request, target=route.target)
+        if not request.target and len(self.places.used_by(work.spec.targets).all) > 1:
+            self._log(routed, State.ROUTED)
+        self._n_tried += 1
         try:
-            arn = self.bedrock.create(
-                NewJob(
-                    name=name,
-                    model=spec.model,
-                    input_uri=self.store.uri(request.prompts),
-                    output_uri=output_uri(self.store, request) + "/",
-                    model_invocation_type=spec.model_invocation_type,
-                    timeout_hours=spec.timeout_hours,
-                )
-            )
-        except BedrockUnavailable as error:
+            arn = self._create(work, request, target, place)
+        except (BedrockUnavailable, StoreError) as error:
             self.notes.append(f"{request.shard} stays pending: {error}")
             return False
         except BedrockError as error:
             self._refuse(request, f"Bedrock refused the job: {error}")
             return True
-        self._log(request, State.SUBMITTED, job_arn=arn)
-        self.notes.append(f"submitted {name}")
+        self._log(routed, State.SUBMITTED, job_arn=arn)
+        self.notes.append(f"submitted {name}" + (f" to {route.target}" if len(work.spec.targets) > 1 else ""))
         return True
+
+    def _create(self, work: Work, request: Request, target: Target, place: Place) -> str:
+        """The ARN of the request's job."""
+        there = place.store or self.store
+        if there is not self.store and not there.exists(request.prompts):
+            place.stage(self.store, [request])  # the place was named after the launch
+        return place.bedrock.create(
+            NewJob(
+                name=name_of(self.store, request),
+                model=target.model,
+                input_uri=there.uri(request.prompts),
+                output_uri=output_uri(there, request) + "/",
+                model_invocation_type=work.spec.model_invocation_type,
+                timeout_hours=work.spec.timeout_hours,
+            )
+        )
 
     def _refuse(self, request: Request, reason: str) -> None:
         """Let a run fail the partition and tell why."""
@@ -161,7 +211,7 @@ class Tick:
 
     def _stop(self, request: Request, job: Job) -> None:
         try:
-            self.bedrock.stop(job.arn)
+            self.places.stop(job.arn)
         except BedrockError as error:
             self.notes.append(f"{job.name} could not be stopped, the next tick tries again: {error}")
         else:

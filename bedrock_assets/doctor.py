@@ -1,7 +1,7 @@
 """Looks at a deployment before it is used: settings, permissions, quotas, Dagster. Each finding tells the cure."""
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, Literal
 
@@ -10,10 +10,11 @@ from dagster import DagsterInstance
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.census import pool_limit
-from bedrock_assets.errors import BedrockAssetsError, BedrockError
-from bedrock_assets.families import bare_id
+from bedrock_assets.errors import BedrockAssetsError, BedrockError, ConfigError
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.places import Place, Places
 from bedrock_assets.store import Store
+from bedrock_assets.target_spec import Target, bare_id
 
 Verdict = Literal["ok", "warn", "fail", "unknown"]
 PROBE = "doctor-probe"
@@ -50,18 +51,40 @@ class Patient:
     on_aws: bool
     """Whether Bedrock's endpoint is AWS's own; an emulator has no identity, role or model card."""
 
+    @classmethod
+    def of(cls, place: Place, store: Store, client_of: Callable[[str], Any]) -> "Patient":
+        """
+        A place of a deployment.
 
-def examine(patient: Patient, pipelines: Sequence[Pipeline], instance: DagsterInstance | None) -> Iterator[Finding]:
-    """All findings, as they are made."""
-    yield _region(patient)
-    yield _credentials(patient)
-    yield _store(patient)
-    yield _bucket(patient)
-    yield _jobs(patient)
-    yield _role(patient)
-    quotas, trouble = _quotas(patient)
+        Args:
+            store: The deployment's own.
+        """
+        on_aws = "amazonaws." in place.bedrock.client.meta.endpoint_url
+        return cls(place.store or store, place.bedrock, place.region, client_of, on_aws)
+
+
+def examine(
+    patients: Mapping[Place, Patient], places: Places, pipelines: Sequence[Pipeline], instance: DagsterInstance | None
+) -> Iterator[Finding]:
+    """
+    All findings, as they are made.
+
+    Args:
+        patients: Each of *places*, the deployment's own first.
+    """
+    for place, patient in patients.items():
+        for look in (_region, _credentials, _store, _bucket, _jobs, _role):
+            found = look(patient)
+            yield found if place is places.home else replace(found, check=f"{found.check} of {place}")
+    quotas = {place: _quotas(patient) for place, patient in patients.items()}
     for pipeline in pipelines:
-        yield from _model(patient, pipeline, quotas, trouble)
+        for target in pipeline.spec.targets:
+            try:
+                place = places.at(target)
+            except ConfigError as error:
+                yield Finding(f"model of {pipeline.spec.name}", "fail", str(error), "then look again")
+            else:
+                yield from _model(patients[place], pipeline, target, *quotas[place])
     yield from _dagster(instance, pipelines)
 
 
@@ -159,16 +182,19 @@ def _quotas(patient: Patient) -> tuple[dict[str, float], str]:
     return found, ""
 
 
-def _model(patient: Patient, pipeline: Pipeline, quotas: Mapping[str, float], trouble: str) -> Iterator[Finding]:
-    check, bare = f"model of {pipeline.spec.name}", bare_id(pipeline.spec.model)
+def _model(
+    patient: Patient, pipeline: Pipeline, target: Target, quotas: Mapping[str, float], trouble: str
+) -> Iterator[Finding]:
+    check, bare = f"model of {pipeline.spec.name}", bare_id(target.model)
     name = _display_name(patient, bare, quotas)
     if name is None:
         told = trouble or f"no batch quota is listed for {bare}"
         yield Finding(check, "unknown", told, "look it up in the console under Service Quotas, Amazon Bedrock")
         return
-    yield Finding(check, "ok", f"{pipeline.spec.model} has batch quotas, as {name}")
+    yield Finding(check, "ok", f"{target.name} has batch quotas, as {name}")
     for limit, pattern in QUOTAS.items():
         quota, ours = quotas.get(pattern.format(name)), getattr(pipeline.spec.limits, limit)
+        ours = target.max_jobs if target.max_jobs and limit == "max_jobs" else ours
         if quota is None:
             continue
         wrong = ours < quota if limit.startswith("min") else ours > quota
@@ -202,10 +228,9 @@ def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) ->
         cure = "set DAGSTER_HOME, or name a local stack with --home"
         yield Finding("Dagster", "unknown", "no instance is named", cure)
         return
-    for pool in sorted({pipeline.spec.pool for pipeline in pipelines}):
-        members = [pipeline for pipeline in pipelines if pipeline.spec.pool == pool]
+    for pool in sorted({pool for pipeline in pipelines for pool in pipeline.spec.pools}):
         explicit = instance.event_log_storage.get_concurrency_info(pool).limit is not None
-        limit = pool_limit(instance, pool, members)
+        limit = pool_limit(instance, pool, pipelines)
         cure = "" if explicit else f"dagster instance concurrency set {pool} {limit}"
         told = f"{limit} jobs at once" + ("" if explicit else ", by limits.max_jobs: the pool has no limit of its own")
         yield Finding(f"pool {pool}", "ok" if explicit else "warn", told, cure)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
 
-from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.bedrock import Jobs
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.ledger import Entry, Ledger, State
@@ -32,7 +32,7 @@ def waiting(instance: DagsterInstance, pipeline: str, shards: Collection[str] = 
     return ledger, [entry for entry in ledger.open_entries if not shards or entry.request.shard in shards]
 
 
-def halt(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Bedrock) -> Halted:
+def halt(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Jobs) -> Halted:
     """
     Stop the jobs and withdraw the requests. A job is stopped before its request is withdrawn: if this process dies in
     between, the sensor still looks after it, and doing it again does the rest.

@@ -10,7 +10,7 @@ from pydantic import Field, StringConstraints
 from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id
+from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id, family_named
 from bedrock_assets.families.base import refuse_task
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.spec import WorkSpec
@@ -55,6 +55,13 @@ class Inbox(Work):
             raise ConfigError(f"dimensions: model {spec.model!r} ({self.family.name}) answers in text; leave it out")
         if not text:
             refuse_task(bare_id(spec.model), self.family, EmbeddingTask(column="-", dimensions=spec.dimensions))
+        for target in spec.targets[1:]:
+            other = family_named(spec.model_copy(update={"targets": (target,)}))
+            if other is not self.family:
+                raise ConfigError(
+                    f"model: {spec.model!r} ({self.family.name}) and {target.model!r} ({other.name}) take different "
+                    "files; give each an inbox of its own"
+                )
         folders = sorted([f"{spec.dropped_to}/", f"{spec.processed_to}/", f"{spec.name}/"])
         for outer, inner in pairwise(folders):
             if inner.startswith(outer):

@@ -14,7 +14,7 @@ from bedrock_assets.errors import StaleShard
 from bedrock_assets.inbox import Inbox
 from bedrock_assets.records import outputs_key
 from bedrock_assets.report import common_of
-from bedrock_assets.resources import StoreResource
+from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
 from bedrock_assets.taking import Taken, Taker, is_taken_elsewhere
@@ -42,15 +42,20 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
         description=f"{spec.description or ''}\n\nThe folder `{spec.dropped_to}` of the store. A run takes the JSONL "
         f"files that lie there: each becomes a partition of `batch_outputs`, and moves to `{spec.processed_to}`. What "
         "is refused stays where it is, with an observation that says why.",
-        metadata={"model": spec.model, "dropped_to": spec.dropped_to, "processed_to": spec.processed_to},
+        metadata={
+            "model": ", ".join(t.name for t in spec.targets),
+            "dropped_to": spec.dropped_to,
+            "processed_to": spec.processed_to,
+        },
         **common_of(inbox, {"jsonlines"}),
     )
     def dropped_files(
-        context: dg.AssetExecutionContext, config: DroppedFilesConfig, store: StoreResource
+        context: dg.AssetExecutionContext, config: DroppedFilesConfig, store: StoreResource, bedrock: BedrockResource
     ) -> dg.MaterializeResult[Any]:
         if is_taken_elsewhere(context, spec.name):
             raise dg.Failure("another run takes files of this inbox; wait for its end", allow_retries=False)
-        taken = Taker(context, inbox, store.open()).take(config.files, config.given_up)
+        places = bedrock.open(store.open(), local=True).used_by(spec.targets)
+        taken = Taker(context, inbox, places).take(config.files, config.given_up)
         announce(Effect.MATERIALIZE, "before", "dropped_files")
         return dg.MaterializeResult(metadata=_metadata(taken))
 

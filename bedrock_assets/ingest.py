@@ -55,7 +55,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
     try:
-        shards = plan_with_canary(counts.blocks, spec.limits, spec.on_small, spec.canary)
+        shards = plan_with_canary(counts.blocks, spec.all_limits, spec.on_small, spec.canary)
         _require_unique(pipeline, store, parts, counts.n_rows)
     except DataError:
         store.delete([part.key for part in parts])

@@ -92,7 +92,7 @@ def _require_fit(inbox: Inbox, manifest: ShardManifest, duplicate: str | None) -
 
 def _manifest(inbox: Inbox, drop: Drop, records: RecordFile, n_rows: int) -> ShardManifest:
     spec, sha256 = inbox.spec, records.digest.hexdigest() if records.digest else ""
-    fingerprint = fingerprint_of(sha256, "", spec.model, spec.model_invocation_type, "")
+    fingerprint = fingerprint_of(sha256, "", spec.asked_of, spec.model_invocation_type, "")
     stem = f"{shard_folder(spec.name, drop.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,

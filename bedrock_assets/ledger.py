@@ -8,7 +8,7 @@ lost its memory reads it again.
 
 import json
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
 
@@ -24,6 +24,8 @@ class State(StrEnum):
     """What the log says of a shard."""
 
     REQUESTED = "requested"
+    ROUTED = "routed"
+    """About to be submitted somewhere, told before it is: after a crash it is looked for, and sent, only there."""
     SUBMITTED = "submitted"
     ANSWERED = "answered"
     FAILED = "failed"
@@ -32,7 +34,7 @@ class State(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether the shard still waits for answers."""
-        return self in (State.REQUESTED, State.SUBMITTED)
+        return self in (State.REQUESTED, State.ROUTED, State.SUBMITTED)
 
 
 @dataclass(frozen=True)
@@ -114,6 +116,8 @@ class Ledger:
                 "backfill_id": request.backfill_id or "",
                 "lane": request.lane.value,
                 "former_jobs": json.dumps(request.former_jobs),
+                **({"former_targets": json.dumps(request.former_targets)} if any(request.former_targets) else {}),
+                **({"target": request.target} if request.target else {}),
                 "raw_revision": request.raw_revision,
                 "waits_for": f"{request.waits_for:x}",
                 **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
@@ -138,11 +142,21 @@ class Ledger:
         if state is not State.REQUESTED:
             if former is None or not _is_news_of(former.request, state, request, facts.get("request_id")):
                 return
-            request = former.request
-        elif former and former.state.is_open and former.request.fingerprint != request.fingerprint:
-            self.replaced[former.request.identity] = former
+            request = replace(former.request, target=request.target or former.request.target)
+        else:
+            request = replace(request, target=request.target or self._target_of(request))
+            if former and former.state.is_open and former.request.fingerprint != request.fingerprint:
+                self.replaced[former.request.identity] = former
         arn, message = _text(facts, "job_arn"), _text(facts, "message")
         self.entries[shard] = Entry(state, request, told.storage_id, arn, message, told.timestamp)
+
+    def _target_of(self, request: Request) -> str:
+        """Where an earlier request for the same content went, unless it was refused there: a job may be there."""
+        former = self.entries.get(request.shard)
+        told = [entry for entry in self.replaced.values() if entry.request.shard == request.shard]
+        told += [former] if former and former.state is not State.FAILED else []
+        same = [e.request.target for e in told if e.request.content == request.content]
+        return next(filter(None, same), "")
 
     def _request(self, shard: str, facts: Mapping[str, Any], told: Told) -> Request:
         return Request(
@@ -157,6 +171,8 @@ class Ledger:
             storage_id=told.storage_id,
             lane=Lane(_text(facts, "lane") or Lane.BATCH),
             former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
+            former_targets=tuple(json.loads(_text(facts, "former_targets") or "[]")),
+            target=_text(facts, "target") or "",
             raw_revision=_text(facts, "raw_revision") or "",
             estimated_usd=_number(facts, "estimated_usd"),
             waits_for=int(_text(facts, "waits_for") or "0", 16),
@@ -175,7 +191,7 @@ def _is_news_of(current: Request, state: State, told: Request, request_id: objec
     """
     if (current.fingerprint, current.attempt) != (told.fingerprint, told.attempt):
         return False
-    return state is State.SUBMITTED or request_id == current.storage_id
+    return state in (State.ROUTED, State.SUBMITTED) or request_id == current.storage_id
 
 
 def _identity(instance: DagsterInstance) -> str:

@@ -20,16 +20,19 @@ READ_AT_ONCE = 16
 _PAID = [Lane.BATCH.value, Lane.ON_DEMAND.value]
 
 
-def tokens_of(rows: pl.DataFrame) -> dict[str, tuple[int, int]]:
+def tokens_of(rows: pl.DataFrame, first: str) -> dict[str, tuple[int, int]]:
     """
     Args:
-        rows: lane String, input_tokens and output_tokens Int64, of rows with answers.
+        rows: lane and model_id String, input_tokens and output_tokens Int64, of rows with answers.
+        first: The first model of the pipeline.
 
     Returns:
-        The tokens that were paid for, by lane.
+        The tokens that were paid for, as `prices.Tokens`.
     """
-    paid = rows.filter(pl.col("lane").is_in(_PAID)).group_by("lane").agg(pl.col("input_tokens", "output_tokens").sum())
-    return {lane: (n_input, n_output) for lane, n_input, n_output in paid.sort("lane").iter_rows()}
+    others = pl.when(pl.col("model_id") != first).then(pl.col("model_id"))
+    kind = pl.concat_str("lane", others, separator=" ", ignore_nulls=True).alias("kind")
+    paid = rows.filter(pl.col("lane").is_in(_PAID)).group_by(kind).agg(pl.col("input_tokens", "output_tokens").sum())
+    return {kind: (n_input, n_output) for kind, n_input, n_output in paid.sort("kind").iter_rows()}
 
 
 @dataclass(frozen=True)
@@ -116,7 +119,7 @@ def _cost(
     if price is None or done:
         return None if price is None else 0.0
     n_bytes = shard.n_bytes * request.n_records // max(1, shard.n_records)
-    return price.cost_usd(estimator.tokens(request.n_records, n_bytes, request.lane))
+    return price.most_usd(estimator.tokens(request.n_records, n_bytes, request.lane))
 
 
 def _require_budget(pipeline: Pipeline, made: Estimate) -> None:

@@ -7,7 +7,7 @@ from functools import partial
 
 from bedrock_assets.answer_cache import Known, read_known
 from bedrock_assets.attempts import lane_for
-from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.bedrock import Jobs
 from bedrock_assets.campaign import JobStatus, Lane, name_prefix
 from bedrock_assets.census import LOOK_BACK
 from bedrock_assets.ingest import count_blocks, read_rows
@@ -36,7 +36,7 @@ class Outlook:
     n_bytes: int
     n_jobs: int
     n_waves: int
-    """Times that all slots are filled, if the pool has `limits.max_jobs` of them."""
+    """Times that all slots are filled, if the pools have as many as `limits.max_jobs` says."""
     lane: str
     """Of a dataset that makes no job: `on_demand`."""
     input_tokens: int
@@ -54,7 +54,7 @@ class Outlook:
     """Until the last answer, at that pace."""
 
 
-def outlook_of(pipeline: Pipeline, store: Store, bedrock: Bedrock | None) -> Outlook:
+def outlook_of(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> Outlook:
     """
     One pass over the source; nothing is written.
 
@@ -66,13 +66,13 @@ def outlook_of(pipeline: Pipeline, store: Store, bedrock: Bedrock | None) -> Out
         DataError: The rows cannot be cut into shards.
     """
     spec, counted = pipeline.spec, _count(pipeline, store)
-    shards = plan_with_canary(counted.blocks, spec.limits, spec.on_small, spec.canary)
+    shards = plan_with_canary(counted.blocks, spec.all_limits, spec.on_small, spec.canary)
     n_jobs = min(len(shards), -(-counted.n_new // max(1, spec.limits.min_records_per_job))) if counted.n_new else 0
     lane = lane_for(pipeline, counted.n_new) or Lane.BATCH
     raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
     estimator = estimator_of(store, pipeline, [shard.key for shard in (raw.shards if raw else shards)])
     price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, lane)
-    n_waves = -(-n_jobs // spec.limits.max_jobs)
+    n_waves = -(-n_jobs // spec.all_limits.max_jobs)
     job_hours = _job_hours(pipeline, bedrock)
     return Outlook(
         pipeline=spec.name,
@@ -87,8 +87,8 @@ def outlook_of(pipeline: Pipeline, store: Store, bedrock: Bedrock | None) -> Out
         lane=lane.value,
         input_tokens=tokens[lane][0],
         output_tokens=tokens[lane][1],
-        cost_usd=price.cost_usd(tokens) if price else None,
-        on_demand_usd=price.cost_usd({Lane.ON_DEMAND: tokens[lane]}) if price else None,
+        cost_usd=price.most_usd(tokens) if price else None,
+        on_demand_usd=price.most_usd({Lane.ON_DEMAND: tokens[lane]}) if price else None,
         basis=estimator.basis,
         price_source=price.source if price else None,
         job_hours=job_hours,
@@ -124,7 +124,7 @@ def _count(pipeline: Pipeline, store: Store) -> _Counted:
     return counted
 
 
-def _job_hours(pipeline: Pipeline, bedrock: Bedrock | None) -> float | None:
+def _job_hours(pipeline: Pipeline, bedrock: Jobs | None) -> float | None:
     """Mean hours from submission to the end, of the pipeline's jobs that completed lately."""
     if bedrock is None:
         return None

@@ -7,6 +7,7 @@ from functools import cached_property
 import polars as pl
 
 from bedrock_assets.asking import faults_of, instructions, repair_notes, split_tokens
+from bedrock_assets.errors import ConfigError
 from bedrock_assets.families import Image, Prompt, bare_id, encoded
 from bedrock_assets.ids import WIRE_ID, sha256, wire_id
 from bedrock_assets.images import image_base64, image_bytes, image_format
@@ -26,8 +27,20 @@ class Pipeline(Resolved):
     A spec, everything it names, and the records.
 
     Raises:
-        ConfigError: The model, its family, the task or a template is wrong; nothing was read or written.
+        ConfigError: The model, its family, the task or a template is wrong, or two models of the pipeline are asked in
+            different ways; nothing was read or written.
     """
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for target in self.spec.targets[1:]:
+            other = Pipeline(self.spec.model_copy(update={"targets": (target,)}), self.folder)
+            if other._request_of_all != self._request_of_all:
+                raise ConfigError(
+                    f"model: {self.spec.model!r} and {target.model!r} are asked in different ways, and a shard is "
+                    "written once for whichever has a slot free; set `schema_mode` if only that differs, or "
+                    "`model_invocation_type: Converse` where both support it, or give each a pipeline of its own"
+                )
 
     def with_records(
         self, rows: pl.DataFrame, violations: pl.Series | None = None, *, keyed: bool = False
@@ -64,12 +77,16 @@ class Pipeline(Resolved):
         return rows.hstack(faults.hstack(keys))
 
     @cached_property
-    def _said_to_all(self) -> str:
-        """What beside a row's own parts decides its answer: the model, and the request around them."""
+    def _request_of_all(self) -> str:
+        """The request around a row's own parts."""
         names = ["text", "system", *(f"{part}_{i}" for i in range(len(self.images)) for part in ("base64", "format"))]
         request = encoded({"modelInput": self.family.request(self._prompt(), self.task)})
-        probe = pl.DataFrame({name: ["png"] for name in names}).select(request.alias(LINE)).item()
-        return json.dumps([self.spec.model, self.spec.model_invocation_type, probe])
+        return pl.DataFrame({name: ["png"] for name in names}).select(request.alias(LINE)).item()
+
+    @cached_property
+    def _said_to_all(self) -> str:
+        """What beside a row's own parts decides its answer: the model, and the request around them."""
+        return json.dumps([self.spec.asked_of, self.spec.model_invocation_type, self._request_of_all])
 
     def _key(self, parts: list[str]) -> pl.Expr:
         """Of a row without a record the key is of no use."""

@@ -7,7 +7,7 @@ None, and never 0.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 
@@ -20,7 +20,7 @@ MTOK = 1_000_000
 BYTES_PER_TOKEN = 3.0
 """Fewer than English text has (about 4), so that an estimate made of bytes alone is rather too high."""
 Tokens = Mapping[str, tuple[int, int]]
-"""Input and output tokens by lane."""
+"""Input and output tokens by lane; those of a model that is not the pipeline's first by lane, a space, and its id."""
 
 
 @dataclass(frozen=True)
@@ -31,25 +31,40 @@ class Price:
     output_usd_per_mtok: float
     batch_factor: float
     source: str
+    others: Mapping[str, "Price"] = field(default_factory=dict[str, "Price"])
+    """Of the pipeline's other models, by id."""
 
     def cost_usd(self, tokens: Tokens) -> float:
-        """The price of tokens."""
-        return sum(
-            (n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok)
-            / MTOK
-            * (self.batch_factor if lane == Lane.BATCH else 1)
-            for lane, (n_input, n_output) in tokens.items()
-        )
+        """The price of tokens that were paid for."""
+        named = [(*key.partition(" ")[::2], pair) for key, pair in tokens.items()]
+        return sum(self.others.get(model, self)._usd(lane, *pair) for lane, model, pair in named)
+
+    def most_usd(self, tokens: Tokens) -> float:
+        """What tokens may cost, whichever model takes them."""
+        return max(price.cost_usd(tokens) for price in (self, *self.others.values()))
+
+    def _usd(self, lane: str, n_input: int, n_output: int) -> float:
+        usd = (n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok) / MTOK
+        return usd * (self.batch_factor if lane == Lane.BATCH else 1)
 
 
 def price_of(spec: WorkSpec) -> Price | None:
-    """The price of a pipeline's model; None where nobody knows it."""
+    """The price of a pipeline's model, or of each of its models; None where nobody knows it."""
     own = spec.price
     if own:
         return Price(own.input_usd_per_mtok, own.output_usd_per_mtok, own.batch_factor, "the pipeline's `price:`")
+    models = dict.fromkeys(target.model for target in spec.targets)
+    found = {model: price for model in models if (price := _listed(model))}
+    if len(found) < len(models):
+        return None
+    first = found.pop(spec.model)
+    return replace(first, others=found)
+
+
+def _listed(model: str) -> Price | None:
     from genai_prices import Usage, calc_price  # half a second that most processes need not spend
 
-    bare = spec.model.rpartition("/")[2] if spec.model.startswith("arn:") else spec.model
+    bare = model.rpartition("/")[2] if model.startswith("arn:") else model
     try:
         found = calc_price(Usage(input_tokens=MTOK, output_tokens=MTOK), bare, provider_id="aws")
     except LookupError:

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dagster import DagsterInstance
 
-from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.bedrock import Jobs
 from bedrock_assets.campaign import Job, JobStatus, name_prefix
 from bedrock_assets.census import LOOK_BACK
 from bedrock_assets.errors import BedrockError
@@ -44,7 +44,7 @@ class Progress:
 
 
 def progress_of(
-    instance: DagsterInstance, pipeline: Pipeline, store: Store, bedrock: Bedrock | None
+    instance: DagsterInstance, pipeline: Pipeline, store: Store, bedrock: Jobs | None
 ) -> tuple[list[Progress], str | None]:
     """
     All shards of a pipeline, in order, and why Bedrock could not be asked, if it could not.
@@ -66,7 +66,7 @@ def _answered(ledger: Ledger, shard: str) -> bool:
     return bool(entry and entry.state is State.ANSWERED)
 
 
-def _jobs(pipeline: Pipeline, bedrock: Bedrock | None, waiting: Sequence[Entry]) -> tuple[dict[str, Job], str | None]:
+def _jobs(pipeline: Pipeline, bedrock: Jobs | None, waiting: Sequence[Entry]) -> tuple[dict[str, Job], str | None]:
     """By ARN, the jobs of the shards that wait."""
     wanted = {entry.job_arn for entry in waiting if entry.job_arn}
     if not wanted or bedrock is None:

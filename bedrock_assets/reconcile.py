@@ -10,7 +10,7 @@ from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from operator import attrgetter
 
-from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Route, Standing
 from bedrock_assets.records import shard_bit
 
 MOST_SUBMISSIONS = 40
@@ -22,6 +22,7 @@ class Submit:
     """Create the request's job."""
 
     request: Request
+    route: Route
 
 
 @dataclass(frozen=True)
@@ -58,22 +59,31 @@ class Close:
 Action = Submit | Collect | Invoke | Stop | Close
 
 
+@dataclass(frozen=True)
+class Room:
+    """What may be submitted, and where."""
+
+    n_free: Mapping[str, int]
+    """By pool, slots that no job takes, of these pipelines or of anybody else on the same models."""
+    routes: Mapping[str, Sequence[Route]]
+    """By pipeline, the ways to submit its shards, the preferred first."""
+    most: int = MOST_SUBMISSIONS
+    """Jobs to submit."""
+
+
 def plan(
     requests: Sequence[Request],
     jobs: Mapping[str, Job],
+    room: Room,
     *,
-    n_in_flight: int,
-    n_slots: int,
     collecting: Collection[str] = (),
     leave_cancelled: Collection[str] = (),
     leave_stale: Collection[str] = (),
 ) -> list[Action]:
     """
     Args:
-        requests: Unfinished requests of all pipelines of one pool; of a shard at most one that is not stale.
+        requests: Unfinished requests of all pipelines; of a shard at most one that is not stale.
         jobs: Each request's job, if Bedrock knows one, by `Request.identity`.
-        n_in_flight: Jobs that take a slot: of these pipelines and of anybody else on the same models.
-        n_slots: The pool's limit.
         collecting: `Request.identity` of requests whose run is under way, or rests after a crash: a collect run, one
             that answers on demand, or one that tells of a refused job. A request without a job waits for its end.
         leave_cancelled: Pipelines whose jobs go on when the run that asked for them is cancelled.
@@ -82,8 +92,10 @@ def plan(
     A request waits only for shards before its own, so that no two wait for each other.
 
     Returns:
-        Actions in the order to carry them out, at most one a request. At most `n_slots - n_in_flight` of them are
-        `Submit`, taken from the pipeline with the fewest jobs in flight first and from each pipeline oldest first.
+        Actions in the order to carry them out, at most one a request. Of each pool at most `n_free` of them are
+        `Submit`, taken from the pipeline with the fewest jobs in flight first and from each pipeline oldest first, each
+        by the first of its routes that has a slot; one that was, or may have been, submitted somewhere goes nowhere
+        else.
     """
     left = {Standing.STALE: leave_stale, Standing.WITHDRAWN: leave_cancelled}
     coming = _coming(requests)
@@ -107,8 +119,7 @@ def plan(
             waiting.append(request)
         elif request.standing is Standing.WANTED and not running and not _waits(request, coming):
             actions.append(Invoke(request))
-    n_free = min(max(0, n_slots - n_in_flight), MOST_SUBMISSIONS)
-    return actions + _fair(waiting, Counter(flying.values()), n_free)
+    return actions + _fair(waiting, Counter(flying.values()), room)
 
 
 def _coming(requests: Sequence[Request]) -> dict[str, int]:
@@ -131,13 +142,8 @@ def _waits(request: Request, coming: Mapping[str, int]) -> bool:
 def _taken_over(requests: Sequence[Request]) -> set[str]:
     """Identities of stale requests whose content, and so whose job, another request asks for again."""
     stale = [request for request in requests if request.standing is Standing.STALE]
-    served = {_content(request) for request in requests if request.standing is not Standing.STALE} if stale else set()
-    return {request.identity for request in stale if _content(request) in served}
-
-
-def _content(request: Request) -> tuple[str, str, str, int, Lane]:
-    """What its job is named after, if it has one."""
-    return request.pipeline, request.shard, request.fingerprint, request.attempt, request.lane
+    served = {request.content for request in requests if request.standing is not Standing.STALE} if stale else set()
+    return {request.identity for request in stale if request.content in served}
 
 
 def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -> list[Action]:
@@ -151,16 +157,26 @@ def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -
     return [Close(request, job)]
 
 
-def _fair(waiting: Sequence[Request], busy: Counter[str], n_free: int) -> list[Action]:
+def _fair(waiting: Sequence[Request], busy: Counter[str], room: Room) -> list[Action]:
     """A slot at a time for the pipeline with the fewest jobs in flight, of which *busy* is the count."""
-    queues: dict[str, list[Request]] = {}
+    n_free = dict(room.n_free)
+    queues: dict[tuple[str, str], list[Request]] = {}
     for request in reversed(waiting):
-        queues.setdefault(request.pipeline, []).append(request)
+        queues.setdefault((request.pipeline, request.target), []).append(request)
     taken: list[Action] = []
-    while queues and len(taken) < n_free:
-        name = min(queues, key=lambda pipeline: (busy[pipeline], queues[pipeline][-1].storage_id))
-        taken.append(Submit(queues[name].pop()))
-        busy[name] += 1
-        if not queues[name]:
-            del queues[name]
+    while len(taken) < room.most:
+        ways = {key: way for key in queues if (way := _way(room.routes.get(key[0], ()), key[1], n_free))}
+        if not ways:
+            break
+        key = min(ways, key=lambda key: (busy[key[0]], queues[key][-1].storage_id))
+        taken.append(Submit(queues[key].pop(), ways[key]))
+        n_free[ways[key].pool] -= 1
+        busy[key[0]] += 1
+        if not queues[key]:
+            del queues[key]
     return taken
+
+
+def _way(routes: Sequence[Route], target: str, n_free: Mapping[str, int]) -> Route | None:
+    """The first of the routes with a slot; of a request with a *target*, the one that leads there."""
+    return next((r for r in routes if n_free.get(r.pool, 0) > 0 and target in ("", r.target)), None)

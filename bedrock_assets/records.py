@@ -189,6 +189,12 @@ ON_DEMAND_FOLDER = "on-demand"
 """Below an attempt's folder, where a job's answers stand under the job's id."""
 
 
+def job_folder(shard: ShardManifest, attempt: int, arn: str) -> str:
+    """Where the answers of one attempt stand; of one without a job those that were given on demand."""
+    folder = attempt_folder(shard.pipeline, shard.shard.key, shard.fingerprint, attempt, shard.folder)
+    return f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"
+
+
 def outputs_folder(pipeline: str) -> str:
     return f"{pipeline}/outputs"
 

@@ -11,7 +11,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.attempts import following, lane_for
-from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.bedrock import Jobs
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing, Unpaid, name_prefix
 from bedrock_assets.census import LOOK_BACK
 from bedrock_assets.collect import collect, violations
@@ -22,9 +22,9 @@ from bedrock_assets.ledger import Entry, Ledger, State
 from bedrock_assets.money import estimate
 from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import RawManifest, ShardManifest, raw_manifest_key
+from bedrock_assets.places import Places
+from bedrock_assets.records import RawManifest, ShardManifest, job_folder, raw_manifest_key
 from bedrock_assets.shards import current_shard
-from bedrock_assets.store import Store
 from bedrock_assets.work import Work
 
 QUIET_POLLS = 8
@@ -35,7 +35,7 @@ EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
-def ask(context: dg.AssetExecutionContext, pipeline: Work, store: Store, *, retry_errors: bool = False) -> Ledger:
+def ask(context: dg.AssetExecutionContext, pipeline: Work, places: Places, *, retry_errors: bool = False) -> Ledger:
     """
     Record one request for each partition of the run, the sensor does the rest.
 
@@ -50,20 +50,21 @@ def ask(context: dg.AssetExecutionContext, pipeline: Work, store: Store, *, retr
         OverBudget: The launch may cost more than `budget_usd`.
         TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
     """
-    ledger = Ledger(pipeline.spec.name)
+    ledger, store = Ledger(pipeline.spec.name), places.store
     ledger.refresh(context.instance)
     keys = list(context.partition_keys)
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     shards = list(ordered(lambda key: current_shard(store, pipeline.spec.name, key), keys, N_READERS))
     _require_fresh(pipeline, raw, shards)
     over = OVER | ({State.ANSWERED} if retry_errors else set[State]())
-    requests = [request_for(context, pipeline, store, ledger, shard, over) for shard in shards]
+    requests = [request_for(context, pipeline, places, ledger, shard, over) for shard in shards]
     if isinstance(pipeline, Pipeline):
         done = [_is_answered(ledger, request) for request in requests]
         planned = [shard.key for shard in raw.shards] if raw else keys
         estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
         context.log.info(str(estimated))
         requests = list(estimated.requests)
+    places.stage([request for request in requests if request.lane is Lane.BATCH])
     for request in requests:
         with announced(Effect.RECORD, State.REQUESTED):
             context.log_event(ledger.record(request, State.REQUESTED))
@@ -90,7 +91,7 @@ def _require_fresh(pipeline: Work, raw: RawManifest | None, shards: Sequence[Sha
 def request_for(
     context: dg.AssetExecutionContext,
     pipeline: Work,
-    store: Store,
+    places: Places,
     ledger: Ledger,
     shard: ShardManifest,
     over: Set[State] = OVER,
@@ -119,19 +120,23 @@ def request_for(
     former = ledger.entries.get(shard.shard.key)
     if former is None or former.request.fingerprint != shard.fingerprint:
         return first
-    again = _resumed(pipeline, store, shard, former) if former.state in over else former.request
+    again = _resumed(pipeline, places, shard, former) if former.state in over else former.request
     context.log.info(f"{again.shard}: attempt {again.attempt}, {again.n_records:,} records; was {former.state}")
     last_attempt = again.attempt + pipeline.spec.max_attempts - 1
     ours = {name: getattr(first, name) for name in ("run_id", "backfill_id", "raw_revision")}
     return dataclasses.replace(again, **ours, last_attempt=last_attempt)
 
 
-def _resumed(pipeline: Work, store: Store, shard: ShardManifest, former: Entry) -> Request:
+def _resumed(pipeline: Work, places: Places, shard: ShardManifest, former: Entry) -> Request:
     """The request for a shard that was asked for before with the same prompts."""
     request, arn = former.request, former.job_arn or ""
     begun = arn or request.lane is Lane.ON_DEMAND
     if not begun:
-        return request
+        # Where it was refused it need not go again.
+        return dataclasses.replace(request, target="") if former.state is State.FAILED else request
+    if arn:
+        places.fetch(arn, job_folder(shard, request.attempt, arn), request.prompts)
+    store = places.store
     rows = collect(pipeline, store, shard, (*request.former_jobs, arn), "").rows
     # A person asks again: what was refused is asked again as well, but for rows that make no record.
     asked = pl.col("attempt").is_not_null() & (pl.col("lane") != Unpaid.DUPLICATE)
@@ -153,7 +158,7 @@ class Watch:
     context: dg.AssetExecutionContext
     pipeline: Work
     ledger: Ledger
-    bedrock: Bedrock
+    bedrock: Jobs
     poll_s: float
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)

@@ -84,7 +84,7 @@ def _dispatcher(
             return dg.SensorResult(skip_reason=alarm.told, cursor=context.cursor)
         opened, launches = store.open(), Launches(context.instance)
         try:
-            tick = Tick(context.instance, pipelines, ledgers, opened, bedrock.open(opened), launches)
+            tick = Tick(context.instance, pipelines, ledgers, bedrock.open(opened), launches)
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")

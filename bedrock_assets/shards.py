@@ -195,7 +195,7 @@ def _manifest(
     fresh: str,
 ) -> ShardManifest:
     spec, sha256 = pipeline.spec, records.digest.hexdigest() if records.digest else ""
-    fingerprint = fingerprint_of(sha256, content.identity, spec.model, spec.model_invocation_type, fresh)
+    fingerprint = fingerprint_of(sha256, content.identity, spec.asked_of, spec.model_invocation_type, fresh)
     stem = f"{shard_folder(spec.name, shard.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,

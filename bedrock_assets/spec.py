@@ -1,5 +1,6 @@
 """What a pipeline's `defs.yaml` may say: the attributes of `bedrock_assets.BatchInference`, typed and documented."""
 
+import json
 import math
 from typing import Annotated, Any, Literal, Self
 
@@ -7,6 +8,7 @@ from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, mode
 
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 from bedrock_assets.source_spec import ExpandSpec, Name, SourceSpec
+from bedrock_assets.target_spec import Target, Targets, bare_id
 from bedrock_assets.task_spec import POSITION, POSITIONS, TaskSpec
 
 SchemaMode = Literal["native", "tool", "prompt"]
@@ -44,10 +46,16 @@ class PriceSpec(Strict):
 class WorkSpec(Strict):
     """What jobs are run with, whatever their records are made of."""
 
+    model_config = ConfigDict(populate_by_name=True)  # `model` and `schema` are no names for fields of pydantic's
+
     name: Name
     description: str | None = Field(default=None, description="Shown on the assets.")
     owners: tuple[str, ...] = Field(default=(), description="Dagster owners: e-mail addresses or `team:name`.")
-    model: str = Field(description="Model id, inference profile id or ARN.")
+    targets: Targets = Field(
+        alias="model",
+        description="Model id, inference profile id or ARN; or several, and a shard goes to the first that has a slot "
+        "free. The entry of a model in another Region or account says so: `{model: ..., region: us-west-2}`.",
+    )
     family: str | None = Field(
         default=None,
         description="Request and response format, where the model id does not tell (ARNs of custom models).",
@@ -57,7 +65,9 @@ class WorkSpec(Strict):
     )
     limits: JobLimits = Field(default_factory=JobLimits)
     pool: str = Field(
-        default="bedrock_batch", description="Dagster concurrency pool whose limit caps the jobs in flight."
+        default="bedrock_batch",
+        description="Dagster concurrency pool whose limit caps the jobs in flight; with several models each has one, "
+        "whose name begins with this.",
     )
     on_small: OnSmall = Field(
         default="on_demand",
@@ -80,11 +90,39 @@ class WorkSpec(Strict):
         default="stop", description="Jobs in flight when the launched run is cancelled: stop them, or let them finish."
     )
 
+    @property
+    def model(self) -> str:
+        """The model, or the first of several."""
+        return self.targets[0].model
+
+    @property
+    def asked_of(self) -> str:
+        """What decides the answers: the model, or all of several; wherever they are, and by whatever profile."""
+        bare = sorted({bare_id(target.model) for target in self.targets})
+        return bare[0] if len(bare) == 1 else json.dumps(bare)
+
+    def pool_of(self, target: Target) -> str:
+        """The pool that caps a target's jobs."""
+        alone = len(self.targets) == 1 and target.region is None and target.account is None
+        return (target.pool or self.pool) if alone else target.pool_below(self.pool)
+
+    @property
+    def pools(self) -> tuple[str, ...]:
+        """The pools of all targets."""
+        return tuple(dict.fromkeys(map(self.pool_of, self.targets)))
+
+    def max_jobs_in(self, pool: str) -> int:
+        """Jobs in flight at once in a pool without a limit of its own."""
+        return min(t.max_jobs or self.limits.max_jobs for t in self.targets if self.pool_of(t) == pool)
+
+    @property
+    def all_limits(self) -> JobLimits:
+        """The limits, with the slots of all pools."""
+        return self.limits.model_copy(update={"max_jobs": sum(map(self.max_jobs_in, self.pools))})
+
 
 class PipelineSpec(WorkSpec):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
-
-    model_config = ConfigDict(populate_by_name=True)  # `schema` is the name of a method of pydantic's
 
     source: SourceSpec
     task: TaskSpec

@@ -12,17 +12,18 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from bedrock_assets.campaign import Lane
 from bedrock_assets.drops import Drop, list_drops, look
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BadDrop, StoreError
 from bedrock_assets.inbox import Inbox
 from bedrock_assets.intake import take_in
 from bedrock_assets.ledger import Entry, Ledger, State
+from bedrock_assets.places import Places
 from bedrock_assets.records import outputs_key
 from bedrock_assets.refusals import Refusals
 from bedrock_assets.registry import register_shard
 from bedrock_assets.requests import request_for
-from bedrock_assets.store import Store
 
 INBOX_TAG = "bedrock_assets/inbox"
 """On runs that the sensor launches to take files: the inbox."""
@@ -43,9 +44,10 @@ class Taker:
 
     context: dg.AssetExecutionContext
     inbox: Inbox
-    store: Store
+    places: Places
 
     def __post_init__(self) -> None:
+        self.store = self.places.store
         self.ledger, self.refusals = Ledger(self.inbox.spec.name), Refusals(self.inbox.spec.name)
         self.ledger.refresh(self.context.instance)
         self.refusals.refresh(self.context.instance)
@@ -101,7 +103,8 @@ class Taker:
         self._require_free(drop, entry)
         shard = take_in(self.inbox, self.store, drop, self._duplicate_of)
         register_shard(self.context.instance, self.inbox.spec.name, drop.key)
-        request = request_for(self.context, self.inbox, self.store, self.ledger, shard)
+        request = request_for(self.context, self.inbox, self.places, self.ledger, shard)
+        self.places.stage([request] if request.lane is Lane.BATCH else [])
         with announced(Effect.RECORD, State.REQUESTED):
             self.context.log_event(self.ledger.record(request, State.REQUESTED))
         self.ledger.entries[drop.key] = Entry(State.REQUESTED, request, 0)

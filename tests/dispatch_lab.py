@@ -21,6 +21,7 @@ from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.places import Places
 from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
@@ -116,8 +117,9 @@ class Lab:
         """One tick of the sensor, without the runs that it asks for."""
         self.ledger.refresh(self.instance)
         launches = Launches(self.instance, datetime.now(UTC) + self.later)
+        places = Places.only(bedrock or self.bedrock, self.store)
         pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
-        tick = Tick(self.instance, pipelines, ledgers, self.store, bedrock or self.bedrock, launches)
+        tick = Tick(self.instance, pipelines, ledgers, places, launches)
         tick.run()
         return tick
 

@@ -1,16 +1,25 @@
 """What the reconciler promises of every tick: checked on made-up states and in whole campaigns."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from functools import cached_property
 
-from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
-from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit, plan
+from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Route, Standing
+from bedrock_assets.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Room, Stop, Submit, plan
 
 Content = tuple[str, str, str, int, Lane]
 DISMISSED = (Standing.STALE, Standing.WITHDRAWN)
+
+
+ROUTE = Route("", "pool")
+"""The way of pipelines with one model, of which it need not be told."""
+
+
+def room(n_free: int, pipelines: Iterable[str] = "pqr") -> Room:
+    """So many free slots of the one pool that pipelines share."""
+    return Room({ROUTE.pool: n_free}, {name: [ROUTE] for name in pipelines})
 
 
 @dataclass(frozen=True)
@@ -30,8 +39,7 @@ class Told:
         return plan(
             self.requests,
             self.jobs,
-            n_in_flight=self.n_in_flight,
-            n_slots=self.n_slots,
+            room(self.n_slots - self.n_in_flight, {request.pipeline for request in self.requests}),
             collecting=self.collecting,
             leave_cancelled=self.leave_cancelled,
             leave_stale=self.leave_stale,

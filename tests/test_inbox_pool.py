@@ -9,6 +9,7 @@ from bedrock_assets.dispatch import Tick
 from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.places import Places
 from bedrock_assets.sensors import build_sensors
 from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
 from tests.inbox_lab import INBOX, Lab, lines, open_lab
@@ -32,7 +33,7 @@ def test_one_dispatcher_serves_both(tmp_path: Path) -> None:
         def tick() -> set[str]:
             for ledger in ledgers.values():
                 ledger.refresh(lab.instance)
-            Tick(lab.instance, works, ledgers, lab.store, lab.bedrock, Launches(lab.instance)).run()
+            Tick(lab.instance, works, ledgers, Places.only(lab.bedrock, lab.store), Launches(lab.instance)).run()
             return {job.name[:7] for job in lab.jobs() if job.status.in_flight}
 
         for _ in range(4):

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from bedrock_assets.campaign import Job, JobStatus, Lane, Request, Standing
 from bedrock_assets.reconcile import MOST_SUBMISSIONS, Close, Collect, Invoke, Stop, Submit, plan
 from tests import promises
-from tests.promises import Told, asked
+from tests.promises import ROUTE, Told, asked, room
 
 IN_FLIGHT = [status for status in JobStatus if status.in_flight]
 ENDED = [status for status in JobStatus if not status.in_flight]
@@ -177,7 +177,7 @@ def test_a_job_that_passed_on_counts_once() -> None:
     waiting, other = request(3), [request(i, "q") for i in (4, 5)]
     found = {made.identity: job(JobStatus.IN_PROGRESS) for made in (stale, later)}
     found[other[0].identity] = job(JobStatus.IN_PROGRESS, 4)
-    actions = plan([stale, later, waiting, *other], found, n_in_flight=2, n_slots=3)
+    actions = plan([stale, later, waiting, *other], found, room(1))
     assert asked(actions, Submit) == [waiting]
 
 
@@ -185,7 +185,7 @@ def test_on_demand_takes_no_slot() -> None:
     """A request on demand is invoked with no slot free, once; and takes none from the jobs."""
     small, large = request(1, lane=Lane.ON_DEMAND), request(2)
     assert told(small, large, n_slots=0).plan() == [Invoke(small)]
-    assert told(small, large, n_slots=1, collecting={small.identity}).plan() == [Submit(large)]
+    assert told(small, large, n_slots=1, collecting={small.identity}).plan() == [Submit(large, ROUTE)]
 
 
 @pytest.mark.parametrize("lane", list(Lane))
@@ -218,7 +218,7 @@ def test_everything_is_done_in_the_end(n: int, n_slots: int, chance: random.Rand
         for ended in chance.sample(flying, chance.randint(min(1, len(flying)), len(flying))):
             jobs[ended] = replace(jobs[ended], status=chance.choice(ENDED))
         n_in_flight = sum(found.status.in_flight for found in jobs.values())
-        actions = plan(list(open_requests.values()), jobs, n_in_flight=n_in_flight, n_slots=n_slots)
+        actions = plan(list(open_requests.values()), jobs, room(n_slots - n_in_flight))
         assert actions or n_in_flight, "a tick without progress would be followed by another"
         for action in actions:
             name = action.request.identity

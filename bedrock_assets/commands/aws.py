@@ -21,8 +21,8 @@ from bedrock_assets.commands.common import (
 from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bedrock_assets.bedrock import Bedrock
     from bedrock_assets.cleaning import Remains
+    from bedrock_assets.places import Places
     from bedrock_assets.store import Store
 
 TEMPLATE = files("bedrock_assets") / "deploy" / "aws-resources.yaml"
@@ -59,23 +59,25 @@ def clean(
 
     with errors():
         use(home)
-        store, bedrock = _opened(pipeline)
-        found = find_remains(store, bedrock, pipeline, keep_table=keep_table)
+        places = _opened(pipeline)
+        found = find_remains(places, pipeline, keep_table=keep_table)
         if not as_json:
-            _show(found, store)
-        if not (yes or (not as_json and (found.files or found.jobs) and typer.confirm("Stop and delete all of it?"))):
+            _show(found, places.store)
+        if not (
+            yes or (not as_json and (found.all_files or found.jobs) and typer.confirm("Stop and delete all of it?"))
+        ):
             _end(found, deleted=False, as_json=as_json)
             return
-        n_withdrawn = _withdraw(pipeline, bedrock)
+        n_withdrawn = _withdraw(pipeline, places)
         tell = (lambda _: None) if as_json else console.print
-        stop_jobs(store, bedrock, pipeline, timeout_s=timeout_s, tell=tell)
-        found = find_remains(store, bedrock, pipeline, keep_table=keep_table)
-        for n_gone in delete_files(store, found):
-            tell(f"{n_gone:,} of {len(found.files):,} files deleted")
+        stop_jobs(places, pipeline, timeout_s=timeout_s, tell=tell)
+        found = find_remains(places, pipeline, keep_table=keep_table)
+        for n_gone in delete_files(places.store, found):
+            tell(f"{n_gone:,} of {len(found.all_files):,} files deleted")
     _end(found, deleted=True, n_withdrawn=n_withdrawn, as_json=as_json)
 
 
-def _opened(pipeline: str) -> "tuple[Store, Bedrock]":
+def _opened(pipeline: str) -> "Places":
     """
     Raises:
         ConfigError: That is no name of a pipeline, or the settings of the environment do not work.
@@ -85,11 +87,10 @@ def _opened(pipeline: str) -> "tuple[Store, Bedrock]":
             f"{pipeline!r} is no pipeline's name: up to 40 lower-case letters, digits and underscores; it is the "
             "`name` of its defs.yaml and its folder in the store"
         )
-    store = open_store()
-    return store, bedrock_resource().open(store)
+    return bedrock_resource().open(open_store())
 
 
-def _withdraw(pipeline: str, bedrock: "Bedrock") -> int:
+def _withdraw(pipeline: str, places: "Places") -> int:
     """Close what still waits in Dagster, so that its sensor submits nothing more; how many shards that were."""
     if not os.environ.get("DAGSTER_HOME"):
         notes_console.print(
@@ -103,7 +104,7 @@ def _withdraw(pipeline: str, bedrock: "Bedrock") -> int:
 
     with open_instance() as instance:
         ledger, entries = waiting(instance, pipeline)
-        return len(halt(instance, ledger, entries, bedrock).withdrawn)
+        return len(halt(instance, ledger, entries, places).withdrawn)
 
 
 def _show(found: "Remains", store: "Store") -> None:
@@ -114,12 +115,15 @@ def _show(found: "Remains", store: "Store") -> None:
         )
     for name, (n_files, n_bytes) in sorted(found.folders.items()):
         console.print(f"  files {name:<20} {n_files:>8,} {n_bytes / 1e6:>12,.1f} MB")
-    if not (found.jobs or found.files):
+    for root in sorted({where.root for where, _ in found.elsewhere}):
+        files = [file for where, file in found.elsewhere if where.root == root]
+        console.print(f"  files in {root}: {len(files):,}, {sum(file.n_bytes for file in files) / 1e6:,.1f} MB")
+    if not (found.jobs or found.all_files):
         console.print("  nothing")
 
 
 def _end(found: "Remains", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
-    jobs, n_files = [job.arn for job in found.jobs], len(found.files)
+    jobs, n_files = [job.arn for job in found.jobs], len(found.all_files)
     told = {"pipeline": found.pipeline, "jobs": jobs, "n_files": n_files, "n_bytes": found.n_bytes}
     if as_json:
         print_json({**told, "n_withdrawn": n_withdrawn, "deleted": deleted})

@@ -4,7 +4,6 @@ import dataclasses
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
 from itertools import groupby
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -128,24 +127,20 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
-    import boto3
-
     from bedrock_assets.doctor import Finding, Patient, examine
 
     found: list[Finding] = []
     with errors():
         use(home)
         chosen, store, resource = _pipelines(pipelines), open_store(), bedrock_resource()
-        bedrock = resource.open(store, local=True)
-        on_aws = "amazonaws." in bedrock.client.meta.endpoint_url
-        clients: Any = boto3.client
-        region = os.environ.get("AWS_REGION") or bedrock.client.meta.region_name
-        patient = Patient(store, bedrock, region, partial(clients, region_name=region), on_aws)
+        places = resource.open(store, local=True)
+        used = places.used_by((target for one in chosen for target in one.spec.targets), strict=False)
+        patients = {place: Patient.of(place, store, resource.session(place).client) for place in used.all}
         if os.environ.get("DAGSTER_HOME"):
             with open_instance() as instance:
-                found = list(examine(patient, chosen, instance))
+                found = list(examine(patients, places, chosen, instance))
         else:
-            found = list(examine(patient, chosen, None))
+            found = list(examine(patients, places, chosen, None))
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in found])
     else:

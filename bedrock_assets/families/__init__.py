@@ -25,6 +25,7 @@ from bedrock_assets.families import (
 from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
 from bedrock_assets.families.jsontext import encoded
 from bedrock_assets.spec import PipelineSpec, SchemaMode, WorkSpec
+from bedrock_assets.target_spec import bare_id
 
 __all__ = [
     "FAMILIES",
@@ -51,13 +52,6 @@ FAMILIES: dict[str, Family] = {
         *(titan_embed_v2, titan_embed_g1, titan_embed_multimodal, cohere_embed_v3, cohere_embed_v4),
     )
 }
-
-_REGION = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|global)\.")
-
-
-def bare_id(model: str) -> str:
-    """A model id without ARN and Region prefix."""
-    return _REGION.sub("", model.rpartition("/")[2] if model.startswith("arn:") else model)
 
 
 def schema_mode_of(spec: PipelineSpec, family: Family) -> SchemaMode:

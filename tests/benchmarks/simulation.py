@@ -14,6 +14,7 @@ from bedrock_assets.campaign import Job, JobStatus, Request
 from bedrock_assets.census import FEW
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
 from bedrock_assets.reconcile import MOST_SUBMISSIONS, Collect, Submit, plan
+from tests.promises import room
 
 H = 3600.0
 LOOK_BACK_S = (MAX_TIMEOUT_HOURS + 24) * H
@@ -181,8 +182,7 @@ class Simulation:
         actions = plan(
             requests,
             self._jobs,
-            n_in_flight=self._n_in_flight,
-            n_slots=self.setting.n_slots,
+            room(self.setting.n_slots - self._n_in_flight, [f"p{i}" for i in range(self.setting.n_pipelines)]),
             collecting=self._running,
         )
         self.plan_s.append(time.perf_counter() - started)

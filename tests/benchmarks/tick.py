@@ -29,6 +29,7 @@ from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.places import Places
 from bedrock_assets.reconcile import MOST_SUBMISSIONS
 from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
@@ -79,7 +80,7 @@ def _measured(
 
     def tick() -> None:
         ledger.refresh(instance)
-        Tick(instance, {"calls": pipeline}, {"calls": ledger}, store, bedrock, Launches(instance)).run()
+        Tick(instance, {"calls": pipeline}, {"calls": ledger}, Places.only(bedrock, store), Launches(instance)).run()
 
     calls.clear()
     instance.event_log_storage.set_concurrency_slots("bedrock_batch", MOST_SUBMISSIONS)

@@ -27,6 +27,7 @@ from bedrock_assets.dispatch import Tick
 from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.places import Places
 from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
@@ -111,8 +112,8 @@ class Deployment:
         self.n_ticks += 1
         self.ledger.refresh(self.instance)
         launches = Launches(self.instance, datetime.now(UTC) + timedelta(hours=self.n_ticks))
-        ledgers, store = {self.name: self.ledger}, self.store_resource.open()
-        Tick(self.instance, {self.name: self.pipeline}, ledgers, store, self.bedrock, launches).run()
+        ledgers, places = {self.name: self.ledger}, Places.only(self.bedrock, self.store_resource.open())
+        Tick(self.instance, {self.name: self.pipeline}, ledgers, places, launches).run()
         for request in launches.asked:
             run_key = str(request.run_key)
             if not self.instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: run_key})):

@@ -18,6 +18,7 @@ from bedrock_assets.dispatch import Tick
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger
+from bedrock_assets.places import Places
 from bedrock_assets.resources import StoreResource
 from tests.crashes.driver import ALIVE, AWS, PATIENCE_S, ROLE, RUN_KEY_TAG, point_of
 from tests.inbox_lab import INBOX, Lab, inbox_of
@@ -55,7 +56,7 @@ def _dispatch(lab: Lab) -> None:
     ledger = Ledger(INBOX)
     ledger.refresh(lab.instance)
     launches = Launches(lab.instance, datetime.now(UTC) + lab.later)
-    Tick(lab.instance, {INBOX: lab.inbox}, {INBOX: ledger}, lab.store, lab.bedrock, launches).run()
+    Tick(lab.instance, {INBOX: lab.inbox}, {INBOX: ledger}, Places.only(lab.bedrock, lab.store), launches).run()
     _launch(lab, launches.asked)
 
 
