@@ -50,7 +50,7 @@ def answer(
         dagster.Failure: There is no usable answer; the message carries Bedrock's own.
         BedrockUnavailable: Bedrock cannot be asked now; the sensor tries again.
     """
-    ledger, places = Ledger(pipeline.spec.name), bedrock.open(store).used_by(pipeline.spec.targets, strict=False)
+    ledger, places = Ledger(pipeline.spec.name), bedrock.open(store)
     ledger.refresh(context.instance)
     entry = ledger.entries.get(context.partition_key)
     if entry is None or not entry.state.is_open or entry.request.identity != context.run.tags[REQUEST_TAG]:
@@ -61,7 +61,8 @@ def answer(
         ended = _end(context, pipeline, store, bedrock, places, shard, entry.request)
         collected = collect(pipeline, store, shard, ended.arns, str(ended), ended.request.targets)
         again = _next_attempt(pipeline, store, shard, ended, collected)
-        places.stage([again] if again and again.lane is Lane.BATCH else [])
+        if again and again.lane is Lane.BATCH:
+            places.used_by(pipeline.spec.targets, strict=False).stage([again])
         if again is None:
             require_success(collected, str(ended), ended.job.message if ended.job else None)
     except (JobFailed, StaleShard, BedrockError) as error:

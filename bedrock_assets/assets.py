@@ -126,7 +126,7 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
         bedrock: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
-        places = bedrock.open(opened).used_by(pipeline.spec.targets)
+        places = bedrock.open(opened)
         if REQUEST_TAG in context.run.tags:
             for answered in answer(context, pipeline, opened, bedrock):
                 if isinstance(pipeline, Pipeline):

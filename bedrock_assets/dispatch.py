@@ -87,6 +87,7 @@ class Tick:
         return self._gates[request.pipeline]
 
     def _work(self, works: Sequence[Work], requests: Sequence[Request], census: Census) -> None:
+        self.notes += [f"{place} cannot be asked now: {reason}" for place, reason in census.unseen.items()]
         jobs = census.jobs_of(requests, self.pipelines, self.ledgers)
         requests = [request for request in requests if not self._left_alone(request, census)]
         tries = self.launches.tries([request for request in requests if self._answerable(request, jobs)])

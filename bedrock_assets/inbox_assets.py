@@ -54,7 +54,7 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
     ) -> dg.MaterializeResult[Any]:
         if is_taken_elsewhere(context, spec.name):
             raise dg.Failure("another run takes files of this inbox; wait for its end", allow_retries=False)
-        places = bedrock.open(store.open(), local=True).used_by(spec.targets)
+        places = bedrock.open(store.open(), local=True)
         taken = Taker(context, inbox, places).take(config.files, config.given_up)
         announce(Effect.MATERIALIZE, "before", "dropped_files")
         return dg.MaterializeResult(metadata=_metadata(taken))

@@ -146,8 +146,8 @@ class Places:
 
     def fetch(self, arn: str, folder: str, prompts: str) -> None:
         """
-        Move what a job wrote into the deployment's own store, if it has ended, and remove its prompts from where it
-        ran.
+        Move what a job wrote into the deployment's own store, if it has ended, and remove its prompts wherever they
+        were copied to.
 
         Args:
             folder: The job's own.
@@ -156,11 +156,15 @@ class Places:
         Raises:
             ConfigError: The deployment no longer names the place where it ran.
         """
-        there = self.of(arn).store
-        if there is not None and not self.get(arn).status.in_flight:
+        there, copies = self.of(arn).store, [place.store for place in self.all if place.store is not None]
+        if not copies or self.get(arn).status.in_flight:
+            return
+        if there is not None:
             keys = [file.key for file in there.files(folder)]
             copy(there, self.store, keys, known=True)
-            there.delete([*keys, prompts])
+            there.delete(keys)
+        for store in copies:
+            store.delete([prompts])
 
 
 def account_of(arn: str) -> str:

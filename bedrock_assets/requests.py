@@ -49,8 +49,9 @@ def ask(context: dg.AssetExecutionContext, pipeline: Work, places: Places, *, re
         StaleShard: A shard has no prompts yet, or they were made of an earlier dataset.
         OverBudget: The launch may cost more than `budget_usd`.
         TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
+        ConfigError: The deployment has no place for one of the pipeline's models.
     """
-    ledger, store = Ledger(pipeline.spec.name), places.store
+    ledger, store, used = Ledger(pipeline.spec.name), places.store, places.used_by(pipeline.spec.targets)
     ledger.refresh(context.instance)
     keys = list(context.partition_keys)
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
@@ -64,7 +65,7 @@ def ask(context: dg.AssetExecutionContext, pipeline: Work, places: Places, *, re
         estimated = estimate(pipeline, store, planned, list(zip(requests, shards, done, strict=True)))
         context.log.info(str(estimated))
         requests = list(estimated.requests)
-    places.stage([request for request in requests if request.lane is Lane.BATCH])
+    used.stage([request for request in requests if request.lane is Lane.BATCH])
     for request in requests:
         with announced(Effect.RECORD, State.REQUESTED):
             context.log_event(ledger.record(request, State.REQUESTED))

@@ -200,8 +200,13 @@ def read_places(path: str | None) -> list[PlaceConfig]:
     if not path:
         return []
     try:
-        found = yaml.safe_load(Path(path).read_text("utf-8"))
-        return TypeAdapter(list[PlaceConfig]).validate_python(found)
+        found = TypeAdapter(list[dict[str, str]]).validate_python(yaml.safe_load(Path(path).read_text("utf-8")))
+        unknown = sorted({key for entry in found for key in entry} - {*PlaceConfig.model_fields})
+        if unknown:
+            raise ConfigError(
+                f"{PLACES}={path}: unknown key {unknown[0]!r}; known: {', '.join(PlaceConfig.model_fields)}"
+            )
+        return [PlaceConfig(**entry) for entry in found]
     except (OSError, yaml.YAMLError, ValidationError) as error:
         raise ConfigError(f"{PLACES}={path}: {error}") from error
 

@@ -104,7 +104,7 @@ class Taker:
         shard = take_in(self.inbox, self.store, drop, self._duplicate_of)
         register_shard(self.context.instance, self.inbox.spec.name, drop.key)
         request = request_for(self.context, self.inbox, self.places, self.ledger, shard)
-        self.places.stage([request] if request.lane is Lane.BATCH else [])
+        self.places.used_by(self.inbox.spec.targets).stage([request] if request.lane is Lane.BATCH else [])
         with announced(Effect.RECORD, State.REQUESTED):
             self.context.log_event(self.ledger.record(request, State.REQUESTED))
         self.ledger.entries[drop.key] = Entry(State.REQUESTED, request, 0)

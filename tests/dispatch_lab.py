@@ -1,7 +1,7 @@
 """A pipeline, a real Dagster instance and the emulator over HTTP in one process: ticks and runs by hand, no daemon."""
 
 import time
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -22,7 +22,7 @@ from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.places import Places
-from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.resources import BedrockResource, PlaceConfig, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
 
@@ -50,11 +50,27 @@ class Lab:
     """The secret access key that runs are given."""
     later: timedelta = timedelta()
     """How far the sensor's clock is ahead."""
+    places: list[PlaceConfig] = field(default_factory=list)
+    """Where jobs run beside us-east-1."""
 
     @property
     def store(self) -> Store:
         """Where the data is."""
         return self.store_resource.open()
+
+    @property
+    def bedrock_resource(self) -> BedrockResource:
+        """What runs are given."""
+        return BedrockResource(
+            role_arn=ROLE,
+            region_name="us-east-1",
+            endpoint_url=self.emulator.endpoint_url,
+            runtime_endpoint_url=self.emulator.endpoint_url,
+            aws_access_key_id="local",
+            aws_secret_access_key=self.secret,
+            max_attempts=2,
+            places=self.places,
+        )
 
     @property
     def shards(self) -> list[str]:
@@ -69,7 +85,7 @@ class Lab:
 
     def jobs(self) -> list[Job]:
         """All jobs, oldest first."""
-        return sorted(self.bedrock.list(), key=lambda job: job.submitted_at)
+        return sorted(self.bedrock_resource.open(self.store).list(), key=lambda job: job.submitted_at)
 
     def materialize(
         self,
@@ -80,18 +96,7 @@ class Lab:
         retry_errors: bool = False,
     ) -> bool:
         """Run one asset, as Dagster would; whether the run succeeded."""
-        resources = {
-            "store": self.store_resource,
-            "bedrock": BedrockResource(
-                role_arn=ROLE,
-                region_name="us-east-1",
-                endpoint_url=self.emulator.endpoint_url,
-                runtime_endpoint_url=self.emulator.endpoint_url,
-                aws_access_key_id="local",
-                aws_secret_access_key=self.secret,
-                max_attempts=2,
-            ),
-        }
+        resources = {"store": self.store_resource, "bedrock": self.bedrock_resource}
         result = dg.materialize(
             build_assets(self.pipeline),
             selection=[dg.AssetKey(["calls", asset])],
@@ -117,7 +122,7 @@ class Lab:
         """One tick of the sensor, without the runs that it asks for."""
         self.ledger.refresh(self.instance)
         launches = Launches(self.instance, datetime.now(UTC) + self.later)
-        places = Places.only(bedrock or self.bedrock, self.store)
+        places = Places.only(bedrock, self.store) if bedrock else self.bedrock_resource.open(self.store)
         pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
         tick = Tick(self.instance, pipelines, ledgers, places, launches)
         tick.run()
@@ -187,7 +192,7 @@ def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
 
 
 @contextmanager
-def open_lab(
+def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     folder: Path,
     *,
     n_rows: int = 40,
@@ -196,6 +201,7 @@ def open_lab(
     faults: Faults | None = None,
     quota: int = 20,
     store: StoreResource | None = None,
+    places: Sequence[PlaceConfig] = (),
     **spec: object,
 ) -> Generator[Lab]:
     """
@@ -226,4 +232,5 @@ def open_lab(
             store or StoreResource(url=str(folder / "s3" / "bucket")),
             Bedrock(client, ROLE),
             stepped=speed is None,
+            places=[place.model_copy(update={"endpoint_url": emulator.endpoint_url}) for place in places],
         )

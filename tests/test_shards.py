@@ -71,7 +71,12 @@ def test_each_row_is_a_line(store: Store, make_pipeline: MakePipeline) -> None:
 
 
 @pytest.mark.parametrize(
-    "change", [{"prompt": "Tell {text}"}, {"model": f"us.{HAIKU}"}, {"model_invocation_type": "Converse"}]
+    "change",
+    [
+        {"prompt": "Tell {text}"},
+        {"model": HAIKU.replace("3-haiku", "3-5-haiku")},
+        {"model_invocation_type": "Converse"},
+    ],
 )
 def test_the_fingerprint_is_of_what_is_paid(store: Store, make_pipeline: MakePipeline, change: dict[str, Any]) -> None:
     """Another prompt, model or way of invoking it is another fingerprint and another file."""

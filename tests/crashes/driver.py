@@ -17,18 +17,15 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.assets import build_assets
-from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.dispatch import Tick
 from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.places import Places
-from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.resources import BedrockResource, PlaceConfig, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
 
@@ -63,7 +60,15 @@ class Deployment:
         self.instance = DagsterInstance.from_config(str(self.home / "dagster"))
         self.ledger = Ledger(self.pipeline.spec.name)
         self.store_resource = StoreResource(url=str(self.home))
-        self.bedrock = Bedrock(boto3.client("bedrock", endpoint_url=self.endpoint_url, **AWS), ROLE)
+        endpoints = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
+        self.bedrock = BedrockResource(role_arn=ROLE, places=self._places(), **endpoints, **AWS)
+        self.places = self.bedrock.open(self.store_resource.open())
+
+    def _places(self) -> list[PlaceConfig]:
+        """The other Regions that the pipeline names, each with a bucket beside the home."""
+        named = [target.region for target in self.pipeline.spec.targets if target.region]
+        url = {"endpoint_url": self.endpoint_url}
+        return [PlaceConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in named]
 
     @property
     def name(self) -> str:
@@ -92,7 +97,7 @@ class Deployment:
                 raise TimeoutError(f"still waiting: {self.waiting()}")
             self.ask()
             self.tick()
-            while any(job.status.in_flight for job in self.bedrock.list(name_contains=self.name)):
+            while any(job.status.in_flight for job in self.places.list(name_contains=self.name)):
                 time.sleep(0.02)
         self.materialize("joined_table")
 
@@ -112,8 +117,7 @@ class Deployment:
         self.n_ticks += 1
         self.ledger.refresh(self.instance)
         launches = Launches(self.instance, datetime.now(UTC) + timedelta(hours=self.n_ticks))
-        ledgers, places = {self.name: self.ledger}, Places.only(self.bedrock, self.store_resource.open())
-        Tick(self.instance, {self.name: self.pipeline}, ledgers, places, launches).run()
+        Tick(self.instance, {self.name: self.pipeline}, {self.name: self.ledger}, self.places, launches).run()
         for request in launches.asked:
             run_key = str(request.run_key)
             if not self.instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: run_key})):
@@ -129,14 +133,13 @@ class Deployment:
         self, asset: str, shard: str | None = None, tags: dict[str, str] | None = None, *, must_succeed: bool = True
     ) -> str:
         """Run an asset as Dagster would; the run's id."""
-        endpoints = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
         config = {"ops": {f"{self.name}__batch_outputs": {"config": {"wait": False}}}}
         result = dg.materialize(
             build_assets(self.pipeline),
             selection=[dg.AssetKey([self.name, asset])],
             partition_key=shard,
             instance=self.instance,
-            resources={"store": self.store_resource, "bedrock": BedrockResource(role_arn=ROLE, **endpoints, **AWS)},
+            resources={"store": self.store_resource, "bedrock": self.bedrock},
             tags=tags,
             run_config=config if asset == "batch_outputs" else {},
             raise_on_error=must_succeed,

@@ -31,6 +31,7 @@ from bedrock_assets.store import Store
 from tests.crashes.driver import AWS, ROLE, play
 
 N_ROWS = 30
+WEST = "us-west-2"
 N_SHRUNK = 20
 AT_ONCE = 2
 ROOM_BYTES = 2_000_000_000
@@ -55,11 +56,14 @@ class Case:
     only: str = ""
     """Points of interest, a regular expression: those that another case does not pass in the same state."""
     speed: float = 9_000
+    other_region: str = ""
+    """Where shards are sent first, one at a time; the others go where the home is."""
 
 
 CASES = {
     "first": Case(N_ROWS),
     "shrunk": Case(N_SHRUNK, begun_with=N_ROWS, only="raw|register|delete|table|materialize"),
+    "elsewhere": Case(N_ROWS, only="routed|create_job|(write|delete) calls/(prompts|jobs)/SHARD", other_region=WEST),
     # Jobs of two seconds, so that there is time to stop them.
     "cancelled": Case(N_ROWS, "cancelled", only="stop_job|record|create_job", speed=150),
 }
@@ -90,11 +94,14 @@ class Bench:
         _require_each_row_once(home, self.case.n_rows)
         _require_whole_files(home)
         shutil.rmtree(home)
+        assert not list(home.parent.glob(f"{home.name}-*/calls/jobs/**/*.out")), "answers were left elsewhere"
 
     def prepare(self, name: str) -> Path:
         """A home with a Dagster instance of its own, that is also its bucket."""
         home = self.folder / name
         shutil.copytree(self.folder / "template", home)
+        if self.case.other_region:
+            (self.folder / f"{name}-{self.case.other_region}").mkdir()
         return home
 
     def begin(self) -> None:
@@ -113,11 +120,22 @@ class Bench:
         if not source.exists() or len(pl.read_parquet(source)) != n_rows:
             texts = [f"Call {i} was about invoice {i}. It was found." for i in range(n_rows)]
             pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "text": texts}).write_parquet(source)
-        arguments = (str(home), self.emulator.endpoint_url, _settings(source, n_rows), scenario, kill)
+        arguments = (str(home), self.emulator.endpoint_url, self._settings(source, n_rows), scenario, kill)
         process = _context.Process(target=play, args=arguments)
         process.start()
         process.join()
         return int(process.exitcode or 0)
+
+    def _settings(self, source: Path, n_rows: int) -> dict[str, Any]:
+        model, region = _model(source.parent), self.case.other_region
+        return {
+            "name": "calls",
+            "description": f"{n_rows} rows",
+            "source": {"path": str(source), "id_column": "id"},
+            "model": [{"model": model, "region": region, "max_jobs": 1}, model] if region else model,
+            "task": {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}},
+            "limits": LIMITS,
+        }
 
     def points(self) -> dict[Point, int]:
         """
@@ -142,7 +160,10 @@ class Bench:
 
     def _jobs(self, home: Path) -> Counter[tuple[str, str]]:
         """How many jobs there are for each shard and attempt of a home."""
-        jobs = Bedrock(boto3.client("bedrock", endpoint_url=self.emulator.endpoint_url, **AWS), ROLE).list()
+        regions = filter(None, (AWS["region_name"], self.case.other_region))
+        url = self.emulator.endpoint_url
+        clients = [boto3.client("bedrock", endpoint_url=url, **AWS | {"region_name": region}) for region in regions]
+        jobs = [job for client in clients for job in Bedrock(client, ROLE).list()]
         names = [job.name.removeprefix("ba-calls-").split("-") for job in jobs if job.model == _model(home)]
         return Counter(("-".join(name[:3]), name[-1]) for name in names)
 
@@ -189,17 +210,6 @@ def test_killed_at_every_effect(folder: Path, subtests: pytest.Subtests) -> None
                 with subtests.test(case=name, point=point):
                     crash.result()
     assert passed == {effect.value for effect in Effect}, "an effect that no case comes to"
-
-
-def _settings(source: Path, n_rows: int) -> dict[str, Any]:
-    return {
-        "name": "calls",
-        "description": f"{n_rows} rows",
-        "source": {"path": str(source), "id_column": "id"},
-        "model": _model(source.parent),
-        "task": {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}},
-        "limits": LIMITS,
-    }
 
 
 def _model(home: Path) -> str:
