@@ -158,12 +158,14 @@ class Bench:
             if calls.model_id == _model(home):
                 assert calls.answered - calls.distinct <= (point in PAID_TWICE_AT)
 
+    def _client(self, region: str) -> Any:
+        keys = {name: value for name, value in AWS.items() if name != "region_name"}
+        return boto3.client("bedrock", endpoint_url=self.emulator.endpoint_url, region_name=region, **keys)
+
     def _jobs(self, home: Path) -> Counter[tuple[str, str]]:
         """How many jobs there are for each shard and attempt of a home."""
         regions = filter(None, (AWS["region_name"], self.case.other_region))
-        url = self.emulator.endpoint_url
-        clients = [boto3.client("bedrock", endpoint_url=url, **AWS | {"region_name": region}) for region in regions]
-        jobs = [job for client in clients for job in Bedrock(client, ROLE).list()]
+        jobs = [job for region in regions for job in Bedrock(self._client(region), ROLE).list()]
         names = [job.name.removeprefix("ba-calls-").split("-") for job in jobs if job.model == _model(home)]
         return Counter(("-".join(name[:3]), name[-1]) for name in names)
 
