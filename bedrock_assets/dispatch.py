@@ -123,8 +123,8 @@ class Tick:
         n_behind = sum(self._gate(request).waits and request.identity not in jobs for request in requests)
         self.notes += [f"{n_behind} wait for their canary"] if n_behind else []
         if n_held > n_behind:
-            why = "raw_dataset is newer than their prompts; materialize prompt_shards"
-            self.notes.append(f"{n_held - n_behind} held: {why}")
+            told = "held: raw_dataset is newer than their prompts; materialize prompt_shards"
+            self.notes.append(f"{n_held - n_behind} {told}")
         return n_free
 
     def _left_alone(self, request: Request, census: Census) -> bool:
@@ -132,8 +132,8 @@ class Tick:
         doubt = census.doubts.get(request.identity)
         if doubt is None or (request.standing in (Standing.STALE, Standing.WITHDRAWN) and not doubt.passes):
             return False
-        until = "for now" if doubt.passes else "until its run is cancelled"
-        self.notes.append(f"{request.identity} is left alone {until}: {doubt.reason}")
+        left = "is left alone for now" if doubt.passes else "is left alone until its run is cancelled"
+        self.notes.append(f"{request.identity} {left}: {doubt.reason}")
         return True
 
     def _carry_out(

@@ -7,8 +7,10 @@ from typing import Any
 
 import polars as pl
 import pytest
+from typer.testing import CliRunner
 
 from bedrock_assets.cleaning import delete_files, find_remains
+from bedrock_assets.cli import app
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.ledger import State
@@ -181,6 +183,31 @@ def test_clean_looks_everywhere(tmp_path: Path) -> None:
         assert len(found.elsewhere) == 4
         assert max(delete_files(lab.store, found)) == len(found.all_files)
         assert not find_remains(places, "calls").all_files
+
+
+def test_doctor_looks_at_each_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every Region's bucket and quotas are looked at, and a place that is not named is told with its cure."""
+    with opened(tmp_path, HAIKU) as lab:
+        places = [{"region_name": WEST, "store_url": str(tmp_path / "s3" / "bucket-west")}]
+        (tmp_path / "places.yaml").write_text(json.dumps(places))
+        spec = lab.pipeline.spec.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)
+        spec["model"] = [HAIKU, at(WEST, max_jobs=50), at("eu-west-1")]
+        component = {"type": "bedrock_assets.BatchInference", "attributes": spec}
+        (tmp_path / "defs.yaml").write_text(json.dumps(component))
+        url = lab.emulator.endpoint_url
+        settings = {"STORE": lab.store.root, "ROLE_ARN": lab.bedrock.role_arn, "PLACES": str(tmp_path / "places.yaml")}
+        env = {f"BEDROCK_ASSETS_{name}": value for name, value in settings.items()}
+        env |= {f"AWS_ENDPOINT_URL_{name}": url for name in ("BEDROCK", "SERVICE_QUOTAS")}
+        env |= {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
+        for name, value in env.items():
+            monkeypatch.setenv(name, value)
+        ended = CliRunner().invoke(app, ["doctor", str(tmp_path / "defs.yaml"), "--json"])
+    found = {finding["check"]: finding for finding in json.loads(ended.stdout)}
+    assert found[f"store of {WEST} of account 123456789012"]["told"].startswith(str(tmp_path / "s3" / "bucket-west"))
+    told = [finding for finding in json.loads(ended.stdout) if finding["check"] == "max_jobs of calls"]
+    assert [finding["verdict"] for finding in told] == ["ok", "fail"]
+    assert "has no place in eu-west-1" in found["model of calls"]["told"]
+    assert ended.exit_code == 1
 
 
 @pytest.mark.parametrize(
