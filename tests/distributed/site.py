@@ -25,9 +25,10 @@ from bedrock_assets.limits import JobLimits
 from bedrock_assets.local.stack import environment, free_port, store_folder
 from bedrock_assets.local.ui import DagsterUI
 from tests.postgres import postgres
+from tests.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 
-SLOTS = 16
+SLOTS = 10 if SHORT else 16
 N_WORKERS = 4
 """Runs at once, beside the two that wait."""
 START_TIMEOUT_S = 120

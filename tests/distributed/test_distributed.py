@@ -13,11 +13,12 @@ from dagster._core.storage.dagster_run import RunRecord
 
 from bedrock_assets.local.stack import store_folder
 from tests.distributed.site import N_WORKERS, SLOTS, Site, site
+from tests.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 
 pytestmark = pytest.mark.slow
 
-N_SHARDS = 20
+N_SHARDS = 8 if SHORT else 20
 """Of each of the two pipelines."""
 ASSETS = ["prompt_shards", "batch_outputs", "joined_table"]
 PATIENCE_S = 900

@@ -27,11 +27,12 @@ from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.local.stack import store_folder
 from bedrock_assets.local.ui import DagsterUI
 from bedrock_assets.store import Store
+from tests.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 from tests.soak.site import Site, site
 
-N_SHARDS = int(os.environ.get("SOAK_SHARDS", "6"))
-FAULTS_S = float(os.environ.get("SOAK_S", "60"))
+N_SHARDS = int(os.environ.get("SOAK_SHARDS", "4" if SHORT else "6"))
+FAULTS_S = float(os.environ.get("SOAK_S", "30" if SHORT else "60"))
 PATIENCE_S = 600 + 20 * N_SHARDS
 SEED = 20261121
 FAULTS: list[dict[str, object]] = [
