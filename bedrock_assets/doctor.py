@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
+from fnmatch import fnmatchcase
 from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -160,9 +161,14 @@ def _role(patient: Patient) -> Finding:
         return Finding(check, "fail" if missing else "unknown", str(error), cure)
     except BotoCoreError as error:
         return Finding(check, "unknown", str(error), "try again")
-    trusted = [_services(statement) for statement in role["AssumeRolePolicyDocument"].get("Statement", [])]
-    if not any("bedrock.amazonaws.com" in services for services in trusted):
-        return Finding(check, "fail", f"{arn} does not trust Bedrock", "set the trust that `bedrock-assets iam` prints")
+    statements: Sequence[Any] = role["AssumeRolePolicyDocument"].get("Statement", [])
+    trusting = [statement for statement in statements if "bedrock.amazonaws.com" in _services(statement)]
+    cure = f"set the trust that `bedrock-assets iam --region {patient.region}` prints"
+    if not trusting:
+        return Finding(check, "fail", f"{arn} does not trust Bedrock", cure)
+    job = f"arn:aws:bedrock:{patient.region}:{arn.split(':')[4]}:model-invocation-job/x"
+    if not any(fnmatchcase(job, "arn:aws:" + source.split(":", 2)[2]) for s in trusting for source in _sources(s)):
+        return Finding(check, "fail", f"{arn} trusts Bedrock, but for no jobs in {patient.region}", cure)
     return Finding(check, "ok", f"{arn} trusts Bedrock; that it may be passed shows when a job is created")
 
 
@@ -170,6 +176,13 @@ def _services(statement: Mapping[str, Any]) -> Sequence[str]:
     principal = statement.get("Principal", {})
     named = principal.get("Service", []) if isinstance(principal, dict) else []
     return [named] if isinstance(named, str) else named
+
+
+def _sources(statement: Mapping[str, Any]) -> Sequence[str]:
+    """Patterns of the jobs that a statement trusts."""
+    conditions: Sequence[Mapping[str, Any]] = list(statement.get("Condition", {}).values())
+    found = [value for one in conditions for key, value in one.items() if key.lower() == "aws:sourcearn"]
+    return [p for value in found for p in ([value] if isinstance(value, str) else value)] or ["arn:aws:*"]
 
 
 def _quotas(patient: Patient) -> tuple[dict[str, float], str]:

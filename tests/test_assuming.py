@@ -1,10 +1,12 @@
 """A role of another account: calls are made with its credentials, which are renewed before they expire."""
 
+import json
 import subprocess
 import sys
 import time
 from collections.abc import Generator
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 
 import boto3
@@ -12,6 +14,8 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from bedrock_assets.assuming import SESSION_NAME, assumed
+from bedrock_assets.doctor import Patient, examine
+from bedrock_assets.iam import Deployment, role_trust
 from bedrock_assets.local.stack import free_port
 from bedrock_assets.resources import BedrockResource, PlaceConfig
 from bedrock_assets.store import Store
@@ -89,3 +93,23 @@ def test_a_place_of_another_account(store: Store) -> None:
     assert home.bedrock.client._request_signer._credentials.access_key == "mine"
     assert resource.session(other).client("sts").get_caller_identity()["Account"] == OTHER
     assert resource.session(home).get_credentials().access_key == "mine"
+
+
+@pytest.mark.parametrize(
+    ("region", "verdict", "told"),
+    [("us-west-2", "ok", "trusts Bedrock"), ("us-east-1", "fail", "but for no jobs in us-west-2")],
+)
+def test_a_service_role_of_another_region(sts: str, store: Store, region: str, verdict: str, told: str) -> None:
+    """The trust that we print is for jobs of one Region, and `doctor` tells where it is another's."""
+    arn = "arn:aws:iam::123456789012:role/bedrock-batch"
+    iam: Any = boto3.client("iam", endpoint_url=sts, region_name="us-east-1")
+    trust = role_trust(Deployment("s3://calls/batch", arn, region))
+    iam.create_role(RoleName="bedrock-batch", AssumeRolePolicyDocument=json.dumps(trust))
+    resource = BedrockResource(role_arn=arn, region_name="us-west-2", endpoint_url="http://127.0.0.1:9", max_attempts=1)
+    places = resource.open(store)
+    clients: Any = boto3.client
+    ask = partial(clients, region_name="us-west-2", endpoint_url=sts)
+    patient = Patient(store, places.home.bedrock, "us-west-2", ask, on_aws=True)
+    found = {finding.check: finding for finding in examine({places.home: patient}, places, [], None)}
+    assert found["service role"].verdict == verdict
+    assert told in found["service role"].told

@@ -216,8 +216,9 @@ def sample(
 
     with errors():
         use(home)
-        runtime = bedrock_resource().open_runtime() if ask else None
-        found = try_rows(pipeline_of(pipeline), open_store(), n, row_id or [], runtime)
+        chosen, store, resource = pipeline_of(pipeline), open_store(), bedrock_resource()
+        first = resource.open(store, local=True).at(chosen.spec.targets[0]) if ask else None
+        found = try_rows(chosen, store, n, row_id or [], resource.open_runtime(first) if ask else None)
     if as_json:
         print_json([dataclasses.asdict(trial) for trial in found])
         return
