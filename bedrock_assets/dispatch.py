@@ -140,6 +140,8 @@ class Tick:
                     output_uri=output_uri(self.store, request) + "/",
                     model_invocation_type=spec.model_invocation_type,
                     timeout_hours=spec.timeout_hours,
+                    pipeline=spec.name,
+                    tags=spec.tags,
                 )
             )
         except BedrockUnavailable as error:

@@ -1,6 +1,7 @@
 """Dagster resources: where the data is, and which Bedrock answers."""
 
 import os
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -8,8 +9,10 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.credentials import open_session
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.events import EventQueue
+from bedrock_assets.job_settings import JobSettings, Vpc, parse_list, parse_tags
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
 
@@ -26,10 +29,24 @@ class StoreResource(dg.ConfigurableResource[Store]):
     url: str = Field(description="A local folder (for the emulator), or `s3://bucket/prefix`.")
     region_name: str | None = Field(default=None, description="AWS Region of the bucket.")
     endpoint_url: str | None = Field(default=None, description="S3 endpoint other than AWS's own.")
+    profile_name: str | None = Field(
+        default=None, description="Profile of the AWS credentials, other than AWS_PROFILE."
+    )
+    kms_key_arn: str | None = Field(
+        default=None, description="KMS key under which files are written, by us and by Bedrock."
+    )
+    bucket_owner: str | None = Field(default=None, description="Account that the bucket has to belong to, 12 digits.")
 
     def open(self) -> Store:
         """The store; nothing is read or created yet."""
-        return Store(self.url, self.region_name, self.endpoint_url)
+        return Store(
+            self.url,
+            self.region_name,
+            self.endpoint_url,
+            self.kms_key_arn,
+            self.bucket_owner,
+            partial(open_session, self.profile_name),
+        )
 
 
 class BedrockResource(ResourceWithBoto3Configuration):
@@ -44,6 +61,9 @@ class BedrockResource(ResourceWithBoto3Configuration):
     runtime_endpoint_url: str | None = Field(
         default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
     )
+    vpc_subnet_ids: list[str] = Field(default=[], description="Subnets through which jobs reach the bucket.")
+    vpc_security_group_ids: list[str] = Field(default=[], description="Security groups of the jobs in these subnets.")
+    tags: dict[str, str] = Field(default={}, description="Tags of all jobs.")
 
     def open(self, store: Store, *, local: bool = False) -> Bedrock:
         """
@@ -53,7 +73,8 @@ class BedrockResource(ResourceWithBoto3Configuration):
             local: Whether a local store will do, because no job is created.
 
         Raises:
-            ConfigError: The store is a local folder, which AWS could not read; or no Region is set.
+            ConfigError: The store is a local folder, which AWS could not read; or no Region is set; or a setting of
+                jobs is none that Bedrock takes.
         """
         client = self._client("bedrock", self.endpoint_url)
         if not local and store.is_local and "amazonaws." in client.meta.endpoint_url:
@@ -61,7 +82,8 @@ class BedrockResource(ResourceWithBoto3Configuration):
                 f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
                 "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
             )
-        return Bedrock(client, self.role_arn)
+        vpc = Vpc.of(self.vpc_subnet_ids, self.vpc_security_group_ids)
+        return Bedrock(client, self.role_arn, JobSettings(store.kms_key_arn, store.bucket_owner, vpc, self.tags))
 
     def open_runtime(self) -> Runtime:
         """The runtime, where models answer on demand."""
@@ -115,16 +137,38 @@ def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
 
 
 def bedrock_resource() -> BedrockResource:
-    """Bedrock, from the environment."""
-    role_arn, region = os.environ.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE), os.environ.get("AWS_REGION")
-    return BedrockResource(role_arn=role_arn, region_name=region)
+    """
+    Bedrock, from the environment.
+
+    Raises:
+        ConfigError: A setting of jobs is none that Bedrock takes.
+    """
+    env = os.environ
+    found = BedrockResource(
+        role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
+        region_name=env.get("AWS_REGION"),
+        vpc_subnet_ids=parse_list(env.get("BEDROCK_ASSETS_SUBNET_IDS", "")),
+        vpc_security_group_ids=parse_list(env.get("BEDROCK_ASSETS_SECURITY_GROUP_IDS", "")),
+        tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),
+    )
+    JobSettings(vpc=Vpc.of(found.vpc_subnet_ids, found.vpc_security_group_ids), tags=found.tags)
+    return found
 
 
 def store_resource() -> StoreResource:
-    """The store, from the environment."""
+    """
+    The store, from the environment.
+
+    Raises:
+        ConfigError: The key or the bucket's owner is none.
+    """
     env = os.environ
-    return StoreResource(
+    found = StoreResource(
         url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
         region_name=env.get("AWS_REGION"),
         endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
+        kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
+        bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
     )
+    JobSettings(found.kms_key_arn, found.bucket_owner)
+    return found

@@ -9,11 +9,11 @@ import json
 import re
 from collections.abc import Generator, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar, cast
 
 import obstore
 import polars as pl
@@ -22,6 +22,7 @@ from obstore.store import LocalStore, ObjectStore
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
+from bedrock_assets.credentials import OpenSession, open_session
 from bedrock_assets.effects import Effect, announce, announced
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.s3 import Connection
@@ -55,11 +56,17 @@ class Store:
         url: A local folder, whose last name stands for the bucket, or `s3://bucket/prefix`.
         region: AWS Region of the bucket; without it the ordinary AWS settings decide.
         endpoint_url: S3 endpoint other than AWS's own.
+        kms_key_arn: In S3, what is written is encrypted under this key; without it as the bucket says.
+        bucket_owner: Account that the bucket has to belong to; Bedrock looks.
+        open_session: Opens the boto3 session whose credentials are used.
     """
 
     url: str
     region: str | None = None
     endpoint_url: str | None = None
+    kms_key_arn: str | None = None
+    bucket_owner: str | None = None
+    open_session: OpenSession = field(default=open_session, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -173,7 +180,7 @@ class Store:
 
     def scan_parquet(self, keys: Sequence[str]) -> pl.LazyFrame:
         """The Parquet files at *keys* as one lazy frame, in that order."""
-        return pl.scan_parquet([self.path(key) for key in keys], storage_options=self._polars_options or None)
+        return pl.scan_parquet([self.path(key) for key in keys], **self._polars)
 
     def read_parquet(self, key: str) -> pl.DataFrame:
         """
@@ -197,7 +204,7 @@ class Store:
         """
         with self._errors("read", key):
             try:
-                metadata = pl.read_parquet_metadata(self.path(key), storage_options=self._polars_options or None)
+                metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
             except PolarsError as error:
                 raise OSError(str(error)) from error
         return json.loads(metadata.get(FACTS, "{}"))
@@ -205,16 +212,16 @@ class Store:
     @cached_property
     def s3(self) -> Connection:
         """How a store in S3 is reached."""
-        return Connection(self.root, self.region, self.endpoint_url)
+        return Connection(self.root, self.region, self.endpoint_url, self.kms_key_arn, self.open_session)
 
-    @cached_property
-    def _polars_options(self) -> dict[str, str]:
-        return {} if self.is_local else self.s3.polars_options()
+    @property
+    def _polars(self) -> dict[str, Any]:
+        return {} if self.is_local else self.s3.polars
 
     @cached_property
     def _objects(self) -> ObjectStore:
         if not self.is_local:
-            return self.s3.objects()
+            return self.s3.objects
         try:
             return LocalStore(self.root, mkdir=True)
         except (OSError, BaseError) as error:

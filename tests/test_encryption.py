@@ -1,0 +1,81 @@
+"""Files that are written under a KMS key: the server is told of it with each, in one piece or in many."""
+
+from collections.abc import Iterator
+from typing import Any
+
+import polars as pl
+import pytest
+
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.parquet import write_frames
+from bedrock_assets.resources import StoreResource
+from bedrock_assets.store import Store
+from tests.emulator.worlds import REGION, S3
+
+BUCKET = "encrypted-bucket"
+MB = 1_000_000
+
+
+@pytest.fixture
+def server(moto: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """A server that keeps what it is told of encryption, with an empty bucket."""
+    for name, value in moto.environment.items():
+        monkeypatch.setenv(name, value)
+    moto.create_bucket(BUCKET)
+    yield moto
+    moto.clear()
+
+
+def made_key(server: S3) -> str:
+    """ARN of a new key."""
+    import boto3
+
+    kms: Any = boto3.Session().client("kms", endpoint_url=server.url, region_name=REGION)
+    return kms.create_key()["KeyMetadata"]["Arn"]
+
+
+def keys_of(server: S3) -> dict[str, str | None]:
+    """By the key of each file, the KMS key under which it was written."""
+    found: dict[str, str | None] = {}
+    for name in server.names(BUCKET, ""):
+        head = server.client.head_object(Bucket=BUCKET, Key=name)
+        found[name] = head.get("SSEKMSKeyId")
+        assert (head.get("ServerSideEncryption") == "aws:kms") == (found[name] is not None)
+    return found
+
+
+def write(store: Store) -> None:
+    """Write files in all ways: small, streamed, in several parts, copied, by polars."""
+    store.put("calls/small", b"x")
+    with store.writer("calls/streamed") as file:
+        file.write(b"x" * 10)
+    with store.writer("calls/parts") as file:
+        for _ in range(40):
+            file.write(b"x" * MB)
+    with store.writer("calls/table.parquet") as file:
+        write_frames([pl.DataFrame({"id": [1]})], file)
+    store.put("calls/aside", b"x")
+    store.move("calls/aside", "calls/moved")
+
+
+def test_all_that_is_written_is_under_the_key(server: S3) -> None:
+    """The server records the key with every file, also of those that came in parts or are copies."""
+    key = made_key(server)
+    store = StoreResource(url=f"s3://{BUCKET}/pre", region_name=REGION, endpoint_url=server.url, kms_key_arn=key).open()
+    write(store)
+    assert keys_of(server) == {
+        f"pre/calls/{name}": key for name in ("small", "streamed", "parts", "table.parquet", "moved")
+    }
+    assert store.read_parquet("calls/table.parquet")["id"].to_list() == [1]
+
+
+def test_without_a_key_the_bucket_decides(server: S3) -> None:
+    """No header is sent where no key is set."""
+    write(Store(f"s3://{BUCKET}/pre", REGION, server.url))
+    assert set(keys_of(server).values()) == {None}
+
+
+def test_a_key_that_is_none(server: S3) -> None:
+    """It is told before anything is written."""
+    with pytest.raises(ConfigError, match="is no ARN such as"):
+        Store(f"s3://{BUCKET}/pre", REGION, server.url, kms_key_arn="mine").put("a", b"x")
