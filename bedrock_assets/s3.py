@@ -2,11 +2,13 @@
 
 import os
 import re
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from datetime import datetime
 from functools import cached_property
 from typing import Any
 
-from botocore.exceptions import BotoCoreError
+from botocore.exceptions import BotoCoreError, ClientError
 from obstore.store import S3Store
 
 from bedrock_assets.credentials import Credentials, OpenSession, PolarsCredentials, open_session
@@ -14,6 +16,11 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.job_settings import require_key
 
 _ENDPOINT = "AWS_ENDPOINT_URL_S3"
+MAX_COPY_BYTES = 5 * 1024**3
+"""What S3 copies in one request."""
+COPY_PART_BYTES = 1024**3
+_CHANGED = (404, 412)
+"""HTTP: gone, and not what the condition names."""
 _AWS_OWN = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
@@ -73,6 +80,49 @@ class Connection:
             return self._session.client("s3", region_name=self.region, endpoint_url=self.endpoint_url)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"store {self.url!r}: {error}") from error
+
+    def walk(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+        """Key, size and time of each object below the folder *prefix*, whatever its key looks like."""
+        start, root = self.full_key(f"{prefix}/"), self.full_key("")
+        for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start):
+            for entry in page.get("Contents", ()):
+                yield entry["Key"].removeprefix(root), entry["Size"], entry["LastModified"]
+
+    def copy(self, source: str, target: str, etag: str | None = None, *, part_bytes: int = COPY_PART_BYTES) -> bool:
+        """
+        Copy an object inside the bucket, in parts where it is larger than one of them.
+
+        Args:
+            etag: Copy nothing if the source has another one by now.
+
+        Returns:
+            Whether it was copied.
+        """
+        from boto3.s3.transfer import TransferConfig
+
+        extra = {"CopySourceIfMatch": f'"{etag}"'} if etag else {}
+        if self.kms_key_arn:
+            extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key_arn}
+        parts = TransferConfig(multipart_threshold=part_bytes, multipart_chunksize=part_bytes)
+        where = {"Bucket": self.bucket, "Key": self.full_key(source)}
+        return self._unless_changed(
+            lambda: self.client.copy(where, self.bucket, self.full_key(target), ExtraArgs=extra, Config=parts)
+        )
+
+    def delete(self, key: str, etag: str) -> bool:
+        """Delete an object if it still has the *etag*; whether it was deleted."""
+        return self._unless_changed(
+            lambda: self.client.delete_object(Bucket=self.bucket, Key=self.full_key(key), IfMatch=f'"{etag}"')
+        )
+
+    def _unless_changed(self, call: Callable[[], object]) -> bool:
+        try:
+            call()
+        except ClientError as error:
+            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _CHANGED:
+                raise
+            return False
+        return True
 
     @cached_property
     def polars(self) -> dict[str, Any]:

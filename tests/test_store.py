@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.limits import S3_URI
+from bedrock_assets.objects import whole_lines
 from bedrock_assets.records import (
     RawManifest,
     attempt_folder,
@@ -20,7 +21,7 @@ from bedrock_assets.records import (
     shard_manifest_key,
     table_part_key,
 )
-from bedrock_assets.store import Store, whole_lines
+from bedrock_assets.store import Store
 
 MB = 1_000_000
 OPERATIONS: list[Callable[[Store, str], object]] = [
