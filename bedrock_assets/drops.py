@@ -118,6 +118,9 @@ def take_away(store: Store, folder: str, drop: Drop, target: str) -> bool:
 
 
 def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
+    there = _look(source)
+    if there is None or not there.is_file:
+        return False
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
     try:
@@ -125,7 +128,7 @@ def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
     except FileNotFoundError:
         return False
     found = _look(aside)
-    if found and _content_of(found) == _content_of(drop):
+    if found and found.is_file and _content_of(found) == _content_of(drop):
         aside.replace(target)
         return True
     # Somebody has put another one there since it was looked at. It goes back, unless there is a third one by now.

@@ -35,7 +35,7 @@ Model = TypeVar("Model", bound=BaseModel)
 FACTS = "bedrock_assets"
 """Under this name a Parquet file's metadata says what the file belongs to."""
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-_KEY = re.compile(r"(?!.*\.\.)[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
+_KEY = re.compile(r"(?!.*\.\.)(?!(.*/)?\.(/|$))[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
 
 
 @dataclass(frozen=True)

@@ -90,11 +90,16 @@ class Door(Quiet):
     issuer: ClassVar[Issuer]
     callers: ClassVar[list[tuple[str, str]]]
     """Access keys and user agents of the calls that were let in."""
+    refuses_parts: ClassVar[bool]
+    """Whether parts of files are refused, for good."""
 
     def do_GET(self) -> None:
         """Let a call in."""
         key = (re.findall(r"Credential=([^/]+)/", self.headers.get("Authorization", "")) or ["nobody"])[0]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.refuses_parts and "partNumber=" in self.path:
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>No parts.</Message></Error>")
+            return
         if self.issuer.is_expired(key):
             message = "<Error><Code>ExpiredToken</Code><Message>The provided token has expired.</Message></Error>"
             self.answer(400, message.encode())
@@ -134,6 +139,11 @@ class Place:
     door_url: str
     endpoints_url: str
     callers: list[tuple[str, str]]
+    door: type[Door]
+
+    def refuse_parts(self) -> None:
+        """From now on no part of a file is let in."""
+        self.door.refuses_parts = True
 
     @property
     def keys(self) -> list[str]:
@@ -146,7 +156,7 @@ class Place:
 def open_place(behind: str, life_s: float = 3600) -> Generator[Place]:
     """A place before the S3 server at *behind*, whose credentials last *life_s* seconds."""
     issuer, callers = Issuer(life_s), list[tuple[str, str]]()
-    door = type("ADoor", (Door,), {"behind": behind, "issuer": issuer, "callers": callers})
+    door = type("ADoor", (Door,), {"behind": behind, "issuer": issuer, "callers": callers, "refuses_parts": False})
     endpoints = type("AnEndpoint", (Endpoints,), {"issuer": issuer})
     with serve(door) as door_url, serve(endpoints) as endpoints_url:
-        yield Place(issuer, door_url, endpoints_url, callers)
+        yield Place(issuer, door_url, endpoints_url, callers, door)
