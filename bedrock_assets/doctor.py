@@ -57,6 +57,8 @@ def examine(patient: Patient, pipelines: Sequence[Pipeline], instance: DagsterIn
     yield _credentials(patient)
     yield _store(patient)
     yield _bucket(patient)
+    if patient.store.kms_key_arn and not patient.store.is_local:
+        yield _encryption(patient, patient.store.kms_key_arn)
     yield _jobs(patient)
     yield _role(patient)
     quotas, trouble = _quotas(patient)
@@ -104,16 +106,36 @@ def _store(patient: Patient) -> Finding:
 def _bucket(patient: Patient) -> Finding:
     if patient.store.is_local:
         return Finding("bucket Region", "ok", "a local folder has none")
-    bucket = patient.store.root.removeprefix("s3://").partition("/")[0]
+    bucket, owner = patient.store.s3.bucket, patient.store.bucket_owner
     try:
-        answer = patient.client_of("s3").head_bucket(Bucket=bucket)
+        expected = {"ExpectedBucketOwner": owner} if owner else {}
+        answer = patient.client_of("s3").head_bucket(Bucket=bucket, **expected)
     except (BotoCoreError, ClientError) as error:
-        return Finding("bucket Region", "unknown", str(error), f"allow s3:ListBucket on {bucket}")
+        cure = f"allow s3:ListBucket on {bucket}"
+        if owner:
+            cure += f"; if it is allowed, the bucket is not account {owner}'s (BEDROCK_ASSETS_BUCKET_OWNER)"
+        return Finding("bucket Region", "unknown", str(error), cure)
     region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
     if region and region != patient.region:
         cure = f"work in {region} (AWS_REGION), or use a bucket in {patient.region}: Bedrock reads no other Region's"
         return Finding("bucket Region", "fail", f"{bucket} is in {region}, the jobs in {patient.region}", cure)
     return Finding("bucket Region", "ok", f"{bucket} is in {region or patient.region}")
+
+
+def _encryption(patient: Patient, key_arn: str) -> Finding:
+    """Whether the server has written a file under the key that is set; an alias stands for one that it names."""
+    check, store = "encryption", patient.store
+    try:
+        store.put(PROBE, b"written by bedrock-assets doctor")
+        found = store.s3.key_of(PROBE)
+        store.delete([PROBE])
+    except (BedrockAssetsError, BotoCoreError, ClientError) as error:
+        return Finding(check, "fail", str(error), "allow kms:GenerateDataKey and kms:Decrypt on the key")
+    if found is None or ("alias/" not in key_arn and found != key_arn):
+        return Finding(
+            check, "fail", f"a file is written under {found}, not {key_arn}", "use a server that has the key"
+        )
+    return Finding(check, "ok", f"files are written under {found}")
 
 
 def _jobs(patient: Patient) -> Finding:

@@ -115,6 +115,10 @@ class Connection:
             lambda: self.client.delete_object(Bucket=self.bucket, Key=self.full_key(key), IfMatch=f'"{etag}"')
         )
 
+    def key_of(self, key: str) -> str | None:
+        """The KMS key under which an object is encrypted, None where S3's own encryption is all there is."""
+        return self.client.head_object(Bucket=self.bucket, Key=self.full_key(key)).get("SSEKMSKeyId")
+
     def _unless_changed(self, call: Callable[[], object]) -> bool:
         try:
             call()

@@ -92,11 +92,16 @@ class Door(Quiet):
     """Access keys and user agents of the calls that were let in."""
     refuses_parts: ClassVar[bool]
     """Whether parts of files are refused, for good."""
+    owner: ClassVar[str] = "123456789012"
+    """Account that all buckets are of."""
 
     def do_GET(self) -> None:
         """Let a call in."""
         key = (re.findall(r"Credential=([^/]+)/", self.headers.get("Authorization", "")) or ["nobody"])[0]
         body = self.rfile.read(int(self.headers.get("Content-Length") or 0))
+        if self.headers.get("x-amz-expected-bucket-owner", self.owner) != self.owner:
+            self.answer(403, b"<Error><Code>AccessDenied</Code><Message>Access Denied</Message></Error>")
+            return
         if self.refuses_parts and "partNumber=" in self.path:
             self.answer(403, b"<Error><Code>AccessDenied</Code><Message>No parts.</Message></Error>")
             return

@@ -1,16 +1,22 @@
 """Files that are written under a KMS key: the server is told of it with each, in one piece or in many."""
 
 from collections.abc import Iterator
+from dataclasses import replace
+from itertools import islice
 from typing import Any
 
+import boto3
 import polars as pl
 import pytest
 
+from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.doctor import Finding, Patient, examine
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.resources import StoreResource
 from bedrock_assets.store import Store
 from tests.emulator.worlds import REGION, S3
+from tests.identity import open_place
 
 BUCKET = "encrypted-bucket"
 MB = 1_000_000
@@ -28,8 +34,6 @@ def server(moto: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
 
 def made_key(server: S3) -> str:
     """ARN of a new key."""
-    import boto3
-
     kms: Any = boto3.Session().client("kms", endpoint_url=server.url, region_name=REGION)
     return kms.create_key()["KeyMetadata"]["Arn"]
 
@@ -73,6 +77,28 @@ def test_without_a_key_the_bucket_decides(server: S3) -> None:
     """No header is sent where no key is set."""
     write(Store(f"s3://{BUCKET}/pre", REGION, server.url))
     assert set(keys_of(server).values()) == {None}
+
+
+def examined(store: Store, client: Any) -> dict[str, Finding]:
+    """What doctor finds of the store."""
+    bedrock = Bedrock(client("bedrock"), "arn:aws:iam::123456789012:role/x")
+    patient = Patient(store, bedrock, REGION, client, on_aws=False)
+    return {finding.check: finding for finding in islice(examine(patient, [], None), 5)}
+
+
+def test_doctor_looks_at_key_and_owner(server: S3) -> None:
+    """A file is written under the key, and the bucket is the account's; one of another account is told."""
+
+    with open_place(server.url) as place:  # whose door looks at the owner, as S3 does
+
+        def client(service: str) -> Any:
+            return boto3.Session().client(service, endpoint_url=place.door_url, region_name=REGION)
+
+        store = Store(f"s3://{BUCKET}", REGION, server.url, made_key(server), "123456789012")
+        found = examined(store, client)
+        assert (found["encryption"].verdict, found["bucket Region"].verdict) == ("ok", "ok")
+        found = examined(replace(store, bucket_owner="999999999999"), client)
+        assert "is not account 999999999999's (BEDROCK_ASSETS_BUCKET_OWNER)" in found["bucket Region"].cure
 
 
 def test_a_key_that_is_none(server: S3) -> None:

@@ -29,7 +29,12 @@ DEPLOYMENT = Deployment("s3://calls-bucket/some/prefix", "arn:aws:iam::123456789
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:bedrock-events"
 PACKAGE = Path(bedrock_assets.__file__).parent
 IN_VPC = replace(DEPLOYMENT, subnet_ids=("subnet-1", "subnet-2"), security_group_ids=("sg-1",))
-ACTIONS = {"Converse": "InvokeModel", "ListObjectsV2": "ListBucket", "DeleteMessageBatch": "DeleteMessage"}
+ACTIONS = {
+    "Converse": "InvokeModel",
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "DeleteMessageBatch": "DeleteMessage",
+}
 """Of operations whose action has another name."""
 SETUP_CALLS = 5
 """Of the test itself, before the server asks who is calling: a bucket, a user, two policies and a key."""
