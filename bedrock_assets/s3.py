@@ -131,11 +131,16 @@ class Connection:
     @cached_property
     def polars(self) -> dict[str, Any]:
         """Arguments of polars' scans."""
-        options = {"aws_region": self._region, "aws_endpoint_url": self._endpoint}
-        if self._endpoint and self._endpoint.startswith("http://"):
-            options["aws_allow_http"] = "true"
-        told = {name: value for name, value in options.items() if value}
-        return {"storage_options": told or None, "credential_provider": PolarsCredentials(self._credentials)}
+        provider = PolarsCredentials(self._credentials)
+        return {"storage_options": self._options or None, "credential_provider": provider}
+
+    @cached_property
+    def delta(self) -> dict[str, str]:
+        """Storage options of the Delta library, which finds and renews credentials itself."""
+        told = {name.upper(): value for name, value in self._options.items()}
+        if self.kms_key_arn:
+            told |= {"AWS_SERVER_SIDE_ENCRYPTION": "aws:kms", "AWS_SSE_KMS_KEY_ID": self.kms_key_arn}
+        return told
 
     @property
     def bucket(self) -> str:
@@ -158,6 +163,13 @@ class Connection:
     @cached_property
     def _region(self) -> str | None:
         return self.region or self._session.region_name
+
+    @cached_property
+    def _options(self) -> dict[str, str]:
+        options = {"aws_region": self._region, "aws_endpoint_url": self._endpoint}
+        if self._endpoint and self._endpoint.startswith("http://"):
+            options["aws_allow_http"] = "true"
+        return {name: value for name, value in options.items() if value}
 
     @cached_property
     def _endpoint(self) -> str | None:

@@ -10,13 +10,16 @@ import polars as pl
 import pytest
 
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.delta import publish_delta
 from bedrock_assets.doctor import Finding, Patient, examine
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.resources import StoreResource
 from bedrock_assets.store import Store
+from bedrock_assets.table import join_table
 from tests.emulator.worlds import REGION, S3
 from tests.identity import open_place
+from tests.lab import MakePipeline, Stages, texts
 
 BUCKET = "encrypted-bucket"
 MB = 1_000_000
@@ -71,6 +74,20 @@ def test_all_that_is_written_is_under_the_key(server: S3) -> None:
         f"pre/calls/{name}": key for name in ("small", "streamed", "parts", "table.parquet", "moved")
     }
     assert store.read_parquet("calls/table.parquet")["id"].to_list() == [1]
+
+
+def test_a_delta_table_is_under_the_key(server: S3, make_pipeline: MakePipeline) -> None:
+    """A table that another library writes beside the store is under the key as well, and found where the store is."""
+    key, uri = made_key(server), f"s3://{BUCKET}/delta/calls"
+    store = Store(f"s3://{BUCKET}/pre", REGION, server.url, key)
+    stages = Stages.of(make_pipeline(texts(4), delta=uri), store)
+    stages.answer_all()
+    table = join_table(store, stages.pipeline, stages.raw)
+    first = publish_delta(store, stages.pipeline, table)
+    assert (first.version, first.n_rows) == (0, 4)
+    assert publish_delta(store, stages.pipeline, table) == first
+    assert {name.split("/")[0] for name in keys_of(server)} == {"delta", "pre"}
+    assert set(keys_of(server).values()) == {key}
 
 
 def test_without_a_key_the_bucket_decides(server: S3) -> None:
