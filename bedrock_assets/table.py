@@ -28,6 +28,9 @@ from bedrock_assets.records import (
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
 
+TRIES = 3
+"""Times that a table is put together because answers have come while it was published."""
+
 
 @dataclass(frozen=True)
 class NotReady:
@@ -81,17 +84,18 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     name = pipeline.spec.name
     claim = Claim(store, table_claim_key(name), f"{name}/joined_table")
     with claim.explained():
-        made, parts = _made(store, pipeline, raw)
-        manifest = _manifest(name, raw, made, parts)
-        claim.take()
-        for part, final in zip(parts, manifest.parts, strict=True):
-            if part.key != final.key:
+        for _ in range(TRIES):
+            made, parts = _made(store, pipeline, raw)
+            manifest = _manifest(name, raw, made, parts)
+            claim.take()
+            _move(store, claim, parts, manifest)
+            if _are_own(store, made, manifest):
                 claim.hold()
-                store.move(part.key, final.key)
-        _require_own(store, name, made, manifest)
-        claim.hold()
-        _publish(store, name, manifest)
-    return manifest
+                _publish(store, name, manifest)
+                return manifest
+    raise StoreConflict(
+        f"{name}/joined_table: answers came again and again while it was published; materialize it again when none do"
+    )
 
 
 def _made(store: Store, pipeline: Pipeline, raw: RawManifest) -> tuple[list[MadePart], list[Part]]:
@@ -134,19 +138,18 @@ def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequ
     )
 
 
-def _require_own(store: Store, name: str, made: Sequence[MadePart], manifest: TableManifest) -> None:
-    """
-    Raises:
-        StoreConflict: A part is not the one that was to be published: its answers were replaced meanwhile.
-    """
+def _move(store: Store, claim: Claim, parts: Sequence[Part], manifest: TableManifest) -> None:
+    for part, final in zip(parts, manifest.parts, strict=True):
+        if part.key != final.key:
+            claim.hold()
+            store.move(part.key, final.key)
+
+
+def _are_own(store: Store, made: Sequence[MadePart], manifest: TableManifest) -> bool:
+    """Whether all that was moved is what was counted: a part is made anew when other answers come."""
     moved = [(part, final.key) for part, final in zip(made, manifest.parts, strict=True) if part.key != final.key]
     found = ordered(lambda item: store.parquet_facts(item[1]).get("identity"), moved, N_READERS)
-    for (part, key), identity in zip(moved, found, strict=True):
-        if identity != part.facts.identity:
-            raise StoreConflict(
-                f"{store.path(key)} has other answers than those that {name}/joined_table has counted: they came while "
-                "it was published; materialize it again"
-            )
+    return all(identity == part.facts.identity for (part, _), identity in zip(moved, found, strict=True))
 
 
 def _publish(store: Store, name: str, manifest: TableManifest) -> None:

@@ -33,7 +33,7 @@ sys.addaudithook(_observe)  # it cannot be taken away, and does nothing while no
 
 @contextmanager
 def meanwhile(when: When, effect: Effect, subject: str, act: Callable[[], object]) -> Generator[None]:
-    """*act* happens once within the block, before or after the first *effect* on a subject that contains *subject*."""
+    """*act* happens once within the block, before or after the first *effect* on what has *subject* in it."""
     meeting = _Meeting(f"bedrock_assets.{effect}", when, subject, act)
     _planned.append(meeting)
     try:
