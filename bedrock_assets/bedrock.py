@@ -1,8 +1,8 @@
 """The four operations of Bedrock batch inference, over a boto3 client."""
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -11,6 +11,7 @@ from botocore.exceptions import BotoCoreError, ClientError, NoCredentialsError, 
 from bedrock_assets.campaign import Job, JobStatus
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
+from bedrock_assets.job_settings import JobSettings
 from bedrock_assets.limits import LIST_PAGE_SIZE
 
 if TYPE_CHECKING:
@@ -31,6 +32,11 @@ _CREDENTIALS = {
     "InvalidSignatureException",
     "InvalidClientTokenId",
 }
+_TAKEN = {"ConflictException", "ValidationException"}
+"""
+Refusals of a name or a token that a job has already. That a token comes back with another request, because a setting
+has changed since, is a conflict by the service model's errors; elsewhere AWS calls the same a validation error.
+"""
 
 
 @dataclass(frozen=True)
@@ -44,6 +50,9 @@ class NewJob:
     output_uri: str
     model_invocation_type: str
     timeout_hours: int
+    pipeline: str = ""
+    tags: Mapping[str, str] = field(default_factory=dict)
+    """The pipeline's own."""
 
 
 class Jobs(Protocol):
@@ -66,10 +75,11 @@ class Bedrock:
 
     client: "BedrockClient"
     role_arn: str
+    settings: JobSettings = field(default_factory=JobSettings)
 
     def create(self, job: NewJob) -> str:
         """
-        Create a job, or find the one that has its name.
+        Create a job, or find the one that has its name, whatever settings that one was created with.
 
         Returns:
             The job's ARN.
@@ -79,9 +89,8 @@ class Bedrock:
             "clientRequestToken": job.name,
             "roleArn": self.role_arn,
             "modelId": job.model,
-            "inputDataConfig": {"s3InputDataConfig": {"s3Uri": job.input_uri, "s3InputFormat": "JSONL"}},
-            "outputDataConfig": {"s3OutputDataConfig": {"s3Uri": job.output_uri}},
             "timeoutDurationInHours": job.timeout_hours,
+            **self.settings.arguments(job.input_uri, job.output_uri, job.tags, job.pipeline),
         }
         if job.model_invocation_type != "InvokeModel":
             arguments["modelInvocationType"] = job.model_invocation_type
@@ -89,7 +98,7 @@ class Bedrock:
             with refusals("CreateModelInvocationJob", job.name), announced(Effect.CREATE_JOB, job.name):
                 return self.client.create_model_invocation_job(**arguments)["jobArn"]
         except BedrockError as error:
-            if _code(error.__cause__) != "ConflictException":
+            if _code(error.__cause__) not in _TAKEN:
                 raise
             for existing in self.list(name_contains=job.name):
                 if existing.name == job.name:

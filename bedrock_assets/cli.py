@@ -94,12 +94,18 @@ def iam(
     region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
     key_arn: Annotated[str | None, typer.Option(help="KMS key under which the bucket's files are.")] = None,
     events_queue: Annotated[str, typer.Option(help="ARN of the SQS queue of events, if there is one.")] = "",
+    subnet_ids: Annotated[str, typer.Option(help="Subnets of jobs in a VPC, with commas between.")] = "",
+    security_group_ids: Annotated[str, typer.Option(help="Their security groups.")] = "",
+    tags: Annotated[bool, typer.Option("--tags", help="Jobs are tagged.")] = False,
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
+    from bedrock_assets.job_settings import Vpc, parse_list
 
     with errors():
-        deployment = Deployment(store, role_arn, region, key_arn, events_queue)
+        vpc = Vpc.of(parse_list(subnet_ids), parse_list(security_group_ids))
+        subnets, groups = (vpc.subnet_ids, vpc.security_group_ids) if vpc else ((), ())
+        deployment = Deployment(store, role_arn, region, key_arn, events_queue, subnets, groups, tags)
     makers = (caller_policy, doctor_policy, role_policy, role_trust)
     documents = {make.__name__: make(deployment) for make in makers}
     print_json(documents)

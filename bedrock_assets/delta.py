@@ -40,6 +40,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         StoreError: The table cannot be written.
     """
     uri = pipeline.spec.delta or ""
+    options = store.s3.delta if uri.startswith("s3://") and not store.is_local else None
     try:
         import pyarrow as pa
         from deltalake import CommitProperties, DeltaTable, write_deltalake
@@ -47,8 +48,8 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
     except ImportError as error:
         raise ConfigError("delta: the library is not installed; pip install 'bedrock-assets[delta]'") from error
     try:
-        if DeltaTable.is_deltatable(uri):
-            there = DeltaTable(uri)
+        if DeltaTable.is_deltatable(uri, options):
+            there = DeltaTable(uri, storage_options=options)
             if there.history(1)[0].get(REVISION) == table.revision:
                 return Published(uri, there.version(), table.n_rows)
         batches = _batches(store, table)
@@ -56,8 +57,15 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         reader = pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
         with announced(Effect.WRITE, uri):
             properties = CommitProperties(custom_metadata={REVISION: table.revision})
-            write_deltalake(uri, reader, mode="overwrite", schema_mode="overwrite", commit_properties=properties)
-        return Published(uri, DeltaTable(uri).version(), table.n_rows)
+            write_deltalake(
+                uri,
+                reader,
+                mode="overwrite",
+                schema_mode="overwrite",
+                commit_properties=properties,
+                storage_options=options,
+            )
+        return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
     except (DeltaError, OSError) as error:
         raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
 

@@ -200,6 +200,8 @@ class Tick:
                 output_uri=output_uri(there, request) + "/",
                 model_invocation_type=work.spec.model_invocation_type,
                 timeout_hours=work.spec.timeout_hours,
+                pipeline=work.spec.name,
+                tags=work.spec.tags,
             )
         )
 

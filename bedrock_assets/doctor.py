@@ -1,24 +1,19 @@
-"""Looks at a deployment before it is used: settings, permissions, quotas, Dagster. Each finding tells the cure."""
+"""Looks at a deployment before it is used: its places, quotas, Dagster. Each finding tells the cure."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from datetime import UTC, datetime, timedelta
-from fnmatch import fnmatchcase
-from typing import Any, Literal
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
 
-from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.census import pool_limit
-from bedrock_assets.errors import BedrockAssetsError, BedrockError, ConfigError
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.patient import Finding, Patient, look_at
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.places import Place, Places
-from bedrock_assets.store import Store
 from bedrock_assets.target_spec import Target, bare_id
 
-Verdict = Literal["ok", "warn", "fail", "unknown"]
-PROBE = "doctor-probe"
 HEARTBEAT_S = 300
 """Dagster's own daemons beat every 30 s."""
 QUOTAS = {
@@ -27,41 +22,6 @@ QUOTAS = {
     "min_records_per_job": "Minimum number of records per batch inference job for {}",
 }
 """Our limits, and the names of their quotas in Service Quotas. Source: Amazon Bedrock endpoints and quotas, 2026-11."""
-
-
-@dataclass(frozen=True)
-class Finding:
-    """What one check found."""
-
-    check: str
-    verdict: Verdict
-    """`unknown`: the check could not be made, and says why."""
-    told: str
-    cure: str = ""
-
-
-@dataclass(frozen=True)
-class Patient:
-    """A deployment, and clients to look at it."""
-
-    store: Store
-    bedrock: Bedrock
-    region: str | None
-    client_of: Callable[[str], Any]
-    """A boto3 client of a service."""
-    on_aws: bool
-    """Whether Bedrock's endpoint is AWS's own; an emulator has no identity, role or model card."""
-
-    @classmethod
-    def of(cls, place: Place, store: Store, client_of: Callable[[str], Any]) -> "Patient":
-        """
-        A place of a deployment.
-
-        Args:
-            store: The deployment's own.
-        """
-        on_aws = "amazonaws." in place.bedrock.client.meta.endpoint_url
-        return cls(place.store or store, place.bedrock, place.region, client_of, on_aws)
 
 
 def examine(
@@ -74,8 +34,7 @@ def examine(
         patients: Each of *places*, the deployment's own first.
     """
     for place, patient in patients.items():
-        for look in (_region, _credentials, _store, _bucket, _jobs, _role):
-            found = look(patient)
+        for found in look_at(patient):
             yield found if place is places.home else replace(found, check=f"{found.check} of {place}")
     quotas = {place: _quotas(patient) for place, patient in patients.items()}
     for pipeline in pipelines:
@@ -87,102 +46,6 @@ def examine(
             else:
                 yield from _model(patients[place], pipeline, target, *quotas[place])
     yield from _dagster(instance, pipelines)
-
-
-def _region(patient: Patient) -> Finding:
-    if patient.region:
-        return Finding("Region", "ok", patient.region)
-    return Finding("Region", "fail", "no Region is set", "set AWS_REGION to the Region of the jobs")
-
-
-def _credentials(patient: Patient) -> Finding:
-    if not patient.on_aws:
-        return Finding("credentials", "ok", f"none needed at {patient.bedrock.client.meta.endpoint_url}")
-    try:
-        caller = patient.client_of("sts").get_caller_identity()["Arn"]
-    except (BotoCoreError, ClientError) as error:
-        return Finding("credentials", "fail", str(error), "log in (`aws sso login`), or set AWS_PROFILE or keys")
-    account = caller.split(":")[4]
-    if account != patient.bedrock.role_arn.split(":")[4]:
-        cure = f"name a role of account {account} in BEDROCK_ASSETS_ROLE_ARN; Bedrock takes none of another account"
-        return Finding("credentials", "fail", f"{caller} is of another account than the service role", cure)
-    return Finding("credentials", "ok", caller)
-
-
-def _store(patient: Patient) -> Finding:
-    store, content = patient.store, b"written by bedrock-assets doctor"
-    try:
-        store.put(PROBE, content)
-        found = store.get(PROBE)
-        store.delete([PROBE])
-    except BedrockAssetsError as error:
-        return Finding("store", "fail", str(error), "create the bucket, and allow what `bedrock-assets iam` prints")
-    if found != content:
-        return Finding("store", "fail", f"{store.root} gives back other bytes than were written", "use another store")
-    if store.is_local and patient.on_aws:
-        cure = "set BEDROCK_ASSETS_STORE=s3://bucket/prefix"
-        return Finding("store", "fail", f"{store.root} is a folder, which Amazon Bedrock cannot read", cure)
-    return Finding("store", "ok", f"{store.root}: written, read and deleted")
-
-
-def _bucket(patient: Patient) -> Finding:
-    if patient.store.is_local:
-        return Finding("bucket Region", "ok", "a local folder has none")
-    bucket = patient.store.root.removeprefix("s3://").partition("/")[0]
-    try:
-        answer = patient.client_of("s3").head_bucket(Bucket=bucket)
-    except (BotoCoreError, ClientError) as error:
-        return Finding("bucket Region", "unknown", str(error), f"allow s3:ListBucket on {bucket}")
-    region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    if region and region != patient.region:
-        cure = f"work in {region} (AWS_REGION), or use a bucket in {patient.region}: Bedrock reads no other Region's"
-        return Finding("bucket Region", "fail", f"{bucket} is in {region}, the jobs in {patient.region}", cure)
-    return Finding("bucket Region", "ok", f"{bucket} is in {region or patient.region}")
-
-
-def _jobs(patient: Patient) -> Finding:
-    try:
-        now = datetime.now(UTC)
-        n_in_flight = sum(job.status.in_flight for job in patient.bedrock.list(since=now - timedelta(days=7)))
-    except BedrockError as error:
-        return Finding("Bedrock", "fail", str(error), "allow what `bedrock-assets iam` prints under caller_policy")
-    return Finding("Bedrock", "ok", f"lists jobs; {n_in_flight} are in flight")
-
-
-def _role(patient: Patient) -> Finding:
-    arn, check = patient.bedrock.role_arn, "service role"
-    if not patient.on_aws:
-        return Finding(check, "ok", f"{arn} (an emulator takes any)")
-    try:
-        role = patient.client_of("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"]
-    except ClientError as error:
-        missing = error.response.get("Error", {}).get("Code") == "NoSuchEntity"
-        cure = "create it: `bedrock-assets iam` prints its trust and policy" if missing else "allow iam:GetRole to look"
-        return Finding(check, "fail" if missing else "unknown", str(error), cure)
-    except BotoCoreError as error:
-        return Finding(check, "unknown", str(error), "try again")
-    statements: Sequence[Any] = role["AssumeRolePolicyDocument"].get("Statement", [])
-    trusting = [statement for statement in statements if "bedrock.amazonaws.com" in _services(statement)]
-    cure = f"set the trust that `bedrock-assets iam --region {patient.region}` prints"
-    if not trusting:
-        return Finding(check, "fail", f"{arn} does not trust Bedrock", cure)
-    job = f"arn:aws:bedrock:{patient.region}:{arn.split(':')[4]}:model-invocation-job/x"
-    if not any(fnmatchcase(job, "arn:aws:" + source.split(":", 2)[2]) for s in trusting for source in _sources(s)):
-        return Finding(check, "fail", f"{arn} trusts Bedrock, but for no jobs in {patient.region}", cure)
-    return Finding(check, "ok", f"{arn} trusts Bedrock; that it may be passed shows when a job is created")
-
-
-def _services(statement: Mapping[str, Any]) -> Sequence[str]:
-    principal = statement.get("Principal", {})
-    named = principal.get("Service", []) if isinstance(principal, dict) else []
-    return [named] if isinstance(named, str) else named
-
-
-def _sources(statement: Mapping[str, Any]) -> Sequence[str]:
-    """Patterns of the jobs that a statement trusts."""
-    conditions: Sequence[Mapping[str, Any]] = list(statement.get("Condition", {}).values())
-    found = [value for one in conditions for key, value in one.items() if key.lower() == "aws:sourcearn"]
-    return [p for value in found for p in ([value] if isinstance(value, str) else value)] or ["arn:aws:*"]
 
 
 def _quotas(patient: Patient) -> tuple[dict[str, float], str]:

@@ -8,8 +8,10 @@ confined is ever opened.
 import hashlib
 import os
 import re
+import secrets
 import stat
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,6 +19,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import StoreError
 from bedrock_assets.store import Store
 
@@ -95,6 +98,50 @@ def look(store: Store, folder: str, name: str) -> Drop | None:
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot look at '{folder}/{name}' in store {store.root!r}: {error}") from error
     return found if found and found.name == name else None
+
+
+def take_away(store: Store, folder: str, drop: Drop, target: str) -> bool:
+    """
+    Move a drop to the key *target*, unless another file has taken its place; whether it was moved.
+
+    Raises:
+        StoreError: It cannot be moved.
+    """
+    source = f"{folder}/{drop.name}"
+    try:
+        with announced(Effect.MOVE, target):
+            if store.is_local:
+                return _take_from_folder(Path(store.path(source)), Path(store.path(target)), drop)
+            return store.s3.copy(source, target, drop.etag) and store.s3.delete(source, drop.etag)
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise StoreError(f"cannot move {source!r} in store {store.root!r}: {error}") from error
+
+
+def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
+    there = _look(source)
+    if there is None or not there.is_file:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    try:
+        source.rename(aside)
+    except FileNotFoundError:
+        return False
+    found = _look(aside)
+    if found and found.is_file and _content_of(found) == _content_of(drop):
+        aside.replace(target)
+        return True
+    # Somebody has put another one there since it was looked at. It goes back, unless there is a third one by now.
+    with suppress(FileExistsError):
+        os.link(aside, source, follow_symlinks=False)
+    aside.unlink()
+    return False
+
+
+def _content_of(drop: Drop) -> tuple[str, ...]:
+    """What a file's etag keeps when the file is renamed: not the time of its last change of name or permissions."""
+    inode, modified, _changed, size = drop.etag.split("-")
+    return inode, modified, size
 
 
 def _local(folder: Path) -> Iterator[Drop]:

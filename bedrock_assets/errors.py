@@ -14,6 +14,7 @@ Everything this package raises on purpose.
     │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
     │   └── BadDrop            a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
+    │   └── StoreConflict      [transient] another process has published meanwhile; nothing of this one was
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
@@ -78,6 +79,12 @@ class BadDrop(DataError):
 
 class StoreError(BedrockAssetsError):
     """The store cannot be read or written."""
+
+
+class StoreConflict(StoreError):
+    """Another process has written what this one was about to replace, and what it wrote stays."""
+
+    retryable: ClassVar[bool] = True
 
 
 class EventsUnavailable(BedrockAssetsError):

@@ -20,6 +20,8 @@ JOBS = (
     "bedrock:ListModelInvocationJobs",
     "bedrock:StopModelInvocationJob",
 )
+TAG_JOBS = ("bedrock:TagResource",)
+"""Create with tags takes it besides."""
 INVOKE = ("bedrock:InvokeModel",)
 """Also allows Converse."""
 READ_OBJECTS = ("s3:GetObject",)
@@ -29,6 +31,21 @@ LIST_BUCKET = ("s3:ListBucket",)
 USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 """Reading under a key, and writing; a multipart upload takes both."""
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage")
+LOOK_AT_VPC = (
+    "ec2:DescribeNetworkInterfaces",
+    "ec2:DescribeVpcs",
+    "ec2:DescribeDhcpOptions",
+    "ec2:DescribeSubnets",
+    "ec2:DescribeSecurityGroups",
+)
+PUT_INTERFACE = ("ec2:CreateNetworkInterface",)
+TAKE_INTERFACE_AWAY = (
+    "ec2:CreateNetworkInterfacePermission",
+    "ec2:DeleteNetworkInterface",
+    "ec2:DeleteNetworkInterfacePermission",
+)
+TAG_INTERFACE = ("ec2:CreateTags",)
+"""Source: protect batch inference jobs using a VPC, Amazon Bedrock user guide, 2026-11."""
 _ARN_PARTS = 6
 _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
@@ -46,6 +63,11 @@ class Deployment:
     """The KMS key under which the bucket's files are, if there is one."""
     events_queue: str = ""
     """ARN of the SQS queue that wakes the sensor early; empty where there is none."""
+    subnet_ids: tuple[str, ...] = ()
+    """Where jobs get network interfaces, if they do; `*` stands for any."""
+    security_group_ids: tuple[str, ...] = ()
+    tags: bool = False
+    """Whether jobs are tagged."""
 
     def __post_init__(self) -> None:
         """
@@ -103,6 +125,7 @@ def caller_policy(deployment: Deployment) -> Document:
         _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
         *([_allow("Key", USE_KEY, deployment.key_arn) | through_s3] if deployment.key_arn else []),
+        *([_allow("Tags", TAG_JOBS, _jobs(deployment))] if deployment.tags else []),
         *([_allow("Events", READ_QUEUE, deployment.events_queue)] if deployment.events_queue else []),
     )
 
@@ -122,12 +145,12 @@ def role_policy(deployment: Deployment) -> Document:
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
         _allow("Profiles", INVOKE, *_models(deployment)),
         *([_allow("Key", USE_KEY, deployment.key_arn)] if deployment.key_arn else []),
+        *(_vpc_statements(deployment) if deployment.subnet_ids else []),
     )
 
 
 def role_trust(deployment: Deployment) -> Document:
     """Who may take the service role on: Bedrock, for batch inference jobs of this account and Region."""
-    jobs = f"arn:{deployment.partition}:bedrock:{deployment.region}:{deployment.account}:model-invocation-job/*"
     return _policy(
         {
             "Effect": "Allow",
@@ -135,10 +158,34 @@ def role_trust(deployment: Deployment) -> Document:
             "Action": "sts:AssumeRole",
             "Condition": {
                 "StringEquals": {"aws:SourceAccount": deployment.account},
-                "ArnEquals": {"aws:SourceArn": jobs},
+                "ArnEquals": {"aws:SourceArn": _jobs(deployment)},
             },
         }
     )
+
+
+def _vpc_statements(deployment: Deployment) -> list[Document]:
+    """Interfaces may be made in these subnets, for batch inference jobs of this account alone."""
+    own = f"arn:{deployment.partition}:ec2:{deployment.region}:{deployment.account}"
+    interfaces = f"{own}:network-interface/*"
+    subnets = [f"{own}:subnet/{each}" for each in deployment.subnet_ids]
+    groups = [f"{own}:security-group/{each}" for each in deployment.security_group_ids]
+    made_for = {"ArnLike": {"aws:RequestTag/BedrockModelInvocationJobArn": [_jobs(deployment)]}}
+    of_subnets = {"ec2:Subnet": subnets, "ec2:ResourceTag/BedrockModelInvocationJobArn": [_jobs(deployment)]}
+    made = {"ec2:CreateAction": ["CreateNetworkInterface"]}
+    keys = {"aws:TagKeys": ["BedrockManaged", "BedrockModelInvocationJobArn"]}
+    return [
+        _allow("Vpc", LOOK_AT_VPC, "*"),
+        _allow("Interfaces", PUT_INTERFACE, interfaces, *subnets, *groups)
+        | {"Condition": {"StringEquals": {"aws:RequestTag/BedrockManaged": ["true"]}, **made_for}},
+        _allow("OwnInterfaces", TAKE_INTERFACE_AWAY, "*") | {"Condition": {"ArnLike": of_subnets}},
+        _allow("TagInterfaces", TAG_INTERFACE, interfaces)
+        | {"Condition": {"StringEquals": made, "ForAllValues:StringEquals": keys}},
+    ]
+
+
+def _jobs(deployment: Deployment) -> str:
+    return f"arn:{deployment.partition}:bedrock:{deployment.region}:{deployment.account}:model-invocation-job/*"
 
 
 def _models(deployment: Deployment) -> tuple[str, str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from bedrock_assets.errors import DataError
+from bedrock_assets.errors import DataError, StoreConflict
 from bedrock_assets.ids import content_hash, derived_id, require_ids, require_unique
 from bedrock_assets.parallel import ordered
 from bedrock_assets.parquet import write_frames
@@ -48,9 +48,11 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     Raises:
         ConfigError: The source cannot be read, or the prompt does not fit its columns.
         DataError: The dataset is empty, too small, or its ids are not unique.
+        StoreConflict: Another ingest was published since this one began; it stays, and this one leaves nothing.
         StoreError: The store cannot be written.
     """
     name, spec = pipeline.spec.name, pipeline.spec
+    version = store.version(raw_manifest_key(name))
     former = store.read_model(raw_manifest_key(name), RawManifest)
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
@@ -72,7 +74,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
         parts=tuple(parts),
         shards=shards,
     )
-    return _publish(store, name, manifest, former)
+    return _publish(store, name, manifest, former, version)
 
 
 def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.DataFrame]:
@@ -151,11 +153,26 @@ def _require_unique(pipeline: Pipeline, store: Store, parts: list[Part], n_rows:
     require_unique(Ids(), n_rows, pipeline.spec.source.id_column)
 
 
-def _publish(store: Store, name: str, manifest: RawManifest, former: RawManifest | None) -> RawManifest:
-    """Manifest last; then the parts of the former ingest, or of this one where nothing changed, are removed."""
-    if former and former.revision == manifest.revision and all(store.exists(part.key) for part in former.parts):
-        store.delete([part.key for part in manifest.parts])
-        return former
-    store.write_model(raw_manifest_key(name), manifest)
-    store.delete([part.key for part in former.parts] if former else [])
-    return manifest
+def _publish(
+    store: Store, name: str, manifest: RawManifest, former: RawManifest | None, version: str | None
+) -> RawManifest:
+    """
+    Manifest last; then the parts of the former ingest, or of this one where nothing changed, are removed.
+
+    The ingest that is published first stays: which of two that ran at once has read the newer data, nobody can tell.
+    """
+    key, own = raw_manifest_key(name), [part.key for part in manifest.parts]
+    same = former and former.revision == manifest.revision and all(store.exists(part.key) for part in former.parts)
+    try:
+        if former and same:
+            store.require_version(key, version)
+        else:
+            store.replace_model(key, manifest, version)
+    except StoreConflict as error:
+        store.delete(own)
+        raise StoreConflict(
+            f"{name}/raw_dataset was published by another run while this one was at work, and nothing of this one was; "
+            "materialize it again, if the source has changed since"
+        ) from error
+    store.delete(own if same else [part.key for part in former.parts] if former else [])
+    return former if former and same else manifest

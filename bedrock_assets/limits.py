@@ -33,6 +33,11 @@ The service model writes `[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\\+\\-\\.]){0,63}` and a
 that form a run of hyphens takes exponential time to refuse.
 """
 
+MAX_TAGS = 50
+"""Tags of one resource (AWS general reference, 2026-11); the service model would take 200 in one request."""
+TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
+"""What a tag's key and value are made of (service model). boto3 does not check it."""
+
 OnSmall = Literal["on_demand", "pad", "error"]
 """What becomes of fewer records than `min_records_per_job`."""
 

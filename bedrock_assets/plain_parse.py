@@ -10,12 +10,12 @@ import polars as pl
 from bedrock_assets.campaign import Lane
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
 from bedrock_assets.held import holder
+from bedrock_assets.objects import whole_lines
 from bedrock_assets.outputs import AT, Answers, settle
 from bedrock_assets.parquet import write_frames
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.plain import by_shard, read_notes
 from bedrock_assets.records import Document, Shard
-from bedrock_assets.store import whole_lines
 from bedrock_assets.verdicts import answer_columns
 
 

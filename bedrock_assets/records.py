@@ -207,6 +207,11 @@ def table_manifest_key(pipeline: str) -> str:
     return f"{pipeline}/table/manifest.json"
 
 
+def table_claim_key(pipeline: str) -> str:
+    """Who publishes the table; not in its folder, as that is the reader's."""
+    return f"{pipeline}/table-claim.json"
+
+
 def table_part_key(pipeline: str, index: int) -> str:
     return f"{pipeline}/table/part-{index:05d}.parquet"
 

@@ -1,27 +1,26 @@
 """Dagster resources: where the data is, and which Bedrock answers."""
 
 import os
-from dataclasses import replace
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import yaml
 from dagster_aws.utils import ResourceWithBoto3Configuration
-from pydantic import Field, TypeAdapter, ValidationError
+from pydantic import Field
 
 from bedrock_assets.assuming import assumed
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.credentials import open_session
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.events import EventQueue
+from bedrock_assets.job_settings import JobSettings, Vpc, parse_list, parse_tags
+from bedrock_assets.place_config import PLACES, PlaceConfig, read_places
 from bedrock_assets.places import Place, Places, account_of
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
 
 LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
-PLACES = "BEDROCK_ASSETS_PLACES"
 EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
@@ -33,28 +32,24 @@ class StoreResource(dg.ConfigurableResource[Store]):
     url: str = Field(description="A local folder (for the emulator), or `s3://bucket/prefix`.")
     region_name: str | None = Field(default=None, description="AWS Region of the bucket.")
     endpoint_url: str | None = Field(default=None, description="S3 endpoint other than AWS's own.")
+    profile_name: str | None = Field(
+        default=None, description="Profile of the AWS credentials, other than AWS_PROFILE."
+    )
+    kms_key_arn: str | None = Field(
+        default=None, description="KMS key under which files are written, by us and by Bedrock."
+    )
+    bucket_owner: str | None = Field(default=None, description="Account that the bucket has to belong to, 12 digits.")
 
     def open(self) -> Store:
         """The store; nothing is read or created yet."""
-        return Store(self.url, self.region_name, self.endpoint_url)
-
-
-class PlaceConfig(dg.Config):
-    """A Region of an account where jobs run beside the deployment's own, and the bucket that Bedrock reads there."""
-
-    region_name: str | None = Field(default=None, description="AWS Region; without it the deployment's own.")
-    role_arn: str | None = Field(
-        default=None, description="Service role of that account; without it the deployment's own."
-    )
-    assume_role_arn: str | None = Field(
-        default=None, description="Role of that account that calls are made as, where it is another account."
-    )
-    external_id: str | None = Field(default=None, description="External id that the role's trust asks for.")
-    store_url: str | None = Field(
-        default=None, description="`s3://bucket/prefix` there; without it the deployment's own store."
-    )
-    endpoint_url: str | None = Field(default=None, description="Bedrock's endpoint other than AWS's own.")
-    runtime_endpoint_url: str | None = Field(default=None, description="Endpoint of its runtime.")
+        return Store(
+            self.url,
+            self.region_name,
+            self.endpoint_url,
+            self.kms_key_arn,
+            self.bucket_owner,
+            partial(open_session, self.profile_name),
+        )
 
 
 class BedrockResource(ResourceWithBoto3Configuration):
@@ -72,6 +67,9 @@ class BedrockResource(ResourceWithBoto3Configuration):
     runtime_endpoint_url: str | None = Field(
         default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
     )
+    vpc_subnet_ids: list[str] = Field(default=[], description="Subnets through which jobs reach the bucket.")
+    vpc_security_group_ids: list[str] = Field(default=[], description="Security groups of the jobs in these subnets.")
+    tags: dict[str, str] = Field(default={}, description="Tags of all jobs.")
     places: list[PlaceConfig] = Field(default=[], description="Other Regions and accounts that pipelines may name.")
 
     def open(self, store: Store, *, local: bool = False) -> Places:
@@ -82,9 +80,10 @@ class BedrockResource(ResourceWithBoto3Configuration):
             local: Whether a local store will do, because no job is created.
 
         Raises:
-            ConfigError: The store is a local folder, which AWS could not read; or no Region is set.
+            ConfigError: The store is a local folder, which AWS could not read; or no Region is set; or a setting of
+                jobs is none that Bedrock takes.
         """
-        home = self._bedrock(self._own)
+        home = self._bedrock(self._own, store)
         if not local and store.is_local and "amazonaws." in home.client.meta.endpoint_url:
             raise ConfigError(
                 f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
@@ -109,22 +108,33 @@ class BedrockResource(ResourceWithBoto3Configuration):
             region_name=self.region_name,
             role_arn=self.role_arn,
             assume_role_arn=self.assume_role_arn,
+            vpc_subnet_ids=self.vpc_subnet_ids,
+            vpc_security_group_ids=self.vpc_security_group_ids,
             endpoint_url=self.endpoint_url,
             runtime_endpoint_url=self.runtime_endpoint_url,
         )
 
     def _place(self, config: PlaceConfig, home: Place, store: Store) -> Place:
         region, account = config.region_name or home.region, account_of(config.role_arn or self.role_arn)
-        there = replace(store, url=config.store_url, region=region) if config.store_url else None
-        return Place(region, account, partial(self._bedrock, config), there)
+        there = self._store(config, store, region) if config.store_url else None
+        return Place(region, account, partial(self._bedrock, config, there or store), there)
+
+    def _store(self, config: PlaceConfig, store: Store, region: str) -> Store:
+        """The bucket of a place, reached as its role, if that is another account's."""
+        session = partial(self._session, config) if config.assume_role_arn else store.open_session
+        key, owner = config.kms_key_arn, config.bucket_owner
+        return Store(config.store_url or store.url, region, store.endpoint_url, key, owner, session)
 
     def _config(self, place: Place | None) -> PlaceConfig:
         """The settings of a place that was made of them."""
         at = {(c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.places}
         return at.get((place.region, place.account), self._own) if place else self._own
 
-    def _bedrock(self, config: PlaceConfig) -> Bedrock:
-        return Bedrock(self._client("bedrock", config, config.endpoint_url), config.role_arn or self.role_arn)
+    def _bedrock(self, config: PlaceConfig, store: Store) -> Bedrock:
+        key, owner = store.kms_key_arn, store.bucket_owner
+        settings = config.model_copy(update={"kms_key_arn": key, "bucket_owner": owner}).job_settings(self.tags)
+        client = self._client("bedrock", config, config.endpoint_url)
+        return Bedrock(client, config.role_arn or self.role_arn, settings)
 
     def _client(self, service: str, config: PlaceConfig, endpoint_url: str | None, **options: Any) -> Any:
         from botocore.config import Config
@@ -181,41 +191,40 @@ def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
 
 
 def bedrock_resource() -> BedrockResource:
-    """Bedrock, from the environment."""
-    return BedrockResource(
-        role_arn=os.environ.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
-        region_name=os.environ.get("AWS_REGION"),
-        assume_role_arn=os.environ.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN"),
-        places=read_places(os.environ.get(PLACES)),
-    )
-
-
-def read_places(path: str | None) -> list[PlaceConfig]:
     """
-    The other Regions and accounts of a deployment, from a YAML file with a list of them.
+    Bedrock, from the environment.
 
     Raises:
-        ConfigError: It cannot be read, or an entry is wrong.
+        ConfigError: A setting of jobs is none that Bedrock takes.
     """
-    if not path:
-        return []
-    try:
-        found = TypeAdapter(list[dict[str, str]]).validate_python(yaml.safe_load(Path(path).read_text("utf-8")))
-        unknown = sorted({key for entry in found for key in entry} - {*PlaceConfig.model_fields})
-        if unknown:
-            raise ConfigError(
-                f"{PLACES}={path}: unknown key {unknown[0]!r}; known: {', '.join(PlaceConfig.model_fields)}"
-            )
-        return [PlaceConfig(**entry) for entry in found]
-    except (OSError, yaml.YAMLError, ValidationError) as error:
-        raise ConfigError(f"{PLACES}={path}: {error}") from error
+    env = os.environ
+    found = BedrockResource(
+        role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
+        region_name=env.get("AWS_REGION"),
+        assume_role_arn=env.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN") or None,
+        places=read_places(env.get(PLACES)),
+        vpc_subnet_ids=parse_list(env.get("BEDROCK_ASSETS_SUBNET_IDS", "")),
+        vpc_security_group_ids=parse_list(env.get("BEDROCK_ASSETS_SECURITY_GROUP_IDS", "")),
+        tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),
+    )
+    JobSettings(vpc=Vpc.of(found.vpc_subnet_ids, found.vpc_security_group_ids), tags=found.tags)
+    return found
 
 
 def store_resource() -> StoreResource:
-    """The store, from the environment."""
+    """
+    The store, from the environment.
+
+    Raises:
+        ConfigError: The key or the bucket's owner is none.
+    """
     env = os.environ
-    return StoreResource(
+    found = StoreResource(
         url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
         region_name=env.get("AWS_REGION"),
         endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
+        kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
+        bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
     )
+    JobSettings(found.kms_key_arn, found.bucket_owner)
+    return found

@@ -10,7 +10,7 @@ import polars as pl
 
 from bedrock_assets.answer_cache import Known, answers_key
 from bedrock_assets.content import Content, sent
-from bedrock_assets.errors import DataError, StaleShard, TooFewRecords
+from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
 from bedrock_assets.parallel import ordered
 from bedrock_assets.pipeline import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, Pipeline
 from bedrock_assets.record_file import RecordFile, encoded, padded
@@ -35,8 +35,11 @@ def format_shard(
     Raises:
         TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`.
         StaleShard: The records are too many bytes for one file; the prompt has grown since the shards were planned.
+        StoreConflict: Another run has published the shard since this one began on it; that one's stays.
     """
     known, name = Known() if known is None else known, pipeline.spec.name
+    key = shard_manifest_key(name, shard.key)
+    version = store.version(key)
     incoming = f"{shard_folder(name, shard.key)}/incoming-{secrets.token_hex(4)}"
     content, records, n_rest = _write(pipeline, store, raw, shard, known, incoming)
     fates = content.fates()
@@ -47,7 +50,13 @@ def format_shard(
     else:
         manifest = made.model_copy(update={"waits_for": known.pending(fates["elsewhere"])})
         _publish(pipeline, store, manifest, fates, incoming, n_rest)
-    store.write_model(shard_manifest_key(name, shard.key), manifest)
+    try:
+        store.replace_model(key, manifest, version)
+    except StoreConflict as error:
+        raise StoreConflict(
+            f"shard {shard.key} of {name} was formatted by another run while this one was at work on it, and stays as "
+            f"that one left it; materialize {name}/prompt_shards again, if that one is not of the present dataset"
+        ) from error
     if pipeline.spec.reuse_answers_days:
         known.add(sent(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
     return manifest

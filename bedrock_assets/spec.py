@@ -4,8 +4,10 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.job_settings import require_tags
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
 from bedrock_assets.source_spec import ExpandSpec, Name, SourceSpec
 from bedrock_assets.target_spec import Target, Targets, bare_id
@@ -18,6 +20,20 @@ SchemaMode = Literal["native", "tool", "prompt"]
 def _rows_alone(value: Any) -> Any:
     """A canary's number of rows, which may stand for itself."""
     return {"rows": value} if isinstance(value, int) else value
+
+
+def _tags(tags: dict[str, str]) -> dict[str, str]:
+    """Tags as AWS takes them."""
+    try:
+        require_tags(tags)
+    except ConfigError as error:
+        raise ValueError(str(error)) from error
+    return tags
+
+
+TagText = Annotated[str, Field(coerce_numbers_to_str=True)]
+"""A cost centre may be written as a number."""
+Tags = Annotated[dict[TagText, TagText], AfterValidator(_tags)]
 
 
 class CanarySpec(Strict):
@@ -76,6 +92,10 @@ class WorkSpec(Strict):
     )
     timeout_hours: int = Field(
         default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Bedrock ends a job after this many hours."
+    )
+    tags: Tags = Field(
+        default_factory=dict,
+        description="Tags of its jobs, `{team: data}`, for your cost reports; before those of `BEDROCK_ASSETS_TAGS`.",
     )
     price: PriceSpec | None = Field(
         default=None, description="Prices, where the price list lacks them or your contract has others."

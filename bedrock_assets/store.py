@@ -7,34 +7,35 @@ obey the pattern that Bedrock accepts in S3 URIs.
 
 import json
 import re
-from collections.abc import Generator, Iterable, Iterator, Sequence
+from collections.abc import Generator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 from pathlib import Path
-from typing import IO, TypeVar, cast
+from typing import IO, Any, TypeVar
 
 import obstore
 import polars as pl
-from obstore.exceptions import BaseError
+from botocore.exceptions import BotoCoreError, ClientError
+from obstore.exceptions import BaseError, InvalidPathError
 from obstore.store import LocalStore, ObjectStore
 from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
+from bedrock_assets.credentials import OpenSession, open_session
 from bedrock_assets.effects import Effect, announce, announced
-from bedrock_assets.errors import ConfigError, StoreError
-from bedrock_assets.s3 import Connection
+from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
+from bedrock_assets.folder import walk
+from bedrock_assets.objects import READ_BYTES, content_of, cut, replace, streamed, version_of
+from bedrock_assets.s3 import MAX_COPY_BYTES, Connection
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FACTS = "bedrock_assets"
 """Under this name a Parquet file's metadata says what the file belongs to."""
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
-_KEY = re.compile(r"(?!.*\.\.)[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
-_WRITE_BYTES = 16 * 1024 * 1024
-_READ_BYTES = 8 * 1024 * 1024
-"""Some are held and decoded at once, in several times their size."""
+_KEY = re.compile(r"(?!.*\.\.)(?!(.*/)?\.(/|$))[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
 
 
 @dataclass(frozen=True)
@@ -55,11 +56,17 @@ class Store:
         url: A local folder, whose last name stands for the bucket, or `s3://bucket/prefix`.
         region: AWS Region of the bucket; without it the ordinary AWS settings decide.
         endpoint_url: S3 endpoint other than AWS's own.
+        kms_key_arn: In S3, what is written is encrypted under this key; without it as the bucket says.
+        bucket_owner: Account that the bucket has to belong to; Bedrock looks.
+        open_session: Opens the boto3 session whose credentials are used.
     """
 
     url: str
     region: str | None = None
     endpoint_url: str | None = None
+    kms_key_arn: str | None = None
+    bucket_owner: str | None = None
+    open_session: OpenSession = field(default=open_session, compare=False)
 
     @property
     def is_local(self) -> bool:
@@ -105,21 +112,50 @@ class Store:
         with self._errors("write", key), announced(Effect.WRITE, key):
             obstore.put(self._objects, _checked(key), content)
 
+    def replace(self, key: str, content: bytes, version: str | None) -> None:
+        """
+        Write a small file whole, if nobody has written it since it was at *version*.
+
+        Args:
+            version: As `version` gave it; None: there was no file.
+
+        Raises:
+            StoreConflict: Somebody has; what is there stays.
+        """
+        with self._errors("write", key), announced(Effect.WRITE, key):
+            folder = (Path(self.root) / _checked(key)).parent if self.is_local else None
+            if not replace(self._objects, _checked(key), content, version, folder):
+                raise StoreConflict(f"{self.path(key)} was written by another process meanwhile")
+
+    def require_version(self, key: str, version: str | None) -> None:
+        """
+        Raises:
+            StoreConflict: Somebody has written the file since it was at *version*.
+        """
+        if self.version(key) != version:
+            raise StoreConflict(f"{self.path(key)} was written by another process meanwhile")
+
+    def version(self, key: str) -> str | None:
+        """What tells the present content of a file from all later ones, None where there is none."""
+        with self._errors("read", key):
+            return version_of(self._objects, _checked(key))
+
     def read_model(self, key: str, model: type[Model]) -> Model | None:
         """The JSON document at *key*, or None where there is none."""
         with self._errors("read", key):
-            try:
-                content = bytes(obstore.get(self._objects, _checked(key)).bytes())
-            except FileNotFoundError:
-                return None
+            content = content_of(self._objects, _checked(key))
         try:
-            return model.model_validate_json(content)
+            return None if content is None else model.model_validate_json(content)
         except ValidationError as error:
             raise StoreError(f"{self.path(key)} is not a {model.__name__}: {error}") from error
 
     def write_model(self, key: str, document: BaseModel) -> None:
         """Write *document* as JSON, indented, so that a person can read it."""
-        self.put(key, document.model_dump_json(indent=2).encode())
+        self.put(key, _json(document))
+
+    def replace_model(self, key: str, document: BaseModel, version: str | None) -> None:
+        """The same, if nobody has written it since it was at *version*; see `replace`."""
+        self.replace(key, _json(document), version)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file at *key*."""
@@ -136,11 +172,16 @@ class Store:
             return obstore.head(self._objects, _checked(key))["size"]
 
     def files(self, prefix: str) -> list[StoredFile]:
-        """All files below the folder *prefix*, sorted by key."""
+        """All files below the folder *prefix*, sorted by key; those of others, whose keys are none of ours, are not."""
         with self._errors("list", prefix):
-            pages = obstore.list(self._objects, prefix=_checked(prefix))
-            found = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
-            return sorted(found, key=lambda file: file.key)
+            try:
+                pages = obstore.list(self._objects, prefix=_checked(prefix))
+                found = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
+            except InvalidPathError:
+                # It gives up where one of the keys is no path, such as one with a newline or `..` in it.
+                all_keys = walk(Path(self.root), prefix) if self.is_local else self.s3.walk(prefix)
+                found = [StoredFile(*each) for each in all_keys]
+            return sorted((file for file in found if _KEY.fullmatch(file.key)), key=lambda file: file.key)
 
     def delete(self, keys: list[str]) -> None:
         """Delete files; one that is gone already is no error."""
@@ -152,28 +193,32 @@ class Store:
     def move(self, source: str, target: str) -> None:
         """Publish *source* under *target*, replacing what is there."""
         with self._errors("write", target), announced(Effect.MOVE, target):
-            obstore.rename(self._objects, _checked(source), _checked(target))
+            try:
+                obstore.rename(self._objects, _checked(source), _checked(target))
+            except BaseError:
+                if self.is_local or self.size(source) <= MAX_COPY_BYTES:
+                    raise
+                self.s3.copy(source, target)
+                obstore.delete(self._objects, source)
 
     @contextmanager
     def writer(self, key: str) -> Generator[IO[bytes]]:
         """A file that is written as a stream and appears when the block ends; after an exception it does not."""
-        with self._errors("write", key):
-            file = obstore.open_writer(self._objects, _checked(key), buffer_size=_WRITE_BYTES)
-            yield cast(IO[bytes], file)
-            with announced(Effect.WRITE, key):
-                file.close()
+        publishing = announced(Effect.WRITE, key)
+        with self._errors("write", key), streamed(self._objects, _checked(key), publishing) as file:
+            yield file
 
     def chunks(self, key: str) -> Generator[bytes]:
         """The content of *key*, cut after newlines, some 8 MB a piece; one longer line is a piece of its own."""
         with self._errors("read", key):
-            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=_READ_BYTES)
-            for piece in _cut(bytes(block) for block in blocks):
+            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=READ_BYTES)
+            for piece in cut(bytes(block) for block in blocks):
                 announce(Effect.READ, "during", key)
                 yield piece
 
     def scan_parquet(self, keys: Sequence[str]) -> pl.LazyFrame:
         """The Parquet files at *keys* as one lazy frame, in that order."""
-        return pl.scan_parquet([self.path(key) for key in keys], storage_options=self._polars_options or None)
+        return pl.scan_parquet([self.path(key) for key in keys], **self._polars)
 
     def read_parquet(self, key: str) -> pl.DataFrame:
         """
@@ -197,7 +242,7 @@ class Store:
         """
         with self._errors("read", key):
             try:
-                metadata = pl.read_parquet_metadata(self.path(key), storage_options=self._polars_options or None)
+                metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
             except PolarsError as error:
                 raise OSError(str(error)) from error
         return json.loads(metadata.get(FACTS, "{}"))
@@ -205,16 +250,16 @@ class Store:
     @cached_property
     def s3(self) -> Connection:
         """How a store in S3 is reached."""
-        return Connection(self.root, self.region, self.endpoint_url)
+        return Connection(self.root, self.region, self.endpoint_url, self.kms_key_arn, self.open_session)
 
-    @cached_property
-    def _polars_options(self) -> dict[str, str]:
-        return {} if self.is_local else self.s3.polars_options()
+    @property
+    def _polars(self) -> dict[str, Any]:
+        return {} if self.is_local else self.s3.polars
 
     @cached_property
     def _objects(self) -> ObjectStore:
         if not self.is_local:
-            return self.s3.objects()
+            return self.s3.objects
         try:
             return LocalStore(self.root, mkdir=True)
         except (OSError, BaseError) as error:
@@ -224,28 +269,13 @@ class Store:
     def _errors(self, verb: str, key: str) -> Generator[None]:
         try:
             yield
-        except (BaseError, OSError) as error:
+        except (BaseError, OSError, BotoCoreError, ClientError) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {reason}") from error
 
 
-def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of an open file in pieces as `Store.chunks` gives them, which end with the line they reach into."""
-    while block := file.read(_READ_BYTES):
-        yield block if block.endswith(b"\n") else block + file.readline()
-
-
-def _cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    rest: list[bytes | memoryview] = []
-    for block in blocks:
-        cut = block.rfind(b"\n") + 1
-        if cut:
-            yield b"".join([*rest, memoryview(block)[:cut]])
-            rest = []
-        if cut < len(block):
-            rest.append(block[cut:])
-    if rest:
-        yield b"".join(rest)
+def _json(document: BaseModel) -> bytes:
+    return document.model_dump_json(indent=2).encode()
 
 
 def _checked(key: str) -> str:

@@ -6,6 +6,8 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from bedrock_assets.claim import Claim
+from bedrock_assets.errors import StoreConflict
 from bedrock_assets.parallel import N_READERS, ordered
 from bedrock_assets.parts import MadePart, find_part, make_part
 from bedrock_assets.pipeline import Pipeline
@@ -19,11 +21,15 @@ from bedrock_assets.records import (
     outputs_folder,
     outputs_key,
     prepared_part_key,
+    table_claim_key,
     table_manifest_key,
     table_part_key,
 )
 from bedrock_assets.shards import current_shard
 from bedrock_assets.store import Store
+
+TRIES = 3
+"""Times that a table is put together because answers have come while it was published."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,27 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
 
     Raises:
         DataError: A shard's answers are not one for each of its rows; nothing was published.
+        StoreConflict: Another build was published, or began to be, since this one began; that one's table stays.
     """
+    name = pipeline.spec.name
+    claim = Claim(store, table_claim_key(name), f"{name}/joined_table")
+    with claim.explained():
+        for _ in range(TRIES):
+            made, parts = _made(store, pipeline, raw)
+            manifest = _manifest(name, raw, made, parts)
+            claim.take()
+            _move(store, claim, parts, manifest)
+            if _are_own(store, made, manifest):
+                claim.hold()
+                _publish(store, name, manifest)
+                return manifest
+    raise StoreConflict(
+        f"{name}/joined_table: answers came again and again while it was published; materialize it again when none do"
+    )
+
+
+def _made(store: Store, pipeline: Pipeline, raw: RawManifest) -> tuple[list[MadePart], list[Part]]:
+    """All parts, wherever they are."""
     name = pipeline.spec.name
     there = {file.key: file.n_bytes for folder in (PREPARED, "table") for file in store.files(f"{name}/{folder}")}
 
@@ -88,9 +114,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         Part(key=part.key, n_rows=part.facts.n_rows, n_bytes=there.get(part.key) or store.size(part.key))
         for part in made
     ]
-    manifest = _manifest(name, raw, made, parts)
-    _publish(store, name, parts, manifest)
-    return manifest
+    return made, parts
 
 
 def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequence[Part]) -> TableManifest:
@@ -114,10 +138,22 @@ def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequ
     )
 
 
-def _publish(store: Store, name: str, parts: Sequence[Part], manifest: TableManifest) -> None:
+def _move(store: Store, claim: Claim, parts: Sequence[Part], manifest: TableManifest) -> None:
     for part, final in zip(parts, manifest.parts, strict=True):
         if part.key != final.key:
+            claim.hold()
             store.move(part.key, final.key)
+
+
+def _are_own(store: Store, made: Sequence[MadePart], manifest: TableManifest) -> bool:
+    """Whether all that was moved is what was counted: a part is made anew when other answers come."""
+    moved = [(part, final.key) for part, final in zip(made, manifest.parts, strict=True) if part.key != final.key]
+    found = ordered(lambda item: store.parquet_facts(item[1]).get("identity"), moved, N_READERS)
+    return all(identity == part.facts.identity for (part, _), identity in zip(moved, found, strict=True))
+
+
+def _publish(store: Store, name: str, manifest: TableManifest) -> None:
+    """The parts are there: remove those of other tables, and tell."""
     current = {part.key for part in manifest.parts}
     old = [file.key for file in store.files(f"{name}/table") if file.key.endswith(".parquet")]
     store.delete([key for key in old if key not in current])

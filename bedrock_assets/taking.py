@@ -13,7 +13,7 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.campaign import Lane
-from bedrock_assets.drops import Drop, list_drops, look
+from bedrock_assets.drops import Drop, list_drops, take_away
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BadDrop, StoreError
 from bedrock_assets.inbox import Inbox
@@ -144,10 +144,7 @@ class Taker:
 
     def _move(self, drop: Drop) -> None:
         """Put the file where its answers are to be, unless another one has taken its place."""
-        spec = self.inbox.spec
-        if look(self.store, spec.dropped_to, drop.name) == drop:
-            target = f"{self.inbox.folder(drop.key)}/{drop.name}"
-            self.store.move(f"{spec.dropped_to}/{drop.name}", target)
+        take_away(self.store, self.inbox.spec.dropped_to, drop, f"{self.inbox.folder(drop.key)}/{drop.name}")
 
     def _refuse(self, drop: Drop, reason: str) -> None:
         with announced(Effect.RECORD, "refused"):

@@ -21,8 +21,9 @@ from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline import Pipeline
+from bedrock_assets.place_config import PlaceConfig
 from bedrock_assets.places import Places
-from bedrock_assets.resources import BedrockResource, PlaceConfig, StoreResource
+from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from bedrock_assets.store import Store
 

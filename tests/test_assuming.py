@@ -14,10 +14,12 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from bedrock_assets.assuming import SESSION_NAME, assumed
-from bedrock_assets.doctor import Patient, examine
+from bedrock_assets.doctor import examine
 from bedrock_assets.iam import Deployment, role_trust
 from bedrock_assets.local.stack import free_port
-from bedrock_assets.resources import BedrockResource, PlaceConfig
+from bedrock_assets.patient import Patient
+from bedrock_assets.place_config import PlaceConfig
+from bedrock_assets.resources import BedrockResource
 from bedrock_assets.store import Store
 
 OTHER = "210987654321"

@@ -4,7 +4,7 @@ import json
 import re
 import urllib.request
 from collections.abc import Generator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -133,13 +133,15 @@ def test_the_command_prints_it() -> None:
     assert CliRunner().invoke(app, ["aws", "template"]).stdout == TEXT
 
 
-@pytest.mark.parametrize("key", ["none", "new", FOREIGN_KEY])
-def test_permissions_are_those_of_the_command_iam(account: Account, key: str) -> None:
+@pytest.mark.parametrize(("key", "more"), [("none", False), ("new", True), (FOREIGN_KEY, False)])
+def test_permissions_are_those_of_the_command_iam(account: Account, key: str, more: bool) -> None:
     """What the stack lets caller, service role and its trust do is what `bedrock-assets iam` prints, word for word."""
-    made = account.create(Key=key, Prefix="team/batch")
+    made = account.create(Key=key, Prefix="team/batch", Vpc=str(more).lower(), Tags=str(more).lower())
     assert made.get("KeyArn", "none") == (account.key_arn() if key == "new" else key)
     queue = account.queue_arn(made["QueueUrl"])
     deployment = Deployment(made["Store"], made["RoleArn"], REGION, key_arn=made.get("KeyArn"), events_queue=queue)
+    if more:  # of any subnet, as a template cannot make a list of ARNs of a list of ids
+        deployment = replace(deployment, subnet_ids=("*",), security_group_ids=("*",), tags=True)
     policies = [account.policy(arn) for name, arn in made.items() if re.fullmatch("Caller.*PolicyArn", name)]
     assert statements(*policies) == statements(caller_policy(deployment))
     assert account.policy(made["DoctorPolicyArn"]) == doctor_policy(deployment)
@@ -162,10 +164,10 @@ def test_the_callers_role_gets_the_policies(account: Account) -> None:
     """The policies are attached to the role that is named."""
     iam = account.client("iam")
     iam.create_role(RoleName="dagster", AssumeRolePolicyDocument="{}")
-    made = account.create(CallerRole="dagster", Key="new")
+    made = account.create(CallerRole="dagster", Key="new", Tags="true")
     attached = {each["PolicyArn"] for each in iam.list_attached_role_policies(RoleName="dagster")["AttachedPolicies"]}
     assert attached == {made[name] for name in made if name.endswith("PolicyArn")}
-    assert len(attached) == 4
+    assert len(attached) == 5
 
 
 def test_the_bucket(account: Account, resources: dict[str, Any]) -> None:

@@ -3,7 +3,7 @@
 import re
 
 from bedrock_assets import errors
-from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable, EventsUnavailable
+from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable, EventsUnavailable, StoreConflict
 
 CLASSES = {
     name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)
@@ -25,6 +25,7 @@ def test_the_tree_is_drawn_as_it_is() -> None:
 
 
 def test_only_unavailability_passes() -> None:
-    """Errors of a service that is away say that the same call may succeed later; all are of one root."""
-    assert {found for found in CLASSES.values() if found.retryable} == {BedrockUnavailable, EventsUnavailable}
+    """Errors of a service that is away, or of a race, say that the same call may succeed later; all are of one root."""
+    transient = {BedrockUnavailable, EventsUnavailable, StoreConflict}
+    assert {found for found in CLASSES.values() if found.retryable} == transient
     assert all(issubclass(found, BedrockAssetsError) for found in CLASSES.values())

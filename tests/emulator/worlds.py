@@ -6,10 +6,11 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Generator
-from contextlib import ExitStack, contextmanager, suppress
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import IO, Any, Protocol
 
 import boto3
@@ -114,10 +115,15 @@ def moto_server(folder: Path) -> Generator[S3]:
 
 
 @contextmanager
-def seaweedfs_server(folder: Path, weed: str) -> Generator[S3]:
-    """SeaweedFS, a real object store with its master, volume and filer processes in one."""
+def seaweedfs_server(folder: Path, weed: str, others: Mapping[str, str] = MappingProxyType({})) -> Generator[S3]:
+    """
+    SeaweedFS, a real object store with its master, volume and filer processes in one. It checks signatures.
+
+    Args:
+        others: Access keys that it knows besides, with their secrets.
+    """
     config = folder / "s3.json"
-    keys = [{"accessKey": KEY, "secretKey": KEY}]
+    keys = [{"accessKey": key, "secretKey": secret} for key, secret in {KEY: KEY, **others}.items()]
     config.write_text(json.dumps({"identities": [{"name": KEY, "credentials": keys, "actions": ["Admin"]}]}))
     command = [weed, "server", f"-dir={folder}", "-ip=127.0.0.1", "-s3", f"-s3.config={config}", "-volume.max=100"]
     # Servers on fixed ports, which would keep a second one from starting.
@@ -128,10 +134,13 @@ def seaweedfs_server(folder: Path, weed: str) -> Generator[S3]:
             # It listens on more ports than it lets one choose, so that another process may have taken one of them.
             ports = {name: _free_port() for name in ("master.port", "volume.port", "filer.port", "s3.port")}
             options = [f"-{name}={port}" for name, port in ports.items()]
-            with _process([*command, *options], file), suppress(BotoCoreError, ClientError):
-                with _answering(f"http://127.0.0.1:{ports['s3.port']}") as server:
-                    yield server
-                return
+            try:
+                stack.enter_context(_process([*command, *options], file))
+                server = stack.enter_context(_answering(f"http://127.0.0.1:{ports['s3.port']}"))
+            except (BotoCoreError, ClientError):
+                continue
+            yield server
+            return
     raise RuntimeError(f"SeaweedFS does not start: {(folder / 's3-server.log').read_text()[-2000:]}")
 
 
