@@ -94,12 +94,13 @@ def iam(
     region: Annotated[str, typer.Option(envvar="AWS_REGION", help="Region of the jobs.")],
     key_arn: Annotated[str | None, typer.Option(help="KMS key under which the bucket's files are.")] = None,
     events_queue: Annotated[str, typer.Option(help="ARN of the SQS queue of events, if there is one.")] = "",
+    cloudwatch: Annotated[bool, typer.Option("--cloudwatch", help="Metrics are read from CloudWatch.")] = False,
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
 
     with errors():
-        deployment = Deployment(store, role_arn, region, key_arn, events_queue)
+        deployment = Deployment(store, role_arn, region, key_arn, events_queue, cloudwatch)
     makers = (caller_policy, doctor_policy, role_policy, role_trust)
     documents = {make.__name__: make(deployment) for make in makers}
     print_json(documents)

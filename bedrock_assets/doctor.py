@@ -10,7 +10,8 @@ from dagster import DagsterInstance
 
 from bedrock_assets.bedrock import Bedrock
 from bedrock_assets.census import pool_limit
-from bedrock_assets.errors import BedrockAssetsError, BedrockError
+from bedrock_assets.cloudwatch import CloudWatch
+from bedrock_assets.errors import BedrockAssetsError, BedrockError, MetricsUnavailable
 from bedrock_assets.families import bare_id
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.store import Store
@@ -49,6 +50,8 @@ class Patient:
     """A boto3 client of a service."""
     on_aws: bool
     """Whether Bedrock's endpoint is AWS's own; an emulator has no identity, role or model card."""
+    cloudwatch: CloudWatch | None = None
+    """None where its metrics are not read."""
 
 
 def examine(patient: Patient, pipelines: Sequence[Pipeline], instance: DagsterInstance | None) -> Iterator[Finding]:
@@ -62,6 +65,8 @@ def examine(patient: Patient, pipelines: Sequence[Pipeline], instance: DagsterIn
     quotas, trouble = _quotas(patient)
     for pipeline in pipelines:
         yield from _model(patient, pipeline, quotas, trouble)
+    for model in sorted({pipeline.spec.model for pipeline in pipelines}):
+        yield from _metrics(patient, model)
     yield from _dagster(instance, pipelines)
 
 
@@ -195,6 +200,19 @@ def _display_name(patient: Patient, model: str, quotas: Mapping[str, float]) -> 
 def _words(text: str) -> set[str]:
     plain = text.lower().replace("embeddings", "embed").replace("embedding", "embed")
     return set("".join(char if char.isalnum() else " " for char in plain).split())
+
+
+def _metrics(patient: Patient, model: str) -> Iterator[Finding]:
+    if patient.cloudwatch is None:
+        return
+    check = f"CloudWatch of {model}"
+    try:
+        reading = patient.cloudwatch.read(model)
+    except MetricsUnavailable as error:
+        cure = "allow what `bedrock-assets iam --cloudwatch` prints, or unset BEDROCK_ASSETS_CLOUDWATCH"
+        yield Finding(check, "warn", str(error), cure)
+    else:
+        yield Finding(check, "ok", str(reading or "may be read; has no metrics of the last minutes"))
 
 
 def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:

@@ -29,6 +29,8 @@ LIST_BUCKET = ("s3:ListBucket",)
 USE_KEY = ("kms:Decrypt", "kms:GenerateDataKey")
 """Reading under a key, and writing; a multipart upload takes both."""
 READ_QUEUE = ("sqs:ReceiveMessage", "sqs:DeleteMessage")
+READ_METRICS = ("cloudwatch:GetMetricData",)
+"""Of any metric: CloudWatch knows no resource and no namespace for it."""
 _ARN_PARTS = 6
 _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
@@ -46,6 +48,8 @@ class Deployment:
     """The KMS key under which the bucket's files are, if there is one."""
     events_queue: str = ""
     """ARN of the SQS queue that wakes the sensor early; empty where there is none."""
+    cloudwatch: bool = False
+    """Whether the metrics of batch jobs are read from CloudWatch."""
 
     def __post_init__(self) -> None:
         """
@@ -104,6 +108,7 @@ def caller_policy(deployment: Deployment) -> Document:
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
         *([_allow("Key", USE_KEY, deployment.key_arn) | through_s3] if deployment.key_arn else []),
         *([_allow("Events", READ_QUEUE, deployment.events_queue)] if deployment.events_queue else []),
+        *([_allow("Metrics", READ_METRICS, "*")] if deployment.cloudwatch else []),
     )
 
 

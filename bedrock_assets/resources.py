@@ -8,6 +8,7 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.cloudwatch import CloudWatch
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.events import EventQueue
 from bedrock_assets.runtime import Runtime
@@ -16,6 +17,7 @@ from bedrock_assets.store import Store
 LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
+CLOUDWATCH = "BEDROCK_ASSETS_CLOUDWATCH"
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
 
@@ -44,6 +46,12 @@ class BedrockResource(ResourceWithBoto3Configuration):
     runtime_endpoint_url: str | None = Field(
         default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
     )
+    cloudwatch: bool = Field(
+        default=False, description="Read the metrics of batch jobs from CloudWatch, which bills each that is read."
+    )
+    cloudwatch_interval_s: float = Field(
+        default=300, gt=0, description="Seconds between two readings of CloudWatch by a run that waits."
+    )
 
     def open(self, store: Store, *, local: bool = False) -> Bedrock:
         """
@@ -67,11 +75,18 @@ class BedrockResource(ResourceWithBoto3Configuration):
         """The runtime, where models answer on demand."""
         return Runtime(self._client("bedrock-runtime", self.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S))
 
+    def open_cloudwatch(self) -> CloudWatch | None:
+        """CloudWatch, where Bedrock's metrics are; None unless it is to be read."""
+        # Nobody waits for it: one that is away is asked again later.
+        quick: dict[str, Any] = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
+        return CloudWatch(self._client("cloudwatch", None, **quick)) if self.cloudwatch else None
+
     def _client(self, service: str, endpoint_url: str | None, **config: Any) -> Any:
         import boto3
         from botocore.config import Config
         from botocore.exceptions import NoRegionError, ProfileNotFound
 
+        retries: Any = config.pop("retries", {"mode": "adaptive", "max_attempts": self.max_attempts})
         try:
             session: Any = boto3.Session(profile_name=self.profile_name, region_name=self.region_name)
             return session.client(
@@ -82,7 +97,7 @@ class BedrockResource(ResourceWithBoto3Configuration):
                 aws_access_key_id=self.aws_access_key_id,
                 aws_secret_access_key=self.aws_secret_access_key,
                 aws_session_token=self.aws_session_token,
-                config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **config),
+                config=Config(retries=retries, **config),
             )
         except (NoRegionError, ProfileNotFound) as error:
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
@@ -115,9 +130,14 @@ def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
 
 
 def bedrock_resource() -> BedrockResource:
-    """Bedrock, from the environment."""
+    """
+    Bedrock, from the environment.
+
+    Raises:
+        ConfigError: A setting has a value that it cannot have.
+    """
     role_arn, region = os.environ.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE), os.environ.get("AWS_REGION")
-    return BedrockResource(role_arn=role_arn, region_name=region)
+    return BedrockResource(role_arn=role_arn, region_name=region, cloudwatch=_is_on(CLOUDWATCH))
 
 
 def store_resource() -> StoreResource:
@@ -128,3 +148,14 @@ def store_resource() -> StoreResource:
         region_name=env.get("AWS_REGION"),
         endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
     )
+
+
+def _is_on(setting: str) -> bool:
+    """
+    Raises:
+        ConfigError: The setting is neither on nor off.
+    """
+    value = os.environ.get(setting, "").strip().lower()
+    if value not in ("", "0", "1", "false", "true"):
+        raise ConfigError(f"{setting} is {value!r}; set it to true or false")
+    return value in ("1", "true")

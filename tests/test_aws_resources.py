@@ -136,10 +136,12 @@ def test_the_command_prints_it() -> None:
 @pytest.mark.parametrize("key", ["none", "new", FOREIGN_KEY])
 def test_permissions_are_those_of_the_command_iam(account: Account, key: str) -> None:
     """What the stack lets caller, service role and its trust do is what `bedrock-assets iam` prints, word for word."""
-    made = account.create(Key=key, Prefix="team/batch")
+    metrics = key == "new"
+    made = account.create(Key=key, Prefix="team/batch", Metrics=str(metrics).lower())
     assert made.get("KeyArn", "none") == (account.key_arn() if key == "new" else key)
     queue = account.queue_arn(made["QueueUrl"])
-    deployment = Deployment(made["Store"], made["RoleArn"], REGION, key_arn=made.get("KeyArn"), events_queue=queue)
+    asked: dict[str, Any] = {"key_arn": made.get("KeyArn"), "events_queue": queue, "cloudwatch": metrics}
+    deployment = Deployment(made["Store"], made["RoleArn"], REGION, **asked)
     policies = [account.policy(arn) for name, arn in made.items() if re.fullmatch("Caller.*PolicyArn", name)]
     assert statements(*policies) == statements(caller_policy(deployment))
     assert account.policy(made["DoctorPolicyArn"]) == doctor_policy(deployment)
@@ -162,10 +164,10 @@ def test_the_callers_role_gets_the_policies(account: Account) -> None:
     """The policies are attached to the role that is named."""
     iam = account.client("iam")
     iam.create_role(RoleName="dagster", AssumeRolePolicyDocument="{}")
-    made = account.create(CallerRole="dagster", Key="new")
+    made = account.create(CallerRole="dagster", Key="new", Metrics="true")
     attached = {each["PolicyArn"] for each in iam.list_attached_role_policies(RoleName="dagster")["AttachedPolicies"]}
     assert attached == {made[name] for name in made if name.endswith("PolicyArn")}
-    assert len(attached) == 4
+    assert len(attached) == 5
 
 
 def test_the_bucket(account: Account, resources: dict[str, Any]) -> None:

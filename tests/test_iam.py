@@ -45,22 +45,24 @@ OBSTORE_ACTIONS = {
 
 
 def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
-    """Every boto3 and object operation in the package is allowed, and no action is there for nothing; SQS if named."""
+    """Every boto3 and object operation is allowed, and no action is there for nothing; SQS and CloudWatch if asked."""
     boto_operations, object_operations = called()
     needed = {action_of(service, operation) for service, operation in boto_operations}
     needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
     needed |= {"iam:PassRole"}  # Create hands the role over
-    assert actions(caller_policy(replace(DEPLOYMENT, events_queue=QUEUE))) == needed
-    of_events = {action for action in needed if action.startswith("sqs:")}
-    assert actions(caller_policy(DEPLOYMENT)) == needed - of_events != needed
+    assert actions(caller_policy(replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True))) == needed
+    optional = {action for action in needed if action.startswith(("sqs:", "cloudwatch:"))}
+    assert actions(caller_policy(DEPLOYMENT)) == needed - optional
+    assert len(optional) == 3
 
 
 def test_no_wildcard_but_where_there_is_no_resource() -> None:
-    """Objects, bucket and role are named; no action is a pattern, and jobs, which have no names before, are any."""
-    for policy in (caller_policy(replace(DEPLOYMENT, events_queue=QUEUE)), role_policy(DEPLOYMENT)):
+    """Objects, bucket and role are named; no action is a pattern; jobs, which have no names, and metrics are any."""
+    full = replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True)
+    for policy in (caller_policy(full), role_policy(DEPLOYMENT)):
         for statement in policy["Statement"]:
             assert all("*" not in action for action in statement["Action"])
-            assert ("*" in statement["Resource"]) == (statement["Sid"] == "Jobs")
+            assert ("*" in statement["Resource"]) == (statement["Sid"] in ("Jobs", "Metrics"))
     objects = {s["Sid"]: s["Resource"] for s in caller_policy(DEPLOYMENT)["Statement"]}
     assert objects["Objects"] == ["arn:aws:s3:::calls-bucket/some/prefix/*"]
     assert objects["Role"] == [DEPLOYMENT.role_arn]
@@ -85,6 +87,8 @@ def test_the_command_prints_the_documents() -> None:
     assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
     with_events = json.loads(CliRunner().invoke(app, ["iam", *settings, "--events-queue", QUEUE]).stdout)
     assert with_events["caller_policy"]["Statement"][-1]["Resource"] == [QUEUE]
+    with_metrics = json.loads(CliRunner().invoke(app, ["iam", *settings, "--cloudwatch"]).stdout)
+    assert with_metrics["caller_policy"]["Statement"][-1]["Action"] == ["cloudwatch:GetMetricData"]
     wrong = CliRunner().invoke(app, ["iam", *settings, "--events-queue", "https://sqs.us-east-1.amazonaws.com/1/x"])
     assert (wrong.exit_code, "is no ARN such as" in wrong.output) == (2, True)
 
@@ -124,7 +128,8 @@ def enforcing(monkeypatch: pytest.MonkeyPatch) -> Generator[dict[str, str]]:
 def called() -> tuple[set[tuple[str, str]], set[str]]:
     """The boto3 operations of the package by service, and the functions of obstore that it calls."""
     boto, objects = set[tuple[str, str]](), set[str]()
-    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime", "events.py": "sqs", "drops.py": "s3"}
+    services = {"bedrock.py": "bedrock", "runtime.py": "bedrock-runtime", "events.py": "sqs"}
+    services |= {"drops.py": "s3", "cloudwatch.py": "cloudwatch"}
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):

@@ -140,7 +140,8 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         on_aws = "amazonaws." in bedrock.client.meta.endpoint_url
         clients: Any = boto3.client
         region = os.environ.get("AWS_REGION") or bedrock.client.meta.region_name
-        patient = Patient(store, bedrock, region, partial(clients, region_name=region), on_aws)
+        cloudwatch = resource.open_cloudwatch()
+        patient = Patient(store, bedrock, region, partial(clients, region_name=region), on_aws, cloudwatch)
         if os.environ.get("DAGSTER_HOME"):
             with open_instance() as instance:
                 found = list(examine(patient, chosen, instance))
