@@ -23,6 +23,7 @@ from bedrock_assets.commands.common import (
 from bedrock_assets.commands.create import new
 from bedrock_assets.commands.deployment import deployment
 from bedrock_assets.commands.look import doctor, estimate, sample, status
+from bedrock_assets.commands.metrics import metrics
 from bedrock_assets.emulate import emulate
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -119,7 +120,7 @@ def reference(
         typer.echo(page(), nl=False)
 
 
-for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment):
+for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment, metrics):
     app.command()(command)
 app.command("errors")(errors_command)
 app.add_typer(aws, name="aws")

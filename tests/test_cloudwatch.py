@@ -20,13 +20,11 @@ from bedrock_assets.assets import build_assets
 from bedrock_assets.cloudwatch import DIMENSION, METRICS, NAMESPACE, CloudWatch, names_of
 from bedrock_assets.doctor import Patient, examine
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.iam import caller_policy
 from bedrock_assets.ledger import State
 from bedrock_assets.resources import CLOUDWATCH, bedrock_resource
 from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.lab import HAIKU
-from tests.test_iam import DEPLOYMENT
 
 PROFILE = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.{HAIKU}"
 
@@ -223,30 +221,27 @@ def test_what_is_not_there_is_told_once(tmp_path: Path, client: Any) -> None:
         assert launch(lab, tmp_path).count("CloudWatch has no metrics of") == 1
 
 
-def test_the_permission(tmp_path: Path) -> None:
-    """With the policy that `iam --cloudwatch` prints it may be read; without, doctor warns and tells the cure."""
+def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
+    """Refused, it warns and tells the cure; else it tells what there is. What the policy allows is in test_iam.py."""
     with moto_server(tmp_path) as server, open_lab(tmp_path) as lab:
-        at: dict[str, Any] = {"endpoint_url": server.url, "region_name": REGION}
-        iam: Any = boto3.client("iam", **at, aws_access_key_id=KEY, aws_secret_access_key=KEY)
-        iam.create_user(UserName="dagster")
-        key = iam.create_access_key(UserName="dagster")["AccessKey"]
-        at |= {"aws_access_key_id": key["AccessKeyId"], "aws_secret_access_key": key["SecretAccessKey"]}
-        cloudwatch = CloudWatch(boto3.client("cloudwatch", **at))
-        quotas: Any = boto3.client("service-quotas", **{**at, "endpoint_url": lab.emulator.endpoint_url})
+        at: dict[str, Any] = {"region_name": REGION, "aws_access_key_id": KEY, "aws_secret_access_key": KEY}
+        cloudwatch = CloudWatch(boto3.client("cloudwatch", endpoint_url=server.url, **at))
+        quotas: Any = boto3.client("service-quotas", endpoint_url=lab.emulator.endpoint_url, **at)
         patient = Patient(lab.store, lab.bedrock, REGION, lambda _: quotas, on_aws=False, cloudwatch=cloudwatch)
-        for allowed, verdict, told in ((False, "warn", "not authorized to perform"), (True, "ok", "no metrics")):
-            policy = json.dumps(caller_policy(replace(DEPLOYMENT, cloudwatch=allowed)))
-            iam.put_user_policy(UserName="dagster", PolicyName="caller", PolicyDocument=policy)
-            require_permissions(server, n_free=0)
-            (finding,) = [
-                found for found in examine(patient, [lab.pipeline], None) if found.check.startswith("CloudWatch")
-            ]
-            require_permissions(server, n_free=1000)
-            assert (finding.verdict, told in finding.told) == (verdict, True), finding
-            assert ("iam --cloudwatch" in finding.cure) is not allowed
+        for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "has no metrics of the last minutes")):
+            require_permissions(server, n_free)
+            (found,) = [one for one in examine(patient, [lab.pipeline], None) if one.check.startswith("CloudWatch")]
+            assert (found.verdict, told in found.told) == (verdict, True), found
+            assert ("iam --cloudwatch" in found.cure) is (verdict == "warn")
+        put(cloudwatch.client, HAIKU, records_pending=40)
+        (found,) = [one for one in examine(patient, [lab.pipeline], None) if one.check.startswith("CloudWatch")]
+        assert "40 records pending" in found.told
+        plain = replace(patient, cloudwatch=None)
+        assert not [one for one in examine(plain, [lab.pipeline], None) if one.check.startswith("CloudWatch")]
 
 
 def require_permissions(server: S3, n_free: int) -> None:
     """Let moto ask who is calling, after so many calls for which it does not."""
-    request = urllib.request.Request(f"{server.url}/moto-api/reset-auth", str(n_free).encode())
+    plain = {"Content-Type": "text/plain"}
+    request = urllib.request.Request(f"{server.url}/moto-api/reset-auth", str(n_free).encode(), plain)
     urllib.request.urlopen(request, timeout=10).close()

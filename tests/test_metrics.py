@@ -1,0 +1,334 @@
+"""The endpoint for Prometheus tells what is so, costs little, and lives on when a source cannot be read."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+from prometheus_client import generate_latest
+from prometheus_client.parser import text_string_to_metric_families
+from typer.testing import CliRunner, Result
+
+from bedrock_assets.cli import app
+from bedrock_assets.commands.metrics import DASHBOARD, DEPLOY, RULES
+from bedrock_assets.emulator import Faults
+from bedrock_assets.inbox import InboxSpec
+from bedrock_assets.metrics.collector import Deployment
+from bedrock_assets.metrics.families import FAMILIES, PREFIX
+from bedrock_assets.metrics.server import registry_of
+from bedrock_assets.metrics.specs import specs_of
+from tests.dispatch_lab import Lab, open_lab
+from tests.inbox_lab import INBOX, lines
+from tests.inbox_lab import open_lab as open_inbox
+from tests.lab import HAIKU
+from tests.test_commands import desk
+
+PROMTOOL = shutil.which("promtool")
+FAULTY = Faults(record_error_rate=0.4, seed=7)
+WHO = {"pipeline": "calls", "model": HAIKU}
+Samples = dict[str, float]
+
+
+def sample(name: str, /, **labels: str) -> str:
+    """The key of a sample."""
+    return f"{PREFIX}{name}{json.dumps(labels, sort_keys=True)}"
+
+
+def parsed(text: str) -> Samples:
+    """The samples of an exposition; each stands once, and its family has a help text."""
+    found: Samples = {}
+    for family in text_string_to_metric_families(text):
+        assert family.documentation, family.name
+        for one in family.samples:
+            key = f"{one.name}{json.dumps(one.labels, sort_keys=True)}"
+            assert key not in found
+            found[key] = one.value
+    return found
+
+
+def deployment_of(lab: Lab, *more: Any, hold_s: float = 0) -> tuple[Deployment, list[str]]:
+    """A collector over the lab, and what it tells."""
+    told: list[str] = []
+    specs = [lab.pipeline.spec, *more]
+    return Deployment(specs, lab.instance, lab.store, lab.bedrock, hold_s, told.append), told
+
+
+def scrape(deployment: Deployment) -> Samples:
+    """One scrape."""
+    return parsed(generate_latest(registry_of(deployment)).decode())
+
+
+def counted(samples: Samples, name: str, **labels: str) -> dict[str, float]:
+    """Samples of a family by the value of the label that is not named, without those that are 0."""
+    found: dict[str, float] = {}
+    for key, value in samples.items():
+        if key.startswith(f"{PREFIX}{name}{{") and value:
+            own = json.loads(key.removeprefix(PREFIX + name))
+            if labels.items() <= own.items():
+                (rest,) = own.keys() - labels.keys()
+                found[own[rest]] = value
+    return found
+
+
+def test_from_the_first_shard_to_the_last(tmp_path: Path) -> None:
+    """Shards, records, jobs, slots, rows, tokens and cost are told as they are at each stage."""
+    with open_lab(tmp_path, n_rows=40, max_jobs=2, speed=None, budget_usd=5) as lab:
+        deployment, _ = deployment_of(lab)
+        assert counted(scrape(deployment), "shards", pipeline="calls") == {}
+        assert lab.materialize("raw_dataset")
+        assert counted(scrape(deployment), "shards", pipeline="calls") == {"not_asked": 4}
+        lab.ask()
+        lab.tick()
+        found = scrape(deployment)
+        assert counted(found, "shards", pipeline="calls") == {"requested": 2, "submitted": 2}
+        assert counted(found, "records", pipeline="calls") == {"requested": 20, "submitted": 20}
+        assert counted(found, "jobs", **WHO) == {"Submitted": 2}
+        assert (found[sample("pool_slots", pool="bedrock_batch")], counted(found, "pool_slots_taken")) == (
+            2,
+            {"bedrock_batch": 2},
+        )
+        assert all(0 < age < 60 for age in counted(found, "oldest_shard_age_seconds", pipeline="calls").values())
+        assert len(counted(found, "oldest_shard_age_seconds", pipeline="calls")) == 2
+        assert not any(key.startswith(f"{PREFIX}cost_usd{{") for key in found)
+        lab.finish()
+        found = scrape(deployment)
+        assert counted(found, "shards", pipeline="calls") == {"answered": 4}
+        assert counted(found, "jobs", **WHO) == {"Completed": 4}
+        assert counted(found, "rows", pipeline="calls") == {"ok": 40}
+        assert counted(found, "oldest_shard_age_seconds", pipeline="calls") == {}
+        assert set(counted(found, "tokens", pipeline="calls")) == {"input", "output"}
+        assert 0 < found[sample("cost_usd", pipeline="calls")] < 0.1
+        assert found[sample("budget_usd", pipeline="calls")] == 5
+        assert counted(found, "up") == {"dagster": 1, "bedrock": 1}
+        again, _ = deployment_of(lab)
+        assert scrape(again) == found  # another process, which reads the log from its start
+
+
+def test_records_of_jobs_in_flight(tmp_path: Path) -> None:
+    """While a job runs its records are told by what became of them; together they are all of its records."""
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
+        deployment, _ = deployment_of(lab)
+        lab.ask()
+        lab.tick()
+        lab.until(lambda: lab.jobs()[0].n_processed > 0)
+        (job,) = lab.jobs()
+        told = counted(scrape(deployment), "job_records", **WHO)
+        assert sum(told.values()) == job.n_total == 10
+        assert told.get("success", 0) + told.get("error", 0) == job.n_processed
+
+
+def test_jobs_of_others(tmp_path: Path) -> None:
+    """Somebody else's job on the model is told as such, and takes a slot of the pool."""
+    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+        lab.ask()
+        lab.tick()
+        other = lab.pipeline.spec.model_copy(update={"name": "letters"})
+        deployment = Deployment([other], lab.instance, lab.store, lab.bedrock, 0, print)
+        found = scrape(deployment)
+        assert counted(found, "jobs", pipeline="(other)", model=HAIKU) == {"Submitted": 2}
+        assert counted(found, "pool_slots_taken") == {"bedrock_batch": 2}
+
+
+def test_errors_and_attempts(tmp_path: Path) -> None:
+    """Rows without an answer, shards that were sent again, and those that failed are told."""
+    with open_lab(tmp_path, n_rows=40, faults=FAULTY, max_attempts=2) as lab:
+        deployment, _ = deployment_of(lab)
+        lab.ask()
+        lab.finish()
+        found = scrape(deployment)
+        states = list(lab.states.values())
+        assert counted(found, "shards", pipeline="calls") == {state: states.count(state) for state in set(states)}
+        assert found[sample("retried_shards", pipeline="calls")] > 0
+        rows = counted(found, "rows", pipeline="calls")
+        assert 0 < rows["error"] < rows["ok"]
+        assert sum(rows.values()) == 10 * states.count("answered")
+
+
+def test_bedrock_that_cannot_be_asked(tmp_path: Path) -> None:
+    """Its metrics are left out and the others served; it is told once, with the reason, and once when it is back."""
+    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+        lab.ask()
+        lab.tick()
+        deployment, told = deployment_of(lab)
+        lab.emulator.set_faults(Faults(throttle_rate=1))
+        for _ in range(2):
+            found = scrape(deployment)
+            assert (counted(found, "up"), counted(found, "pool_slots_taken")) == ({"dagster": 1}, {})
+            assert found[sample("up", source="bedrock")] == 0
+            assert counted(found, "shards", pipeline="calls") == {"submitted": 2}
+        assert len(told) == 1
+        assert "bedrock cannot be read, its metrics are left out: ListModelInvocationJobs" in told[0]
+        lab.emulator.set_faults(Faults())
+        assert counted(scrape(deployment), "up") == {"dagster": 1, "bedrock": 1}
+        assert told[1:] == ["bedrock can be read again"]
+
+
+def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
+    """A scrape does not wait for it; what it answers late is there for a later scrape."""
+    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+        lab.emulator.set_faults(Faults(latency_s=1.5))
+        told: list[str] = []
+        deployment = Deployment(
+            [lab.pipeline.spec], lab.instance, lab.store, lab.bedrock, 60, told.append, patience_s=0.2
+        )
+        started = time.monotonic()
+        assert counted(scrape(deployment), "up") == {"dagster": 1}
+        assert time.monotonic() - started < 1.5
+        assert told == ["bedrock cannot be read, its metrics are left out: TimeoutError: no answer within 0.2 s"]
+        time.sleep(2)
+        assert counted(scrape(deployment), "up") == {"dagster": 1, "bedrock": 1}
+
+
+def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
+    """Without Dagster's storage the endpoint tells so, and goes on with Bedrock."""
+    with open_lab(tmp_path, n_rows=10) as lab:
+        deployment, told = deployment_of(lab)
+        scrape(deployment)
+        storage = tmp_path / "dagster" / "history"
+        storage.rename(tmp_path / "away")
+        storage.write_text("no folder")
+        assert counted(scrape(deployment), "up") == {"bedrock": 1}
+        assert told[0].startswith("dagster cannot be read, its metrics are left out: ")
+        storage.unlink()
+        (tmp_path / "away").rename(storage)
+        assert counted(scrape(deployment), "up") == {"dagster": 1, "bedrock": 1}
+
+
+def test_what_was_asked_holds_for_a_while(tmp_path: Path) -> None:
+    """Many scrapes within that time ask Bedrock once."""
+    with open_lab(tmp_path, n_rows=10) as lab:
+        n_calls: list[str] = []
+        lab.bedrock.client.meta.events.register("before-call.bedrock", lambda model, **_: n_calls.append(model.name))
+        deployment, _ = deployment_of(lab, hold_s=60)
+        for _ in range(5):
+            scrape(deployment)
+        assert n_calls == ["ListModelInvocationJobs"]
+
+
+def test_an_inbox(tmp_path: Path) -> None:
+    """Files that wait and that were refused are told, and its shards and jobs as a pipeline's are."""
+    with open_inbox(tmp_path, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
+        specs: list[InboxSpec] = [lab.inbox.spec]
+        lab.drop("good.jsonl", lines(4, "matter"))
+        deployment = Deployment(specs, lab.instance, lab.store, lab.bedrock, 0, print)
+        assert counted(scrape(deployment), "inbox_files", inbox=INBOX) == {"waiting": 1}
+        lab.drop("bad.jsonl", b"no JSON\n")
+        lab.finish()
+        found = scrape(deployment)
+        assert counted(found, "inbox_files", inbox=INBOX) == {"refused": 1}
+        assert counted(found, "shards", pipeline=INBOX) == {"answered": 1}
+        assert counted(found, "up") == {"dagster": 1, "bedrock": 1, "inboxes": 1}
+
+
+def run(*arguments: object) -> Result:
+    """Run the command."""
+    return CliRunner().invoke(app, ["metrics", *map(str, arguments)])
+
+
+def test_the_command_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A process of its own answers over HTTP with what `--once` prints, and ends at SIGTERM."""
+    with desk(tmp_path, monkeypatch, n_rows=10, speed=None) as (lab, path):
+        lab.ask()
+        main = "from bedrock_assets.cli import main; main()"
+        command = [sys.executable, "-c", main, "metrics", str(path), "--port", "0"]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+            assert process.stdout
+            line = process.stdout.readline()
+            assert line.startswith("metrics of calls at http://127.0.0.1:")
+            with urllib.request.urlopen(line.split()[4].rstrip(";"), timeout=30) as answer:
+                assert answer.headers["Content-Type"].startswith("text/plain; version=")
+                found = parsed(answer.read().decode())
+            process.send_signal(signal.SIGTERM)
+            assert process.stdout.read() == "stopping\n"
+        assert process.returncode == 0
+        assert counted(found, "shards", pipeline="calls") == {"requested": 2}
+        once = run(path, "--once")
+        assert once.exit_code == 0
+        assert counted(parsed(once.stdout), "shards", pipeline="calls") == {"requested": 2}
+
+
+def test_settings_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A port that is taken, a host that is not here, a pipeline that is none, no Dagster: each told with the cure."""
+    with desk(tmp_path, monkeypatch, n_rows=10) as (_, path), socket.create_server(("127.0.0.1", 0)) as taken:
+        other = tmp_path / "other.yaml"
+        other.write_text("type: somebody.Else\nattributes: {}\n")
+        wrong = tmp_path / "wrong.yaml"
+        wrong.write_text("attributes: {name: Calls}\n")
+        for arguments, message in (
+            ((path, "--port", taken.getsockname()[1]), "metrics cannot be served on 127.0.0.1, port"),
+            ((path, "--host", "no.such.host.invalid"), "name others with --host, --port"),
+            (("nobody",), "there is no pipeline or inbox 'nobody'; known: conversation_embeddings, "),
+            ((other,), "is a somebody.Else, and none of bedrock_assets.BatchInference, bedrock_assets.BatchInbox"),
+            ((wrong,), "wrong.yaml: attributes.name: String should match"),
+            (("--dashboard", "--rules"), "name one of --dashboard and --rules"),
+        ):
+            refused = run(*arguments)
+            assert (refused.exit_code, message in refused.stderr) == (2, True), refused.output
+        monkeypatch.delenv("DAGSTER_HOME")
+        assert "DAGSTER_HOME is not set" in run(path).stderr
+
+
+def test_without_the_extra(tmp_path: Path) -> None:
+    """Without prometheus_client the command says what to install; dashboard and rules are printed all the same."""
+    hidden = "import sys; sys.modules['prometheus_client'] = None; from bedrock_assets.cli import main; main()"
+    command = [sys.executable, "-c", hidden, "metrics"]
+    printed = subprocess.run([*command, "--rules"], capture_output=True, text=True, check=True)
+    assert yaml.safe_load(printed.stdout)["groups"]
+    env = {**os.environ, "DAGSTER_HOME": str(tmp_path), "AWS_REGION": "us-east-1"}
+    refused = subprocess.run([*command, "--once"], capture_output=True, text=True, check=False, env=env)
+    assert (refused.returncode, "pip install 'bedrock-assets[metrics]'" in refused.stderr) == (2, True), refused.stderr
+
+
+def test_those_of_the_code_location() -> None:
+    """Without a name all pipelines and inboxes that ship are told of."""
+    assert [spec.name for spec in specs_of(None)] == ["conversation_embeddings", "conversation_summaries", "inbox"]
+
+
+def expressions() -> dict[str, str]:
+    """What the dashboard and the rules ask of Prometheus, by where it stands."""
+    panels = json.loads((DEPLOY / DASHBOARD).read_text("utf-8"))["panels"]
+    rules = yaml.safe_load((DEPLOY / RULES).read_text("utf-8"))["groups"][0]["rules"]
+    asked = {f"{panel['title']} {target['refId']}": target["expr"] for panel in panels for target in panel["targets"]}
+    return asked | {rule["alert"]: rule["expr"] for rule in rules}
+
+
+def test_dashboard_and_rules_name_what_there_is() -> None:
+    """Each metric that they name, with each label, is one that is served; and the command prints the two files."""
+    served = {PREFIX + family.name: {*family.labels} for family in FAMILIES}
+    asked = expressions()
+    assert len(asked) >= 15
+    for where, expression in asked.items():
+        for name, labels in re.findall(rf"({PREFIX}\w+)(?:\{{([^}}]*)\}})?", expression):
+            assert name in served, where
+            assert set(re.findall(r"(\w+)(?:=|!=)", labels)) <= served[name], where
+    titles = [panel["title"] for panel in json.loads(run("--dashboard").stdout)["panels"]]
+    assert len(set(titles)) == len(titles) == 9
+    assert run("--rules").stdout == (DEPLOY / RULES).read_text("utf-8")
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool, of the Debian package prometheus, is not there")
+def test_prometheus_takes_it(tmp_path: Path) -> None:
+    """promtool finds nothing in names, types and help texts, in the rules, and in what the dashboard asks."""
+    with open_lab(tmp_path, n_rows=20) as lab:
+        lab.ask()
+        lab.finish()
+        text = generate_latest(registry_of(deployment_of(lab)[0])).decode()
+    checked = subprocess.run([PROMTOOL or "", "check", "metrics"], input=text, capture_output=True, text=True)  # noqa: PLW1510
+    assert (checked.returncode, checked.stdout + checked.stderr) == (0, "")
+    asked = [{"record": f"r{i}", "expr": e.replace("$pipeline", ".*")} for i, e in enumerate(expressions().values())]
+    panels = tmp_path / "panels.yaml"
+    panels.write_text(yaml.safe_dump({"groups": [{"name": "panels", "rules": asked}]}))
+    for file in (panels, Path(str(DEPLOY / RULES))):
+        checked = subprocess.run([PROMTOOL or "", "check", "rules", file], capture_output=True, text=True)  # noqa: PLW1510
+        assert checked.returncode == 0, checked.stderr
