@@ -78,7 +78,8 @@ class CloudWatch:
             )
         except (BotoCoreError, ClientError) as error:
             raise MetricsUnavailable(f"GetMetricData of {model}: {error}") from error
-        latest = {result["Id"]: result["Values"][0] for result in told["MetricDataResults"] if result["Values"]}
+        results = told.get("MetricDataResults", ())
+        latest = {result["Id"]: result["Values"][0] for result in results if result.get("Values")}
         for i, name in enumerate(names):
             if values := {ours: latest[f"m{i}_{ours}"] for ours in METRICS if f"m{i}_{ours}" in latest}:
                 self._found[model] = name
