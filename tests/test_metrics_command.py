@@ -130,3 +130,47 @@ def test_prometheus_takes_it(tmp_path: Path) -> None:
     for file in (panels, Path(str(DEPLOY / RULES))):
         checked = subprocess.run([PROMTOOL or "", "check", "rules", file], capture_output=True, text=True)  # noqa: PLW1510
         assert checked.returncode == 0, checked.stderr
+
+
+HEALTHY = {
+    'sensor_last_tick_timestamp_seconds{sensor="bedrock_jobs_sensor"}': "0+60x60",
+    'up{source="bedrock"}': "1x60",
+    'shards{pipeline="calls",state="failed"}': "0x60",
+    'rows{pipeline="calls",status="ok"}': "97x60",
+    'rows{pipeline="calls",status="error"}': "3x60",
+    'oldest_shard_age_seconds{pipeline="calls",state="requested"}': "0+60x60",
+    'oldest_shard_age_seconds{pipeline="calls",state="submitted"}': "90000x60",
+}
+"""A minute apart, what an hour of a good day tells."""
+ILL = {
+    **HEALTHY,
+    'sensor_last_tick_timestamp_seconds{sensor="bedrock_jobs_sensor"}': "0x60",
+    'up{source="bedrock"}': "0x60",
+    'shards{pipeline="calls",state="failed"}': "2x60",
+    'rows{pipeline="calls",status="missing"}': "10x60",
+    'oldest_shard_age_seconds{pipeline="calls",state="requested"}': "90000x60",
+}
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(PROMTOOL is None, reason="promtool, of the Debian package prometheus, is not there")
+@pytest.mark.parametrize(
+    ("told", "alerts"),
+    [
+        (HEALTHY, set()),
+        (ILL, {"SensorNotTicking", "ShardWaits", "ShardsFailed", "RowErrors", "SourceDown"}),
+        ({}, {"SensorNotTicking", "EndpointDown"}),
+    ],
+    ids=["healthy", "ill", "silent"],
+)
+def test_alerts_fire_when_they_are_to(tmp_path: Path, told: dict[str, str], alerts: set[str]) -> None:
+    """Prometheus itself evaluates the rules over an hour: none fires on a good day, each where it is to."""
+    series = [{"series": PREFIX + name, "values": values} for name, values in told.items()]
+    firing = [{"labels": f'{{alertname="BedrockAssets{name}"}}', "value": 1} for name in sorted(alerts)]
+    expected = {"expr": 'count by (alertname) (ALERTS{alertstate="firing"})', "eval_time": "50m", "exp_samples": firing}
+    tests = [{"interval": "1m", "input_series": series, "promql_expr_test": [expected]}]
+    document = {"rule_files": [str(DEPLOY / RULES)], "evaluation_interval": "1m", "tests": tests}
+    (tmp_path / "test.yaml").write_text(yaml.safe_dump(document))
+    command = [PROMTOOL or "", "test", "rules", str(tmp_path / "test.yaml")]
+    checked = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert checked.returncode == 0, checked.stdout + checked.stderr
