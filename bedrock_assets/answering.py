@@ -12,6 +12,7 @@ from bedrock_assets.campaign import Job, JobStatus, Lane, Request
 from bedrock_assets.collect import Collected, collect, publish, require_success, violations
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
+from bedrock_assets.gauges import Gauges
 from bedrock_assets.launches import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.ledger import Ledger, State
 from bedrock_assets.on_demand import answer_on_demand
@@ -75,6 +76,8 @@ def answer(
         return
     version = publish(store, pipeline, shard, collected)
     metadata = report.of_answers(pipeline, store, shard, collected, ended.job, entry)
+    if ended.job and (reading := Gauges.of(context, pipeline, bedrock, places).read()):
+        metadata |= reading.metadata
     with announced(Effect.MATERIALIZE, "batch_outputs"):
         yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
 

@@ -12,6 +12,7 @@ from bedrock_assets.answer_cache import Known, read_known
 from bedrock_assets.answering import answer
 from bedrock_assets.derived import build_derived
 from bedrock_assets.effects import Effect, announce, announced
+from bedrock_assets.gauges import Gauges
 from bedrock_assets.ingest import ingest
 from bedrock_assets.launches import JOINED_TAG, REQUEST_TAG
 from bedrock_assets.parts import prepare_part
@@ -135,7 +136,8 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
             return
         ledger = ask(context, pipeline, places, retry_errors=config.retry_errors)
         if config.wait:
-            Watch(context, pipeline, ledger, places, config.poll_s).until_done()
+            gauges = Gauges.of(context, pipeline, bedrock, places)
+            Watch(context, pipeline, ledger, places, config.poll_s, gauges).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 

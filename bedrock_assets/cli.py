@@ -23,6 +23,7 @@ from bedrock_assets.commands.common import (
 from bedrock_assets.commands.create import new
 from bedrock_assets.commands.deployment import deployment
 from bedrock_assets.commands.look import doctor, estimate, sample, status
+from bedrock_assets.commands.metrics import metrics
 from bedrock_assets.emulate import emulate
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
@@ -97,6 +98,8 @@ def iam(
     subnet_ids: Annotated[str, typer.Option(help="Subnets of jobs in a VPC, with commas between.")] = "",
     security_group_ids: Annotated[str, typer.Option(help="Their security groups.")] = "",
     tags: Annotated[bool, typer.Option("--tags", help="Jobs are tagged.")] = False,
+    cloudwatch: Annotated[bool, typer.Option("--cloudwatch", help="Metrics are read from CloudWatch.")] = False,
+    assume_role_arn: Annotated[str, typer.Option(help="Role of another account that calls are made as.")] = "",
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
@@ -105,7 +108,9 @@ def iam(
     with errors():
         vpc = Vpc.of(parse_list(subnet_ids), parse_list(security_group_ids))
         subnets, groups = (vpc.subnet_ids, vpc.security_group_ids) if vpc else ((), ())
-        deployment = Deployment(store, role_arn, region, key_arn, events_queue, subnets, groups, tags)
+        deployment = Deployment(
+            store, role_arn, region, key_arn, events_queue, subnets, groups, tags, cloudwatch, assume_role_arn
+        )
     makers = (caller_policy, doctor_policy, role_policy, role_trust)
     documents = {make.__name__: make(deployment) for make in makers}
     print_json(documents)
@@ -124,7 +129,7 @@ def reference(
         typer.echo(page(), nl=False)
 
 
-for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment):
+for command in (new, sample, estimate, doctor, status, stop, gc, emulate, deployment, metrics):
     app.command()(command)
 app.command("errors")(errors_command)
 app.add_typer(aws, name="aws")

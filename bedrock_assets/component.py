@@ -14,9 +14,9 @@ from bedrock_assets.errors import ConfigError, DataError
 from bedrock_assets.inbox import Inbox, InboxSpec, require_apart
 from bedrock_assets.inbox_assets import build_inbox_assets, build_inbox_checks
 from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.resources import EVENTS_QUEUE
 from bedrock_assets.scaffolder import PipelineScaffolder
 from bedrock_assets.sensors import INTERVAL_S, build_sensors
+from bedrock_assets.settings import EVENTS_QUEUE
 from bedrock_assets.spec import PipelineSpec
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"

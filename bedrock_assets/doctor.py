@@ -1,6 +1,7 @@
 """Looks at a deployment before it is used: its places, quotas, Dagster. Each finding tells the cure."""
 
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from datetime import UTC, datetime
 
@@ -8,7 +9,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
 
 from bedrock_assets.census import pool_limit
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.errors import ConfigError, MetricsUnavailable
 from bedrock_assets.patient import Finding, Patient, look_at
 from bedrock_assets.pipeline import Pipeline
 from bedrock_assets.places import Place, Places
@@ -45,7 +46,18 @@ def examine(
                 yield Finding(f"model of {pipeline.spec.name}", "fail", str(error), "then look again")
             else:
                 yield from _model(patients[place], pipeline, target, *quotas[place])
+    for place, model in sorted(_asked(places, pipelines), key=str):
+        yield from _metrics(patients[place], model)
     yield from _dagster(instance, pipelines)
+
+
+def _asked(places: Places, pipelines: Sequence[Pipeline]) -> set[tuple[Place, str]]:
+    """Each model, and where it is."""
+    found = set[tuple[Place, str]]()
+    for target in (target for pipeline in pipelines for target in pipeline.spec.targets):
+        with suppress(ConfigError):
+            found.add((places.at(target), target.model))
+    return found
 
 
 def _quotas(patient: Patient) -> tuple[dict[str, float], str]:
@@ -97,6 +109,19 @@ def _display_name(patient: Patient, model: str, quotas: Mapping[str, float]) -> 
 def _words(text: str) -> set[str]:
     plain = text.lower().replace("embeddings", "embed").replace("embedding", "embed")
     return set("".join(char if char.isalnum() else " " for char in plain).split())
+
+
+def _metrics(patient: Patient, model: str) -> Iterator[Finding]:
+    if patient.cloudwatch is None:
+        return
+    check = f"CloudWatch of {model}"
+    try:
+        reading = patient.cloudwatch.read(model)
+    except MetricsUnavailable as error:
+        cure = "allow what `bedrock-assets iam --cloudwatch` prints, or unset BEDROCK_ASSETS_CLOUDWATCH"
+        yield Finding(check, "warn", str(error), cure)
+    else:
+        yield Finding(check, "ok", str(reading or "may be read; has no metrics of the last minutes"))
 
 
 def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) -> Iterator[Finding]:

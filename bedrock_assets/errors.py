@@ -16,6 +16,7 @@ Everything this package raises on purpose.
     ├── StoreError             the store cannot be read or written
     │   └── StoreConflict      [transient] another process has published meanwhile; nothing of this one was
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
+    ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
         └── BedrockUnavailable [transient] throttled, unreachable or out of quota: a later tick tries again
@@ -89,6 +90,12 @@ class StoreConflict(StoreError):
 
 class EventsUnavailable(BedrockAssetsError):
     """The queue of events cannot be read or changed: jobs are looked at no earlier than at the next interval."""
+
+    retryable: ClassVar[bool] = True
+
+
+class MetricsUnavailable(BedrockAssetsError):
+    """CloudWatch cannot be read: the work goes on without its metrics."""
 
     retryable: ClassVar[bool] = True
 

@@ -46,6 +46,9 @@ TAKE_INTERFACE_AWAY = (
 )
 TAG_INTERFACE = ("ec2:CreateTags",)
 """Source: protect batch inference jobs using a VPC, Amazon Bedrock user guide, 2026-11."""
+READ_METRICS = ("cloudwatch:GetMetricData",)
+"""Of any metric: CloudWatch knows no resource and no namespace for it."""
+ASSUME = ("sts:AssumeRole",)
 _ARN_PARTS = 6
 _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
@@ -68,6 +71,10 @@ class Deployment:
     security_group_ids: tuple[str, ...] = ()
     tags: bool = False
     """Whether jobs are tagged."""
+    cloudwatch: bool = False
+    """Whether the metrics of batch jobs are read from CloudWatch."""
+    assumed: str = ""
+    """ARN of the role of another account that calls are made as, if they are."""
 
     def __post_init__(self) -> None:
         """
@@ -83,6 +90,8 @@ class Deployment:
                 f"key {self.key_arn!r} is no ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
                 "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
             )
+        if self.assumed and not _is_arn(self.assumed, "iam", "role/"):
+            raise ConfigError(f"role {self.assumed!r} is no ARN such as arn:aws:iam::210987654321:role/bedrock-caller")
         if self.events_queue and not _QUEUE.fullmatch(self.events_queue):
             raise ConfigError(
                 f"queue {self.events_queue!r} is no ARN such as arn:aws:sqs:us-east-1:123456789012:events"
@@ -127,6 +136,8 @@ def caller_policy(deployment: Deployment) -> Document:
         *([_allow("Key", USE_KEY, deployment.key_arn) | through_s3] if deployment.key_arn else []),
         *([_allow("Tags", TAG_JOBS, _jobs(deployment))] if deployment.tags else []),
         *([_allow("Events", READ_QUEUE, deployment.events_queue)] if deployment.events_queue else []),
+        *([_allow("Metrics", READ_METRICS, "*")] if deployment.cloudwatch else []),
+        *([_allow("Assume", ASSUME, deployment.assumed)] if deployment.assumed else []),
     )
 
 

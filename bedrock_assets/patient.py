@@ -9,8 +9,10 @@ from typing import Any, Literal
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.cloudwatch import CloudWatch
 from bedrock_assets.errors import BedrockAssetsError, BedrockError
 from bedrock_assets.places import Place
+from bedrock_assets.resources import BedrockResource
 from bedrock_assets.store import Store
 
 Verdict = Literal["ok", "warn", "fail", "unknown"]
@@ -40,8 +42,11 @@ class Patient:
     on_aws: bool
     """Whether Bedrock's endpoint is AWS's own; an emulator has no identity, role or model card."""
 
+    cloudwatch: CloudWatch | None = None
+    """None where its metrics are not read."""
+
     @classmethod
-    def of(cls, place: Place, store: Store, client_of: Callable[[str], Any]) -> "Patient":
+    def of(cls, place: Place, store: Store, bedrock: BedrockResource) -> "Patient":
         """
         A place of a deployment.
 
@@ -49,7 +54,8 @@ class Patient:
             store: The deployment's own.
         """
         on_aws = "amazonaws." in place.bedrock.client.meta.endpoint_url
-        return cls(place.store or store, place.bedrock, place.region, client_of, on_aws)
+        clients, cloudwatch = bedrock.session(place).client, bedrock.open_cloudwatch(place)
+        return cls(place.store or store, place.bedrock, place.region, clients, on_aws, cloudwatch)
 
 
 def look_at(patient: Patient) -> Iterator[Finding]:

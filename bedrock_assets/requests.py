@@ -17,6 +17,7 @@ from bedrock_assets.census import LOOK_BACK
 from bedrock_assets.collect import collect, violations
 from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import BedrockUnavailable, StaleShard, TooFewRecords
+from bedrock_assets.gauges import Gauges
 from bedrock_assets.launches import BACKFILL_TAG
 from bedrock_assets.ledger import Entry, Ledger, State
 from bedrock_assets.money import estimate
@@ -161,6 +162,7 @@ class Watch:
     ledger: Ledger
     bedrock: Jobs
     poll_s: float
+    gauges: Gauges | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)
 
@@ -178,6 +180,8 @@ class Watch:
             if line != told or n_quiet % QUIET_POLLS == 0:
                 self.context.log.info(line if line != told else f"{line} (no change; is the sensor running?)")
             told = line
+            if self.gauges:
+                self.gauges.observe()
             if not waiting:
                 break
             time.sleep(self.poll_s)

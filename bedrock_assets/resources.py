@@ -1,6 +1,5 @@
 """Dagster resources: where the data is, and which Bedrock answers."""
 
-import os
 from functools import partial
 from typing import Any
 
@@ -10,18 +9,15 @@ from pydantic import Field
 
 from bedrock_assets.assuming import assumed
 from bedrock_assets.bedrock import Bedrock
+from bedrock_assets.cloudwatch import CloudWatch
 from bedrock_assets.credentials import open_session
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.events import EventQueue
-from bedrock_assets.job_settings import JobSettings, Vpc, parse_list, parse_tags
-from bedrock_assets.place_config import PLACES, PlaceConfig, read_places
+from bedrock_assets.place_config import PlaceConfig
 from bedrock_assets.places import Place, Places, account_of
 from bedrock_assets.runtime import Runtime
 from bedrock_assets.store import Store
 
-LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
-LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
-EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
 
@@ -70,6 +66,12 @@ class BedrockResource(ResourceWithBoto3Configuration):
     vpc_subnet_ids: list[str] = Field(default=[], description="Subnets through which jobs reach the bucket.")
     vpc_security_group_ids: list[str] = Field(default=[], description="Security groups of the jobs in these subnets.")
     tags: dict[str, str] = Field(default={}, description="Tags of all jobs.")
+    cloudwatch: bool = Field(
+        default=False, description="Read the metrics of batch jobs from CloudWatch, which bills each that is read."
+    )
+    cloudwatch_interval_s: float = Field(
+        default=300, gt=0, description="Seconds between two readings of CloudWatch by a run that waits."
+    )
     places: list[PlaceConfig] = Field(default=[], description="Other Regions and accounts that pipelines may name.")
 
     def open(self, store: Store, *, local: bool = False) -> Places:
@@ -101,6 +103,12 @@ class BedrockResource(ResourceWithBoto3Configuration):
         config = self._config(place)
         client = self._client("bedrock-runtime", config, config.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S)
         return Runtime(client)
+
+    def open_cloudwatch(self, place: Place | None = None) -> CloudWatch | None:
+        """CloudWatch, where Bedrock's metrics are; None unless it is to be read."""
+        # Nobody waits for it: one that is away is asked again later.
+        quick: dict[str, Any] = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
+        return CloudWatch(self._client("cloudwatch", self._config(place), None, **quick)) if self.cloudwatch else None
 
     @property
     def _own(self) -> PlaceConfig:
@@ -140,13 +148,14 @@ class BedrockResource(ResourceWithBoto3Configuration):
         from botocore.config import Config
         from botocore.exceptions import NoRegionError, ProfileNotFound
 
+        retries: Any = {"mode": "adaptive", "max_attempts": self.max_attempts}
         try:
             return self._session(config).client(
                 service,
                 endpoint_url=endpoint_url,
                 use_ssl=self.use_ssl,
                 verify=self.verify,
-                config=Config(retries={"mode": "adaptive", "max_attempts": self.max_attempts}, **options),
+                config=Config(**{"retries": retries, **options}),
             )
         except (NoRegionError, ProfileNotFound) as error:
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
@@ -182,49 +191,3 @@ class EventsResource(dg.ConfigurableResource[Any]):
         config = Config(connect_timeout=2, read_timeout=5, retries={"total_max_attempts": 1})
         session: Any = boto3.Session(region_name=self.region_name)
         return EventQueue(session.client("sqs", endpoint_url=self.endpoint_url, config=config), self.queue_url)
-
-
-def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
-    """`store`, `bedrock` and `events`, from the environment."""
-    events = EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION"))
-    return {"store": store_resource(), "bedrock": bedrock_resource(), "events": events}
-
-
-def bedrock_resource() -> BedrockResource:
-    """
-    Bedrock, from the environment.
-
-    Raises:
-        ConfigError: A setting of jobs is none that Bedrock takes.
-    """
-    env = os.environ
-    found = BedrockResource(
-        role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
-        region_name=env.get("AWS_REGION"),
-        assume_role_arn=env.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN") or None,
-        places=read_places(env.get(PLACES)),
-        vpc_subnet_ids=parse_list(env.get("BEDROCK_ASSETS_SUBNET_IDS", "")),
-        vpc_security_group_ids=parse_list(env.get("BEDROCK_ASSETS_SECURITY_GROUP_IDS", "")),
-        tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),
-    )
-    JobSettings(vpc=Vpc.of(found.vpc_subnet_ids, found.vpc_security_group_ids), tags=found.tags)
-    return found
-
-
-def store_resource() -> StoreResource:
-    """
-    The store, from the environment.
-
-    Raises:
-        ConfigError: The key or the bucket's owner is none.
-    """
-    env = os.environ
-    found = StoreResource(
-        url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
-        region_name=env.get("AWS_REGION"),
-        endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
-        kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
-        bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
-    )
-    JobSettings(found.kms_key_arn, found.bucket_owner)
-    return found

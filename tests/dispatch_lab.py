@@ -49,6 +49,8 @@ class Lab:
     seen_run_keys: set[str] = field(default_factory=set)
     secret: str = "local"
     """The secret access key that runs are given."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """More that runs are told of Bedrock."""
     later: timedelta = timedelta()
     """How far the sensor's clock is ahead."""
     places: list[PlaceConfig] = field(default_factory=list)
@@ -71,6 +73,7 @@ class Lab:
             aws_secret_access_key=self.secret,
             max_attempts=2,
             places=self.places,
+            **self.settings,
         )
 
     @property

@@ -136,12 +136,13 @@ def test_the_command_prints_it() -> None:
 @pytest.mark.parametrize(("key", "more"), [("none", False), ("new", True), (FOREIGN_KEY, False)])
 def test_permissions_are_those_of_the_command_iam(account: Account, key: str, more: bool) -> None:
     """What the stack lets caller, service role and its trust do is what `bedrock-assets iam` prints, word for word."""
-    made = account.create(Key=key, Prefix="team/batch", Vpc=str(more).lower(), Tags=str(more).lower())
+    settings = dict.fromkeys(("Vpc", "Tags", "Metrics"), str(more).lower())
+    made = account.create(Key=key, Prefix="team/batch", **settings)
     assert made.get("KeyArn", "none") == (account.key_arn() if key == "new" else key)
     queue = account.queue_arn(made["QueueUrl"])
     deployment = Deployment(made["Store"], made["RoleArn"], REGION, key_arn=made.get("KeyArn"), events_queue=queue)
     if more:  # of any subnet, as a template cannot make a list of ARNs of a list of ids
-        deployment = replace(deployment, subnet_ids=("*",), security_group_ids=("*",), tags=True)
+        deployment = replace(deployment, subnet_ids=("*",), security_group_ids=("*",), tags=True, cloudwatch=True)
     policies = [account.policy(arn) for name, arn in made.items() if re.fullmatch("Caller.*PolicyArn", name)]
     assert statements(*policies) == statements(caller_policy(deployment))
     assert account.policy(made["DoctorPolicyArn"]) == doctor_policy(deployment)
@@ -164,7 +165,7 @@ def test_the_callers_role_gets_the_policies(account: Account) -> None:
     """The policies are attached to the role that is named."""
     iam = account.client("iam")
     iam.create_role(RoleName="dagster", AssumeRolePolicyDocument="{}")
-    made = account.create(CallerRole="dagster", Key="new", Tags="true")
+    made = account.create(CallerRole="dagster", Key="new", Tags="true", Metrics="true")
     attached = {each["PolicyArn"] for each in iam.list_attached_role_policies(RoleName="dagster")["AttachedPolicies"]}
     assert attached == {made[name] for name in made if name.endswith("PolicyArn")}
     assert len(attached) == 5

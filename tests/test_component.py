@@ -17,7 +17,7 @@ import bedrock_assets
 from bedrock_assets.component import BatchInbox, BatchInference
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.preview import load_pipeline
-from bedrock_assets.resources import resources
+from bedrock_assets.settings import resources
 from tests.lab import HAIKU
 
 ROOT = Path(bedrock_assets.__file__).parent.parent

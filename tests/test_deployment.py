@@ -21,6 +21,7 @@ from typer.testing import CliRunner
 
 from bedrock_assets.cli import app
 from bedrock_assets.commands.deployment import FILES, FOLDER
+from bedrock_assets.commands.metrics import DASHBOARD, RULES
 from tests import helm
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.postgres import postgres
@@ -186,7 +187,7 @@ def test_the_command_tells_what_there_is() -> None:
     listed = CliRunner().invoke(app, ["deployment"]).stdout
     assert [line.split()[0] for line in listed.splitlines()] == list(FILES)
     shipped = {path.name for path in Path(str(FOLDER)).iterdir()}
-    assert shipped == {*FILES.values(), "aws-resources.yaml"}
+    assert shipped == {*FILES.values(), "aws-resources.yaml", DASHBOARD, RULES}
     refused = CliRunner().invoke(app, ["deployment", "mainframe"])
     assert (refused.exit_code, "known: one-machine, server" in refused.stderr) == (2, True)
 

@@ -53,26 +53,29 @@ TRANSFERS = {"copy": {"s3:GetObject", "s3:PutObject", "s3:AbortMultipartUpload"}
 
 
 def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
-    """Every boto3 and object operation in the package is allowed, and no action is there for nothing; SQS if named."""
+    """Every boto3 and object operation is allowed, and no action is there for nothing; SQS and CloudWatch if asked."""
     boto_operations, object_operations = called()
     transfers = {call for call in boto_operations if call[1] in TRANSFERS}
     needed = {action_of(service, operation) for service, operation in boto_operations - transfers}
     needed |= {action for _service, name in transfers for action in TRANSFERS[name]}
     needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
     needed |= {"iam:PassRole"}  # Create hands the role over
-    assert actions(caller_policy(replace(DEPLOYMENT, events_queue=QUEUE))) == needed
-    of_events = {action for action in needed if action.startswith("sqs:")}
-    assert actions(caller_policy(DEPLOYMENT)) == needed - of_events != needed
+    everything = replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True, assumed="arn:aws:iam::210987654321:role/x")
+    assert actions(caller_policy(everything)) == needed
+    optional = {action for action in needed if action.startswith(("sqs:", "cloudwatch:", "sts:"))}
+    assert actions(caller_policy(DEPLOYMENT)) == needed - optional
+    assert len(optional) == 4
     tagged = actions(caller_policy(replace(DEPLOYMENT, tags=True)))
     assert tagged - actions(caller_policy(DEPLOYMENT)) == {"bedrock:TagResource"}
 
 
 def test_no_wildcard_but_where_there_is_no_resource() -> None:
-    """Objects, bucket and role are named; no action is a pattern, and jobs, which have no names before, are any."""
-    for policy in (caller_policy(replace(DEPLOYMENT, events_queue=QUEUE)), role_policy(DEPLOYMENT)):
+    """Objects, bucket and role are named; no action is a pattern; jobs, which have no names, and metrics are any."""
+    full = replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True)
+    for policy in (caller_policy(full), role_policy(DEPLOYMENT)):
         for statement in policy["Statement"]:
             assert all("*" not in action for action in statement["Action"])
-            assert ("*" in statement["Resource"]) == (statement["Sid"] == "Jobs")
+            assert ("*" in statement["Resource"]) == (statement["Sid"] in ("Jobs", "Metrics"))
     objects = {s["Sid"]: s["Resource"] for s in caller_policy(DEPLOYMENT)["Statement"]}
     assert objects["Objects"] == ["arn:aws:s3:::calls-bucket/some/prefix/*"]
     assert objects["Role"] == [DEPLOYMENT.role_arn]
@@ -116,6 +119,8 @@ def test_the_command_prints_the_documents() -> None:
     assert in_vpc["role_policy"] == role_policy(IN_VPC)
     assert in_vpc["caller_policy"] == caller_policy(replace(DEPLOYMENT, tags=True))
     assert CliRunner().invoke(app, ["iam", *settings, "--subnet-ids", "subnet-1"]).exit_code == 2
+    with_metrics = json.loads(CliRunner().invoke(app, ["iam", *settings, "--cloudwatch"]).stdout)
+    assert with_metrics["caller_policy"]["Statement"][-1]["Action"] == ["cloudwatch:GetMetricData"]
     wrong = CliRunner().invoke(app, ["iam", *settings, "--events-queue", "https://sqs.us-east-1.amazonaws.com/1/x"])
     assert (wrong.exit_code, "is no ARN such as" in wrong.output) == (2, True)
 
@@ -161,6 +166,8 @@ def called() -> tuple[set[tuple[str, str]], set[str]]:
         "events.py": "sqs",
         "drops.py": "s3",
         "s3.py": "s3",
+        "cloudwatch.py": "cloudwatch",
+        "assuming.py": "sts",
     }
     for path in PACKAGE.glob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):

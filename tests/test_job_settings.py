@@ -15,7 +15,8 @@ from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
 from bedrock_assets.job_settings import PIPELINE_TAG, JobSettings, Vpc, parse_tags
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.resources import BedrockResource, StoreResource, bedrock_resource, store_resource
+from bedrock_assets.resources import BedrockResource, StoreResource
+from bedrock_assets.settings import bedrock_resource, store_resource
 from bedrock_assets.spec import WorkSpec
 from tests.dispatch_lab import open_lab
 from tests.lab import HAIKU

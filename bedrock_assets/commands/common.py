@@ -60,14 +60,14 @@ def pipeline_of(name: str) -> "Pipeline":
 
 def open_store() -> "Store":
     """The store that the environment names."""
-    from bedrock_assets.resources import store_resource
+    from bedrock_assets.settings import store_resource
 
     return store_resource().open()
 
 
 def bedrock_resource() -> "BedrockResource":
     """Bedrock as the environment has it."""
-    from bedrock_assets.resources import bedrock_resource as found
+    from bedrock_assets.settings import bedrock_resource as found
 
     return found()
 

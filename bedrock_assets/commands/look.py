@@ -136,7 +136,7 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         chosen, store, resource = _pipelines(pipelines), open_store(), bedrock_resource()
         places = resource.open(store, local=True)
         used = places.used_by((target for one in chosen for target in one.spec.targets), strict=False)
-        patients = {place: Patient.of(place, store, resource.session(place).client) for place in used.all}
+        patients = {place: Patient.of(place, store, resource) for place in used.all}
         if os.environ.get("DAGSTER_HOME"):
             with open_instance() as instance:
                 found = list(examine(patients, places, chosen, instance))

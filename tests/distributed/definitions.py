@@ -7,8 +7,8 @@ import dagster as dg
 
 from bedrock_assets.assets import build_assets
 from bedrock_assets.checks import build_checks
-from bedrock_assets.resources import resources
 from bedrock_assets.sensors import build_sensors
+from bedrock_assets.settings import resources
 from tests.soak.definitions import SENSOR_INTERVAL_S, pipelines
 
 

@@ -1,5 +1,7 @@
 """A backfill on a real Dagster instance with its daemon, launched as the UI does, against the emulator over HTTP."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -10,6 +12,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from bedrock_assets.local.stack import SENSOR_INTERVAL_S
 from tests.e2e.lab import Lab, lab
+from tests.test_metrics import counted, parsed
 
 PIPELINE = "conversation_summaries"
 ASSETS = ["prompt_shards", "batch_outputs", "joined_table"]
@@ -64,6 +67,21 @@ def test_the_table_is_built_once(done: Lab) -> None:
     """The backfill built the table, and the automation condition did not build it again in the ticks since."""
     time.sleep(3 * SENSOR_INTERVAL_S)
     assert done.materialized(PIPELINE, "joined_table") == 1
+
+
+def test_the_metrics_tell_of_it(done: Lab) -> None:
+    """What the command prints of the stack: the sensors that a daemon evaluates, and the shards as they are now."""
+    command = ["-c", "from bedrock_assets.cli import main; main()", "metrics", "--once", "--home", str(done.stack.home)]
+    told = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True).stdout
+    found = parsed(told)
+    sensors = dict.fromkeys(["bedrock_jobs_sensor", "joined_table_sensor", "inbox_files_sensor"], 1)
+    assert counted(found, "sensor_on") == sensors
+    ticks = counted(found, "sensor_last_tick_timestamp_seconds")
+    assert ticks.keys() == sensors.keys()
+    assert all(time.time() - tick < 60 for tick in ticks.values())
+    assert set(counted(found, "sensor_last_tick_status", sensor="bedrock_jobs_sensor")) <= {"skipped", "started"}
+    assert counted(found, "shards", pipeline=PIPELINE) == {"answered": 4}
+    assert counted(found, "up") == {"dagster": 1, "bedrock": 1, "inboxes": 1}
 
 
 def test_launching_again_pays_nothing(done: Lab) -> None:

@@ -1,0 +1,70 @@
+"""Serves a deployment's metrics over HTTP, for Prometheus to scrape."""
+
+import signal
+import threading
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from bedrock_assets.errors import ConfigError
+
+if TYPE_CHECKING:
+    from prometheus_client import CollectorRegistry
+
+    from bedrock_assets.metrics.collector import Deployment
+
+
+def registry_of(deployment: "Deployment") -> "CollectorRegistry":
+    """
+    A registry with the deployment's metrics and no others.
+
+    Raises:
+        ConfigError: prometheus_client is not installed.
+    """
+    try:
+        from prometheus_client import CollectorRegistry
+    except ModuleNotFoundError as error:
+        raise ConfigError(
+            "metrics need the package prometheus-client: pip install 'bedrock-assets[metrics]'"
+        ) from error
+    registry = CollectorRegistry()
+    registry.register(deployment)
+    return registry
+
+
+@contextmanager
+def serving(registry: "CollectorRegistry", host: str, port: int) -> Generator[str]:
+    """
+    Serve until the block ends, on threads of its own.
+
+    Returns:
+        The address of the metrics.
+
+    Raises:
+        ConfigError: The port is taken, or the host is no address of this machine.
+    """
+    from prometheus_client import start_http_server
+
+    try:
+        server, thread = start_http_server(port, host, registry)
+    except (OSError, OverflowError) as error:
+        raise ConfigError(
+            f"metrics cannot be served on {host}, port {port}: {error}; name others with --host, --port"
+        ) from error
+    try:
+        shown = f"[{host}]" if ":" in host else host
+        yield f"http://{shown}:{server.server_port}/metrics"
+    finally:
+        server.shutdown()
+        server.server_close()
+        thread.join()
+
+
+def wait_for_the_end(tell: Callable[[], None]) -> None:
+    """Wait for Ctrl-C, or for SIGTERM, to which a container's first process would be deaf."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        threading.Event().wait()
+    except KeyboardInterrupt:
+        tell()
