@@ -24,7 +24,8 @@ def assumed(session: "Session", role_arn: str, external_id: str | None = None) -
     given = {"ExternalId": external_id} if external_id else {}
 
     def refreshed() -> dict[str, str]:
-        answer = session.client("sts").assume_role(RoleArn=role_arn, RoleSessionName=SESSION_NAME, **given)
+        client: Any = session.client("sts")
+        answer = client.assume_role(RoleArn=role_arn, RoleSessionName=SESSION_NAME, **given)
         found = answer["Credentials"]
         return {
             "access_key": found["AccessKeyId"],

@@ -55,6 +55,8 @@ class Lab:
     """How far the sensor's clock is ahead."""
     places: list[PlaceConfig] = field(default_factory=list)
     """Where jobs run beside us-east-1."""
+    _opened: Places | None = None
+    _opened_for: list[PlaceConfig] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
@@ -77,6 +79,13 @@ class Lab:
         )
 
     @property
+    def opened(self) -> Places:
+        """All places, opened once as long as they stay the same: to make clients takes a while."""
+        if self.places != self._opened_for or self._opened is None:
+            self._opened, self._opened_for = self.bedrock_resource.open(self.store), list(self.places)
+        return self._opened
+
+    @property
     def shards(self) -> list[str]:
         """Registered partition keys."""
         return list(self.instance.get_dynamic_partitions("calls_shards"))
@@ -89,7 +98,7 @@ class Lab:
 
     def jobs(self) -> list[Job]:
         """All jobs, oldest first."""
-        return sorted(self.bedrock_resource.open(self.store).list(), key=lambda job: job.submitted_at)
+        return sorted(self.opened.list() if self.places else self.bedrock.list(), key=lambda job: job.submitted_at)
 
     def materialize(
         self,
@@ -126,7 +135,7 @@ class Lab:
         """One tick of the sensor, without the runs that it asks for."""
         self.ledger.refresh(self.instance)
         launches = Launches(self.instance, datetime.now(UTC) + self.later)
-        places = Places.only(bedrock, self.store) if bedrock else self.bedrock_resource.open(self.store)
+        places = self.opened if bedrock is None and self.places else Places.only(bedrock or self.bedrock, self.store)
         pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
         tick = Tick(self.instance, pipelines, ledgers, places, launches)
         tick.run()

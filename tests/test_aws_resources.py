@@ -168,7 +168,7 @@ def test_the_callers_role_gets_the_policies(account: Account) -> None:
     made = account.create(CallerRole="dagster", Key="new", Tags="true", Metrics="true")
     attached = {each["PolicyArn"] for each in iam.list_attached_role_policies(RoleName="dagster")["AttachedPolicies"]}
     assert attached == {made[name] for name in made if name.endswith("PolicyArn")}
-    assert len(attached) == 5
+    assert len(attached) == 6
 
 
 def test_the_bucket(account: Account, resources: dict[str, Any]) -> None:

@@ -237,14 +237,14 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
 
         for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "has no metrics of the last minutes")):
             require_permissions(server, n_free)
-            found = finding()
-            assert (found.verdict, told in found.told) == (verdict, True), found
-            assert ("iam --cloudwatch" in found.cure) is (verdict == "warn")
+            one = finding()
+            assert (one.verdict, told in one.told) == (verdict, True), one
+            assert ("iam --cloudwatch" in one.cure) is (verdict == "warn")
         put(cloudwatch.client, HAIKU, records_pending=40)
-        found = finding()
-        assert "40 records pending" in found.told
-        plain = replace(patient, cloudwatch=None)
-        assert not [one for one in examine(plain, [lab.pipeline], None) if one.check.startswith("CloudWatch")]
+        assert "40 records pending" in finding().told
+        patients = {places.home: replace(patient, cloudwatch=None)}
+        found = examine(patients, places, [lab.pipeline], None)
+        assert not [one for one in found if one.check.startswith("CloudWatch")]
 
 
 def require_permissions(server: S3, n_free: int) -> None:

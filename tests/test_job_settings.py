@@ -207,7 +207,7 @@ def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     }
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert bedrock_resource().open(store_resource().open()).settings == SETTINGS
+    assert bedrock_resource().open(store_resource().open()).home.bedrock.settings == SETTINGS
     for name, wrong in {
         "BEDROCK_ASSETS_KMS_KEY_ARN": "x",
         "BEDROCK_ASSETS_BUCKET_OWNER": "x",
@@ -234,4 +234,4 @@ def test_resources_hand_settings_on() -> None:
     store = StoreResource(url="s3://my-bucket/batch", kms_key_arn=KEY_ARN, bucket_owner="123456789012")
     vpc = {"vpc_subnet_ids": list(VPC.subnet_ids), "vpc_security_group_ids": list(VPC.security_group_ids)}
     bedrock = BedrockResource(role_arn=ROLE, region_name="us-east-1", tags=dict(SETTINGS.tags), **vpc)
-    assert bedrock.open(store.open()).settings == SETTINGS
+    assert bedrock.open(store.open()).home.bedrock.settings == SETTINGS

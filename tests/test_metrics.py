@@ -13,6 +13,7 @@ from bedrock_assets.inbox import InboxSpec
 from bedrock_assets.metrics.collector import Deployment
 from bedrock_assets.metrics.families import PREFIX
 from bedrock_assets.metrics.server import registry_of
+from bedrock_assets.places import Places
 from tests.dispatch_lab import Lab, open_lab
 from tests.inbox_lab import INBOX, lines
 from tests.inbox_lab import open_lab as open_inbox
@@ -44,7 +45,7 @@ def deployment_of(lab: Lab, *more: Any, hold_s: float = 0) -> tuple[Deployment, 
     """A collector over the lab, and what it tells."""
     told: list[str] = []
     specs = [lab.pipeline.spec, *more]
-    return Deployment(specs, lab.instance, lab.bedrock_resource.open(lab.store), hold_s, told.append), told
+    return Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), hold_s, told.append), told
 
 
 def scrape(deployment: Deployment) -> Samples:
@@ -117,7 +118,7 @@ def test_jobs_of_others(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         other = lab.pipeline.spec.model_copy(update={"name": "letters"})
-        deployment = Deployment([other], lab.instance, lab.bedrock_resource.open(lab.store), 0, print)
+        deployment = Deployment([other], lab.instance, Places.only(lab.bedrock, lab.store), 0, print)
         found = scrape(deployment)
         assert counted(found, "jobs", pipeline="(other)", model=HAIKU) == {"Submitted": 2}
         assert counted(found, "pool_slots_taken") == {"bedrock_batch": 2}
@@ -163,7 +164,7 @@ def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
         lab.emulator.set_faults(Faults(latency_s=1.5))
         told: list[str] = []
         deployment = Deployment(
-            [lab.pipeline.spec], lab.instance, lab.bedrock_resource.open(lab.store), 60, told.append, patience_s=0.2
+            [lab.pipeline.spec], lab.instance, Places.only(lab.bedrock, lab.store), 60, told.append, patience_s=0.2
         )
         started = time.monotonic()
         assert counted(scrape(deployment), "up") == {"dagster": 1}
@@ -204,7 +205,7 @@ def test_an_inbox(tmp_path: Path) -> None:
     with open_inbox(tmp_path, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
         specs: list[InboxSpec] = [lab.inbox.spec]
         lab.drop("good.jsonl", lines(4, "matter"))
-        deployment = Deployment(specs, lab.instance, lab.bedrock_resource.open(lab.store), 0, print)
+        deployment = Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), 0, print)
         assert counted(scrape(deployment), "inbox_files", inbox=INBOX) == {"waiting": 1}
         lab.drop("bad.jsonl", b"no JSON\n")
         lab.finish()

@@ -153,7 +153,7 @@ def test_a_place_that_is_not_named(tmp_path: Path) -> None:
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert not lab.states
         with pytest.raises(ConfigError, match=r"has no place in eu-west-1 .* BEDROCK_ASSETS_PLACES"):
-            lab.bedrock_resource.open(lab.store).used_by(lab.pipeline.spec.targets)
+            lab.opened.used_by(lab.pipeline.spec.targets)
 
 
 def test_a_place_that_is_named_no_longer(tmp_path: Path) -> None:
@@ -177,7 +177,7 @@ def test_clean_looks_everywhere(tmp_path: Path) -> None:
     with opened(tmp_path, HAIKU, at(WEST), max_jobs=1, speed=None) as lab:
         lab.ask()
         lab.tick()
-        places = lab.bedrock_resource.open(lab.store)
+        places = lab.opened
         found = find_remains(places, "calls")
         assert len(found.jobs) == 2
         assert len(found.elsewhere) == 4
