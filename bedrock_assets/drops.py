@@ -109,10 +109,10 @@ def take_away(store: Store, folder: str, drop: Drop, target: str) -> bool:
     """
     source = f"{folder}/{drop.name}"
     try:
-        with announced(Effect.MOVE, target):
-            if store.is_local:
-                return _take_from_folder(Path(store.path(source)), Path(store.path(target)), drop)
+        if not store.is_local:
             return store.s3.copy(source, target, drop.etag) and store.s3.delete(source, drop.etag)
+        with announced(Effect.MOVE, target):
+            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), drop)
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot move {source!r} in store {store.root!r}: {error}") from error
 

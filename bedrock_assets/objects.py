@@ -1,15 +1,19 @@
 """Objects of a bucket, or files of a folder, by obstore: writing on a condition, streams in and out."""
 
 from collections.abc import Generator, Iterable, Iterator
-from contextlib import AbstractContextManager, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import IO, cast
+from typing import IO, TYPE_CHECKING, cast
 
 import obstore
 from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore
 
+from bedrock_assets.effects import Effect, announced
 from bedrock_assets.folder import locked
+
+if TYPE_CHECKING:
+    from obstore import PutMode
 
 PART_BYTES = 16 * 1024 * 1024
 """S3 takes 10,000 parts of a file: 168 GB, above the largest job that Bedrock is known to take."""
@@ -48,10 +52,13 @@ def replace(objects: ObjectStore, key: str, content: bytes, version: str | None,
             with locked(folder):
                 if version_of(objects, key) != version:
                     return content_of(objects, key) == content
-                obstore.put(objects, key, content)
+                with announced(Effect.WRITE, key):
+                    obstore.put(objects, key, content)
         else:
-            # Not in parts, to which the condition would not apply.
-            obstore.put(objects, key, content, mode={"e_tag": version} if version else "create", use_multipart=False)
+            mode: PutMode = {"e_tag": version} if version else "create"
+            with announced(Effect.WRITE, key):
+                # Not in parts, to which the condition would not apply.
+                obstore.put(objects, key, content, mode=mode, use_multipart=False)
     except (AlreadyExistsError, PreconditionError):
         # A request that is sent again, because the answer to it was lost, meets what it has written itself.
         return content_of(objects, key) == content
@@ -59,13 +66,8 @@ def replace(objects: ObjectStore, key: str, content: bytes, version: str | None,
 
 
 @contextmanager
-def streamed(objects: ObjectStore, key: str, publishing: AbstractContextManager[None]) -> Generator[IO[bytes]]:
-    """
-    A file that is written as a stream, and appears when the block ends.
-
-    Args:
-        publishing: Around the request that makes it appear.
-    """
+def streamed(objects: ObjectStore, key: str) -> Generator[IO[bytes]]:
+    """A file that is written as a stream, and appears when the block ends; after an exception nothing is left."""
     file = obstore.open_writer(objects, key, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
     try:
         yield cast(IO[bytes], file)
@@ -75,7 +77,7 @@ def streamed(objects: ObjectStore, key: str, publishing: AbstractContextManager[
         with suppress(BaseError, OSError):
             file.__exit__(type(error), error, error.__traceback__)
         raise
-    with publishing:
+    with announced(Effect.WRITE, key):
         file.close()
 
 

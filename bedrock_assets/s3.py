@@ -12,6 +12,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 from obstore.store import S3Store
 
 from bedrock_assets.credentials import Credentials, OpenSession, PolarsCredentials, open_session
+from bedrock_assets.effects import Effect, announced
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.job_settings import require_key
 
@@ -105,28 +106,21 @@ class Connection:
             extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key_arn}
         parts = TransferConfig(multipart_threshold=part_bytes, multipart_chunksize=part_bytes)
         where = {"Bucket": self.bucket, "Key": self.full_key(source)}
-        return self._unless_changed(
-            lambda: self.client.copy(where, self.bucket, self.full_key(target), ExtraArgs=extra, Config=parts)
-        )
+        with announced(Effect.MOVE, target):
+            return _unless_changed(
+                lambda: self.client.copy(where, self.bucket, self.full_key(target), ExtraArgs=extra, Config=parts)
+            )
 
     def delete(self, key: str, etag: str) -> bool:
         """Delete an object if it still has the *etag*; whether it was deleted."""
-        return self._unless_changed(
-            lambda: self.client.delete_object(Bucket=self.bucket, Key=self.full_key(key), IfMatch=f'"{etag}"')
-        )
+        with announced(Effect.DELETE, key):
+            return _unless_changed(
+                lambda: self.client.delete_object(Bucket=self.bucket, Key=self.full_key(key), IfMatch=f'"{etag}"')
+            )
 
     def key_of(self, key: str) -> str | None:
         """The KMS key under which an object is encrypted, None where S3's own encryption is all there is."""
         return self.client.head_object(Bucket=self.bucket, Key=self.full_key(key)).get("SSEKMSKeyId")
-
-    def _unless_changed(self, call: Callable[[], object]) -> bool:
-        try:
-            call()
-        except ClientError as error:
-            if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _CHANGED:
-                raise
-            return False
-        return True
 
     @cached_property
     def polars(self) -> dict[str, Any]:
@@ -176,3 +170,13 @@ class Connection:
         """The one that is not AWS's own, be it named by our settings, the environment or the profile."""
         found = self.endpoint_url or self.client.meta.endpoint_url
         return None if _AWS_OWN.fullmatch(found) else found
+
+
+def _unless_changed(call: Callable[[], object]) -> bool:
+    try:
+        call()
+    except ClientError as error:
+        if error.response.get("ResponseMetadata", {}).get("HTTPStatusCode") not in _CHANGED:
+            raise
+        return False
+    return True

@@ -122,7 +122,7 @@ class Store:
         Raises:
             StoreConflict: Somebody has; what is there stays.
         """
-        with self._errors("write", key), announced(Effect.WRITE, key):
+        with self._errors("write", key):
             folder = (Path(self.root) / _checked(key)).parent if self.is_local else None
             if not replace(self._objects, _checked(key), content, version, folder):
                 raise StoreConflict(f"{self.path(key)} was written by another process meanwhile")
@@ -204,8 +204,7 @@ class Store:
     @contextmanager
     def writer(self, key: str) -> Generator[IO[bytes]]:
         """A file that is written as a stream and appears when the block ends; after an exception it does not."""
-        publishing = announced(Effect.WRITE, key)
-        with self._errors("write", key), streamed(self._objects, _checked(key), publishing) as file:
+        with self._errors("write", key), streamed(self._objects, _checked(key)) as file:
             yield file
 
     def chunks(self, key: str) -> Generator[bytes]:

@@ -75,7 +75,7 @@ class Endpoints(Quiet):
         key, secret, expires = self.issuer.next()
         # Without a token, as the server behind the door knows none.
         told: dict[str, Any] = {"AccessKeyId": key, "SecretAccessKey": secret, "Token": "", "Code": "Success"}
-        told["Expiration"] = expires.strftime("%Y-%m-%dT%H:%M:%SZ")
+        told["Expiration"] = expires.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
         if self.path.startswith("/federation/credentials"):
             milliseconds = int(expires.timestamp() * 1000)
             sso = {"accessKeyId": key, "secretAccessKey": secret, "sessionToken": "", "expiration": milliseconds}

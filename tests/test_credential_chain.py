@@ -26,7 +26,7 @@ from tests.emulator.worlds import KEY, REGION, S3
 from tests.identity import ROTATED, Place, open_place
 
 BUCKET = "credentials-bucket"
-ROTATION_S = 3
+ROTATION_S = 4
 
 
 @pytest.fixture(scope="module")
@@ -200,11 +200,11 @@ def test_credentials_are_missing(place: Place, monkeypatch: pytest.MonkeyPatch) 
 def test_credentials_that_cannot_be_renewed(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the agent does not answer any more, the store says that it is the credentials."""
     monkeypatch.setenv("AWS_CONTAINER_CREDENTIALS_FULL_URI", f"{place.endpoints_url}/container")
-    place.issuer.life_s = 1
+    place.issuer.life_s = 4
     store = store_at(place)
     store.put("a", b"x")
     place.issuer._left = iter(())
-    time.sleep(1.5)
+    time.sleep(4.5)
     with pytest.raises(StoreError, match="AWS credentials cannot be renewed"):
         store.put("a", b"x")
 

@@ -33,7 +33,8 @@ FORBIDDEN = {
     "marshal.loads",
 }
 EFFECTS = {
-    *("obstore.put", "obstore.rename", "obstore.delete", "file.close"),
+    *("obstore.put", "obstore.rename", "obstore.delete", "file.close", "_take_from_folder"),
+    *("self.client.copy", "self.client.delete_object"),
     *("self.client.create_model_invocation_job", "self.client.stop_model_invocation_job", "self._call"),
     "self.client.delete_message_batch",
     *("instance.add_dynamic_partitions", "instance.delete_dynamic_partition"),
