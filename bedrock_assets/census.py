@@ -8,7 +8,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance
 
 from bedrock_assets.campaign import Job, Lane, Request, Route, job_name, name_prefix
-from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
+from bedrock_assets.errors import BedrockError, ConfigError
 from bedrock_assets.ledger import Ledger
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS
 from bedrock_assets.places import Place, Places
@@ -52,14 +52,14 @@ class Census:
         Look wherever jobs of *works* may be.
 
         Raises:
-            BedrockUnavailable: Bedrock cannot be asked anywhere now.
+            BedrockError: Bedrock cannot be asked anywhere now, or may not be.
         """
         used = places.used_by((target for work in works for target in work.spec.targets), strict=False)
         since, recent, unseen = datetime.now(UTC) - LOOK_BACK, dict[Place, dict[str, Job]](), dict[Place, str]()
         for place in used.all:
             try:
                 recent[place] = {job.name: job for job in place.bedrock.list(since=since)}
-            except BedrockUnavailable as error:
+            except BedrockError as error:
                 unseen[place] = str(error)
                 if len(unseen) == len(used.all):
                     raise
@@ -121,8 +121,10 @@ class Census:
     def _searched(self, work: Work, missing: Sequence[Request]) -> Found:
         names = {request.identity: name_of(self.places.store, request) for request in missing}
         wanted = list(names.values()) if len(names) <= FEW else [name_prefix(work.spec.name)]
-        places = self.places.used_by(work.spec.targets)
-        former = {job.name: job for part in wanted for job in places.list(name_contains=part)}
+        # Places of the pipeline's models can be asked, or its requests would be in doubt.
+        places = [place for place in self.places.used_by(work.spec.targets).all if place in self.recent]
+        found = (place.bedrock.list(name_contains=part) for place in places for part in wanted)
+        former = {job.name: job for jobs in found for job in jobs}
         return {identity: former[name] for identity, name in names.items() if name in former}
 
     def routes(self, work: Work) -> list[Route]:

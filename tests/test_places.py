@@ -2,7 +2,9 @@
 
 import json
 from collections import Counter
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import polars as pl
@@ -124,6 +126,40 @@ def test_an_outage_of_one_region_holds_up_only_its_own(tmp_path: Path) -> None:
         assert regions(lab) == {"us-east-1": 2, WEST: 1}
         assert set(lab.finish().values()) == {State.ANSWERED}
         assert len(lab.jobs()) == 4
+
+
+class Refusal(BaseHTTPRequestHandler):
+    """Answers every call as AWS answers one that is not allowed."""
+
+    def do_GET(self) -> None:
+        """List and Get."""
+        body = b'{"message": "You are not authorized to perform: bedrock:ListModelInvocationJobs"}'
+        self.send_response(403)
+        self.send_header("x-amzn-ErrorType", "AccessDeniedException")
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
+    def log_message(self, format: str, *args: object) -> None:  # noqa: A002 - the base class's name
+        """Stay quiet."""
+
+
+def test_a_region_without_permission_holds_up_only_its_own(tmp_path: Path) -> None:
+    """Where a Region refuses to be asked, its shards are left alone, and the others go on."""
+    server = HTTPServer(("127.0.0.1", 0), Refusal)
+    Thread(target=server.serve_forever, daemon=True).start()
+    with opened(tmp_path, HAIKU, at(WEST), max_jobs=1, speed=None) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        lit = lab.places[0]
+        lab.places[0] = lit.model_copy(update={"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
+        assert any("not authorized" in note for note in lab.tick().notes)
+        lab.places[0] = lit
+        assert regions(lab) == {"us-east-1": 2, WEST: 1}
+        assert set(lab.finish().values()) == {State.ANSWERED}
+    server.shutdown()
+    server.server_close()
 
 
 def test_a_second_attempt_may_go_elsewhere(tmp_path: Path) -> None:
