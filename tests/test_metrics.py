@@ -21,6 +21,8 @@ from tests.lab import HAIKU
 
 FAULTY = Faults(record_error_rate=0.4, seed=7)
 WHO = {"pipeline": "calls", "model": HAIKU}
+PATIENCE_S = 60
+"""A busy machine decides nothing."""
 Samples = dict[str, float]
 
 
@@ -45,7 +47,7 @@ def deployment_of(lab: Lab, *more: Any, hold_s: float = 0) -> tuple[Deployment, 
     """A collector over the lab, and what it tells."""
     told: list[str] = []
     specs = [lab.pipeline.spec, *more]
-    return Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), hold_s, told.append), told
+    return Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), hold_s, told.append, PATIENCE_S), told
 
 
 def scrape(deployment: Deployment) -> Samples:
@@ -118,7 +120,7 @@ def test_jobs_of_others(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         other = lab.pipeline.spec.model_copy(update={"name": "letters"})
-        deployment = Deployment([other], lab.instance, Places.only(lab.bedrock, lab.store), 0, print)
+        deployment = Deployment([other], lab.instance, Places.only(lab.bedrock, lab.store), 0, print, PATIENCE_S)
         found = scrape(deployment)
         assert counted(found, "jobs", pipeline="(other)", model=HAIKU) == {"Submitted": 2}
         assert counted(found, "pool_slots_taken") == {"bedrock_batch": 2}
@@ -161,17 +163,16 @@ def test_bedrock_that_cannot_be_asked(tmp_path: Path) -> None:
 def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
     """A scrape does not wait for it; what it answers late is there for a later scrape."""
     with open_lab(tmp_path, n_rows=10, speed=None) as lab:
-        lab.emulator.set_faults(Faults(latency_s=1.5))
+        lab.emulator.set_faults(Faults(latency_s=6))
         told: list[str] = []
         deployment = Deployment(
             [lab.pipeline.spec], lab.instance, Places.only(lab.bedrock, lab.store), 60, told.append, patience_s=0.2
         )
         started = time.monotonic()
         assert counted(scrape(deployment), "up") == {"dagster": 1}
-        assert time.monotonic() - started < 1.5
+        assert time.monotonic() - started < 5
         assert told == ["bedrock cannot be read, its metrics are left out: TimeoutError: no answer within 0.2 s"]
-        time.sleep(2)
-        assert counted(scrape(deployment), "up") == {"dagster": 1, "bedrock": 1}
+        lab.until(lambda: counted(scrape(deployment), "up") == {"dagster": 1, "bedrock": 1})
 
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
@@ -205,7 +206,7 @@ def test_an_inbox(tmp_path: Path) -> None:
     with open_inbox(tmp_path, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
         specs: list[InboxSpec] = [lab.inbox.spec]
         lab.drop("good.jsonl", lines(4, "matter"))
-        deployment = Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), 0, print)
+        deployment = Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), 0, print, PATIENCE_S)
         assert counted(scrape(deployment), "inbox_files", inbox=INBOX) == {"waiting": 1}
         lab.drop("bad.jsonl", b"no JSON\n")
         lab.finish()
