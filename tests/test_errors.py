@@ -3,7 +3,13 @@
 import re
 
 from bedrock_assets import errors
-from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable, EventsUnavailable, StoreConflict
+from bedrock_assets.errors import (
+    BedrockAssetsError,
+    BedrockUnavailable,
+    EventsUnavailable,
+    MetricsUnavailable,
+    StoreConflict,
+)
 
 CLASSES = {
     name: found for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, Exception)
@@ -26,6 +32,6 @@ def test_the_tree_is_drawn_as_it_is() -> None:
 
 def test_only_unavailability_passes() -> None:
     """Errors of a service that is away, or of a race, say that the same call may succeed later; all are of one root."""
-    transient = {BedrockUnavailable, EventsUnavailable, StoreConflict}
+    transient = {BedrockUnavailable, EventsUnavailable, MetricsUnavailable, StoreConflict}
     assert {found for found in CLASSES.values() if found.retryable} == transient
     assert all(issubclass(found, BedrockAssetsError) for found in CLASSES.values())
