@@ -29,6 +29,7 @@ from bedrock_assets.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+ENDPOINTS = ("endpoint_url", "runtime_endpoint_url")
 ENDED_S = 60
 STEP_S = 5
 QUIET = {"telemetry": {"enabled": False}}
@@ -245,5 +246,5 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
             store or StoreResource(url=str(folder / "s3" / "bucket")),
             Bedrock(client, ROLE),
             stepped=speed is None,
-            places=[place.model_copy(update={"endpoint_url": emulator.endpoint_url}) for place in places],
+            places=[place.model_copy(update=dict.fromkeys(ENDPOINTS, emulator.endpoint_url)) for place in places],
         )

@@ -68,7 +68,7 @@ class Deployment:
     def _places(self) -> list[PlaceConfig]:
         """The other Regions that the pipeline names, each with a bucket beside the home."""
         named = [target.region for target in self.pipeline.spec.targets if target.region]
-        url = {"endpoint_url": self.endpoint_url}
+        url = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
         return [PlaceConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in named]
 
     @property

@@ -28,7 +28,7 @@ from tests.postgres import postgres
 from tests.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 
-SLOTS = 10 if SHORT else 16
+SLOTS = 4 if SHORT else 16
 N_WORKERS = 4
 """Runs at once, beside the two that wait."""
 START_TIMEOUT_S = 120
