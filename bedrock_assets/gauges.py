@@ -1,4 +1,4 @@
-"""CloudWatch's metrics of a run's model, put into Dagster where there are any. Whatever goes wrong disturbs nothing."""
+"""CloudWatch's metrics of a run's models, put into Dagster if there are any. Whatever goes wrong disturbs nothing."""
 
 import time
 from dataclasses import dataclass
@@ -16,7 +16,7 @@ from bedrock_assets.work import Work
 
 @dataclass
 class Gauges:
-    """The metrics of one model, as one run reads them."""
+    """The metrics of a pipeline's models, as one run reads them."""
 
     context: dg.AssetExecutionContext
     asset_key: dg.AssetKey

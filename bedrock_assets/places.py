@@ -87,9 +87,8 @@ class Places:
             ConfigError: The deployment does not name that place.
         """
         region, account = target.region or self.home.region, target.account or self.home.account
-        for place in self.all:
-            if (place.region, place.account) == (region, account):
-                return place
+        if place := self._find(region, account):
+            return place
         raise ConfigError(
             f"model {target.name!r}: the deployment has no place in {region} of account {account}; it has "
             f"{', '.join(map(str, self.all))}. Name it, with its bucket and role, in the file of BEDROCK_ASSETS_PLACES"
@@ -118,13 +117,15 @@ class Places:
         if len(self.all) == 1:
             return self.home
         region, account = [*arn.split(":"), *[""] * _ARN_PARTS][3:5]
-        for place in self.all:
-            if (place.region, place.account) == (region, account):
-                return place
+        if place := self._find(region, account):
+            return place
         raise ConfigError(
             f"job {arn} is in {region} of account {account}, which is none of this deployment's places: "
             f"{', '.join(map(str, self.all))}. Name it in the file of BEDROCK_ASSETS_PLACES until its jobs have ended"
         )
+
+    def _find(self, region: str, account: str) -> Place | None:
+        return next((place for place in self.all if (place.region, place.account) == (region, account)), None)
 
     def list(self, *, since: datetime | None = None, name_contains: str | None = None) -> "Iterator[Job]":
         """The jobs of all places, one place after the other."""
