@@ -5,7 +5,7 @@ from pathlib import Path
 
 import dagster as dg
 
-from bedrock_assets.settings import resources
+from bedrock_assets.resources.environment import resources
 
 # Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks. It loads components
 # with the filters set aside, so that only one set here, before, is kept.

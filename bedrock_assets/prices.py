@@ -11,8 +11,10 @@ from dataclasses import dataclass, field, replace
 from functools import cached_property
 from importlib.metadata import version
 
-from bedrock_assets.campaign import Lane
-from bedrock_assets.spec import WorkSpec
+import polars as pl
+
+from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.storage.manifests import Lane
 
 BATCH_FACTOR = 0.5
 """Of a batch job's price to the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""
@@ -120,3 +122,21 @@ def add(left: Tokens, right: Tokens) -> Tokens:
     lanes = {*left, *right}
     pairs = {lane: (left.get(lane, (0, 0)), right.get(lane, (0, 0))) for lane in lanes}
     return {lane: (a[0] + b[0], a[1] + b[1]) for lane, (a, b) in pairs.items()}
+
+
+_PAID = [Lane.BATCH.value, Lane.ON_DEMAND.value]
+
+
+def tokens_of(rows: pl.DataFrame, first: str) -> dict[str, tuple[int, int]]:
+    """
+    Args:
+        rows: lane and model_id String, input_tokens and output_tokens Int64, of rows with answers.
+        first: The first model of the pipeline.
+
+    Returns:
+        The tokens that were paid for, as `prices.Tokens`.
+    """
+    others = pl.when(pl.col("model_id") != first).then(pl.col("model_id"))
+    kind = pl.concat_str("lane", others, separator=" ", ignore_nulls=True).alias("kind")
+    paid = rows.filter(pl.col("lane").is_in(_PAID)).group_by(kind).agg(pl.col("input_tokens", "output_tokens").sum())
+    return {kind: (n_input, n_output) for kind, n_input, n_output in paid.sort("kind").iter_rows()}

@@ -9,12 +9,12 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.store import Store
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import REGION, S3
-from tests.lab import MakePipeline, build_pipeline
+from tests.labs.stages import MakePipeline, build_pipeline
 
-pytest_plugins = ["tests.servers"]
+pytest_plugins = ["tests.labs.servers"]
 
 # The machine's speed decides nothing; the same examples on every run, so that a failure is the change's own.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=60)

@@ -10,11 +10,11 @@ import pytest
 import bedrock_assets
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockAssetsError, PromptError
-from bedrock_assets.ledger import State
-from bedrock_assets.store import Store
-from bedrock_assets.templates import parse_template
-from tests.dispatch_lab import open_lab
-from tests.lab import MakePipeline, Stages
+from bedrock_assets.jobs.ledger import State
+from bedrock_assets.pipeline.templates import parse_template
+from bedrock_assets.storage.store import Store
+from tests.labs.dispatch import open_lab
+from tests.labs.stages import MakePipeline, Stages
 
 PACKAGE = Path(bedrock_assets.__file__).parent
 MODULES = sorted(PACKAGE.rglob("*.py"))

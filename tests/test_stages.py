@@ -10,18 +10,19 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.attempts import write_remainder
-from bedrock_assets.bedrock import Bedrock, NewJob
-from bedrock_assets.campaign import Job, job_name
-from bedrock_assets.collect import Collected, collect, publish, require_success
-from bedrock_assets.conservation import conservation_facts, conserved
+from bedrock_assets.aws.batch import Bedrock, NewJob
+from bedrock_assets.aws.job import Job
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
+from bedrock_assets.jobs.request import job_name
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.records import attempt_folder
-from bedrock_assets.store import Store
-from bedrock_assets.table import join_table
-from tests.lab import TITAN, MakePipeline, Stages
+from bedrock_assets.outputs.collect import Collected, collect, publish, require_success
+from bedrock_assets.shards.remainder import write_remainder
+from bedrock_assets.storage.keys import attempt_folder
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.conservation import conservation_facts, conserved
+from bedrock_assets.table.join import join_table
+from tests.labs.stages import TITAN, MakePipeline, Stages
 
 N_ROWS = 60
 FRAME = pl.DataFrame(

@@ -2,6 +2,8 @@
 
 import re
 
+from bedrock_assets.config.pipeline import PipelineSpec, SchemaMode, WorkSpec
+from bedrock_assets.config.target import bare_id
 from bedrock_assets.errors import ConfigError, UnknownModel
 from bedrock_assets.families import (
     anthropic,
@@ -24,8 +26,6 @@ from bedrock_assets.families import (
 )
 from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
 from bedrock_assets.families.jsontext import encoded
-from bedrock_assets.spec import PipelineSpec, SchemaMode, WorkSpec
-from bedrock_assets.target_spec import bare_id
 
 __all__ = [
     "FAMILIES",

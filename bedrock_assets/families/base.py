@@ -7,10 +7,10 @@ from typing import Any, Literal
 
 import polars as pl
 
+from bedrock_assets.config.pipeline import SchemaMode
+from bedrock_assets.config.task import EmbeddingTask, TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.spec import SchemaMode
-from bedrock_assets.task_spec import EmbeddingTask, TextTask
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]

@@ -9,9 +9,9 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import TextTask
 
 
 def messages(prompt: Prompt) -> list[dict[str, Any]]:

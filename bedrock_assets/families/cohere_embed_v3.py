@@ -10,6 +10,7 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.config.task import EmbeddingTask
 from bedrock_assets.families.base import (
     Family,
     Prompt,
@@ -19,7 +20,6 @@ from bedrock_assets.families.base import (
     require_dimensions,
 )
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import EmbeddingTask
 
 DIMENSIONS = 1024
 

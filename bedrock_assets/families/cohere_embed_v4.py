@@ -2,11 +2,11 @@
 
 from dataclasses import replace
 
+from bedrock_assets.config.task import EmbeddingTask
 from bedrock_assets.families.base import Prompt, require_always_normalized, require_dimensions
 from bedrock_assets.families.cohere_embed_v3 import FAMILY as V3
 from bedrock_assets.families.cohere_embed_v3 import request
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import EmbeddingTask
 
 DEFAULT = 1536
 

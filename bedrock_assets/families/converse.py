@@ -9,12 +9,12 @@ refused in batch, so a schema goes by `outputConfig` or by the prompt.
 import json
 from dataclasses import replace
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.anthropic import NATIVE
 from bedrock_assets.families.base import TOOL, Prompt
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.nova import FAMILY as NOVA
 from bedrock_assets.families.nova import request
-from bedrock_assets.task_spec import TextTask
 
 OPEN_WEIGHT = (
     r"(?:openai\.gpt-oss|qwen\.|deepseek\.v3|google\.gemma|nvidia\.|minimax\.|moonshot|zai\.)"

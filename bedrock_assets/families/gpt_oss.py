@@ -8,11 +8,11 @@ answer that was cut short before the closing tag stays as it is.
 
 from dataclasses import replace
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import Prompt, sampling
 from bedrock_assets.families.chat import FAMILY as CHAT
 from bedrock_assets.families.chat import TEXT, content, messages, response_format
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import TextTask
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:

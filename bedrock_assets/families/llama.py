@@ -7,10 +7,10 @@ are no stop sequences. Every `<|...|>` is taken for a token of the template.
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import TextTask
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:

@@ -9,11 +9,11 @@ from dataclasses import replace
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import Prompt
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.llama import FAMILY as LLAMA
 from bedrock_assets.families.llama import params
-from bedrock_assets.task_spec import TextTask
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:

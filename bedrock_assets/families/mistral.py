@@ -7,9 +7,9 @@ Mistral's own one puts it before the text of the user's turn. Tokens are not tol
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import TextTask
 
 COMPLETION = r"mistral\.(?:mistral-7b-|mixtral-8x7b-|mistral-(?:large|small)-2402).*"
 """Models of text completion; every other one chats."""

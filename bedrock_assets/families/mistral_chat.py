@@ -8,12 +8,12 @@ open-weight ones.
 
 from dataclasses import replace
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import TOOL, Prompt, sampling
 from bedrock_assets.families.chat import FAMILY as CHAT
 from bedrock_assets.families.chat import messages, response_format
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.mistral import COMPLETION
-from bedrock_assets.task_spec import TextTask
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:

@@ -12,9 +12,9 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
 from bedrock_assets.families.jsontext import Plain, Tree
-from bedrock_assets.task_spec import TextTask
 
 
 def request(prompt: Prompt, task: TextTask) -> dict[str, Any]:

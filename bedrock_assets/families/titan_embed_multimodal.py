@@ -6,10 +6,10 @@ Source: Amazon Bedrock user guide, Titan Multimodal Embeddings G1, 2026-11: an a
 
 from dataclasses import replace
 
+from bedrock_assets.config.task import EmbeddingTask
 from bedrock_assets.families.base import Prompt, require_always_normalized, require_dimensions
 from bedrock_assets.families.jsontext import Tree
 from bedrock_assets.families.titan_embed_v2 import FAMILY as V2
-from bedrock_assets.task_spec import EmbeddingTask
 
 DEFAULT = 1024
 

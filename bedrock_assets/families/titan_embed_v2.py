@@ -2,9 +2,9 @@
 
 import polars as pl
 
+from bedrock_assets.config.task import EmbeddingTask
 from bedrock_assets.families.base import Family, Prompt, at, embedding_answer, require_dimensions
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import EmbeddingTask
 
 DEFAULT = 1024
 

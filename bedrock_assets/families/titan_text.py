@@ -7,9 +7,9 @@ Source: Amazon Bedrock user guide, Amazon Titan Text models, 2026-11. `inputText
 
 import polars as pl
 
+from bedrock_assets.config.task import TextTask
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.task_spec import TextTask
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:

@@ -10,15 +10,16 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import name_prefix
-from bedrock_assets.conservation import conservation_facts, conserved
+from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.errors import BedrockAssetsError
+from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.records import RawManifest, TableManifest, raw_manifest_key, table_manifest_key
-from bedrock_assets.store import Store
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
+from bedrock_assets.storage.manifests import RawManifest, TableManifest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.conservation import conservation_facts, conserved
 
 POLL_S = 1.0
 _OPEN = ("REQUESTED", "CANCELING", "FAILING")

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 
 from dagster import DagsterInstance
 
-from bedrock_assets.campaign import JobStatus
+from bedrock_assets.aws.job import JobStatus
+from bedrock_assets.aws.regions import Places
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkSpec
 from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
-from bedrock_assets.inbox import InboxSpec
-from bedrock_assets.ledger import State
+from bedrock_assets.jobs.ledger import State
 from bedrock_assets.metrics import families as f
 from bedrock_assets.metrics.outside import Cached, InboxFiles, Jobs, label_of, limit_of
 from bedrock_assets.metrics.state import COST, OPEN, ROWS, STATES, TOKENS, PipelineLog, PipelineState, sensors_of
-from bedrock_assets.places import Places
-from bedrock_assets.spec import PipelineSpec, WorkSpec
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily

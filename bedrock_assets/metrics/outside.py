@@ -10,15 +10,16 @@ from typing import Generic, TypeVar
 
 from dagster import DagsterInstance
 
-from bedrock_assets.campaign import Job, name_prefix
-from bedrock_assets.census import Census, pool_limit
-from bedrock_assets.drops import list_drops
-from bedrock_assets.inbox import InboxSpec
-from bedrock_assets.places import Places
-from bedrock_assets.refusals import Refusals
-from bedrock_assets.spec import WorkSpec
-from bedrock_assets.store import Store
-from bedrock_assets.work import Work
+from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.regions import Places
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.inbox.files import list_drops
+from bedrock_assets.inbox.rejections import Refusals
+from bedrock_assets.jobs.observe import Census, pool_limit
+from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.storage.store import Store
 
 T = TypeVar("T")
 GRACE_S = 60

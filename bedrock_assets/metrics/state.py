@@ -9,10 +9,10 @@ from typing import Any
 from dagster import DagsterInstance
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
-from bedrock_assets.campaign import Standing
-from bedrock_assets.eventlog import Tail
-from bedrock_assets.ledger import Ledger, State
-from bedrock_assets.registry import shards_of
+from bedrock_assets.jobs.event_log import Tail
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.partitions import shards_of
+from bedrock_assets.jobs.request import Standing
 
 NOT_ASKED = "not_asked"
 STATES = (NOT_ASKED, *(state.value for state in State))

@@ -1,6 +1,6 @@
 """Where rows come from. A new source is a file here, a key of `SourceSpec`, and a line in `open_source`."""
 
-from bedrock_assets.source_spec import SourceSpec
+from bedrock_assets.config.source import SourceSpec
 from bedrock_assets.sources.base import Source
 from bedrock_assets.sources.chitchat import Chitchat
 from bedrock_assets.sources.files import Files

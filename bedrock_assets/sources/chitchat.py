@@ -15,8 +15,8 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.config.source import ChitchatSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.source_spec import ChitchatSpec
 from bedrock_assets.sources.base import BATCH_ROWS
 
 SCHEMA = {

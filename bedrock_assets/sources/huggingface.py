@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bedrock_assets.config.source import HuggingFaceSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.source_spec import HuggingFaceSpec
 from bedrock_assets.sources.base import BATCH_ROWS
 
 

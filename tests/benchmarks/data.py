@@ -9,11 +9,11 @@ from pathlib import Path
 import numpy as np
 import polars as pl
 
-from bedrock_assets.ingest import ingest
-from bedrock_assets.jsonlines import split_lines
-from bedrock_assets.plain import format_files, plain_pipeline
-from bedrock_assets.records import attempt_folder
-from bedrock_assets.store import Store
+from bedrock_assets.dataset.ingest import ingest
+from bedrock_assets.operations.format_files import format_files, plain_pipeline
+from bedrock_assets.outputs.jsonlines import split_lines
+from bedrock_assets.storage.keys import attempt_folder
+from bedrock_assets.storage.store import Store
 from tests.benchmarks import ours
 from tests.benchmarks.setting import DIMENSIONS, EMBEDDING, HAIKU, TEXT, TITAN, input_of
 

@@ -4,10 +4,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.plain import format_files, plain_pipeline
-from bedrock_assets.spec import PipelineSpec
-from bedrock_assets.store import Store
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.operations.format_files import format_files, plain_pipeline
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.storage.store import Store
 from tests.benchmarks.setting import EMBEDDING, HAIKU, TEXT, TITAN, input_of, spec_of
 
 JOB = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/aaaaaaaaaaaa"
@@ -29,7 +29,7 @@ def embed(folder: Path) -> None:
 
 
 def _parse(folder: Path, model: str, task: dict[str, Any]) -> None:
-    from bedrock_assets.plain_parse import parse_files
+    from bedrock_assets.operations.parse_files import parse_files
 
     pipeline = plain_pipeline(input_of(folder), model, task, "id")
     parse_files(pipeline, folder / "shards", folder / "outputs", folder / "ours.parquet")
@@ -56,7 +56,7 @@ def ingest_datasets(folder: Path) -> None:
 
 
 def _ingest(folder: Path, source: dict[str, Any]) -> None:
-    from bedrock_assets.ingest import ingest
+    from bedrock_assets.dataset.ingest import ingest
 
     ingest(Pipeline(PipelineSpec.model_validate(spec_of(source)), folder), Store(str(folder / "ingested")))
 
@@ -74,14 +74,15 @@ def pipeline_of(folder: Path, *, embed: bool = False) -> Pipeline:
 
 def raw_of(store: Store) -> Any:
     """The manifest of the ingested rows."""
-    from bedrock_assets.records import RawManifest, raw_manifest_key
+    from bedrock_assets.storage.keys import raw_manifest_key
+    from bedrock_assets.storage.manifests import RawManifest
 
     return store.read_model(raw_manifest_key("calls"), RawManifest)
 
 
 def format_in_store(folder: Path, store: Store, *, embed: bool = False) -> Sequence[Any]:
     """Raw parts to JSONL, as asset `prompt_shards` does it; the shards' manifests."""
-    from bedrock_assets.shards import format_shard
+    from bedrock_assets.shards.format import format_shard
 
     raw, pipeline = raw_of(store), pipeline_of(folder, embed=embed)
     return [format_shard(pipeline, store, raw, shard) for shard in raw.shards]
@@ -89,8 +90,8 @@ def format_in_store(folder: Path, store: Store, *, embed: bool = False) -> Seque
 
 def collect_in_store(folder: Path, store: Store, *, embed: bool = False) -> None:
     """Outputs to typed Parquet, as the collect runs of asset `batch_outputs` do it."""
-    from bedrock_assets.collect import collect, publish
-    from bedrock_assets.shards import current_shard
+    from bedrock_assets.outputs.collect import collect, publish
+    from bedrock_assets.shards.format import current_shard
 
     pipeline = pipeline_of(folder, embed=embed)
     for shard in raw_of(store).shards:
@@ -100,6 +101,6 @@ def collect_in_store(folder: Path, store: Store, *, embed: bool = False) -> None
 
 def join_in_store(folder: Path, store: Store) -> None:
     """Raw parts and answers to the table."""
-    from bedrock_assets.table import join_table
+    from bedrock_assets.table.join import join_table
 
     join_table(store, pipeline_of(folder), raw_of(store))

@@ -14,7 +14,7 @@ from pathlib import Path
 from time import process_time
 from typing import Any
 
-from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
+from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 from tests.test_imports import LOAD
 
 SHARDS = (10, 40)

@@ -71,7 +71,7 @@ def run_way(stage: str, way: str, folder: Path) -> None:
     if way == "pandas":
         _download_and_loop(stage, folder)
         return
-    from bedrock_assets.store import Store
+    from bedrock_assets.storage.store import Store
     from tests.benchmarks import ours
 
     store = Store(f"s3://{BUCKET}/{folder.name}/store") if way == "ours" else ours.store_of(folder)

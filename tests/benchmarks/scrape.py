@@ -19,19 +19,19 @@ import boto3
 import dagster as dg
 from prometheus_client import generate_latest
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Request
-from bedrock_assets.dispatch import Tick
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.regions import Places
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.eventlog import OVERLAP_S
-from bedrock_assets.launches import Launches
-from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.event_log import OVERLAP_S
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.partitions import register_shards
+from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.metrics.collector import Deployment
 from bedrock_assets.metrics.server import registry_of
-from bedrock_assets.places import Places
-from bedrock_assets.registry import register_shards
-from bedrock_assets.store import Store
+from bedrock_assets.storage.store import Store
 from tests.benchmarks.tick import ROLE, STANDING_STILL, _pipeline, _seconds
 
 FACTS = {"n_ok": 100, "n_error": 0, "n_missing": 0, "input_tokens": 1000, "output_tokens": 100, "cost_usd": 0.1}

@@ -10,11 +10,12 @@ from datetime import UTC, datetime, timedelta
 from itertools import count
 from math import ceil, exp
 
-from bedrock_assets.campaign import Job, JobStatus, Request
-from bedrock_assets.census import FEW
+from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.jobs.observe import FEW
+from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS, Collect, Submit, plan
+from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
-from bedrock_assets.reconcile import MOST_SUBMISSIONS, Collect, Submit, plan
-from tests.promises import room
+from tests.labs.promises import room
 
 H = 3600.0
 LOOK_BACK_S = (MAX_TIMEOUT_HOURS + 24) * H

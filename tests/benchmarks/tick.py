@@ -20,19 +20,19 @@ import boto3
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Request
-from bedrock_assets.dispatch import Tick
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.regions import Places
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.eventlog import OVERLAP_S
-from bedrock_assets.launches import Launches
-from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.event_log import OVERLAP_S
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS
+from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.places import Places
-from bedrock_assets.reconcile import MOST_SUBMISSIONS
-from bedrock_assets.spec import PipelineSpec
-from bedrock_assets.store import Store
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.storage.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 SLOTS = 100

@@ -20,15 +20,16 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.assets import build_assets
-from bedrock_assets.dispatch import Tick
-from bedrock_assets.launches import Launches
-from bedrock_assets.ledger import Ledger, State
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.place_config import PlaceConfig
-from bedrock_assets.resources import BedrockResource, StoreResource
-from bedrock_assets.spec import PipelineSpec
-from tests.dispatch_lab import RANGE_END_TAG, RANGE_START_TAG
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.resources.bedrock import BedrockResource
+from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.store import StoreResource
+from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 AWS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}

@@ -13,15 +13,15 @@ from typing import Any, cast
 import boto3
 from dagster import DagsterInstance, RunsFilter
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.dispatch import Tick
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.regions import Places
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.launches import Launches
-from bedrock_assets.ledger import Ledger
-from bedrock_assets.places import Places
-from bedrock_assets.resources import StoreResource
+from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.ledger import Ledger
+from bedrock_assets.resources.store import StoreResource
 from tests.crashes.driver import ALIVE, AWS, PATIENCE_S, ROLE, RUN_KEY_TAG, point_of
-from tests.inbox_lab import INBOX, Lab, inbox_of
+from tests.labs.inbox import INBOX, Lab, inbox_of
 
 LIMITS = {"max_records_per_job": 50, "min_records_per_job": 2, "max_jobs": 2}
 

@@ -19,11 +19,11 @@ import pytest
 from dagster import DagsterInstance
 
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.ledger import State
+from bedrock_assets.jobs.ledger import State
 from bedrock_assets.limits import JobLimits
 from tests.crashes.inbox_driver import opened, play
-from tests.inbox_lab import lines
-from tests.short import some_of
+from tests.labs.inbox import lines
+from tests.labs.short import some_of
 
 AT_ONCE = 2
 GOOD, OTHER = lines(10), lines(6, "parcel")

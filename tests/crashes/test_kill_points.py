@@ -23,13 +23,13 @@ import polars as pl
 import pytest
 from dagster import DagsterInstance
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.effects import Effect
+from bedrock_assets.audit import Effect
+from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.store import Store
+from bedrock_assets.storage.store import Store
 from tests.crashes.driver import AWS, ROLE, play
-from tests.short import some_of
+from tests.labs.short import some_of
 
 N_ROWS = 30
 WEST = "us-west-2"

@@ -5,10 +5,10 @@ from pathlib import Path
 
 import dagster as dg
 
-from bedrock_assets.assets import build_assets
-from bedrock_assets.checks import build_checks
-from bedrock_assets.sensors import build_sensors
-from bedrock_assets.settings import resources
+from bedrock_assets.assets.checks import build_checks
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.resources.environment import resources
+from bedrock_assets.sensors.jobs import build_sensors
 from tests.soak.definitions import SENSOR_INTERVAL_S, pipelines
 
 

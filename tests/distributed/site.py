@@ -18,14 +18,14 @@ import yaml
 from dagster import DagsterInstance
 from dagster._grpc.client import DagsterGrpcClient
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.commands.deployment import FOLDER
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.cli.deployment import FOLDER
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.local.stack import environment, free_port, store_folder
 from bedrock_assets.local.ui import DagsterUI
-from tests.postgres import postgres
-from tests.short import SHORT
+from tests.labs.postgres import postgres
+from tests.labs.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 
 SLOTS = 4 if SHORT else 16

@@ -13,7 +13,7 @@ from dagster._core.storage.dagster_run import RunRecord
 
 from bedrock_assets.local.stack import store_folder
 from tests.distributed.site import N_WORKERS, SLOTS, Site, site
-from tests.short import SHORT
+from tests.labs.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 
 pytestmark = pytest.mark.slow

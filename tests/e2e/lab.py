@@ -16,11 +16,11 @@ import boto3
 import polars as pl
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Job
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.job import Job
 from bedrock_assets.local.stack import Settings, Stack, local_stack
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.preview import load_pipeline
+from bedrock_assets.pipeline.load import load_pipeline
 
 PATIENCE_S = 240
 

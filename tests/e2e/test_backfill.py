@@ -12,7 +12,7 @@ from dagster._core.storage.asset_check_execution_record import AssetCheckExecuti
 
 from bedrock_assets.local.stack import SENSOR_INTERVAL_S
 from tests.e2e.lab import Lab, lab
-from tests.test_metrics import counted, parsed
+from tests.metrics.test_metrics import counted, parsed
 
 PIPELINE = "conversation_summaries"
 ASSETS = ["prompt_shards", "batch_outputs", "joined_table"]

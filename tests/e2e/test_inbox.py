@@ -7,7 +7,7 @@ import pytest
 from dagster import AssetKey, DagsterRunStatus, RunsFilter
 
 from tests.e2e.lab import Lab, lab
-from tests.inbox_lab import lines
+from tests.labs.inbox import lines
 
 INBOX = "inbox"
 

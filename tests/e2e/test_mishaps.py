@@ -6,7 +6,7 @@ from collections.abc import Generator
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
 
-from bedrock_assets.campaign import JobStatus
+from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.local.stack import SENSOR_INTERVAL_S
 from tests.e2e.lab import Lab, lab
 

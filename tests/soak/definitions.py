@@ -6,12 +6,12 @@ from typing import Any
 
 import dagster as dg
 
-from bedrock_assets.assets import build_assets
-from bedrock_assets.checks import build_checks
-from bedrock_assets.pipeline import Pipeline
-from bedrock_assets.sensors import build_sensors
-from bedrock_assets.settings import resources
-from bedrock_assets.spec import PipelineSpec
+from bedrock_assets.assets.checks import build_checks
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.resources.environment import resources
+from bedrock_assets.sensors.jobs import build_sensors
 
 SENSOR_INTERVAL_S = 5
 RECORDS_PER_SHARD = 20

@@ -20,14 +20,14 @@ import pytest
 from dagster import DagsterInstance
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from bedrock_assets.bedrock import Bedrock
-from bedrock_assets.campaign import Lane, Request
-from bedrock_assets.census import name_of
-from bedrock_assets.ledger import Ledger, State
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.request import Request, name_of
 from bedrock_assets.local.stack import store_folder
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.store import Store
-from tests.short import SHORT
+from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.store import Store
+from tests.labs.short import SHORT
 from tests.soak.definitions import SPECS, source_of
 from tests.soak.site import Site, site
 

@@ -1,0 +1,91 @@
+"""Assets that are made of the joined table, by a pipeline's choice: `preferences`, `delta_table`, `hub_dataset`."""
+
+from typing import Any
+
+import dagster as dg
+
+from bedrock_assets.assets import metadata as report
+from bedrock_assets.assets.metadata import common_of
+from bedrock_assets.audit import Effect, announce
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.storage.keys import table_manifest_key
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.delta import publish_delta
+from bedrock_assets.table.hub import push_table
+from bedrock_assets.table.preferences import join_preferences
+
+
+def build_derived(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """Of a comparison `preferences`, with `delta:` `delta_table`, with `hub:` `hub_dataset`."""
+    spec = pipeline.spec
+    wanted = {_preferences: spec.task.compare, _delta_table: spec.delta, _hub_dataset: spec.hub}
+    return [build(pipeline) for build, setting in wanted.items() if setting]
+
+
+def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "preferences"],
+        deps=[[pipeline.spec.name, "joined_table"]],
+        automation_condition=dg.AutomationCondition.eager(),
+        description="Which of the two texts is preferred, one row for each row of the input.",
+        **common_of(pipeline, {"polars", "parquet"}),
+    )
+    def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        table = require_table(opened, pipeline)
+        found = join_preferences(opened, pipeline, table)
+        announce(Effect.MATERIALIZE, "before", "preferences")
+        return dg.MaterializeResult(
+            metadata=report.of_preferences(opened, found), data_version=dg.DataVersion(table.revision)
+        )
+
+    return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "delta_table"],
+        deps=[[pipeline.spec.name, "joined_table"]],
+        automation_condition=dg.AutomationCondition.eager(),
+        description="The joined table as a Delta table; each build is a version.",
+        **common_of(pipeline, {"delta"}),
+    )
+    def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        table = require_table(opened, pipeline)
+        found = publish_delta(opened, pipeline, table)
+        metadata = {"dagster/row_count": found.n_rows, "dagster/uri": found.uri, "version": found.version}
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
+
+    return delta_table  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "hub_dataset"],
+        deps=[[pipeline.spec.name, "joined_table"]],
+        description=f"The joined table as dataset `{pipeline.spec.hub}` of the Hugging Face hub. Nobody but you "
+        "materializes it: what it publishes may be read by others.",
+        **common_of(pipeline, {"huggingface"}),
+    )
+    def hub_dataset(store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        table = require_table(opened, pipeline)
+        found = push_table(opened, pipeline, table)
+        metadata = {"dagster/row_count": found.n_rows, "url": dg.MetadataValue.url(found.url), "commit": found.commit}
+        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
+
+    return hub_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def require_table(store: Store, pipeline: Pipeline) -> TableManifest:
+    """
+    Raises:
+        dagster.Failure: `joined_table` has not been materialized in this store.
+    """
+    table = store.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
+    if table is None:
+        raise dg.Failure(f"materialize {pipeline.spec.name}/joined_table first; there is none in {store.root}")
+    return table

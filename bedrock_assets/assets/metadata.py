@@ -1,0 +1,182 @@
+"""What Dagster shows of a materialization: counts, sizes, schemas, samples."""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import dagster as dg
+import polars as pl
+
+from bedrock_assets.aws.job import Job
+from bedrock_assets.jobs.ledger import Entry, State
+from bedrock_assets.outputs.collect import Collected
+from bedrock_assets.outputs.outcomes import n_truncated
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.prices import Tokens, price_of, tokens_of
+from bedrock_assets.shards.format import shard_rows
+from bedrock_assets.storage.keys import outputs_key
+from bedrock_assets.storage.manifests import Lane, RawManifest, ShardManifest, TableManifest, Unpaid
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.preferences import VERDICTS, Preferences
+
+Metadata = dict[str, Any]
+SAMPLE_ROWS = 5
+SAMPLE_CHARS = 160
+MEAN_OUTPUT = "mean_output_tokens"
+
+
+def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
+    """What all assets of a pipeline or an inbox are told alike."""
+    return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
+
+
+def of_raw(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
+    """Metadata of `raw_dataset`."""
+    columns = {**manifest.columns, manifest.record_id: "String"}
+    return {
+        "dagster/row_count": manifest.n_rows,
+        "dagster/uri": store.path(f"{pipeline.spec.name}/raw/manifest.json"),
+        "dagster/column_schema": _schema(columns),
+        "source": manifest.source,
+        "n_shards": len(manifest.shards),
+        "n_sendable": manifest.n_sendable,
+        "prompt_bytes": manifest.prompt_bytes,
+        "revision": manifest.revision,
+        "sample": _sample(shard_rows(store, manifest, manifest.shards[0]).head(SAMPLE_ROWS).collect()),
+    }
+
+
+def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
+    """Metadata of one partition of `prompt_shards`."""
+    return {
+        "dagster/row_count": manifest.n_records,
+        "dagster/uri": store.path(manifest.prompts),
+        "n_rejected": manifest.n_rejected,
+        "n_padding": manifest.n_padding,
+        "n_reused": manifest.n_reused,
+        "n_duplicates": manifest.n_duplicates,
+        "n_bytes": manifest.n_bytes,
+        "sha256": manifest.sha256,
+        "fingerprint": manifest.fingerprint,
+        "raw_revision": manifest.raw_revision,
+        "model": manifest.model,
+        "first_record": dg.MetadataValue.md(f"```json\n{_first_line(store, manifest.prompts)}\n```"),
+    }
+
+
+def of_answers(
+    pipeline: Work, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
+) -> Metadata:
+    """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
+    rows, n_rows, request = collected.rows, max(1, len(collected.rows)), entry.request
+    paid = rows.filter(pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]))
+    n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
+    found: Metadata = {
+        "dagster/row_count": len(rows),
+        "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key, shard.folder)),
+        "dagster/column_schema": _schema({name: str(dtype) for name, dtype in rows.schema.items()}),
+        "n_ok": collected.count("ok"),
+        "n_error": collected.count("error"),
+        "n_missing": collected.count("missing"),
+        "n_truncated": n_truncated(rows["stop_reason"], pipeline.family),
+        "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
+        "n_reused": int((rows["lane"] == Unpaid.CACHE).sum()),
+        "n_duplicates": int((rows["lane"] == Unpaid.DUPLICATE).sum()),
+        "error_rate": 1 - collected.count("ok") / n_rows,
+        "input_tokens": n_input,
+        "output_tokens": n_output,
+        "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
+        **_costs(pipeline, tokens_of(rows, pipeline.spec.model)),
+        **({} if request.estimated_usd is None else {"estimated_cost_usd": request.estimated_usd}),
+        "attempt": request.attempt,
+        **({"target": request.target} if request.target else {}),
+        "request_id": request.storage_id,
+        "fingerprint": shard.fingerprint,
+        "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
+        **(_of_job(job, entry) if job else {}),
+    }
+    if len(collected.frequent_errors):
+        found["frequent_errors"] = _sample(collected.frequent_errors)
+    if collected.n_unknown or collected.n_unreadable:
+        found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
+    return found
+
+
+def _costs(pipeline: Work, tokens: Tokens) -> Metadata:
+    """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
+    price = price_of(pipeline.spec)
+    if price is None:
+        return {"cost": "unknown: the price list does not have the model; set `price:`"}
+    return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
+
+
+def _of_job(job: Job, entry: Entry) -> Metadata:
+    """`queue_s`: from the request to its submission, here; `run_s`: from then to the job's end, at Bedrock."""
+    console = dg.MetadataValue.url(_console(job))
+    found: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
+    if entry.state is State.SUBMITTED:
+        found["queue_s"] = max(0.0, entry.at - entry.request.asked_at)
+    if job.ended_at:
+        found["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
+        found["records_per_min"] = entry.request.n_records * 60 / max(1.0, found["run_s"])
+    return found
+
+
+def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
+    """Metadata of `joined_table`."""
+    first = store.scan_parquet([manifest.parts[0].key]).head(SAMPLE_ROWS).collect()
+    return {
+        "dagster/row_count": manifest.n_rows,
+        "dagster/uri": store.path(f"{pipeline.spec.name}/table"),
+        "dagster/column_schema": _schema(manifest.columns),
+        "n_ok": manifest.n_ok,
+        "n_error": manifest.n_error,
+        "n_missing": manifest.n_missing,
+        "n_truncated": manifest.n_truncated,
+        "error_rate": 1 - manifest.n_ok / manifest.n_rows,
+        **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: manifest.mean_output_tokens}),
+        **_costs(pipeline, manifest.tokens),
+        "n_bytes": sum(part.n_bytes for part in manifest.parts),
+        "n_parts": len(manifest.parts),
+        "sample": _sample(first),
+    }
+
+
+def of_preferences(store: Store, found: Preferences) -> Metadata:
+    """Metadata of `preferences`."""
+    return {
+        "dagster/row_count": found.n_pairs,
+        "dagster/uri": store.path(found.key),
+        **{f"n_{verdict}": found.verdicts[verdict] for verdict in VERDICTS},
+        "first_share": found.n_first / max(1, found.n_answers),
+        "sample": _sample(store.scan_parquet([found.key]).head(SAMPLE_ROWS).collect()),
+    }
+
+
+def _schema(columns: Mapping[str, str]) -> dg.TableSchema:
+    return dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in columns.items()])
+
+
+def _sample(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    header = f"| {' | '.join(frame.columns)} |\n|{'---|' * len(frame.columns)}\n"
+    body = "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows())
+    return dg.MetadataValue.md(header + body)
+
+
+def _cell(value: object) -> str:
+    if isinstance(value, list):
+        numbers: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
+        return f"[{', '.join(f'{number:.3g}' for number in numbers[:3])}, ... {len(numbers)}]" if numbers else "[]"
+    text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
+    short = text if len(text) <= SAMPLE_CHARS else text[:SAMPLE_CHARS] + " ..."
+    return short.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
+
+
+def _first_line(store: Store, key: str) -> str:
+    return next(store.chunks(key), b"").split(b"\n", 1)[0].decode("utf-8", "replace")[:2000]
+
+
+def _console(job: Job) -> str:
+    region = job.arn.split(":")[3]
+    return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/batch-inference"

@@ -1,0 +1,206 @@
+"""The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+import dagster as dg
+from pydantic import Field
+
+from bedrock_assets.assets import metadata as report
+from bedrock_assets.assets.cloudwatch import Gauges
+from bedrock_assets.assets.collect import answer
+from bedrock_assets.assets.exports import build_derived
+from bedrock_assets.assets.metadata import common_of
+from bedrock_assets.assets.wait import Watch
+from bedrock_assets.audit import Effect, announce, announced
+from bedrock_assets.dataset.ingest import ingest
+from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
+from bedrock_assets.jobs.enqueue import ask
+from bedrock_assets.jobs.partitions import named, partitions_of, register_shards
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.resources.bedrock import BedrockResource
+from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.shards.answer_cache import Known, read_known
+from bedrock_assets.shards.format import format_shard
+from bedrock_assets.storage.keys import raw_manifest_key
+from bedrock_assets.storage.manifests import RawManifest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.join import join_table, readiness
+from bedrock_assets.table.parts import prepare_part
+
+
+class PromptShardsConfig(dg.Config):
+    """How a launched run of `prompt_shards` behaves."""
+
+    fresh: bool = Field(
+        default=False, description="Send every row again, answered before or not; each of them is paid for again."
+    )
+
+
+class BatchOutputsConfig(dg.Config):
+    """How a launched run of `batch_outputs` behaves."""
+
+    wait: bool = Field(
+        default=True, description="Stay until the shards are done and show progress; else return at once."
+    )
+    poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
+    retry_errors: bool = Field(
+        default=False, description="Send rows of answered shards that have an error, or no answer, once more."
+    )
+
+
+def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is derived from the table."""
+    outputs = batch_outputs_of(pipeline, "prompt_shards")
+    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
+    return [*assets, *build_derived(pipeline)]
+
+
+def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "raw_dataset"],
+        deps=[[pipeline.spec.source.pipeline, "joined_table"]] if pipeline.spec.source.pipeline else [],
+        description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
+        "plans and registers the shards.",
+        metadata={"source": pipeline.source.describe()},
+        **common_of(pipeline, {"polars", "parquet"}),
+    )
+    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        manifest = ingest(pipeline, opened)
+        removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
+        context.log.info(
+            f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones"
+        )
+        announce(Effect.MATERIALIZE, "before", "raw_dataset")
+        return dg.MaterializeResult(
+            metadata=report.of_raw(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+        )
+
+    return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "prompt_shards"],
+        deps=[[pipeline.spec.name, "raw_dataset"]],
+        partitions_def=partitions_of(pipeline.spec.name),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
+        metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
+        **common_of(pipeline, {"polars", "jsonlines"}),
+    )
+    def prompt_shards(
+        context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
+    ) -> dg.MaterializeResult[Any]:
+        opened = store.open()
+        raw = require_raw(opened, pipeline)
+        fresh = context.run.run_id if config.fresh else ""
+        known = Known() if config.fresh else read_known(opened, pipeline)
+        for shard in named(raw.shards, sorted(context.partition_keys)):
+            manifest = format_shard(pipeline, opened, raw, shard, known, fresh)
+            context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
+        announce(Effect.MATERIALIZE, "before", "prompt_shards")
+        return dg.MaterializeResult()
+
+    return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
+    """The answers to the shards that asset *upstream* makes."""
+    pools = " and ".join(f"pool `{pool}`" for pool in pipeline.spec.pools)
+
+    @dg.asset(
+        key=[pipeline.spec.name, "batch_outputs"],
+        deps=[[pipeline.spec.name, upstream]],
+        partitions_def=partitions_of(pipeline.spec.name),
+        backfill_policy=dg.BackfillPolicy.single_run(),
+        output_required=False,
+        description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
+        f"submits them under the limit of {pools} and completes each partition as its job ends.",
+        metadata={"model": ", ".join(t.name for t in pipeline.spec.targets), "pool": ", ".join(pipeline.spec.pools)},
+        **common_of(pipeline, {"bedrock", "parquet"}),
+    )
+    def batch_outputs(
+        context: dg.AssetExecutionContext,
+        config: BatchOutputsConfig,
+        store: StoreResource,
+        bedrock: BedrockResource,
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = store.open()
+        places = bedrock.open(opened)
+        if REQUEST_TAG in context.run.tags:
+            for answered in answer(context, pipeline, opened, bedrock):
+                if isinstance(pipeline, Pipeline):
+                    prepare_part(opened, pipeline, context.partition_key)
+                yield answered
+            return
+        ledger = ask(context, pipeline, places, retry_errors=config.retry_errors)
+        if config.wait:
+            gauges = Gauges.of(context, pipeline, bedrock, places)
+            Watch(context, pipeline, ledger, places, config.poll_s, gauges).until_done()
+
+    return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "joined_table"],
+        deps=[
+            [pipeline.spec.name, "raw_dataset"],
+            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+        ],
+        output_required=False,
+        automation_condition=when_all_shards_are_in(pipeline.spec.name),
+        freshness_policy=_freshness(pipeline),
+        description="The final table: every input column unchanged, then the answer.",
+        **common_of(pipeline, {"polars", "parquet"}),
+    )
+    def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = store.open()
+        raw = opened.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
+        not_ready = readiness(opened, pipeline, raw) if raw else "raw_dataset has not been materialized"
+        if raw is None or not_ready:
+            context.log.warning(f"no table yet: {not_ready}")
+            return
+        manifest = join_table(opened, pipeline, raw)
+        with announced(Effect.MATERIALIZE, "joined_table"):
+            yield dg.MaterializeResult(
+                metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+            )
+
+    return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
+    hours = pipeline.spec.fresh_hours
+    return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
+
+
+def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
+    """Once a round: when every registered shard is answered after its last prompts, and nothing is under way."""
+    condition = dg.AutomationCondition
+    joined_anyway = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
+    answers = dg.AssetSelection.assets([pipeline, "batch_outputs"])
+    answered = condition.any_deps_match(condition.newly_updated() & ~joined_anyway).allow(answers)
+    older_than_prompts = condition.any_deps_updated().since(condition.newly_updated())
+    return (
+        answered.since(condition.newly_requested())
+        & ~condition.any_deps_missing()
+        & ~condition.any_deps_match(older_than_prompts)
+        & ~condition.any_deps_in_progress()
+        & ~condition.in_progress()
+    )
+
+
+def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:
+    """
+    Raises:
+        dagster.Failure: `raw_dataset` has not been materialized in this store.
+    """
+    raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
+    if raw is None:
+        raise dg.Failure(f"materialize {pipeline.spec.name}/raw_dataset first; there is none in {store.root}")
+    return raw

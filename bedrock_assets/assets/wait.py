@@ -1,0 +1,118 @@
+"""Waits in the launched run for its shards, and logs their progress."""
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+
+import dagster as dg
+
+from bedrock_assets.assets.cloudwatch import Gauges
+from bedrock_assets.aws.batch import LOOK_BACK, Jobs
+from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.request import Standing, name_prefix
+from bedrock_assets.pipeline.workload import Work
+
+QUIET_POLLS = 8
+"""After so many polls without any change the log says something, so that nobody thinks the run hangs."""
+EXPIRY_WARNING = 0.1
+"""Warn of a job that has not started when less than this share of its time is left."""
+
+
+@dataclass
+class Watch:
+    """Waits for shards and tells how they get on. It changes nothing: if it dies, the sensor goes on."""
+
+    context: dg.AssetExecutionContext
+    pipeline: Work
+    ledger: Ledger
+    bedrock: Jobs
+    poll_s: float
+    gauges: Gauges | None = None
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
+    warned: set[str] = field(default_factory=set)
+
+    def until_done(self) -> None:
+        """
+        Raises:
+            dagster.Failure: Shards failed, or were withdrawn; the message lists them.
+        """
+        keys, told, n_quiet = list(self.context.partition_keys), "", 0
+        while True:
+            self.ledger.refresh(self.context.instance)
+            waiting = [key for key in keys if self.ledger.entries[key].state.is_open]
+            line = self._line(keys, waiting)
+            n_quiet = n_quiet + 1 if line == told else 0
+            if line != told or n_quiet % QUIET_POLLS == 0:
+                self.context.log.info(line if line != told else f"{line} (no change; is the sensor running?)")
+            told = line
+            if self.gauges:
+                self.gauges.observe()
+            if not waiting:
+                break
+            time.sleep(self.poll_s)
+        self._fail_if_any(keys)
+
+    def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
+        """One line of progress: shards done, running and queued, records, and when it may end."""
+        entries = [self.ledger.entries[key] for key in keys]
+        n_failed = sum(entry.state in (State.FAILED, State.WITHDRAWN) for entry in entries)
+        jobs = self._jobs([entry.job_arn for key, entry in zip(keys, entries, strict=True) if key in set(waiting)])
+        n_records = sum(entry.request.n_records for entry in entries)
+        n_done = sum(entry.request.n_records for entry in entries if not entry.state.is_open)
+        n_done += sum(job.n_processed for job in jobs)
+        n_running = sum(job.status is JobStatus.IN_PROGRESS for job in jobs)
+        self._warn(jobs)
+        return (
+            f"{len(keys) - len(waiting)} of {len(keys)} shards done ({n_failed} failed), {n_running} running, "
+            f"{len(jobs) - n_running} at Bedrock, {len(waiting) - len(jobs)} to be submitted{self._held(waiting)}; "
+            f"{n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
+        )
+
+    def _held(self, waiting: Sequence[str]) -> str:
+        entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
+        n_held = sum(self.ledger.standing(entry.request) is Standing.HELD for entry in entries)
+        return f" ({n_held} held: the dataset has changed since; materialize prompt_shards)" if n_held else ""
+
+    def _pace(self, n_done: int, n_records: int) -> str:
+        minutes = (datetime.now(UTC) - self.started_at).total_seconds() / 60
+        if not n_done or n_done >= n_records or minutes < 1:
+            return ""
+        left = (n_records - n_done) * minutes / n_done
+        return f", {n_done / minutes:,.0f} records/min, about {left / 60:.1f} h left"
+
+    def _jobs(self, arns: Sequence[str | None]) -> list[Job]:
+        wanted = {arn for arn in arns if arn}
+        if not wanted:
+            return []
+        try:
+            jobs = list(
+                self.bedrock.list(
+                    since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(self.pipeline.spec.name)
+                )
+            )
+        except BedrockUnavailable as error:
+            self.context.log.warning(f"no news from Bedrock for now: {error}")
+            return []
+        return [job for job in jobs if job.arn in wanted]
+
+    def _warn(self, jobs: Sequence[Job]) -> None:
+        for job in jobs:
+            queued = job.status in (JobStatus.SUBMITTED, JobStatus.VALIDATING, JobStatus.SCHEDULED)
+            if not queued or job.expires_at is None or job.arn in self.warned:
+                continue
+            if job.expires_at - datetime.now(UTC) < EXPIRY_WARNING * (job.expires_at - job.submitted_at):
+                self.context.log.warning(f"{job.name} has not started and will expire at {job.expires_at:%H:%M} UTC")
+                self.warned.add(job.arn)
+
+    def _fail_if_any(self, keys: Sequence[str]) -> None:
+        bad = [self.ledger.entries[key] for key in keys if self.ledger.entries[key].state is not State.ANSWERED]
+        if bad:
+            listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in bad)
+            raise dg.Failure(
+                f"{len(bad)} of {len(keys)} shards have no answers:\n{listed}\n"
+                "Launch these partitions again for a new attempt; what was answered is kept.",
+                allow_retries=False,
+            )

@@ -1,0 +1,46 @@
+"""Calls as a role of another account, whose credentials are renewed before they expire."""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from boto3 import Session
+
+
+SESSION_NAME = "bedrock-assets"
+"""By which the other account's CloudTrail tells whose calls they are."""
+
+
+def assumed(session: "Session", role_arn: str, external_id: str | None = None) -> "Session":
+    """
+    A session in the same Region with the credentials of a role; nothing is asked before they are needed.
+
+    Args:
+        session: Who may assume the role.
+        external_id: What the role's trust asks for, if it does.
+    """
+    import boto3
+    from botocore.credentials import CredentialProvider, DeferredRefreshableCredentials
+    from botocore.session import Session as Core
+
+    given = {"ExternalId": external_id} if external_id else {}
+
+    def refreshed() -> dict[str, str]:
+        client: Any = session.client("sts")
+        answer = client.assume_role(RoleArn=role_arn, RoleSessionName=SESSION_NAME, **given)
+        found = answer["Credentials"]
+        return {
+            "access_key": found["AccessKeyId"],
+            "secret_key": found["SecretAccessKey"],
+            "token": found["SessionToken"],
+            "expiry_time": found["Expiration"].isoformat(),
+        }
+
+    class Assumed(CredentialProvider):
+        METHOD = "assume-role"
+
+        def load(self) -> Any:
+            return DeferredRefreshableCredentials(refreshed, self.METHOD)
+
+    core: Any = Core()
+    core.get_component("credential_provider").insert_before("env", Assumed())
+    return boto3.Session(botocore_session=core, region_name=session.region_name)

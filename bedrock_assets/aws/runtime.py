@@ -1,0 +1,88 @@
+"""One record, one call: InvokeModel and Converse of Amazon Bedrock's runtime, over a boto3 client."""
+
+import base64
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from botocore.exceptions import ClientError
+
+from bedrock_assets.audit import Effect, announced
+from bedrock_assets.aws.batch import refusals
+from bedrock_assets.errors import BedrockError
+
+if TYPE_CHECKING:
+    from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
+
+
+OF_THE_RECORD = ("ValidationException", "ModelErrorException", "ModelTimeoutException")
+"""Errors that say something of one record, and not of the account or the service."""
+
+
+@dataclass(frozen=True)
+class Runtime:
+    """Bedrock's models of one account and Region, on demand."""
+
+    client: "BedrockRuntimeClient"
+
+    def answer(self, model: str, record: str, model_invocation_type: str, *, final: bool) -> str:
+        """
+        Ask the model about one record.
+
+        Args:
+            record: A line as a batch job reads it: `{"recordId": ..., "modelInput": {...}}`.
+            final: Whether nobody will ask again: that the model could not be reached is then the record's error.
+
+        Returns:
+            A line as a batch job writes it, with `modelOutput` or with `error`.
+
+        Raises:
+            BedrockUnavailable: Throttled or unreachable, after the client's own retries.
+            BedrockError: The account may not call the model, or there is none of that name.
+        """
+        asked = json.loads(record)
+        told: dict[str, Any] = {"recordId": asked["recordId"]}
+        try:
+            with announced(Effect.INVOKE_MODEL, asked["recordId"]):
+                told["modelOutput"] = self._call(model, asked["modelInput"], model_invocation_type)
+        except BedrockError as error:
+            cause = error.__cause__
+            if isinstance(cause, ClientError) and _code(cause) in OF_THE_RECORD:
+                told["error"] = _error(cause)
+            elif final and error.retryable:
+                told["error"] = {"errorCode": "unavailable", "errorMessage": str(error), "retryable": False}
+            else:
+                raise
+        return json.dumps(told, ensure_ascii=False) + "\n"
+
+    def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str) -> Any:
+        if model_invocation_type == "Converse":
+            with refusals("Converse", model):
+                answer: dict[str, Any] = dict(self.client.converse(modelId=model, **_with_bytes(model_input)))
+            answer.pop("ResponseMetadata", None)
+            return answer
+        body = json.dumps(model_input, ensure_ascii=False).encode()
+        with refusals("InvokeModel", model):
+            response = self.client.invoke_model(
+                modelId=model, body=body, contentType="application/json", accept="application/json"
+            )
+            return json.loads(response["body"].read())
+
+
+def _with_bytes(model_input: dict[str, Any]) -> dict[str, Any]:
+    """The arguments of Converse: a batch record has images in base64, boto3 takes bytes and encodes them itself."""
+    for message in model_input["messages"]:
+        for block in message["content"]:
+            if "image" in block:
+                block["image"]["source"]["bytes"] = base64.b64decode(block["image"]["source"]["bytes"])
+    return model_input
+
+
+def _error(error: ClientError) -> dict[str, Any]:
+    status = error.response.get("ResponseMetadata", {}).get("HTTPStatusCode", 400)
+    message = error.response.get("Error", {}).get("Message", "")
+    return {"errorCode": status, "errorMessage": f"{_code(error)}: {message}"}
+
+
+def _code(error: ClientError) -> str:
+    return error.response.get("Error", {}).get("Code", "")

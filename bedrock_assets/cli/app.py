@@ -1,0 +1,38 @@
+"""The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
+
+import typer
+
+from bedrock_assets.cli.aws import app as aws
+from bedrock_assets.cli.deployment import deployment
+from bedrock_assets.cli.doctor import doctor
+from bedrock_assets.cli.emulate import emulate
+from bedrock_assets.cli.errors import errors_command
+from bedrock_assets.cli.estimate import estimate
+from bedrock_assets.cli.files import format_command, parse
+from bedrock_assets.cli.gc import gc
+from bedrock_assets.cli.iam import iam
+from bedrock_assets.cli.local import demo, dev
+from bedrock_assets.cli.metrics import metrics
+from bedrock_assets.cli.new import new
+from bedrock_assets.cli.plan import plan
+from bedrock_assets.cli.reference import reference
+from bedrock_assets.cli.sample import sample
+from bedrock_assets.cli.status import status
+from bedrock_assets.cli.stop import stop
+
+app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
+
+
+def main() -> None:
+    """Entry point of the console script."""
+    app()
+
+
+for command in (
+    *(demo, dev, new, plan, estimate, sample, doctor, status, stop, gc, parse),
+    *(iam, deployment, metrics, emulate, reference),
+):
+    app.command()(command)
+app.command("errors")(errors_command)
+app.command("format")(format_command)
+app.add_typer(aws, name="aws")

@@ -1,0 +1,69 @@
+"""`bedrock-assets demo` and `dev`: the whole stack on this machine."""
+
+import dataclasses
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from bedrock_assets.cli.common import (
+    Json,
+    console,
+    errors,
+    notes_console,
+    pipeline_of,
+    print_json,
+)
+
+Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
+Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
+MaxJobs = Annotated[int, typer.Option(min=1, help="Limit of the pool bedrock_batch, set when the folder is new.")]
+DEMO_PIPELINE = "conversation_summaries"
+
+
+def demo(
+    pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")] = DEMO_PIPELINE,
+    home: Home = Path("bedrock-assets-demo"),
+    speed: Speed = 30.0,
+    max_jobs: MaxJobs = 2,
+    as_json: Json = False,
+) -> None:
+    """Run the main job from end to end on this machine: emulator, Dagster with its daemon, real conversations."""
+    from bedrock_assets.local.demo import run_demo, show
+    from bedrock_assets.local.stack import Settings, local_stack
+
+    with errors():
+        chosen = pipeline_of(pipeline)
+        with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
+            result = run_demo(stack, chosen, notes_console if as_json else console)
+        if as_json:
+            print_json(dataclasses.asdict(result))
+        else:
+            show(result, console)
+            console.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
+    raise typer.Exit(0 if result.succeeded else 1)
+
+
+def dev(
+    home: Home = Path("bedrock-assets-dev"),
+    port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 takes a free one.")] = 3000,
+    speed: Speed = 30.0,
+    max_jobs: MaxJobs = 2,
+    workspace: Annotated[Path | None, typer.Option(exists=True, help="workspace.yaml of your own project.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Keep the local stack running, with the Dagster UI; end it with Ctrl-C."""
+    from bedrock_assets.local.stack import Settings, local_stack
+    from bedrock_assets.local.ui import DagsterUI
+
+    with errors(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
+        DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
+        if as_json:
+            print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})
+        else:
+            console.print(f"Dagster UI   {stack.ui_url}\nemulator     {stack.emulator_url}\nstore        {stack.store}")
+            console.print(f"more         bedrock-assets status|doctor|errors ... --home {home}\nend with Ctrl-C")
+        try:
+            stack.dagster.wait()
+        except KeyboardInterrupt:
+            console.print("stopping")

@@ -1,0 +1,66 @@
+"""`bedrock-assets sample`: a few rows answered on demand."""
+
+import dataclasses
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from bedrock_assets.cli.common import (
+    Json,
+    LocalHome,
+    Name,
+    bedrock_resource,
+    console,
+    errors,
+    notes_console,
+    open_store,
+    pipeline_of,
+    print_json,
+    use,
+)
+
+if TYPE_CHECKING:
+    pass
+
+
+def sample(
+    pipeline: Name,
+    n: Annotated[int, typer.Option("-n", min=1, help="First rows of the dataset.")] = 3,
+    row_id: Annotated[list[str] | None, typer.Option("--id", help="A row by its record id; may be repeated.")] = None,
+    ask: Annotated[bool, typer.Option("--ask", help="Ask the model now, on demand, at the full price.")] = False,
+    home: LocalHome = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Show a few rows' records as the model gets them and, with --ask, what it answers.
+
+    Example: bedrock-assets sample call_summaries -n 5 --ask
+    """
+    from bedrock_assets.operations.sample import try_rows
+
+    with errors():
+        use(home)
+        chosen, store, resource = pipeline_of(pipeline), open_store(), bedrock_resource()
+        first = resource.open(store, local=True).at(chosen.spec.targets[0]) if ask else None
+        found = try_rows(chosen, store, n, row_id or [], resource.open_runtime(first) if ask else None)
+    if as_json:
+        print_json([dataclasses.asdict(trial) for trial in found])
+        return
+    for trial in found:
+        console.rule(trial.record_id)
+        console.print_json(data=trial.record) if trial.record else notes_console.print(
+            f"no record: {trial.error}", style="yellow"
+        )
+        if trial.answer:
+            _show_answer(trial.answer, trial.cost_usd)
+
+
+def _show_answer(answer: dict[str, Any], cost_usd: float | None) -> None:
+    price = "price unknown" if cost_usd is None else f"${cost_usd:.6f}"
+    console.print(f"[bold]{answer['status']}[/bold] {answer['stop_reason'] or ''} {price}")
+    if answer.get("embedding") is not None:
+        vector = list(answer["embedding"])
+        console.print(f"[{', '.join(f'{value:.3g}' for value in vector[:5])}, ... {len(vector)} in all]", markup=False)
+    for name in ("response", "fields", "error_code", "error_message"):
+        if answer.get(name) is not None:
+            console.print(f"{name}: {answer[name]}", markup=False, soft_wrap=True)

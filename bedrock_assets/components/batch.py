@@ -1,0 +1,130 @@
+"""The Dagster components: a `defs.yaml` becomes assets, checks and, once for all, the sensors."""
+
+import os
+from dataclasses import dataclass
+
+import dagster as dg
+from pydantic import BaseModel
+from typing_extensions import override
+
+from bedrock_assets.assets.checks import build_checks
+from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.components.scaffold import PipelineScaffolder
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.errors import ConfigError, DataError
+from bedrock_assets.inbox.inbox import Inbox, require_apart
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.resources.environment import EVENTS_QUEUE
+from bedrock_assets.sensors.alerts import Alerts, build_alerts
+from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
+
+SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
+
+
+@dg.scaffold_with(PipelineScaffolder)
+@dataclass
+class BatchInference(dg.Component):
+    """A model's answer beside every row of a table, through Amazon Bedrock batch inference."""
+
+    pipeline: Pipeline
+
+    @classmethod
+    @override
+    def get_model_cls(cls) -> type[BaseModel]:
+        return PipelineSpec
+
+    @classmethod
+    @override
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInference":
+        if not isinstance(attributes, PipelineSpec):
+            raise ConfigError(f"{context.path / 'defs.yaml'}: there are no `attributes`; name, source, model and task")
+        try:
+            return cls(Pipeline(attributes, context.path))
+        except (ConfigError, DataError) as error:
+            raise type(error)(f"{context.path / 'defs.yaml'}: {error}") from error
+
+    @override
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        name, source, known = self.pipeline.spec.name, self.pipeline.spec.source.pipeline, _Location.of(context)
+        names = [pipeline.spec.name for pipeline in known.pipelines]
+        if source and (source not in names or source == name):
+            raise ConfigError(
+                f"{name}: source.pipeline {source!r} is no other pipeline of this code location; "
+                f"known: {', '.join(names)}"
+            )
+        return dg.Definitions(
+            assets=build_assets(self.pipeline),
+            asset_checks=build_checks(self.pipeline),
+            sensors=known.sensors_beside(name),
+        )
+
+
+@dataclass
+class BatchInbox(dg.Component):
+    """Ready-made JSONL files that are dropped into a folder, answered through Amazon Bedrock batch inference."""
+
+    inbox: Inbox
+
+    @classmethod
+    @override
+    def get_model_cls(cls) -> type[BaseModel]:
+        return InboxSpec
+
+    @classmethod
+    @override
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInbox":
+        if not isinstance(attributes, InboxSpec):
+            raise ConfigError(f"{context.path / 'defs.yaml'}: there are no `attributes`; name and model")
+        try:
+            return cls(Inbox(attributes))
+        except ConfigError as error:
+            raise type(error)(f"{context.path / 'defs.yaml'}: {error}") from error
+
+    @override
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        return dg.Definitions(
+            assets=build_inbox_assets(self.inbox),
+            asset_checks=build_inbox_checks(self.inbox),
+            sensors=_Location.of(context).sensors_beside(self.inbox.spec.name),
+        )
+
+
+@dataclass(frozen=True)
+class _Location:
+    """All pipelines and inboxes of a code location."""
+
+    pipelines: list[Pipeline]
+    inboxes: list[Inbox]
+
+    @classmethod
+    def of(cls, context: dg.ComponentLoadContext) -> "_Location":
+        """
+        Raises:
+            ConfigError: Two of them share a name or a folder.
+        """
+        tree = context.component_tree
+        pipelines = [component.pipeline for component in tree.get_all_components(of_type=BatchInference)]
+        inboxes = [component.inbox for component in tree.get_all_components(of_type=BatchInbox)]
+        found = cls(sorted(pipelines, key=lambda p: p.spec.name), sorted(inboxes, key=lambda i: i.spec.name))
+        if len(set(found.names)) < len(found.names):
+            raise ConfigError(f"pipelines share a name: {', '.join(found.names)}; names are folders in the store")
+        require_apart([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
+        return found
+
+    @property
+    def names(self) -> list[str]:
+        """All of them, in order."""
+        return sorted(work.spec.name for work in (*self.pipelines, *self.inboxes))
+
+    def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
+        """The sensors of all, which stand beside the assets of the first."""
+        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
+        if name != self.names[0]:
+            return []
+        woken = bool(os.environ.get(EVENTS_QUEUE))
+        return [
+            *build_sensors(self.pipelines, interval_s, self.inboxes, woken=woken),
+            *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
+        ]

@@ -1,0 +1,126 @@
+"""
+A file that was dropped into an inbox becomes a shard: read once, checked line by line, and copied as Bedrock reads it.
+
+The copy is what is sent, so that nothing that happens to the file afterwards matters.
+"""
+
+import secrets
+from collections.abc import Callable
+
+import polars as pl
+
+from bedrock_assets.errors import BadDrop, StoreError
+from bedrock_assets.inbox.files import SUFFIX, Drop, look
+from bedrock_assets.inbox.inbox import Inbox
+from bedrock_assets.inbox.lines import Lines
+from bedrock_assets.shards.format import fingerprint_of
+from bedrock_assets.shards.record_file import RecordFile, padded
+from bedrock_assets.storage.keys import shard_folder, shard_manifest_key
+from bedrock_assets.storage.manifests import Shard, ShardManifest
+from bedrock_assets.storage.store import Store
+
+
+def take_in(
+    inbox: Inbox, store: Store, drop: Drop, duplicate_of: Callable[[str], str | None] = lambda _: None
+) -> ShardManifest:
+    """
+    Copy a dropped file's records, and write its shard's manifest, last.
+
+    Args:
+        duplicate_of: From a fingerprint to what is done or under way with the same records, in words; None if nothing.
+
+    Raises:
+        BadDrop: The file cannot be sent, or the same is under way or done.
+        StoreError: The file has changed since it was looked at, or the store cannot be read or written.
+    """
+    incoming = f"{shard_folder(inbox.spec.name, drop.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
+    records, ids = _copy(inbox, store, drop, incoming)
+    manifest = _manifest(inbox, drop, records, len(ids))
+    try:
+        _require_unchanged(inbox, store, drop)
+        _require_fit(inbox, manifest, duplicate_of(manifest.fingerprint))
+    except (BadDrop, StoreError):
+        store.delete([incoming])
+        raise
+    store.move(incoming, manifest.prompts)
+    with store.writer(manifest.rows) as file:
+        _fates(ids).write_parquet(file)
+    store.write_model(shard_manifest_key(inbox.spec.name, drop.key), manifest)
+    return manifest
+
+
+def _copy(inbox: Inbox, store: Store, drop: Drop, incoming: str) -> tuple[RecordFile, pl.Series]:
+    spec, first = inbox.spec, list[pl.Series]()
+    if drop.n_bytes > spec.limits.max_bytes_per_file:
+        raise BadDrop(
+            f"it has {drop.n_bytes:,} bytes, above limits.max_bytes_per_file={spec.limits.max_bytes_per_file}; "
+            "cut it into files"
+        )
+    lines = Lines(inbox)
+    with store.writer(incoming) as file:
+        records = RecordFile(file)
+        for chunk in store.chunks(f"{spec.dropped_to}/{drop.name}"):
+            made = lines.read(chunk)
+            records.write(made)
+            if sum(map(len, first)) < spec.limits.min_records_per_job:
+                first.append(made)
+        ids = lines.all_ids()
+        n_wanted = spec.limits.min_records_per_job if spec.on_small == "pad" else 0
+        while records.n_records < n_wanted:
+            records.write(padded(pl.concat(first).head(n_wanted - records.n_records), records.n_records))
+    records.n_padding = records.n_records - len(ids)
+    return records, ids
+
+
+def _require_unchanged(inbox: Inbox, store: Store, drop: Drop) -> None:
+    if look(store, inbox.spec.dropped_to, drop.name) != drop:
+        raise StoreError("it has changed while it was read")
+
+
+def _require_fit(inbox: Inbox, manifest: ShardManifest, duplicate: str | None) -> None:
+    n, minimum = manifest.n_records, inbox.spec.limits.min_records_per_job
+    if n < minimum and inbox.spec.on_small == "error":
+        raise BadDrop(
+            f"it has {n} records, but Bedrock fails a job with fewer than {minimum}; add some, or set "
+            "`on_small: on_demand` to have few answered one by one"
+        )
+    most = inbox.spec.limits.max_bytes_per_file
+    if manifest.n_bytes > most:
+        raise BadDrop(f"its records have {manifest.n_bytes:,} bytes, above limits.max_bytes_per_file={most}; cut it up")
+    if duplicate:
+        raise BadDrop(f"it is a duplicate: the same records {duplicate}")
+
+
+def _manifest(inbox: Inbox, drop: Drop, records: RecordFile, n_rows: int) -> ShardManifest:
+    spec, sha256 = inbox.spec, records.digest.hexdigest() if records.digest else ""
+    fingerprint = fingerprint_of(sha256, "", spec.asked_of, spec.model_invocation_type, "")
+    stem = f"{shard_folder(spec.name, drop.key)}/{fingerprint}"
+    return ShardManifest(
+        pipeline=spec.name,
+        shard=Shard(key=drop.key, offset=0, n_rows=n_rows),
+        raw_revision=drop.revision,
+        fingerprint=fingerprint,
+        content=sha256[:32],
+        prompts=f"{stem}{SUFFIX}",
+        rest="",
+        rows=f"{stem}.rows.parquet",
+        n_records=records.n_records,
+        n_rejected=0,
+        n_padding=records.n_padding,
+        n_reused=0,
+        n_duplicates=0,
+        n_bytes=records.n_bytes,
+        sha256=sha256,
+        model=spec.model,
+        model_invocation_type=spec.model_invocation_type,
+        parameters={},
+        prompt_id=None,
+        prompt_sha256=None,
+        folder=inbox.folder(drop.key),
+    )
+
+
+def _fates(ids: pl.Series) -> pl.DataFrame:
+    """As `Content.fates` gives them: each record is sent as it is."""
+    names = ("code", "message", "key", "elsewhere", "copy_of")
+    return ids.to_frame("record_id").with_columns(pl.lit(None, pl.String).alias(name) for name in names)

@@ -1,0 +1,177 @@
+"""
+What lies in the folder of an inbox.
+
+Anybody may put anything there, so names are read as they are, and links are not followed. Only a file whose name is
+confined is ever opened.
+"""
+
+import hashlib
+import os
+import re
+import secrets
+import stat
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_assets.audit import Effect, announced
+from bedrock_assets.errors import StoreError
+from bedrock_assets.storage.store import Store
+
+SUFFIX = ".jsonl"
+NAME = re.compile(r"(?!.*\.\.)[A-Za-z0-9][A-Za-z0-9_.-]{0,99}\.jsonl")
+"""Letters, digits, `_`, `-` and single `.`: no way out of a folder, and Bedrock, S3 and Dagster take them."""
+_SHOWN_CHARS = 120
+
+
+@dataclass(frozen=True)
+class Drop:
+    """One entry of the folder, as it was when it was looked at."""
+
+    name: str
+    etag: str
+    """Another one whenever the content has changed."""
+    n_bytes: int
+    modified_at: datetime
+    is_file: bool = True
+
+    @property
+    def key(self) -> str:
+        """What its partition and its folder are named after."""
+        return self.name.removesuffix(SUFFIX)
+
+    @property
+    def plain(self) -> str:
+        """The name in printable ASCII: what is no text on this machine can still be written to a log."""
+        return ascii(self.name)[1:-1]
+
+    @property
+    def shown(self) -> str:
+        """The same, not too long for people."""
+        return self.plain[:_SHOWN_CHARS]
+
+    @property
+    def revision(self) -> str:
+        """Tells this drop from any other, also from the same content dropped again."""
+        return hashlib.sha256(f"{self.etag} {self.modified_at.isoformat()}".encode()).hexdigest()[:16]
+
+    @property
+    def fault(self) -> str | None:
+        """Why it is never opened, None if it may be."""
+        if not self.is_file:
+            return "it is no file; drop files, not folders or links"
+        if not self.name.endswith(SUFFIX):
+            return f"its name does not end in {SUFFIX}"
+        if not NAME.fullmatch(self.name):
+            return "its name is to have letters, digits, '_', '-' and single '.' only, 100 at most; rename it"
+        return None
+
+
+def list_drops(store: Store, folder: str) -> list[Drop]:
+    """
+    All entries of *folder*, the oldest first.
+
+    Raises:
+        StoreError: The folder cannot be listed; one that is not there is empty.
+    """
+    try:
+        found = list(_local(Path(store.path(folder))) if store.is_local else _remote(store, folder))
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise StoreError(f"cannot list {folder!r} in store {store.root!r}: {error}") from error
+    return sorted(found, key=lambda drop: (drop.modified_at, drop.name))
+
+
+def look(store: Store, folder: str, name: str) -> Drop | None:
+    """
+    The entry of a confined *name* as it is now; None if it is gone.
+
+    Raises:
+        StoreError: It cannot be looked at.
+    """
+    try:
+        found = _look(Path(store.path(folder)) / name) if store.is_local else next(_remote(store, folder, name), None)
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise StoreError(f"cannot look at '{folder}/{name}' in store {store.root!r}: {error}") from error
+    return found if found and found.name == name else None
+
+
+def take_away(store: Store, folder: str, drop: Drop, target: str) -> bool:
+    """
+    Move a drop to the key *target*, unless another file has taken its place; whether it was moved.
+
+    Raises:
+        StoreError: It cannot be moved.
+    """
+    source = f"{folder}/{drop.name}"
+    try:
+        if not store.is_local:
+            return store.s3.copy(source, target, drop.etag) and store.s3.delete(source, drop.etag)
+        with announced(Effect.MOVE, target):
+            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), drop)
+    except (OSError, BotoCoreError, ClientError) as error:
+        raise StoreError(f"cannot move {source!r} in store {store.root!r}: {error}") from error
+
+
+def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
+    there = _look(source)
+    if there is None or not there.is_file:
+        return False
+    target.parent.mkdir(parents=True, exist_ok=True)
+    aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
+    try:
+        source.rename(aside)
+    except FileNotFoundError:
+        return False
+    found = _look(aside)
+    if found and found.is_file and _content_of(found) == _content_of(drop):
+        aside.replace(target)
+        return True
+    # Somebody has put another one there since it was looked at. It goes back, unless there is a third one by now.
+    with suppress(FileExistsError):
+        os.link(aside, source, follow_symlinks=False)
+    aside.unlink()
+    return False
+
+
+def _content_of(drop: Drop) -> tuple[str, ...]:
+    """What a file's etag keeps when the file is renamed: not the time of its last change of name or permissions."""
+    inode, modified, _changed, size = drop.etag.split("-")
+    return inode, modified, size
+
+
+def _local(folder: Path) -> Iterator[Drop]:
+    if folder.is_dir():
+        with os.scandir(folder) as entries:
+            found = [_look(Path(entry.path)) for entry in entries]
+        yield from filter(None, found)
+
+
+def _look(path: Path) -> Drop | None:
+    try:
+        told = path.lstat()
+    except FileNotFoundError:
+        return None
+    # With the time of the last change of its permissions, as a file that becomes readable is worth another look.
+    etag = f"{told.st_ino:x}-{told.st_mtime_ns:x}-{told.st_ctime_ns:x}-{told.st_size:x}"
+    modified_at = datetime.fromtimestamp(told.st_mtime, UTC)
+    is_file = stat.S_ISREG(told.st_mode)
+    return Drop(path.name, etag if is_file else "", told.st_size if is_file else 0, modified_at, is_file)
+
+
+def _remote(store: Store, folder: str, name: str = "") -> Iterator[Drop]:
+    """Entries whose names begin with *name*; the one of that very name is the first."""
+    bucket, _, prefix = store.uri(folder).removeprefix("s3://").partition("/")
+    client: Any = store.s3.client
+    pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{name}", Delimiter="/")
+    for page in pages:
+        for entry in page.get("Contents", ()):
+            found = entry["Key"].removeprefix(f"{prefix}/")
+            if found:  # the folder itself, as the console makes it
+                yield Drop(found, entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+        for entry in page.get("CommonPrefixes", ()):
+            yield Drop(entry["Prefix"].removeprefix(f"{prefix}/"), "", 0, datetime.fromtimestamp(0, UTC), is_file=False)

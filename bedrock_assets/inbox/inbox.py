@@ -1,0 +1,102 @@
+"""An inbox: ready-made JSONL files that are dropped into a folder of the store become jobs, one each."""
+
+from collections.abc import Collection, Mapping, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+
+import polars as pl
+from typing_extensions import override
+
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.task import EmbeddingTask, TextTask
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id, family_named
+from bedrock_assets.families.base import refuse_task
+from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.pipeline.workload import Work
+
+
+@dataclass(frozen=True)
+class Inbox(Work):
+    """
+    A spec, and the family of its model.
+
+    Raises:
+        ConfigError: The model or its family is wrong, or the settings do not fit it; nothing was read or written.
+    """
+
+    spec: InboxSpec
+
+    def __post_init__(self) -> None:
+        spec, text = self.spec, self.family.kind == "text"
+        if spec.dimensions is not None and text:
+            raise ConfigError(f"dimensions: model {spec.model!r} ({self.family.name}) answers in text; leave it out")
+        if not text:
+            refuse_task(bare_id(spec.model), self.family, EmbeddingTask(column="-", dimensions=spec.dimensions))
+        for target in spec.targets[1:]:
+            other = family_named(spec.model_copy(update={"targets": (target,)}))
+            if other is not self.family:
+                raise ConfigError(
+                    f"model: {spec.model!r} ({self.family.name}) and {target.model!r} ({other.name}) take different "
+                    "files; give each an inbox of its own"
+                )
+        folders = sorted([f"{spec.dropped_to}/", f"{spec.processed_to}/", f"{spec.name}/"])
+        for outer, inner in pairwise(folders):
+            if inner.startswith(outer):
+                raise ConfigError(
+                    f"folder {inner!r} is, or is in, folder {outer!r}; dropped_to, processed_to and the inbox's name, "
+                    "where it keeps its records, are to be three folders side by side"
+                )
+
+    @property
+    @override
+    def dimensions(self) -> int | None:
+        return self.spec.dimensions or super().dimensions
+
+    def fault_of_request(self, keys: Collection[str]) -> str | None:
+        """Why a `modelInput` with *keys* at its top level is for models of another family, None if it need not be."""
+        own, found = _asks_in(self.family), {_asks_in(family) for family in FAMILIES.values()} & set(keys)
+        if not found or own in found:
+            return None
+        return (
+            f"its modelInput has {', '.join(sorted(found))}, but model {self.spec.model!r} ({self.family.name}) is "
+            f"asked with {own!r}; drop it into the inbox of its model"
+        )
+
+    def folder(self, key: str) -> str:
+        """Where all that comes of a file is written, by the file's key."""
+        return f"{self.spec.processed_to}/{key}"
+
+
+def require_apart(inboxes: list[InboxSpec], pipelines: list[str]) -> None:
+    """
+    Args:
+        pipelines: Names of the pipelines, which are folders of the store.
+
+    Raises:
+        ConfigError: Two inboxes, or an inbox and a pipeline, share a folder.
+    """
+    used = [(f"{folder}/", f"inbox {spec.name}") for spec in inboxes for folder in (spec.dropped_to, spec.processed_to)]
+    used += [(f"{name}/", f"pipeline {name}") for name in pipelines]
+    for (outer, one), (inner, other) in pairwise(sorted(used)):
+        if inner.startswith(outer) and one != other:
+            raise ConfigError(
+                f"{other} has folder {inner!r}, which is, or is in, {outer!r} of {one}; give each inbox folders of "
+                "its own with `dropped_to` and `processed_to`"
+            )
+
+
+def _asks_in(family: Family) -> str:
+    """The key of a request under which stands what is asked."""
+    task: Task = TextTask(prompt="-") if family.kind == "text" else EmbeddingTask(column="text")
+    request = family.request(Prompt(pl.col("text")), task)
+    assert isinstance(request, Mapping)  # noqa: S101 - each family's request is an object
+    return next(key for key, part in request.items() if _has_column(part))
+
+
+def _has_column(part: Tree) -> bool:
+    if isinstance(part, Mapping):
+        return any(map(_has_column, part.values()))
+    if isinstance(part, Sequence) and not isinstance(part, str):
+        return any(map(_has_column, part))
+    return isinstance(part, pl.Expr)

@@ -1,0 +1,151 @@
+"""
+Lines of a ready-made file, checked and brought into the form in which records are sent.
+
+A record says what its line says; only an id that is not short and plain is replaced by a hash of itself, as everywhere.
+"""
+
+import json
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import polars as pl
+from polars.exceptions import PolarsError
+
+from bedrock_assets.errors import BadDrop
+from bedrock_assets.inbox.inbox import Inbox
+from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_around_bad_lines, split_lines
+from bedrock_assets.pipeline.ids import wire_id
+
+_SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
+"""Of a request nothing is read but that it is an object."""
+
+
+@dataclass
+class Lines:
+    """The lines of a file as they go through, checked."""
+
+    inbox: Inbox
+    n_lines: int = 0
+    """Blank ones included, for messages."""
+    ids: list[pl.Series] = field(default_factory=list)
+
+    def read(self, chunk: bytes) -> pl.Series:
+        """
+        The records of whole lines, String, one each.
+
+        Raises:
+            BadDrop: A line is no record; the message has its number.
+        """
+        lines = self._numbered(chunk)
+        frame = _decoded(lines["line"])
+        if frame is None:
+            raise BadDrop(self._first_bad(lines))
+        read = lines.hstack(frame)
+        self._require_records(read)
+        if not self.ids and len(read):
+            self._require_family(read["line"][0])
+        made = _canonical(read)
+        self.ids.append(made["id"])
+        return made["record"]
+
+    def _numbered(self, chunk: bytes) -> pl.DataFrame:
+        """`line` String and `number`, from 1, of the lines that are not blank."""
+        try:
+            lines = split_lines(chunk)
+        except PolarsError as error:
+            raise BadDrop(
+                f"from line {self.n_lines + 1} on, it is no text in UTF-8 (or it is compressed: unpack it)"
+            ) from error
+        lines = lines.with_row_index("number", self.n_lines + 1).filter(pl.col("line").str.strip_chars() != "")
+        self.n_lines += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
+        return lines
+
+    def _first_bad(self, lines: pl.DataFrame) -> str:
+        """The first line that is no JSON object."""
+        texts = [line.encode() for line in lines["line"]]
+        for first, part in decode_around_bad_lines(texts, _SCHEMA, 0):
+            if len(part) == 1 and part["recordId"].null_count() and decode(texts[first], _SCHEMA) is None:
+                return f"line {lines['number'][first]} is no JSON object: {_shown(lines['line'][first])}"
+        return f"there is a line, up to {lines['number'][-1]}, that is no JSON object"
+
+    def _require_records(self, read: pl.DataFrame) -> None:
+        most = self.inbox.spec.limits.max_bytes_per_record
+        faults = {
+            "has no recordId; give each record one of its own": pl.col("recordId").fill_null("") == "",
+            "has no modelInput, or one that is no object": pl.col("modelInput").is_null(),
+            f"has more than the {most} bytes that limits.max_bytes_per_record allows": pl.col("line").str.len_bytes()
+            > most,
+        }
+        for fault, condition in faults.items():
+            found = read.filter(condition)
+            if len(found):
+                raise BadDrop(f"line {found['number'][0]} {fault}: {_shown(found['line'][0])}")
+
+    def _require_family(self, line: str) -> None:
+        fault = self.inbox.fault_of_request(json.loads(line)["modelInput"])
+        if fault:
+            raise BadDrop(f"line 1: {fault}")
+
+    def all_ids(self) -> pl.Series:
+        """
+        Raises:
+            BadDrop: There are none, some of them twice, or more than a job takes.
+        """
+        most, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
+        if ids.is_empty():
+            raise BadDrop("it has no records")
+        if len(ids) > most:
+            raise BadDrop(f"it has {len(ids):,} records, above limits.max_records_per_job={most}; cut it into files")
+        twice = ids.filter(ids.is_duplicated())
+        if len(twice):
+            raise BadDrop(f"recordId {twice[0]!r} stands in more than one line; each record needs its own")
+        return ids
+
+
+def _canonical(read: pl.DataFrame) -> pl.DataFrame:
+    """`id` String, as the file has it, and `record` String, which begins with the id on the wire."""
+    line = pl.col("line")
+    usual = line.str.contains(HEAD) & (line.str.count_matches('"recordId"', literal=True) == 1)
+    made = read.select("number", "line", id="recordId", rest=pl.when(usual).then(line.str.replace(HEAD, "")))
+    odd = made.filter(pl.col("rest").is_null())
+    if len(odd):
+        parts = [_parts(number, text) for number, text in odd.select("number", "line").iter_rows()]
+        told = odd.select("number").with_columns(rest_of=pl.Series([rest for _, rest in parts], dtype=pl.String))
+        made = made.join(told, on="number", how="left", maintain_order="left")
+        made = made.with_columns(rest=pl.coalesce("rest", "rest_of"))
+    record = pl.concat_str(
+        pl.lit('{"recordId":"'), wire_id(pl.col("id")), pl.lit('",'), pl.col("rest").str.strip_chars()
+    )
+    return made.select("id", record=record)
+
+
+def _parts(number: int, line: str) -> tuple[str, str]:
+    """The id of a line that does not begin with it, and the rest of the line after it."""
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        found = dict(pairs)
+        if len(found) < len(pairs):
+            raise BadDrop(f"line {number} has a key twice in one object: {_shown(line)}")
+        return found
+
+    try:
+        record = cast("dict[str, Any]", json.loads(line.lstrip("\ufeff"), object_pairs_hook=unique))
+        record_id = record.pop("recordId")
+        rest = json.dumps(record, allow_nan=False)
+    except ValueError as error:
+        raise BadDrop(f"line {number} is no JSON: {error}") from error
+    if not isinstance(record_id, str):
+        raise BadDrop(f"line {number} has a recordId that is no string: {_shown(line)}")
+    return record_id, rest[1:]
+
+
+def _decoded(lines: pl.Series) -> pl.DataFrame | None:
+    """One row a line, as `decode` has it, which splits the lines again and is asked only where one is odd."""
+    try:
+        return lines.to_frame("line").select(pl.col("line").str.json_decode(pl.Struct(_SCHEMA))).unnest("line")
+    except PolarsError:
+        return decode(str(lines.str.join("\n").item()).encode(), _SCHEMA)
+
+
+def _shown(line: str) -> str:
+    return ascii(line[:80])

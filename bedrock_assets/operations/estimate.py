@@ -1,0 +1,138 @@
+"""What a pipeline would take, before anything is sent: records, jobs, tokens, money, hours."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import partial
+
+from bedrock_assets.aws.batch import LOOK_BACK, Jobs
+from bedrock_assets.aws.job import JobStatus
+from bedrock_assets.dataset.ingest import count_blocks, read_rows
+from bedrock_assets.dataset.plan import Block, plan_with_canary
+from bedrock_assets.jobs.attempts import lane_for
+from bedrock_assets.jobs.budget import estimator_of
+from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE, Pipeline
+from bedrock_assets.prices import price_of
+from bedrock_assets.shards.answer_cache import Known, read_known
+from bedrock_assets.storage.keys import raw_manifest_key
+from bedrock_assets.storage.manifests import Lane, RawManifest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.threads import ordered
+
+
+@dataclass(frozen=True)
+class Outlook:
+    """What a launch of everything would take."""
+
+    pipeline: str
+    model: str
+    n_rows: int
+    n_rejected: int
+    """Rows that make no record."""
+    n_reused: int
+    """Rows whose prompt has an answer already, or is another row's too."""
+    n_records: int
+    """Records to send."""
+    n_bytes: int
+    n_jobs: int
+    n_waves: int
+    """Times that all slots are filled, if the pools have as many as `limits.max_jobs` says."""
+    lane: str
+    """Of a dataset that makes no job: `on_demand`."""
+    input_tokens: int
+    output_tokens: int
+    cost_usd: float | None
+    """None where the price is not known."""
+    on_demand_usd: float | None
+    """The same on demand."""
+    basis: str
+    """How tokens were estimated."""
+    price_source: str | None
+    job_hours: float | None
+    """Mean of this pipeline's jobs that completed lately; None if there is none."""
+    hours: float | None
+    """Until the last answer, at that pace."""
+
+
+def outlook_of(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> Outlook:
+    """
+    One pass over the source; nothing is written.
+
+    Args:
+        bedrock: Tells how long jobs took; None leaves that out.
+
+    Raises:
+        ConfigError: The source cannot be read.
+        DataError: The rows cannot be cut into shards.
+    """
+    spec, counted = pipeline.spec, _count(pipeline, store)
+    shards = plan_with_canary(counted.blocks, spec.all_limits, spec.on_small, spec.canary)
+    n_jobs = min(len(shards), -(-counted.n_new // max(1, spec.limits.min_records_per_job))) if counted.n_new else 0
+    lane = lane_for(pipeline, counted.n_new) or Lane.BATCH
+    raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
+    estimator = estimator_of(store, pipeline, [shard.key for shard in (raw.shards if raw else shards)])
+    price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, lane)
+    n_waves = -(-n_jobs // spec.all_limits.max_jobs)
+    job_hours = _job_hours(pipeline, bedrock)
+    return Outlook(
+        pipeline=spec.name,
+        model=spec.model,
+        n_rows=counted.n_rows,
+        n_rejected=counted.n_rejected,
+        n_reused=counted.n_rows - counted.n_rejected - counted.n_new,
+        n_records=counted.n_new,
+        n_bytes=counted.n_bytes,
+        n_jobs=0 if lane is Lane.ON_DEMAND else n_jobs,
+        n_waves=0 if lane is Lane.ON_DEMAND else n_waves,
+        lane=lane.value,
+        input_tokens=tokens[lane][0],
+        output_tokens=tokens[lane][1],
+        cost_usd=price.most_usd(tokens) if price else None,
+        on_demand_usd=price.most_usd({Lane.ON_DEMAND: tokens[lane]}) if price else None,
+        basis=estimator.basis,
+        price_source=price.source if price else None,
+        job_hours=job_hours,
+        hours=None if job_hours is None else job_hours * n_waves,
+    )
+
+
+@dataclass
+class _Counted:
+    """What a pass over the rows adds up to."""
+
+    blocks: list[Block]
+    n_rows: int = 0
+    n_rejected: int = 0
+    n_new: int = 0
+    n_bytes: int = 0
+    """Of the records to send."""
+
+
+def _count(pipeline: Pipeline, store: Store) -> _Counted:
+    counted, own = _Counted([]), Known()
+    known = read_known(store, pipeline, prune=False) if pipeline.spec.reuse_answers_days else Known()
+    for made in ordered(partial(pipeline.with_records, keyed=True), read_rows(pipeline, store)):
+        counted.blocks += count_blocks(made)
+        counted.n_rows += len(made)
+        counted.n_rejected += made[ERROR_CODE].count()
+        sendable = made.drop_nulls(LINE)
+        fresh = sendable[KEY].is_first_distinct() & known.find(sendable[KEY]).is_null()
+        new = sendable.filter(fresh & own.find(sendable[KEY]).is_null())
+        own.add(new[KEY], "")
+        counted.n_new += len(new)
+        counted.n_bytes += int(new[LINE].str.len_bytes().sum()) + len(new)
+    return counted
+
+
+def _job_hours(pipeline: Pipeline, bedrock: Jobs | None) -> float | None:
+    """Mean hours from submission to the end, of the pipeline's jobs that completed lately."""
+    if bedrock is None:
+        return None
+    found = bedrock.list(since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(pipeline.spec.name))
+    hours: Sequence[float] = [
+        (job.ended_at - job.submitted_at).total_seconds() / 3600
+        for job in found
+        if job.status is JobStatus.COMPLETED and job.ended_at
+    ]
+    return sum(hours) / len(hours) if hours else None

@@ -1,0 +1,40 @@
+"""A pipeline looked at before anything is written: rows, shards, bytes, the first prompt."""
+
+from typing import Any
+
+import polars as pl
+
+from bedrock_assets.dataset.ingest import count_blocks, read_rows
+from bedrock_assets.dataset.plan import plan_with_canary
+from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.storage.store import Store
+from bedrock_assets.threads import ordered
+
+
+def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
+    """
+    Rows, shards, bytes and the first record, from one pass over the source; *store* has the tables of other pipelines.
+
+    Raises:
+        ConfigError: The source cannot be read.
+        DataError: The rows cannot be cut into shards.
+    """
+    first, blocks = None, []
+    for made in ordered(pipeline.with_records, read_rows(pipeline, store)):
+        lines = made[LINE].drop_nulls()
+        first = lines[0] if first is None and len(lines) else first
+        blocks += count_blocks(made)
+    shards = plan_with_canary(blocks, pipeline.spec.limits, pipeline.spec.on_small, pipeline.spec.canary)
+    sizes = pl.Series([shard.n_rows for shard in shards])
+    return {
+        "pipeline": pipeline.spec.name,
+        "source": pipeline.source.describe(),
+        "model": pipeline.spec.model,
+        "rows": sum(block.n_rows for block in blocks),
+        "records": sum(block.n_sendable for block in blocks),
+        "bytes": sum(block.n_bytes for block in blocks),
+        "shards": len(shards),
+        "rows_per_shard": f"{sizes.min()} to {sizes.max()}",
+        "waves": -(-len(shards) // pipeline.spec.limits.max_jobs),
+        "first_record": first,
+    }

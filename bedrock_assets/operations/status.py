@@ -1,0 +1,126 @@
+"""How the shards of a pipeline get on: what the event log says of them, and what Bedrock says of their jobs."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+from dagster import DagsterInstance
+
+from bedrock_assets.aws.batch import LOOK_BACK, Jobs
+from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.errors import BedrockError
+from bedrock_assets.jobs.ledger import Entry, Ledger, State
+from bedrock_assets.jobs.partitions import shards_of
+from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.prices import price_of
+from bedrock_assets.storage.keys import outputs_key
+from bedrock_assets.storage.manifests import OutputFacts
+from bedrock_assets.storage.store import Store
+from bedrock_assets.threads import N_READERS, ordered
+
+NOT_ASKED = "not asked"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """One shard."""
+
+    pipeline: str
+    shard: str
+    state: str
+    """`not asked`, or what the log says; of a shard that waits, the status of its job, if it has one."""
+    n_records: int = 0
+    n_done: int = 0
+    records_per_min: float | None = None
+    eta_min: float | None = None
+    """Minutes until its job ends, at the pace it has had since it was submitted."""
+    attempt: int = 0
+    lane: str = ""
+    cost_usd: float | None = None
+    """By the tokens that the model reported; None while it is not answered, or where the price is not known."""
+    estimated_usd: float | None = None
+    job_arn: str | None = None
+    message: str | None = None
+
+
+def progress_of(
+    instance: DagsterInstance, pipeline: Pipeline, store: Store, bedrock: Jobs | None
+) -> tuple[list[Progress], str | None]:
+    """
+    All shards of a pipeline, in order, and why Bedrock could not be asked, if it could not.
+
+    Args:
+        bedrock: None leaves the jobs out.
+    """
+    ledger = Ledger(pipeline.spec.name)
+    ledger.refresh(instance)
+    keys = shards_of(instance, pipeline.spec.name)
+    jobs, trouble = _jobs(pipeline, bedrock, ledger.open_entries)
+    costs = _costs(pipeline, store, [key for key in keys if _answered(ledger, key)])
+    found = [_progress(pipeline, key, ledger.entries.get(key), jobs, costs.get(key)) for key in keys]
+    return found, trouble
+
+
+def _answered(ledger: Ledger, shard: str) -> bool:
+    entry = ledger.entries.get(shard)
+    return bool(entry and entry.state is State.ANSWERED)
+
+
+def _jobs(pipeline: Pipeline, bedrock: Jobs | None, waiting: Sequence[Entry]) -> tuple[dict[str, Job], str | None]:
+    """By ARN, the jobs of the shards that wait."""
+    wanted = {entry.job_arn for entry in waiting if entry.job_arn}
+    if not wanted or bedrock is None:
+        return {}, None
+    since = datetime.now(UTC) - LOOK_BACK
+    try:
+        jobs = list(bedrock.list(since=since, name_contains=name_prefix(pipeline.spec.name)))
+    except BedrockError as error:
+        return {}, str(error)
+    return {job.arn: job for job in jobs if job.arn in wanted}, None
+
+
+def _costs(pipeline: Pipeline, store: Store, shards: Sequence[str]) -> dict[str, float]:
+    price = price_of(pipeline.spec)
+    if price is None:
+        return {}
+
+    def cost(shard: str) -> float | None:
+        key = outputs_key(pipeline.spec.name, shard)
+        facts = OutputFacts.model_validate(store.parquet_facts(key)) if store.exists(key) else None
+        return price.cost_usd(facts.tokens) if facts else None
+
+    found = zip(shards, ordered(cost, shards, N_READERS), strict=True)
+    return {shard: cost_usd for shard, cost_usd in found if cost_usd is not None}
+
+
+def _progress(
+    pipeline: Pipeline, shard: str, entry: Entry | None, jobs: Mapping[str, Job], cost_usd: float | None
+) -> Progress:
+    if entry is None:
+        return Progress(pipeline.spec.name, shard, NOT_ASKED)
+    request, job = entry.request, jobs.get(entry.job_arn or "") if entry.state.is_open else None
+    n_done = job.n_processed if job else 0 if entry.state.is_open else request.n_records
+    per_min = _pace(job)
+    return Progress(
+        pipeline=pipeline.spec.name,
+        shard=shard,
+        state=job.status.value if job else entry.state.value,
+        n_records=request.n_records,
+        n_done=0 if entry.state in (State.FAILED, State.WITHDRAWN) else n_done,
+        records_per_min=per_min,
+        eta_min=(request.n_records - n_done) / per_min if per_min else None,
+        attempt=request.attempt,
+        lane=request.lane.value,
+        cost_usd=cost_usd if entry.state is State.ANSWERED else None,
+        estimated_usd=request.estimated_usd,
+        job_arn=entry.job_arn,
+        message=entry.message,
+    )
+
+
+def _pace(job: Job | None) -> float | None:
+    """Records a minute since the job was submitted; Bedrock does not say when it began."""
+    if job is None or job.status is not JobStatus.IN_PROGRESS or not job.n_processed:
+        return None
+    return job.n_processed * 60 / max(1.0, (datetime.now(UTC) - job.submitted_at).total_seconds())

@@ -1,0 +1,144 @@
+"""Dagster resources: where the data is, and which Bedrock answers."""
+
+from functools import partial
+from typing import Any
+
+from dagster_aws.utils import ResourceWithBoto3Configuration
+from pydantic import Field
+
+from bedrock_assets.aws.assume_role import assumed
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.cloudwatch import CloudWatch
+from bedrock_assets.aws.regions import Place, Places, account_of
+from bedrock_assets.aws.runtime import Runtime
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.storage.store import Store
+
+READ_TIMEOUT_S = 300
+"""A long answer takes minutes; botocore gives up after one."""
+
+
+class BedrockResource(ResourceWithBoto3Configuration):
+    """
+    Bedrock, configured like every resource of dagster-aws.
+
+    Without `endpoint_url` and `runtime_endpoint_url` boto3's own settings hold, so `AWS_ENDPOINT_URL_BEDROCK` and
+    `AWS_ENDPOINT_URL_BEDROCK_RUNTIME` point it at the emulator.
+    """
+
+    role_arn: str = Field(description="Service role that Bedrock takes on to read prompts and write outputs.")
+    assume_role_arn: str | None = Field(
+        default=None, description="Role that calls are made as, where jobs run in another account."
+    )
+    runtime_endpoint_url: str | None = Field(
+        default=None, description="Endpoint of Bedrock's runtime (InvokeModel, Converse) other than AWS's own."
+    )
+    vpc_subnet_ids: list[str] = Field(default=[], description="Subnets through which jobs reach the bucket.")
+    vpc_security_group_ids: list[str] = Field(default=[], description="Security groups of the jobs in these subnets.")
+    tags: dict[str, str] = Field(default={}, description="Tags of all jobs.")
+    cloudwatch: bool = Field(
+        default=False, description="Read the metrics of batch jobs from CloudWatch, which bills each that is read."
+    )
+    cloudwatch_interval_s: float = Field(
+        default=300, gt=0, description="Seconds between two readings of CloudWatch by a run that waits."
+    )
+    places: list[PlaceConfig] = Field(default=[], description="Other Regions and accounts that pipelines may name.")
+
+    def open(self, store: Store, *, local: bool = False) -> Places:
+        """
+        The control plane, where jobs are.
+
+        Args:
+            local: Whether a local store will do, because no job is created.
+
+        Raises:
+            ConfigError: The store is a local folder, which AWS could not read; or no Region is set; or a setting of
+                jobs is none that Bedrock takes.
+        """
+        home = self._bedrock(self._own, store)
+        if not local and store.is_local and "amazonaws." in home.client.meta.endpoint_url:
+            raise ConfigError(
+                f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
+                "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
+            )
+        own = Places.only(home, store)
+        return Places(store, (*own.all, *(self._place(place, own.home, store) for place in self.places)))
+
+    def session(self, place: Place | None = None) -> Any:
+        """The boto3 session of a place, or of the deployment's own."""
+        return self._session(self._config(place))
+
+    def open_runtime(self, place: Place | None = None) -> Runtime:
+        """The runtime, where models answer on demand, of a place or the deployment's own."""
+        config = self._config(place)
+        client = self._client("bedrock-runtime", config, config.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S)
+        return Runtime(client)
+
+    def open_cloudwatch(self, place: Place | None = None) -> CloudWatch | None:
+        """CloudWatch, where Bedrock's metrics are; None unless it is to be read."""
+        # Nobody waits for it: one that is away is asked again later.
+        quick: dict[str, Any] = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
+        return CloudWatch(self._client("cloudwatch", self._config(place), None, **quick)) if self.cloudwatch else None
+
+    @property
+    def _own(self) -> PlaceConfig:
+        return PlaceConfig(
+            region_name=self.region_name,
+            role_arn=self.role_arn,
+            assume_role_arn=self.assume_role_arn,
+            vpc_subnet_ids=self.vpc_subnet_ids,
+            vpc_security_group_ids=self.vpc_security_group_ids,
+            endpoint_url=self.endpoint_url,
+            runtime_endpoint_url=self.runtime_endpoint_url,
+        )
+
+    def _place(self, config: PlaceConfig, home: Place, store: Store) -> Place:
+        region, account = config.region_name or home.region, account_of(config.role_arn or self.role_arn)
+        there = self._store(config, store, region) if config.store_url else None
+        return Place(region, account, partial(self._bedrock, config, there or store), there)
+
+    def _store(self, config: PlaceConfig, store: Store, region: str) -> Store:
+        """The bucket of a place, reached as its role, if that is another account's."""
+        session = partial(self._session, config) if config.assume_role_arn else store.open_session
+        key, owner = config.kms_key_arn, config.bucket_owner
+        return Store(config.store_url or store.url, region, store.endpoint_url, key, owner, session)
+
+    def _config(self, place: Place | None) -> PlaceConfig:
+        """The settings of a place that was made of them."""
+        at = {(c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.places}
+        return at.get((place.region, place.account), self._own) if place else self._own
+
+    def _bedrock(self, config: PlaceConfig, store: Store) -> Bedrock:
+        key, owner = store.kms_key_arn, store.bucket_owner
+        settings = config.model_copy(update={"kms_key_arn": key, "bucket_owner": owner}).job_settings(self.tags)
+        client = self._client("bedrock", config, config.endpoint_url)
+        return Bedrock(client, config.role_arn or self.role_arn, settings)
+
+    def _client(self, service: str, config: PlaceConfig, endpoint_url: str | None, **options: Any) -> Any:
+        from botocore.config import Config
+        from botocore.exceptions import NoRegionError, ProfileNotFound
+
+        retries: Any = {"mode": "adaptive", "max_attempts": self.max_attempts}
+        try:
+            return self._session(config).client(
+                service,
+                endpoint_url=endpoint_url,
+                use_ssl=self.use_ssl,
+                verify=self.verify,
+                config=Config(**{"retries": retries, **options}),
+            )
+        except (NoRegionError, ProfileNotFound) as error:
+            raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
+
+    def _session(self, config: PlaceConfig) -> Any:
+        import boto3
+
+        own: Any = boto3.Session(
+            profile_name=self.profile_name,
+            region_name=config.region_name or self.region_name,
+            aws_access_key_id=self.aws_access_key_id,
+            aws_secret_access_key=self.aws_secret_access_key,
+            aws_session_token=self.aws_session_token,
+        )
+        return assumed(own, config.assume_role_arn, config.external_id) if config.assume_role_arn else own

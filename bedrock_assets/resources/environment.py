@@ -1,0 +1,73 @@
+"""The resources as the environment describes them."""
+
+import os
+
+from bedrock_assets.config.job_settings import JobSettings, Vpc, parse_list, parse_tags
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.resources.bedrock import BedrockResource
+from bedrock_assets.resources.job_events import EventsResource
+from bedrock_assets.resources.regions import PLACES, read_places
+from bedrock_assets.resources.store import StoreResource
+
+LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
+LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
+EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
+CLOUDWATCH = "BEDROCK_ASSETS_CLOUDWATCH"
+
+
+def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
+    """`store`, `bedrock` and `events`, from the environment."""
+    events = EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION"))
+    return {"store": store_resource(), "bedrock": bedrock_resource(), "events": events}
+
+
+def bedrock_resource() -> BedrockResource:
+    """
+    Bedrock, from the environment.
+
+    Raises:
+        ConfigError: A setting has a value that it cannot have.
+    """
+    env = os.environ
+    found = BedrockResource(
+        role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
+        region_name=env.get("AWS_REGION"),
+        assume_role_arn=env.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN") or None,
+        places=read_places(env.get(PLACES)),
+        vpc_subnet_ids=parse_list(env.get("BEDROCK_ASSETS_SUBNET_IDS", "")),
+        vpc_security_group_ids=parse_list(env.get("BEDROCK_ASSETS_SECURITY_GROUP_IDS", "")),
+        tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),
+        cloudwatch=_is_on(CLOUDWATCH),
+    )
+    JobSettings(vpc=Vpc.of(found.vpc_subnet_ids, found.vpc_security_group_ids), tags=found.tags)
+    return found
+
+
+def store_resource() -> StoreResource:
+    """
+    The store, from the environment.
+
+    Raises:
+        ConfigError: The key or the bucket's owner is none.
+    """
+    env = os.environ
+    found = StoreResource(
+        url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
+        region_name=env.get("AWS_REGION"),
+        endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
+        kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
+        bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
+    )
+    JobSettings(found.kms_key_arn, found.bucket_owner)
+    return found
+
+
+def _is_on(setting: str) -> bool:
+    """
+    Raises:
+        ConfigError: The setting is neither on nor off.
+    """
+    value = os.environ.get(setting, "").strip().lower()
+    if value not in ("", "0", "1", "false", "true"):
+        raise ConfigError(f"{setting} is {value!r}; set it to true or false")
+    return value in ("1", "true")

@@ -1,0 +1,70 @@
+"""What a deployment has in other Regions and accounts, as people write it."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import yaml
+from pydantic import Field, TypeAdapter, ValidationError
+
+from bedrock_assets.config.job_settings import JobSettings, Vpc
+from bedrock_assets.errors import ConfigError
+
+PLACES = "BEDROCK_ASSETS_PLACES"
+
+
+class PlaceConfig(dg.Config):
+    """A Region of an account where jobs run beside the deployment's own, and the bucket that Bedrock reads there."""
+
+    region_name: str | None = Field(default=None, description="AWS Region; without it the deployment's own.")
+    role_arn: str | None = Field(
+        default=None, description="Service role of that account; without it the deployment's own."
+    )
+    assume_role_arn: str | None = Field(
+        default=None, description="Role of that account that calls are made as, where it is another account."
+    )
+    external_id: str | None = Field(default=None, description="External id that the role's trust asks for.")
+    store_url: str | None = Field(
+        default=None, description="`s3://bucket/prefix` there; without it the deployment's own store."
+    )
+    kms_key_arn: str | None = Field(default=None, description="KMS key of that bucket.")
+    bucket_owner: str | None = Field(default=None, description="Account that the bucket has to belong to.")
+    vpc_subnet_ids: list[str] = Field(default=[], description="Subnets through which jobs there reach the bucket.")
+    vpc_security_group_ids: list[str] = Field(default=[], description="Security groups of the jobs in these subnets.")
+    endpoint_url: str | None = Field(default=None, description="Bedrock's endpoint other than AWS's own.")
+    runtime_endpoint_url: str | None = Field(default=None, description="Endpoint of its runtime.")
+
+    def job_settings(self, tags: dict[str, str]) -> JobSettings:
+        """
+        What jobs are created with.
+
+        Raises:
+            ConfigError: A setting is none that Bedrock takes.
+        """
+        vpc = Vpc.of(self.vpc_subnet_ids, self.vpc_security_group_ids)
+        return JobSettings(self.kms_key_arn, self.bucket_owner, vpc, tags)
+
+
+def read_places(path: str | None) -> list[PlaceConfig]:
+    """
+    The other Regions and accounts of a deployment, from a YAML file with a list of them.
+
+    Raises:
+        ConfigError: It cannot be read, or an entry is wrong.
+    """
+    if not path:
+        return []
+    try:
+        entries = TypeAdapter(list[dict[str, Any]]).validate_python(yaml.safe_load(Path(path).read_text("utf-8")))
+        return [_place(entry) for entry in entries]
+    except (OSError, yaml.YAMLError, ValidationError, ConfigError) as error:
+        raise ConfigError(f"{PLACES}={path}: {error}") from error
+
+
+def _place(entry: dict[str, Any]) -> PlaceConfig:
+    unknown = sorted(entry.keys() - {*PlaceConfig.model_fields})
+    if unknown:
+        raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(PlaceConfig.model_fields)}")
+    place = PlaceConfig(**entry)
+    place.job_settings({})
+    return place

@@ -1,0 +1,160 @@
+"""
+Alerts: a run that failed, and money that is running out, told to Slack or to an SNS topic.
+
+Off unless `BEDROCK_ASSETS_ALERT_URL` (an incoming webhook of Slack, or anything that takes `{"text": ...}`) or
+`BEDROCK_ASSETS_ALERT_TOPIC` (the ARN of an SNS topic, which needs sns:Publish) is set. An alert that cannot be sent is
+logged, one of a budget is sent again at the next tick, and neither fails anything.
+"""
+
+import json
+import os
+import urllib.request
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from urllib.error import URLError
+
+import dagster as dg
+from botocore.exceptions import BotoCoreError, ClientError
+
+from bedrock_assets.errors import BedrockAssetsError, ConfigError
+from bedrock_assets.jobs.event_log import Tail
+from bedrock_assets.pipeline.records import Pipeline
+
+URL, TOPIC = "BEDROCK_ASSETS_ALERT_URL", "BEDROCK_ASSETS_ALERT_TOPIC"
+THRESHOLDS = (0.8, 1.0)
+"""Of `budget_usd`."""
+TIMEOUT_S = 10
+
+
+class AlertError(BedrockAssetsError):
+    """An alert could not be sent."""
+
+    retryable = True
+
+
+@dataclass(frozen=True)
+class Alerts:
+    """Where alerts go; both, if both are named."""
+
+    url: str | None = None
+    topic: str | None = None
+
+    @classmethod
+    def from_environment(cls) -> "Alerts":
+        """
+        Raises:
+            ConfigError: The URL is none of HTTP, or the topic no ARN.
+        """
+        url, topic = os.environ.get(URL), os.environ.get(TOPIC)
+        if url and not url.startswith(("https://", "http://")):
+            raise ConfigError(f"{URL} is no https:// address")
+        if topic and not topic.startswith("arn:"):
+            raise ConfigError(f"{TOPIC} {topic!r} is no ARN such as arn:aws:sns:us-east-1:123456789012:alerts")
+        return cls(url, topic)
+
+    def __bool__(self) -> bool:
+        return bool(self.url or self.topic)
+
+    def send(self, text: str) -> None:
+        """
+        Raises:
+            AlertError: It was not taken; the address, which may be a secret, is not in the message.
+        """
+        if self.url:
+            body = json.dumps({"text": text}).encode()
+            request = urllib.request.Request(self.url, body, {"Content-Type": "application/json"})  # noqa: S310 - checked
+            try:
+                urllib.request.urlopen(request, timeout=TIMEOUT_S).close()  # noqa: S310
+            except (URLError, OSError) as error:
+                raise AlertError(f"{URL} did not take an alert: {getattr(error, 'reason', error)}") from None
+        if self.topic:
+            import boto3
+
+            try:
+                region = self.topic.split(":")[3]
+                sns = boto3.client("sns", region_name=region)
+                sns.publish(TopicArn=self.topic, Subject="bedrock-assets", Message=text)
+            except (BotoCoreError, ClientError) as error:
+                raise AlertError(f"SNS did not take an alert: {error}") from error
+
+
+def build_alerts(pipelines: Sequence[Pipeline], alerts: Alerts, interval_s: int) -> list[dg.SensorDefinition]:
+    """A sensor for failed runs, and one for budgets where there are any; none if there is nobody to tell."""
+    if not alerts:
+        return []
+    budgets = {p.spec.name: p.spec.budget_usd for p in pipelines if p.spec.budget_usd}
+    return [_failures(alerts), *([_budgets(alerts, budgets, interval_s)] if budgets else [])]
+
+
+def _failures(alerts: Alerts) -> dg.SensorDefinition:
+    @dg.run_failure_sensor(
+        name="alert_run_failure",
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        description="Tells of each run that failed, with its error.",
+    )
+    def alert_run_failure(context: dg.RunFailureSensorContext) -> None:
+        run = context.dagster_run
+        assets = ", ".join(sorted(key.to_user_string() for key in run.asset_selection or ())) or run.job_name
+        partition = run.tags.get("dagster/partition")
+        where = f"{assets}{f' [{partition}]' if partition else ''}"
+        try:
+            alerts.send(f"Run {run.run_id[:8]} of {where} failed: {_reason(context)}")
+        except AlertError as error:
+            context.log.warning(str(error))
+
+    return alert_run_failure
+
+
+def _reason(context: dg.RunFailureSensorContext) -> str:
+    """The steps' own words; Dagster's of the run say only that a step failed."""
+    for event in context.get_step_failure_events():
+        error = event.step_failure_data.error
+        while error and error.cause:
+            error = error.cause
+        if error:
+            return error.message.strip()[:500]
+    return (context.failure_event.message or "no reason was given")[:500]
+
+
+@dataclass
+class Spending:
+    """What the partitions of a pipeline have cost, by the latest materialization of each."""
+
+    pipeline: str
+    costs: dict[str, float] = field(default_factory=dict)
+    _tail: Tail | None = None
+
+    def refresh(self, instance: dg.DagsterInstance) -> float:
+        """US dollars in all."""
+        self._tail = self._tail or Tail(dg.AssetKey([self.pipeline, "batch_outputs"]))
+        for told in self._tail.read(instance):
+            if told.event.partition and "cost_usd" in told.facts:
+                self.costs[told.event.partition] = float(told.facts["cost_usd"])
+        return sum(self.costs.values())
+
+
+def _budgets(alerts: Alerts, budgets: Mapping[str, float], interval_s: int) -> dg.SensorDefinition:
+    spendings = {name: Spending(name) for name in budgets}
+
+    @dg.sensor(
+        name="alert_budget",
+        target=None,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=interval_s,
+        description="Tells when the answers of a pipeline have cost 80 % and 100 % of its budget_usd.",
+    )
+    def alert_budget(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
+        told: dict[str, float] = json.loads(context.cursor or "{}")
+        for name, budget in budgets.items():
+            spent = spendings[name].refresh(context.instance)
+            passed = max((share for share in THRESHOLDS if spent >= share * budget), default=0.0)
+            if passed > told.get(name, 0.0):
+                try:
+                    alerts.send(f"{name} has cost ${spent:,.2f}, {spent / budget:.0%} of its budget of ${budget:,.2f}")
+                except AlertError as error:
+                    context.log.warning(str(error))
+                    continue
+            told[name] = passed
+        return dg.SensorResult(cursor=json.dumps(told))
+
+    return alert_budget

@@ -1,0 +1,101 @@
+"""The sensor that submits shards under the pool's limit and completes partitions as their jobs end."""
+
+from collections.abc import Mapping, Sequence
+
+import dagster as dg
+
+from bedrock_assets.errors import BedrockUnavailable, ConfigError
+from bedrock_assets.inbox.inbox import Inbox
+from bedrock_assets.jobs.collect_runs import Launches, collect_job
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.ledger import Ledger
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.resources.bedrock import BedrockResource
+from bedrock_assets.resources.job_events import EventsResource
+from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.sensors.inbox import build_inbox_sensor
+from bedrock_assets.sensors.wakeup import Alarm
+
+INTERVAL_S = 30
+EVENTS_INTERVAL_S = 5
+"""Seconds between two looks at the queue of events; Dagster's daemon evaluates no sensor more often."""
+
+
+def build_sensors(
+    pipelines: Sequence[Pipeline], interval_s: int, inboxes: Sequence[Inbox] = (), *, woken: bool = False
+) -> list[dg.SensorDefinition]:
+    """
+    The dispatcher of all *pipelines* and *inboxes* of a code location, one that evaluates the automation conditions of
+    pipelines, and one for the folder of each inbox.
+
+    There is one dispatcher for all, because two would race for the slots of a pool.
+
+    Args:
+        interval_s: Seconds between two looks at Bedrock, and at folders.
+        woken: Whether there is a queue of events, which is looked at more often.
+    """
+    by_name: dict[str, Work] = {work.spec.name: work for work in (*pipelines, *inboxes)}
+    return [
+        _dispatcher(by_name, {name: Ledger(name) for name in by_name}, interval_s, woken=woken),
+        *([_tables_sensor(pipelines, interval_s)] if pipelines else []),
+        *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
+    ]
+
+
+def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorDefinition:
+    names = [pipeline.spec.name for pipeline in pipelines]
+    tables = [dg.AssetKey([name, "joined_table"]) for name in names]
+    tables += [dg.AssetKey([p.spec.name, "delta_table"]) for p in pipelines if p.spec.delta]
+    tables += [dg.AssetKey([p.spec.name, "preferences"]) for p in pipelines if p.spec.task.compare]
+    return dg.AutomationConditionSensorDefinition(
+        "joined_table_sensor",
+        target=dg.AssetSelection.assets(*tables),
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=interval_s,
+        description="Builds a pipeline's table when the last of its shards is answered.",
+    )
+
+
+def _dispatcher(
+    pipelines: Mapping[str, Work], ledgers: Mapping[str, Ledger], interval_s: int, *, woken: bool
+) -> dg.SensorDefinition:
+    # A job for each pipeline, because one job's assets must share their partitions.
+    jobs = [
+        dg.define_asset_job(collect_job(name), selection=[ledger.asset_key], description="Collects a job's output.")
+        for name, ledger in ledgers.items()
+    ]
+
+    @dg.sensor(
+        name="bedrock_jobs_sensor",
+        jobs=jobs,
+        default_status=dg.DefaultSensorStatus.RUNNING,
+        minimum_interval_seconds=min(interval_s, EVENTS_INTERVAL_S) if woken else interval_s,
+        description="Submits requested shards to Amazon Bedrock under each pool's limit, and launches a run that "
+        "collects the output of each job that has ended.",
+    )
+    def bedrock_jobs_sensor(
+        context: dg.SensorEvaluationContext, store: StoreResource, bedrock: BedrockResource, events: EventsResource
+    ) -> dg.SensorResult:
+        for ledger in ledgers.values():
+            ledger.refresh(context.instance)
+        if not any(ledger.open_entries or ledger.replaced for ledger in ledgers.values()):
+            return dg.SensorResult(skip_reason="no shard waits for answers", cursor=context.cursor)
+        alarm = Alarm.of(events, context.cursor, interval_s)
+        if not alarm.rings():
+            return dg.SensorResult(skip_reason=alarm.told, cursor=context.cursor)
+        opened, launches = store.open(), Launches(context.instance)
+        try:
+            tick = Tick(context.instance, pipelines, ledgers, bedrock.open(opened), launches)
+            tick.run()
+        except (BedrockUnavailable, ConfigError) as error:
+            context.log.warning(f"nothing done in this tick: {error}")
+            return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=alarm.cursor)
+        told = alarm.off("; ".join(tick.notes))
+        for note in tick.notes:
+            context.log.info(note)
+        if launches.asked:
+            return dg.SensorResult(run_requests=launches.asked, cursor=alarm.cursor)
+        return dg.SensorResult(skip_reason=told, cursor=alarm.cursor)
+
+    return bedrock_jobs_sensor

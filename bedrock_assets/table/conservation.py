@@ -1,0 +1,52 @@
+"""The proof that no row was lost or doubled: the files of a table, or of a shard, beside the dataset's."""
+
+import polars as pl
+
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.shards.format import shard_rows
+from bedrock_assets.storage.keys import outputs_key
+from bedrock_assets.storage.manifests import RawManifest, Shard, TableManifest
+from bedrock_assets.storage.store import Store
+
+Facts = dict[str, int]
+
+
+def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> Facts:
+    """
+    Compare the table's files with the dataset's, part by part, so that memory holds two parts.
+
+    Returns:
+        n_rows_in, n_rows_out, n_lost (rows of the dataset that are not where they belong), n_without_status.
+    """
+    total = {"n_rows_in": raw.n_rows, "n_rows_out": 0, "n_lost": 0, "n_without_status": 0}
+    for shard, part in zip(raw.shards, manifest.parts, strict=False):
+        found = _compare(store, pipeline, raw, shard, part.key)
+        total = {name: count + found[name] * (name != "n_rows_in") for name, count in total.items()}
+    surplus = sum(part.n_rows for part in manifest.parts[len(raw.shards) :])
+    return total | {"n_rows_out": total["n_rows_out"] + surplus}
+
+
+def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> Facts:
+    """The same for one shard's answers."""
+    key = outputs_key(pipeline.spec.name, shard.key)
+    if not store.exists(key):
+        return {"n_rows_in": shard.n_rows, "n_rows_out": 0, "n_lost": shard.n_rows, "n_without_status": 0}
+    return _compare(store, pipeline, raw, shard, key)
+
+
+def conserved(facts: Facts) -> bool:
+    """Whether the facts show every row once, with a status."""
+    return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_lost"] and not facts["n_without_status"]
+
+
+def _compare(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str) -> Facts:
+    record_id, status = pipeline.record_id, pipeline.answer_columns["status"]
+    ids = shard_rows(store, raw, shard).select(record_id).collect()
+    rows = store.scan_parquet([key]).select(record_id, status).collect()
+    known = pl.col(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
+    return {
+        "n_rows_in": len(ids),
+        "n_rows_out": len(rows),
+        "n_lost": len(ids.join(rows, on=record_id, how="anti")),
+        "n_without_status": len(rows.filter(~known)),
+    }

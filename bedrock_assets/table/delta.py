@@ -1,0 +1,97 @@
+"""The table published as a Delta table, for engines that read one: each build is a version, complete or not there."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import polars as pl
+
+from bedrock_assets.audit import Effect, announced
+from bedrock_assets.errors import ConfigError, StoreError
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
+from bedrock_assets.storage.store import Store
+
+if TYPE_CHECKING:
+    import pyarrow as pa
+
+
+REVISION = "bedrock_assets_revision"
+"""In a version's commit: the revision of the table that it has."""
+
+
+@dataclass(frozen=True)
+class Published:
+    """What is there now."""
+
+    uri: str
+    version: int
+    n_rows: int
+
+
+def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Published:
+    """
+    Replace the Delta table at `delta:` by the joined table, some rows at a time; the same table is not written twice.
+
+    Delta has fewer types: arrays become lists, categories and enums text, unsigned integers Int64, times microseconds.
+
+    Raises:
+        ConfigError: The extra `delta` is not installed, or the pipeline names no Delta table.
+        StoreError: The table cannot be written.
+    """
+    uri = pipeline.spec.delta or ""
+    options = store.s3.delta if uri.startswith("s3://") and not store.is_local else None
+    try:
+        import pyarrow as pa
+        from deltalake import CommitProperties, DeltaTable, write_deltalake
+        from deltalake.exceptions import DeltaError
+    except ImportError as error:
+        raise ConfigError("delta: the library is not installed; pip install 'bedrock-assets[delta]'") from error
+    try:
+        if DeltaTable.is_deltatable(uri, options):
+            there = DeltaTable(uri, storage_options=options)
+            if there.history(1)[0].get(REVISION) == table.revision:
+                return Published(uri, there.version(), table.n_rows)
+        batches = _batches(store, table)
+        first = next(batches)
+        reader = pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
+        with announced(Effect.WRITE, uri):
+            properties = CommitProperties(custom_metadata={REVISION: table.revision})
+            write_deltalake(
+                uri,
+                reader,
+                mode="overwrite",
+                schema_mode="overwrite",
+                commit_properties=properties,
+                storage_options=options,
+            )
+        return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
+    except (DeltaError, OSError) as error:
+        raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
+
+
+def _batches(store: Store, table: TableManifest) -> "Iterator[pa.RecordBatch]":
+    for part in table.parts:
+        for start in range(0, part.n_rows, ROW_GROUP_ROWS):
+            rows = store.scan_parquet([part.key]).slice(start, ROW_GROUP_ROWS).collect()
+            plain = rows.select(_plain(pl.col(name), dtype) for name, dtype in rows.schema.items())
+            yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
+
+
+def _chained(first: "pa.RecordBatch", others: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
+    yield first
+    yield from others
+
+
+def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    """A column in a type that Delta has."""
+    if isinstance(dtype, pl.Array):
+        return value.arr.to_list()
+    if isinstance(dtype, pl.Enum | pl.Categorical | pl.Null):
+        return value.cast(pl.String)
+    if dtype.is_unsigned_integer():
+        return value.cast(pl.Int64)
+    if isinstance(dtype, pl.Datetime):
+        return value.dt.cast_time_unit("us")
+    return value

@@ -1,0 +1,145 @@
+"""YAML files become a code location: pipelines, chains of them, and what is wrong told by the file."""
+
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import polars as pl
+import pytest
+from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.testing import create_defs_folder_sandbox
+
+import bedrock_assets
+from bedrock_assets.components.batch import BatchInbox, BatchInference
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.pipeline.load import load_pipeline
+from bedrock_assets.resources.environment import resources
+from tests.labs.stages import HAIKU
+
+ROOT = Path(bedrock_assets.__file__).parent.parent
+TEXT = {"text": {"prompt": "Say {text}"}}
+COMPARE = {"compare": {"a": "{text}", "b": "Nothing.", "criteria": "Says more."}}
+CLASSIFY = {"classify": {"text": "{response}", "labels": ["good", "bad"]}}
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    """A file of rows."""
+    pl.DataFrame({"text": ["a", "b"]}).write_parquet(tmp_path / "rows.parquet")
+    return str(tmp_path / "rows.parquet")
+
+
+@pytest.fixture
+def load(path: str) -> Iterator[Any]:
+    """Loads pipelines, each given as what differs from two rows and a prompt, and inboxes, which have a settle_s."""
+    with create_defs_folder_sandbox() as sandbox:
+
+        def definitions(**pipelines: dict[str, Any]) -> dg.Definitions:
+            for name, settings in pipelines.items():
+                is_inbox, plain = "settle_s" in settings, {"name": name, "model": HAIKU}
+                component = BatchInbox if is_inbox else BatchInference
+                attributes = (plain if is_inbox else {**plain, "source": {"path": path}, "task": TEXT}) | settings
+                contents = {"type": f"bedrock_assets.{component.__name__}", "attributes": attributes}
+                sandbox.scaffold_component(component_cls=component, defs_path=name, defs_yaml_contents=contents)
+            with sandbox.build_all_defs() as defs:
+                return dg.Definitions.merge(defs, dg.Definitions(resources=resources()))
+
+        yield definitions
+
+
+def test_a_chain(load: Any) -> None:
+    """The second pipeline's dataset depends on the first one's table, by plain asset keys."""
+    settings = {"source": {"pipeline": "first"}, "output_prefix": "label_", "task": CLASSIFY}
+    graph = load(first={}, second=settings).resolve_asset_graph()
+    assert graph.get(dg.AssetKey(["second", "raw_dataset"])).parent_keys == {dg.AssetKey(["first", "joined_table"])}
+
+
+@pytest.mark.parametrize("source", ["second", "frist"])
+def test_a_chain_to_nowhere(load: Any, source: str) -> None:
+    """A pipeline that is not there, or is the same one, stops the location, with those that are there."""
+    told = error_of(load, first={}, second={"source": {"pipeline": source}, "output_prefix": "x_"})
+    assert f"second: source.pipeline {source!r} is no other pipeline" in told
+    assert told.endswith("known: first, second")
+
+
+def test_what_a_task_adds(load: Any) -> None:
+    """A comparison has a table of preferences, which is built by itself; labels have a check of their shares."""
+    graph = load(
+        plain={}, pairs={"task": COMPARE}, labels={"task": {"classify": {"text": "{text}", "labels": ["x", "y"]}}}
+    ).resolve_asset_graph()
+    names = {key.path[0]: set[str]() for key in graph.get_all_asset_keys()}
+    for key in graph.get_all_asset_keys():
+        names[key.path[0]].add(key.path[1])
+    assert names["pairs"] - names["plain"] == {"preferences"}
+    assert graph.get(dg.AssetKey(["pairs", "preferences"])).automation_condition
+    checks = {(key.asset_key.path[0], key.name) for key in graph.asset_check_keys}
+    assert [name for name, check in checks if check == "label_shares"] == ["labels"]
+
+
+def test_a_wrong_file_is_named(load: Any) -> None:
+    """A prompt that names no column stops the location with the path of its YAML."""
+    told = error_of(load, broken={"task": {"text": {"prompt": "{txt}"}}})
+    assert "broken/defs.yaml: column 'txt' named in prompt" in told
+
+
+def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
+    """`dg scaffold defs` writes YAML and prompt of a pipeline that needs its source and nothing else."""
+    ignored = shutil.ignore_patterns("__pycache__")
+    shutil.copytree(ROOT / "bedrock_assets", tmp_path / "bedrock_assets", ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", tmp_path)
+    command = [Path(sys.executable).parent / "dg", "scaffold", "defs", "bedrock_assets.BatchInference", "letters"]
+    subprocess.run([*command, "--model", "amazon.nova-lite-v1:0"], cwd=tmp_path, check=True, capture_output=True)
+    pipeline = load_pipeline(str(tmp_path / "bedrock_assets/defs/letters/defs.yaml"))
+    assert (pipeline.spec.name, pipeline.spec.model) == ("letters", "amazon.nova-lite-v1:0")
+    assert pipeline.prompt
+    assert pipeline.prompt.text == "Summarise: {text}"
+
+
+def test_an_inbox(load: Any) -> None:
+    """An inbox beside a pipeline: two assets, the second with a partition for each file; one dispatcher for both."""
+    defs = load(calls={}, mail={"settle_s": 5})
+    graph = defs.resolve_asset_graph()
+    outputs = graph.get(dg.AssetKey(["mail", "batch_outputs"]))
+    assert outputs.parent_keys == {dg.AssetKey(["mail", "dropped_files"])}
+    assert isinstance(outputs.partitions_def, dg.DynamicPartitionsDefinition)
+    assert {sensor.name for sensor in defs.sensors} == {
+        "bedrock_jobs_sensor",
+        "joined_table_sensor",
+        "mail_files_sensor",
+    }
+
+
+def test_an_inbox_alone(load: Any) -> None:
+    """A code location may have nothing but an inbox."""
+    assert {sensor.name for sensor in load(mail={"settle_s": 5}).sensors} == {
+        "bedrock_jobs_sensor",
+        "mail_files_sensor",
+    }
+
+
+@pytest.mark.parametrize(
+    ("settings", "told"),
+    [
+        ({"first": {"settle_s": 5}, "second": {"settle_s": 5}}, "give each inbox folders of its own"),
+        ({"processed": {}, "second": {"settle_s": 5}}, "inbox second"),
+        ({"mail": {"settle_s": 5, "model": "acme.x"}}, "mail/defs.yaml: model 'acme.x' is not known"),
+        ({"mail": {"settle_s": 5, "processed_to": "to-process"}}, "three folders side by side"),
+    ],
+)
+def test_inboxes_that_cannot_be(load: Any, settings: dict[str, Any], told: str) -> None:
+    """A setting of an inbox that cannot be stops the location, with the cure."""
+    assert told in error_of(load, **settings)
+
+
+def error_of(load: Any, **pipelines: dict[str, Any]) -> str:
+    """Our own message, which Dagster shows below its own."""
+    with pytest.raises(ComponentTreeException) as error:
+        load(**pipelines)
+    cause: BaseException | None = error.value
+    while cause and not isinstance(cause, ConfigError):
+        cause = cause.__cause__
+    return str(cause)

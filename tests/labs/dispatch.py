@@ -1,0 +1,251 @@
+"""A pipeline, a real Dagster instance and the emulator over HTTP in one process: ticks and runs by hand, no daemon."""
+
+import time
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import boto3
+import dagster as dg
+import polars as pl
+
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.regions import Places
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.emulator import Emulator, Faults
+from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.limits import JobLimits
+from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.resources.bedrock import BedrockResource
+from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.storage.store import Store
+
+ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
+RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
+ENDPOINTS = ("endpoint_url", "runtime_endpoint_url")
+ENDED_S = 60
+STEP_S = 5
+QUIET = {"telemetry": {"enabled": False}}
+
+
+@dataclass
+class Lab:
+    """What a test needs to drive one pipeline."""
+
+    pipeline: Pipeline
+    instance: dg.DagsterInstance
+    emulator: Emulator
+    store_resource: StoreResource
+    bedrock: Bedrock
+    stepped: bool = False
+    """Whether the emulator's jobs go on only while the test waits."""
+    ledger: Ledger = field(default_factory=lambda: Ledger("calls"))
+    seen_run_keys: set[str] = field(default_factory=set)
+    secret: str = "local"
+    """The secret access key that runs are given."""
+    settings: dict[str, Any] = field(default_factory=dict)
+    """More that runs are told of Bedrock."""
+    later: timedelta = timedelta()
+    """How far the sensor's clock is ahead."""
+    places: list[PlaceConfig] = field(default_factory=list)
+    """Where jobs run beside us-east-1."""
+    _opened: Places | None = None
+    _opened_for: list[PlaceConfig] = field(default_factory=list)
+
+    @property
+    def store(self) -> Store:
+        """Where the data is."""
+        return self.store_resource.open()
+
+    @property
+    def bedrock_resource(self) -> BedrockResource:
+        """What runs are given."""
+        return BedrockResource(
+            role_arn=ROLE,
+            region_name="us-east-1",
+            endpoint_url=self.emulator.endpoint_url,
+            runtime_endpoint_url=self.emulator.endpoint_url,
+            aws_access_key_id="local",
+            aws_secret_access_key=self.secret,
+            max_attempts=2,
+            places=self.places,
+            **self.settings,
+        )
+
+    @property
+    def opened(self) -> Places:
+        """All places, opened once as long as they stay the same: to make clients takes a while."""
+        if self.places != self._opened_for or self._opened is None:
+            self._opened, self._opened_for = self.bedrock_resource.open(self.store), list(self.places)
+        return self._opened
+
+    @property
+    def shards(self) -> list[str]:
+        """Registered partition keys."""
+        return list(self.instance.get_dynamic_partitions("calls_shards"))
+
+    @property
+    def states(self) -> dict[str, State]:
+        """What the event log says of each shard."""
+        self.ledger.refresh(self.instance)
+        return {shard: entry.state for shard, entry in self.ledger.entries.items()}
+
+    def jobs(self) -> list[Job]:
+        """All jobs, oldest first."""
+        return sorted(self.opened.list() if self.places else self.bedrock.list(), key=lambda job: job.submitted_at)
+
+    def materialize(
+        self,
+        asset: str,
+        partition: str | None = None,
+        tags: dict[str, str] | None = None,
+        *,
+        retry_errors: bool = False,
+    ) -> bool:
+        """Run one asset, as Dagster would; whether the run succeeded."""
+        resources = {"store": self.store_resource, "bedrock": self.bedrock_resource}
+        result = dg.materialize(
+            build_assets(self.pipeline),
+            selection=[dg.AssetKey(["calls", asset])],
+            partition_key=partition,
+            instance=self.instance,
+            resources=resources,
+            tags=tags,
+            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False, "retry_errors": retry_errors}}}}
+            if asset == "batch_outputs"
+            else {},
+            raise_on_error=False,
+        )
+        return result.success
+
+    def ask(self) -> None:
+        """Format all shards and ask for their answers, each in one run as a backfill does."""
+        assert self.materialize("raw_dataset")
+        span = {RANGE_START_TAG: self.shards[0], RANGE_END_TAG: self.shards[-1]}
+        assert self.materialize("prompt_shards", tags=span)
+        assert self.materialize("batch_outputs", tags=span)
+
+    def tick_only(self, bedrock: Bedrock | None = None) -> Tick:
+        """One tick of the sensor, without the runs that it asks for."""
+        self.ledger.refresh(self.instance)
+        launches = Launches(self.instance, datetime.now(UTC) + self.later)
+        places = self.opened if bedrock is None and self.places else Places.only(bedrock or self.bedrock, self.store)
+        pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
+        tick = Tick(self.instance, pipelines, ledgers, places, launches)
+        tick.run()
+        return tick
+
+    def tick(self, bedrock: Bedrock | None = None) -> Tick:
+        """One tick of the sensor, and the runs it asks for, each run key once."""
+        tick = self.tick_only(bedrock)
+        for request in tick.launches.asked:
+            assert request.run_key is not None
+            if request.run_key not in self.seen_run_keys:
+                self.seen_run_keys.add(request.run_key)
+                self.materialize("batch_outputs", request.partition_key, dict(request.tags))
+        return tick
+
+    @property
+    def n_invoked(self) -> int:
+        """Records answered on demand so far; one that was paid twice counts twice."""
+        return sum(model.answered for model in self.emulator.invocations())
+
+    def change_prompt(self, prompt: str) -> None:
+        """Edit the pipeline's prompt, as a person does in its YAML."""
+        changed = self.pipeline.spec.model_dump()
+        changed["task"]["text"]["prompt"] = prompt
+        self.pipeline = Pipeline(PipelineSpec.model_validate(changed), self.pipeline.folder)
+
+    def until(self, condition: Callable[[], bool]) -> None:
+        """Wait for a condition, or fail. A stepped clock goes on here and nowhere else."""
+        deadline = time.monotonic() + ENDED_S
+        while not condition():
+            assert time.monotonic() < deadline
+            if self.stepped:
+                self.emulator.advance(STEP_S)
+            else:
+                time.sleep(0.02)
+
+    def wait_for_jobs(self) -> list[Job]:
+        """Wait until no job is in flight."""
+        self.until(lambda: not any(job.status.in_flight for job in self.jobs()))
+        return self.jobs()
+
+    def finish(self) -> dict[str, State]:
+        """Tick until nothing is open."""
+        deadline = time.monotonic() + ENDED_S
+        while any(state.is_open for state in self.states.values()):
+            assert time.monotonic() < deadline
+            self.tick()
+            self.wait_for_jobs()
+        return self.states
+
+    def outputs(self, shard: str) -> pl.DataFrame:
+        """A shard's answers."""
+        return self.store.scan_parquet([f"calls/outputs/{shard}.parquet"]).collect()
+
+
+def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
+    """Pipeline `calls` over the lab's file; keywords replace parts of the spec."""
+    settings = {
+        "name": "calls",
+        "source": {"path": str(folder / "calls.parquet"), "id_column": "id"},
+        "model": "anthropic.claude-3-haiku-20240307-v1:0",
+        "task": {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 64}},
+        "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
+        **spec,
+    }
+    return Pipeline(PipelineSpec.model_validate(settings), folder)
+
+
+@contextmanager
+def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
+    folder: Path,
+    *,
+    n_rows: int = 40,
+    max_jobs: int = 2,
+    speed: float | None = 5000,
+    faults: Faults | None = None,
+    quota: int = 20,
+    store: StoreResource | None = None,
+    places: Sequence[PlaceConfig] = (),
+    **spec: object,
+) -> Generator[Lab]:
+    """
+    A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second.
+
+    Without *speed* they go on only while the test waits, so that one is in flight as long as the test needs it to be.
+    """
+    texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
+    pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")
+    (folder / "s3" / "bucket").mkdir(parents=True)
+    buckets = "s3://" if store else str(folder / "s3")
+    limits = JobLimits(min_records_per_job=2, max_jobs=quota)
+    clock: dict[str, Any] = {"stepped": True} if speed is None else {"speed": speed}
+    emulator = Emulator(buckets, folder / "jobs.sqlite", limits=limits, faults=faults or Faults(), **clock)
+    (folder / "dagster").mkdir()
+    with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
+        client = boto3.client(
+            "bedrock",
+            endpoint_url=emulator.endpoint_url,
+            region_name="us-east-1",
+            aws_access_key_id="local",
+            aws_secret_access_key="local",
+        )
+        yield Lab(
+            pipeline_of(folder, max_jobs=max_jobs, **spec),
+            instance,
+            emulator,
+            store or StoreResource(url=str(folder / "s3" / "bucket")),
+            Bedrock(client, ROLE),
+            stepped=speed is None,
+            places=[place.model_copy(update=dict.fromkeys(ENDPOINTS, emulator.endpoint_url)) for place in places],
+        )

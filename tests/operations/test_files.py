@@ -1,0 +1,214 @@
+"""The two data stages on plain files: format, then parse."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+import pytest
+from polars.testing import assert_frame_equal
+
+from bedrock_assets.errors import BadIds, ConfigError, DataError, EmptyDataset, StoreError
+from bedrock_assets.operations.format_files import NOTES, format_files, plain_pipeline, read_notes
+from bedrock_assets.operations.parse_files import parse_files
+from bedrock_assets.pipeline.records import Pipeline
+from tests.labs.stages import HAIKU, TITAN, failed, jsonl, ok, texts
+from tests.labs.values import every_dtype
+
+TEXT = {"text": {"prompt": "Say {text}"}}
+
+
+@pytest.fixture
+def source(tmp_path: Path) -> Path:
+    """Ten rows as Parquet."""
+    path = tmp_path / "in.parquet"
+    texts(10).write_parquet(path)
+    return path
+
+
+def pipeline_of(source: Path, *, id_column: str | None = "id", max_records: int = 4, task: Any = None) -> Pipeline:
+    """A pipeline over a file, as the command line makes it."""
+    return plain_pipeline(str(source), HAIKU, task or TEXT, id_column, max_records)
+
+
+def formatted(folder: Path) -> dict[str, list[dict[str, Any]]]:
+    """Records by shard file."""
+    return {
+        path.name: [json.loads(line) for line in path.read_bytes().splitlines()]
+        for path in sorted(folder.glob("*.jsonl"))
+    }
+
+
+def answer_all(folder: Path, outputs: Path) -> None:
+    """Play Bedrock: a job's folder for each shard file, answers in reverse."""
+    for number, (name, records) in enumerate(formatted(folder).items()):
+        (outputs / f"job{number}").mkdir(parents=True)
+        lines = [ok(record["recordId"], f"to {record['recordId']}") for record in reversed(records)]
+        (outputs / f"job{number}" / f"{name}.out").write_bytes(jsonl(lines))
+
+
+def test_there_and_back(source: Path, tmp_path: Path) -> None:
+    """What is formatted and answered is parsed to the input's rows, each with its answer."""
+    notes = format_files(pipeline_of(source), tmp_path / "shards")
+    assert (notes.n_rows, notes.n_records, len(notes.shards)) == (10, 10, 3)
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    told = parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+    assert (told.n_rows, told.n_ok, told.n_error, told.n_missing, told.n_unreadable, told.n_unknown) == (
+        10,
+        10,
+        0,
+        0,
+        0,
+        0,
+    )
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert_frame_equal(table.select("id", "text"), texts(10))
+    assert table["response"].to_list() == [f"to c{i}" for i in range(10)]
+    assert table["job_arn"].to_list() == ["job0"] * 3 + ["job1"] * 3 + ["job2"] * 4
+
+
+def test_input_columns_are_unchanged(tmp_path: Path) -> None:
+    """Every kind of value comes through unchanged, in several shards."""
+    every_dtype().write_parquet(tmp_path / "in.parquet")
+    pipeline = pipeline_of(tmp_path / "in.parquet", id_column=None, max_records=2)
+    format_files(pipeline, tmp_path / "shards")
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    parse_files(pipeline, tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert_frame_equal(table.select(every_dtype().columns), every_dtype())
+    assert table["status"].to_list() == ["ok"] * 4
+
+
+def test_every_row_has_its_fate(tmp_path: Path) -> None:
+    """Rejected, failed and missing rows are told apart; broken lines and strangers are counted."""
+    frame = texts(6).with_columns(text=pl.when(pl.col("id") != "c1").then("text"))
+    frame.write_parquet(tmp_path / "in.parquet")
+    pipeline = pipeline_of(tmp_path / "in.parquet", max_records=10)
+    notes = format_files(pipeline, tmp_path / "shards")
+    assert (notes.n_records, notes.n_rejected) == (5, 1)
+    (tmp_path / "outputs").mkdir()
+    lines = [ok("c0"), failed("c2"), "{", ok("stranger")]
+    (tmp_path / "outputs" / "00000-of-00001.jsonl.out").write_bytes(jsonl(lines))
+    told = parse_files(pipeline, tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["status"].to_list() == ["ok", "error", "error", "missing", "missing", "missing"]
+    assert table["error_code"].to_list() == [None, "null_value", "400", "missing", "missing", "missing"]
+    assert (told.n_ok, told.n_error, told.n_missing, told.n_unreadable, told.n_unknown) == (1, 2, 3, 1, 1)
+
+
+def test_output_of_any_name_goes_to_all_shards(source: Path, tmp_path: Path) -> None:
+    """Outputs that were put together in one file are found for every shard; a line that is broken counts once."""
+    format_files(pipeline_of(source), tmp_path / "shards")
+    (tmp_path / "outputs").mkdir()
+    lines = [*(ok(f"c{i}") for i in range(10)), "{"]
+    (tmp_path / "outputs" / "all.jsonl.out").write_bytes(jsonl(lines))
+    told = parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+    assert (told.n_ok, told.n_unreadable, told.n_unknown) == (10, 1, 0)
+
+
+def test_embeddings(source: Path, tmp_path: Path) -> None:
+    """Vectors go through the same two steps."""
+    task = {"embedding": {"column": "text", "dimensions": 256}}
+    pipeline = plain_pipeline(str(source), TITAN, task, "id", 50)
+    format_files(pipeline, tmp_path / "shards")
+    assert formatted(tmp_path / "shards")["00000-of-00001.jsonl"][0]["modelInput"]["inputText"] == "call 0"
+    (tmp_path / "outputs").mkdir()
+    lines = [{"recordId": "c3", "modelOutput": {"embedding": [0.5, 1] * 128, "inputTextTokenCount": 2}}]
+    (tmp_path / "outputs" / "00000-of-00001.jsonl.out").write_bytes(jsonl(lines))
+    parse_files(pipeline, tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+    assert pl.read_parquet(tmp_path / "out.parquet")["embedding"].to_list()[3] == [0.5, 1.0] * 128
+
+
+def test_the_same_input_gives_the_same_bytes(source: Path, tmp_path: Path) -> None:
+    """Two runs write identical files, notes included, also over an earlier run with more shards."""
+    format_files(pipeline_of(source, max_records=2), tmp_path / "one")
+    for name in ("one", "two"):
+        format_files(pipeline_of(source), tmp_path / name)
+    one, two = ({path.name: path.read_bytes() for path in (tmp_path / name).iterdir()} for name in ("one", "two"))
+    assert one == two
+    assert len(one) == 4
+
+
+def test_a_foreign_folder_is_not_touched(source: Path, tmp_path: Path) -> None:
+    """A folder with files that `format` did not write is refused, and keeps them."""
+    (tmp_path / "mine").mkdir()
+    (tmp_path / "mine" / "precious.jsonl").write_text("x")
+    with pytest.raises(StoreError, match="is not empty and not a folder that `format` wrote"):
+        format_files(pipeline_of(source), tmp_path / "mine")
+    assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.jsonl"]
+
+
+@pytest.mark.parametrize("place", ["in.parquet", "in.parquet/below"])
+def test_a_folder_that_cannot_be_written(source: Path, tmp_path: Path, place: str) -> None:
+    """Where a file is in the way, both steps say that they cannot write."""
+    with pytest.raises(StoreError, match="cannot be written"):
+        format_files(pipeline_of(source), tmp_path / place)
+
+
+def test_a_result_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
+    """A result whose folder is a file is refused."""
+    format_files(pipeline_of(source), tmp_path / "shards")
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    with pytest.raises(StoreError, match="cannot be written"):
+        parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", source / "out.parquet")
+
+
+def test_a_parse_that_fails_keeps_the_last_result(source: Path, tmp_path: Path) -> None:
+    """After an error the former result is whole, and no half one stands beside it."""
+    format_files(pipeline_of(source), tmp_path / "shards")
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    (tmp_path / "result").mkdir()
+    out = tmp_path / "result" / "out.parquet"
+    parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", out)
+    before = out.read_bytes()
+    texts(10).with_columns(id=pl.when(pl.col("id") != "c9").then("id")).write_parquet(source)
+    with pytest.raises(BadIds):
+        parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", out)
+    assert out.read_bytes() == before
+    assert [path.name for path in out.parent.iterdir()] == ["out.parquet"]
+
+
+@pytest.mark.parametrize("change", [lambda rows: rows.head(9), lambda rows: pl.concat([rows, texts(12).tail(2)])])
+def test_another_input_is_refused(source: Path, tmp_path: Path, change: Callable[[pl.DataFrame], pl.DataFrame]) -> None:
+    """An input that has lost or gained rows since `format` is refused: its answers could not be placed."""
+    format_files(pipeline_of(source), tmp_path / "shards")
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    change(texts(10)).write_parquet(source)
+    with pytest.raises(DataError, match=r"has \d+ rows, but `format` was given 10"):
+        parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+
+
+def test_repeated_ids_are_refused(source: Path, tmp_path: Path) -> None:
+    """Two rows with one id would get one answer: `format` refuses them, before it writes."""
+    pl.concat([texts(10), texts(1)]).write_parquet(source)
+    with pytest.raises(BadIds, match=r"not unique: 'c0' \(2 times\)"):
+        format_files(pipeline_of(source), tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+
+
+def test_no_rows(source: Path, tmp_path: Path) -> None:
+    """An input without rows is an error."""
+    texts(0).write_parquet(source)
+    with pytest.raises(EmptyDataset, match="nothing to format"):
+        format_files(pipeline_of(source), tmp_path / "shards")
+
+
+def test_small_shards_are_warned_of(source: Path, tmp_path: Path) -> None:
+    """Fewer records than Bedrock's minimum are formatted all the same, with a warning."""
+    notes = format_files(pipeline_of(source, max_records=50_000), tmp_path / "shards")
+    assert notes.warnings == ("00000-of-00001 has 10 records; Bedrock fails a job with fewer than 100",)
+
+
+def test_folders_with_nothing_to_read(source: Path, tmp_path: Path) -> None:
+    """A folder that `format` did not write, broken notes, and outputs without a file are told."""
+    (tmp_path / "shards").mkdir()
+    with pytest.raises(ConfigError, match=f"has no readable {NOTES}"):
+        read_notes(tmp_path / "shards")
+    (tmp_path / "shards" / NOTES).write_text("{")
+    with pytest.raises(ConfigError, match=f"has no readable {NOTES}"):
+        read_notes(tmp_path / "shards")
+    format_files(pipeline_of(source), tmp_path / "shards")
+    (tmp_path / "outputs").mkdir()
+    with pytest.raises(ConfigError, match=r"no \*\.jsonl\.out under"):
+        parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")

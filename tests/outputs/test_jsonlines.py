@@ -1,0 +1,84 @@
+"""Decoding lines fast and decoding them carefully give the same."""
+
+import gzip
+import json
+import zlib
+from typing import Any
+
+import polars as pl
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+from polars.exceptions import ComputeError
+
+from bedrock_assets.families import FAMILIES
+from bedrock_assets.outputs.jsonlines import decode, decode_around_bad_lines, split_lines, without_input
+from tests.labs.stages import jsonl
+
+SCHEMA = {"recordId": pl.String(), "modelOutput": FAMILIES["anthropic"].output}
+OUTPUT = {"content": [{"type": "text", "text": "fine"}], "stop_reason": "end_turn"}
+
+names = st.sampled_from(["modelOutput", "recordId", "error", "text", '"modelOutput": {', '\\"recordId\\"', "é\n"])
+inputs = st.recursive(
+    st.one_of(names, st.text(max_size=5), st.integers(0, 9), st.none()),
+    lambda inner: st.one_of(st.lists(inner, max_size=3), st.dictionaries(names, inner, max_size=3)),
+    max_leaves=6,
+)
+
+
+@given(made=st.lists(st.tuples(inputs, st.permutations(["recordId", "modelInput", "modelOutput"])), min_size=1))
+def test_inputs_are_skipped_safely(made: list[tuple[Any, list[str]]]) -> None:
+    """Whatever a prompt holds, and in whichever order the keys stand, id and answer are the line's own."""
+    values = [
+        {"recordId": f"r{i}", "modelInput": prompt, "modelOutput": {**OUTPUT, "stop_reason": f"s{i}"}}
+        for i, (prompt, _) in enumerate(made)
+    ]
+    lines = [{key: value[key] for key in order} for value, (_, order) in zip(values, made, strict=True)]
+    frame = decode(jsonl(lines), SCHEMA, skip_input=True)
+    assert frame is not None
+    assert frame["recordId"].to_list() == [f"r{i}" for i in range(len(made))]
+    assert frame["modelOutput"].struct.field("stop_reason").to_list() == [f"s{i}" for i in range(len(made))]
+
+
+def test_prompts_are_left_out() -> None:
+    """What is decoded of an ordinary line does not hold its prompt, before or after the id."""
+    told = {"recordId": "a", "modelInput": {"text": "long"}, "modelOutput": {"x": 1}}
+    for order in (["recordId", "modelInput", "modelOutput"], ["modelInput", "modelOutput", "recordId"]):
+        short = without_input(split_lines(jsonl([{key: told[key] for key in order}])))["line"].item()
+        assert json.loads(short) == {"recordId": "a", "modelOutput": {"x": 1}}
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        '{"recordId": "a", "modelInput": {"x{"recordId": "b", "modelOutput": {}}',
+        '{"recordId": "a", "modelInput": {"x": "modelOutput", "y": {}}',
+        '{"recordId": "a", "modelOutput": {}} {"recordId": "b"}',
+        '{"recordId": "a", "modelOutput": {}',
+    ],
+)
+def test_broken_lines_are_no_answers(line: str) -> None:
+    """Two lines run together, or one that is cut, are told as bad and give nobody an answer."""
+    assert decode(line.encode() + b"\n", SCHEMA, skip_input=True) is None
+
+
+@pytest.mark.parametrize("value", [5, "x", [1], {"content": "x"}, {"content": ["x"]}, {"content": [{"text": {}}]}])
+def test_other_types_are_nulls(value: Any) -> None:
+    """A value of another type than the schema's is null in its place, and the other lines are read."""
+    frame = decode(jsonl([{"recordId": "a", "modelOutput": value}, {"recordId": "b"}]), SCHEMA, skip_input=True)
+    assert frame is not None
+    assert frame["recordId"].to_list() == ["a", "b"]
+
+
+PACKED = {"gzip": gzip.compress(b"{}\n" * 9), "zlib": zlib.compress(b"{}\n" * 9), "zstd": b"(\xb5/\xfd rest"}
+
+
+@pytest.mark.parametrize("packed", PACKED.values(), ids=PACKED)
+def test_nothing_is_unpacked(packed: bytes) -> None:
+    """Data that is compressed is no JSON, and costs no more than its own size; lines beside it are read."""
+    assert decode(packed, SCHEMA) is None
+    with pytest.raises(ComputeError):
+        split_lines(packed)
+    texts = [b'{"recordId": "a"}', packed.replace(b"\n", b""), b'{"recordId": "b"}']
+    parts = [part for _, part in decode_around_bad_lines(texts, SCHEMA, 0)]
+    assert pl.concat(parts)["recordId"].to_list() == ["a", None, "b"]
