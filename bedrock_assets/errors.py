@@ -7,12 +7,12 @@ Everything this package raises on purpose.
     │   └── UnknownModel       no model family is registered for a model id
     ├── DataError              the dataset cannot be used as it is; nothing was paid
     │   ├── EmptyDataset
-    │   ├── BadIds             the id column has nulls or repeated values
+    │   ├── InvalidRecordIds             the id column has nulls or repeated values
     │   ├── ColumnClash        an input column has the name of an answer column
     │   ├── TooFewRecords      fewer records than Bedrock's minimum for a job
     │   ├── OverBudget         a launch would cost more than the pipeline may
     │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
-    │   └── BadDrop            a file in an inbox cannot be sent; it is left where it is
+    │   └── InvalidInboxFile            a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
     │   └── StoreConflict      [transient] another process has published meanwhile; nothing of this one was
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
@@ -54,7 +54,7 @@ class EmptyDataset(DataError):
     """The source has no rows."""
 
 
-class BadIds(DataError):
+class InvalidRecordIds(DataError):
     """The named id column has nulls or repeated values."""
 
 
@@ -74,7 +74,7 @@ class StaleShard(DataError):
     """A shard no longer matches what was planned or formatted upstream."""
 
 
-class BadDrop(DataError):
+class InvalidInboxFile(DataError):
     """A file that was dropped into an inbox cannot be sent as it is."""
 
 

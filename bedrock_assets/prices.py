@@ -13,8 +13,8 @@ from importlib.metadata import version
 
 import polars as pl
 
-from bedrock_assets.config.pipeline import WorkSpec
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.storage.manifests import InferenceMode
 
 BATCH_FACTOR = 0.5
 """Of a batch job's price to the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""
@@ -22,7 +22,10 @@ MTOK = 1_000_000
 BYTES_PER_TOKEN = 3.0
 """Fewer than English text has (about 4), so that an estimate made of bytes alone is rather too high."""
 Tokens = Mapping[str, tuple[int, int]]
-"""Input and output tokens by lane; those of a model that is not the pipeline's first by lane, a space, and its id."""
+"""
+Input and output tokens by inference mode. For a model that is not the pipeline's first, the key is the mode, a space,
+and the model id.
+"""
 
 
 @dataclass(frozen=True)
@@ -39,18 +42,18 @@ class Price:
     def cost_usd(self, tokens: Tokens) -> float:
         """The price of tokens that were paid for."""
         named = [(*key.partition(" ")[::2], pair) for key, pair in tokens.items()]
-        return sum(self.others.get(model, self)._usd(lane, *pair) for lane, model, pair in named)
+        return sum(self.others.get(model, self)._usd(inference_mode, *pair) for inference_mode, model, pair in named)
 
     def most_usd(self, tokens: Tokens) -> float:
         """What tokens may cost, whichever model takes them."""
         return max(price.cost_usd(tokens) for price in (self, *self.others.values()))
 
-    def _usd(self, lane: str, n_input: int, n_output: int) -> float:
+    def _usd(self, inference_mode: str, n_input: int, n_output: int) -> float:
         usd = (n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok) / MTOK
-        return usd * (self.batch_factor if lane == Lane.BATCH else 1)
+        return usd * (self.batch_factor if inference_mode == InferenceMode.BATCH else 1)
 
 
-def price_of(spec: WorkSpec) -> Price | None:
+def price_of(spec: WorkloadSpec) -> Price | None:
     """The price of a pipeline's model, or of each of its models; None where nobody knows it."""
     own = spec.price
     if own:
@@ -108,35 +111,42 @@ class Estimator:
             return f"tokens of {self.measured.n_records:,} answered records"
         return f"{BYTES_PER_TOKEN:g} bytes a token, {self.max_tokens} tokens an answer: rather too much"
 
-    def tokens(self, n_records: int, n_bytes: int, lane: Lane) -> Tokens:
+    def tokens(self, n_records: int, n_bytes: int, inference_mode: InferenceMode) -> Tokens:
         """The tokens of so many records in a file of so many bytes."""
         had = self.measured
         if not had.n_records:
-            return {lane: (round(n_bytes / BYTES_PER_TOKEN), n_records * self.max_tokens)}
+            return {inference_mode: (round(n_bytes / BYTES_PER_TOKEN), n_records * self.max_tokens)}
         per_byte, per_record = had.input_tokens / max(1, had.n_bytes), had.output_tokens / had.n_records
-        return {lane: (round(n_bytes * per_byte), round(n_records * per_record))}
+        return {inference_mode: (round(n_bytes * per_byte), round(n_records * per_record))}
 
 
 def add(left: Tokens, right: Tokens) -> Tokens:
-    """The sum, lane by lane."""
+    """The sum, mode by mode."""
     lanes = {*left, *right}
-    pairs = {lane: (left.get(lane, (0, 0)), right.get(lane, (0, 0))) for lane in lanes}
-    return {lane: (a[0] + b[0], a[1] + b[1]) for lane, (a, b) in pairs.items()}
+    pairs = {
+        inference_mode: (left.get(inference_mode, (0, 0)), right.get(inference_mode, (0, 0)))
+        for inference_mode in lanes
+    }
+    return {inference_mode: (a[0] + b[0], a[1] + b[1]) for inference_mode, (a, b) in pairs.items()}
 
 
-_PAID = [Lane.BATCH.value, Lane.ON_DEMAND.value]
+_PAID = [InferenceMode.BATCH.value, InferenceMode.ON_DEMAND.value]
 
 
 def tokens_of(rows: pl.DataFrame, first: str) -> dict[str, tuple[int, int]]:
     """
     Args:
-        rows: lane and model_id String, input_tokens and output_tokens Int64, of rows with answers.
+        rows: answer_source and model_id String, input_tokens and output_tokens Int64, of rows with answers.
         first: The first model of the pipeline.
 
     Returns:
         The tokens that were paid for, as `prices.Tokens`.
     """
     others = pl.when(pl.col("model_id") != first).then(pl.col("model_id"))
-    kind = pl.concat_str("lane", others, separator=" ", ignore_nulls=True).alias("kind")
-    paid = rows.filter(pl.col("lane").is_in(_PAID)).group_by(kind).agg(pl.col("input_tokens", "output_tokens").sum())
+    kind = pl.concat_str("answer_source", others, separator=" ", ignore_nulls=True).alias("kind")
+    paid = (
+        rows.filter(pl.col("answer_source").is_in(_PAID))
+        .group_by(kind)
+        .agg(pl.col("input_tokens", "output_tokens").sum())
+    )
     return {kind: (n_input, n_output) for kind, n_input, n_output in paid.sort("kind").iter_rows()}

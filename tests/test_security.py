@@ -10,7 +10,7 @@ import pytest
 import bedrock_assets
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockAssetsError, PromptError
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.templates import parse_template
 from bedrock_assets.storage.store import Store
 from tests.labs.dispatch import open_lab
@@ -87,7 +87,7 @@ def test_secrets_are_told_to_nobody(
     with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(partial_fraction=0.9)) as lab:
         lab.secret = SECRET
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         told = [repr(lab.tick_only().notes)]
         for run in lab.instance.get_runs():

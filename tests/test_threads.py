@@ -8,13 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 
 @given(st.lists(st.integers()))
 def test_results_are_in_order(items: list[int]) -> None:
     """Results are those of the items, in the items' order."""
-    assert list(ordered(lambda item: item + 1, items)) == [item + 1 for item in items]
+    assert list(map_ordered(lambda item: item + 1, items)) == [item + 1 for item in items]
 
 
 def test_a_later_piece_may_be_done_first() -> None:
@@ -23,14 +23,14 @@ def test_a_later_piece_may_be_done_first() -> None:
         pytest.skip("one core works on one piece at a time")
     second_is_done = threading.Event()
 
-    def work(item: int) -> int:
+    def workload(item: int) -> int:
         if item == 0:
             assert second_is_done.wait(30)
         else:
             second_is_done.set()
         return item
 
-    assert list(ordered(work, [0, 1])) == [0, 1]
+    assert list(map_ordered(workload, [0, 1])) == [0, 1]
 
 
 def test_few_pieces_are_held() -> None:
@@ -42,7 +42,7 @@ def test_few_pieces_are_held() -> None:
             taken.append(item)
             yield item
 
-    results = ordered(lambda item: item, stream())
+    results = map_ordered(lambda item: item, stream())
     for n_results in range(1, 20):
         next(results)
         assert len(taken) <= n_results + (os.cpu_count() or 1)
@@ -50,7 +50,7 @@ def test_few_pieces_are_held() -> None:
 
 def test_an_error_comes_where_it_arose() -> None:
     """An error of one piece follows the results before it, and ends the stream."""
-    results = ordered(lambda item: 1 // item, [1, 1, 0, 1])
+    results = map_ordered(lambda item: 1 // item, [1, 1, 0, 1])
     assert [next(results), next(results)] == [1, 1]
     with pytest.raises(ZeroDivisionError):
         next(results)

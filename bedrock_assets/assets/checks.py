@@ -7,14 +7,14 @@ import polars as pl
 
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
 from bedrock_assets.config.task import ClassifyTask
-from bedrock_assets.jobs.canary import verdict
+from bedrock_assets.jobs.canary import canary_result
 from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import Part, RawManifest, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.conservation import conservation_facts, conserved, shard_facts
-from bedrock_assets.threads import N_READERS, ordered
+from bedrock_assets.threads import N_READERS, map_ordered
 
 PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"
@@ -83,7 +83,7 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     def canary_check(store: StoreResource) -> dg.AssetCheckResult:
         opened = store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
-        found = verdict(opened, pipeline, raw.shards[0].key) if raw else None
+        found = canary_result(opened, pipeline, raw.shards[0].key) if raw else None
         if found is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
         facts = {"n_rows": found.n_rows, "error_rate": found.error_rate}
@@ -161,7 +161,7 @@ def odd_parts(store: Store, manifest: TableManifest) -> list[str]:
     def columns(part: Part) -> dict[str, str]:
         return {name: str(dtype) for name, dtype in store.scan_parquet([part.key]).collect_schema().items()}
 
-    found = zip(manifest.parts, ordered(columns, manifest.parts, N_READERS), strict=True)
+    found = zip(manifest.parts, map_ordered(columns, manifest.parts, N_READERS), strict=True)
     return [part.key for part, had in found if had != manifest.columns]
 
 

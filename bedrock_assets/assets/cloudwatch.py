@@ -6,16 +6,16 @@ from dataclasses import dataclass
 import dagster as dg
 from botocore.exceptions import BotoCoreError
 
-from bedrock_assets.aws.cloudwatch import CloudWatch, Reading, sum_of
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.cloudwatch import CloudWatch, MetricValues, sum_of
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.environment import CLOUDWATCH
 
 
 @dataclass
-class Gauges:
+class WorkloadMetrics:
     """The metrics of a pipeline's models, as one run reads them."""
 
     context: dg.AssetExecutionContext
@@ -29,18 +29,18 @@ class Gauges:
 
     @classmethod
     def of(
-        cls, context: dg.AssetExecutionContext, pipeline: Work, bedrock: BedrockResource, places: Places
-    ) -> "Gauges":
+        cls, context: dg.AssetExecutionContext, pipeline: Workload, bedrock: BedrockResource, regions: Regions
+    ) -> "WorkloadMetrics":
         """Those of a pipeline's models; none unless the resource is set to read them."""
         key = dg.AssetKey([pipeline.spec.name, "batch_outputs"])
-        gauges = cls(context, key, [], bedrock.cloudwatch_interval_s)
+        metrics = cls(context, key, [], bedrock.cloudwatch_interval_s)
         try:
             for target in pipeline.spec.targets:
-                if cloudwatch := bedrock.open_cloudwatch(places.at(target)):
-                    gauges.sources.append((target.model, cloudwatch))
+                if cloudwatch := bedrock.open_cloudwatch(regions.at(target)):
+                    metrics.sources.append((target.model, cloudwatch))
         except (ConfigError, BotoCoreError, ValueError) as error:  # a ValueError is boto3's of a wrong endpoint
-            gauges._warn(error)
-        return gauges
+            metrics._warn(error)
+        return metrics
 
     def observe(self) -> None:
         """
@@ -56,12 +56,12 @@ class Gauges:
             told = dg.AssetObservation(self.asset_key, description=f"CloudWatch, {reading}", metadata=reading.metadata)
             self.context.log_event(told)
 
-    def read(self) -> Reading | None:
+    def read(self) -> MetricValues | None:
         """
         The latest values, those of several models added up; None if there are none, or CloudWatch cannot be read, which
         is told once.
         """
-        readings: list[Reading] = []
+        readings: list[MetricValues] = []
         for model, cloudwatch in self.sources:
             try:
                 readings += [reading] if (reading := cloudwatch.read(model)) else []

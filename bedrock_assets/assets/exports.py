@@ -5,7 +5,7 @@ from typing import Any
 import dagster as dg
 
 from bedrock_assets.assets import metadata as report
-from bedrock_assets.assets.metadata import common_of
+from bedrock_assets.assets.metadata import shared_metadata
 from bedrock_assets.audit import Effect, announce
 from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.resources.store import StoreResource
@@ -17,7 +17,7 @@ from bedrock_assets.table.hub import push_table
 from bedrock_assets.table.preferences import join_preferences
 
 
-def build_derived(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
+def build_exports(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """Of a comparison `preferences`, with `delta:` `delta_table`, with `hub:` `hub_dataset`."""
     spec = pipeline.spec
     wanted = {_preferences: spec.task.compare, _delta_table: spec.delta, _hub_dataset: spec.hub}
@@ -30,7 +30,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="Which of the two texts is preferred, one row for each row of the input.",
-        **common_of(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline, {"polars", "parquet"}),
     )
     def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -38,7 +38,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         found = join_preferences(opened, pipeline, table)
         announce(Effect.MATERIALIZE, "before", "preferences")
         return dg.MaterializeResult(
-            metadata=report.of_preferences(opened, found), data_version=dg.DataVersion(table.revision)
+            metadata=report.preferences_metadata(opened, found), data_version=dg.DataVersion(table.revision)
         )
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
@@ -50,7 +50,7 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="The joined table as a Delta table; each build is a version.",
-        **common_of(pipeline, {"delta"}),
+        **shared_metadata(pipeline, {"delta"}),
     )
     def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -68,7 +68,7 @@ def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         description=f"The joined table as dataset `{pipeline.spec.hub}` of the Hugging Face hub. Nobody but you "
         "materializes it: what it publishes may be read by others.",
-        **common_of(pipeline, {"huggingface"}),
+        **shared_metadata(pipeline, {"huggingface"}),
     )
     def hub_dataset(store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()

@@ -7,12 +7,12 @@ import polars as pl
 from pydantic import Field
 
 from bedrock_assets.assets.checks import CONSERVATION, PARTITION_TAG
-from bedrock_assets.assets.metadata import common_of
-from bedrock_assets.assets.pipeline import batch_outputs_of
+from bedrock_assets.assets.metadata import shared_metadata
+from bedrock_assets.assets.pipeline import build_batch_outputs
 from bedrock_assets.audit import Effect, announce
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.take import Taken, Taker, is_taken_elsewhere
+from bedrock_assets.inbox.take import FileIntake, TakenFiles, is_taken_elsewhere
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.shards.format import current_shard
@@ -32,7 +32,7 @@ class DroppedFilesConfig(dg.Config):
 
 def build_inbox_assets(inbox: Inbox) -> list[dg.AssetsDefinition]:
     """`dropped_files` and `batch_outputs`."""
-    return [_dropped_files(inbox), batch_outputs_of(inbox, "dropped_files")]
+    return [_dropped_files(inbox), build_batch_outputs(inbox, "dropped_files")]
 
 
 def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
@@ -48,15 +48,15 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
             "dropped_to": spec.dropped_to,
             "processed_to": spec.processed_to,
         },
-        **common_of(inbox, {"jsonlines"}),
+        **shared_metadata(inbox, {"jsonlines"}),
     )
     def dropped_files(
         context: dg.AssetExecutionContext, config: DroppedFilesConfig, store: StoreResource, bedrock: BedrockResource
     ) -> dg.MaterializeResult[Any]:
         if is_taken_elsewhere(context, spec.name):
             raise dg.Failure("another run takes files of this inbox; wait for its end", allow_retries=False)
-        places = bedrock.open(store.open(), local=True)
-        taken = Taker(context, inbox, places).take(config.files, config.given_up)
+        regions = bedrock.open(store.open(), local=True)
+        taken = FileIntake(context, inbox, regions).take(config.files, config.given_up)
         announce(Effect.MATERIALIZE, "before", "dropped_files")
         return dg.MaterializeResult(metadata=_metadata(taken))
 
@@ -101,7 +101,7 @@ def file_facts(store: Store, inbox: Inbox, key: str) -> Facts:
     }
 
 
-def _metadata(taken: Taken) -> dict[str, Any]:
+def _metadata(taken: TakenFiles) -> dict[str, Any]:
     groups = {"taken": taken.files, "refused": taken.refused, "waiting": taken.waiting}
     found: dict[str, Any] = {f"n_{name}": len(files) for name, files in groups.items()}
     for name, files in groups.items():

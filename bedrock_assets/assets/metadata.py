@@ -8,15 +8,15 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.aws.job import Job
-from bedrock_assets.jobs.ledger import Entry, State
+from bedrock_assets.jobs.ledger import Entry, RequestState
 from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.records import Pipeline
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import Tokens, price_of, tokens_of
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
-from bedrock_assets.storage.manifests import Lane, RawManifest, ShardManifest, TableManifest, Unpaid
+from bedrock_assets.storage.manifests import InferenceMode, RawManifest, ReusedFrom, ShardManifest, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.preferences import VERDICTS, Preferences
 
@@ -26,12 +26,12 @@ SAMPLE_CHARS = 160
 MEAN_OUTPUT = "mean_output_tokens"
 
 
-def common_of(pipeline: Work, kinds: set[str]) -> dict[str, Any]:
+def shared_metadata(pipeline: Workload, kinds: set[str]) -> dict[str, Any]:
     """What all assets of a pipeline or an inbox are told alike."""
     return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
 
 
-def of_raw(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
+def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
     """Metadata of `raw_dataset`."""
     columns = {**manifest.columns, manifest.record_id: "String"}
     return {
@@ -47,7 +47,7 @@ def of_raw(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
     }
 
 
-def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
+def shard_metadata(store: Store, manifest: ShardManifest) -> Metadata:
     """Metadata of one partition of `prompt_shards`."""
     return {
         "dagster/row_count": manifest.n_records,
@@ -65,12 +65,12 @@ def of_shard(store: Store, manifest: ShardManifest) -> Metadata:
     }
 
 
-def of_answers(
-    pipeline: Work, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
+def answers_metadata(
+    pipeline: Workload, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
 ) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     rows, n_rows, request = collected.rows, max(1, len(collected.rows)), entry.request
-    paid = rows.filter(pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]))
+    paid = rows.filter(pl.col("answer_source").is_in([InferenceMode.BATCH.value, InferenceMode.ON_DEMAND.value]))
     n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     found: Metadata = {
         "dagster/row_count": len(rows),
@@ -80,9 +80,9 @@ def of_answers(
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
         "n_truncated": n_truncated(rows["stop_reason"], pipeline.family),
-        "n_on_demand": int((rows["lane"] == Lane.ON_DEMAND).sum()),
-        "n_reused": int((rows["lane"] == Unpaid.CACHE).sum()),
-        "n_duplicates": int((rows["lane"] == Unpaid.DUPLICATE).sum()),
+        "n_on_demand": int((rows["answer_source"] == InferenceMode.ON_DEMAND).sum()),
+        "n_reused": int((rows["answer_source"] == ReusedFrom.CACHE).sum()),
+        "n_duplicates": int((rows["answer_source"] == ReusedFrom.DUPLICATE).sum()),
         "error_rate": 1 - collected.count("ok") / n_rows,
         "input_tokens": n_input,
         "output_tokens": n_output,
@@ -103,7 +103,7 @@ def of_answers(
     return found
 
 
-def _costs(pipeline: Work, tokens: Tokens) -> Metadata:
+def _costs(pipeline: Workload, tokens: Tokens) -> Metadata:
     """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
     price = price_of(pipeline.spec)
     if price is None:
@@ -115,7 +115,7 @@ def _of_job(job: Job, entry: Entry) -> Metadata:
     """`queue_s`: from the request to its submission, here; `run_s`: from then to the job's end, at Bedrock."""
     console = dg.MetadataValue.url(_console(job))
     found: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
-    if entry.state is State.SUBMITTED:
+    if entry.state is RequestState.SUBMITTED:
         found["queue_s"] = max(0.0, entry.at - entry.request.asked_at)
     if job.ended_at:
         found["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
@@ -123,7 +123,7 @@ def _of_job(job: Job, entry: Entry) -> Metadata:
     return found
 
 
-def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
+def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
     """Metadata of `joined_table`."""
     first = store.scan_parquet([manifest.parts[0].key]).head(SAMPLE_ROWS).collect()
     return {
@@ -143,7 +143,7 @@ def of_table(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metad
     }
 
 
-def of_preferences(store: Store, found: Preferences) -> Metadata:
+def preferences_metadata(store: Store, found: Preferences) -> Metadata:
     """Metadata of `preferences`."""
     return {
         "dagster/row_count": found.n_pairs,

@@ -8,21 +8,21 @@ import dagster as dg
 from pydantic import Field
 
 from bedrock_assets.assets import metadata as report
-from bedrock_assets.assets.cloudwatch import Gauges
+from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import answer
-from bedrock_assets.assets.exports import build_derived
-from bedrock_assets.assets.metadata import common_of
+from bedrock_assets.assets.exports import build_exports
+from bedrock_assets.assets.metadata import shared_metadata
 from bedrock_assets.assets.wait import Watch
 from bedrock_assets.audit import Effect, announce, announced
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
-from bedrock_assets.jobs.enqueue import ask
-from bedrock_assets.jobs.partitions import named, partitions_of, register_shards
+from bedrock_assets.jobs.enqueue import enqueue
+from bedrock_assets.jobs.partitions import partitions_of, planned_shards, register_shards
 from bedrock_assets.pipeline.records import Pipeline
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
-from bedrock_assets.shards.answer_cache import Known, read_known
+from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import raw_manifest_key
 from bedrock_assets.storage.manifests import RawManifest
@@ -53,9 +53,9 @@ class BatchOutputsConfig(dg.Config):
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is derived from the table."""
-    outputs = batch_outputs_of(pipeline, "prompt_shards")
+    outputs = build_batch_outputs(pipeline, "prompt_shards")
     assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
-    return [*assets, *build_derived(pipeline)]
+    return [*assets, *build_exports(pipeline)]
 
 
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -65,7 +65,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
-        **common_of(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline, {"polars", "parquet"}),
     )
     def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
         opened = store.open()
@@ -76,7 +76,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         )
         announce(Effect.MATERIALIZE, "before", "raw_dataset")
         return dg.MaterializeResult(
-            metadata=report.of_raw(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+            metadata=report.raw_metadata(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
         )
 
     return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
@@ -90,7 +90,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
-        **common_of(pipeline, {"polars", "jsonlines"}),
+        **shared_metadata(pipeline, {"polars", "jsonlines"}),
     )
     def prompt_shards(
         context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
@@ -98,17 +98,17 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         opened = store.open()
         raw = require_raw(opened, pipeline)
         fresh = context.run.run_id if config.fresh else ""
-        known = Known() if config.fresh else read_known(opened, pipeline)
-        for shard in named(raw.shards, sorted(context.partition_keys)):
+        known = PromptIndex() if config.fresh else read_prompt_index(opened, pipeline)
+        for shard in planned_shards(raw.shards, sorted(context.partition_keys)):
             manifest = format_shard(pipeline, opened, raw, shard, known, fresh)
-            context.add_asset_metadata(report.of_shard(opened, manifest), partition_key=shard.key)
+            context.add_asset_metadata(report.shard_metadata(opened, manifest), partition_key=shard.key)
         announce(Effect.MATERIALIZE, "before", "prompt_shards")
         return dg.MaterializeResult()
 
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
+def build_batch_outputs(pipeline: Workload, upstream: str) -> dg.AssetsDefinition:
     """The answers to the shards that asset *upstream* makes."""
     pools = " and ".join(f"pool `{pool}`" for pool in pipeline.spec.pools)
 
@@ -121,7 +121,7 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
         description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
         f"submits them under the limit of {pools} and completes each partition as its job ends.",
         metadata={"model": ", ".join(t.name for t in pipeline.spec.targets), "pool": ", ".join(pipeline.spec.pools)},
-        **common_of(pipeline, {"bedrock", "parquet"}),
+        **shared_metadata(pipeline, {"bedrock", "parquet"}),
     )
     def batch_outputs(
         context: dg.AssetExecutionContext,
@@ -130,17 +130,17 @@ def batch_outputs_of(pipeline: Work, upstream: str) -> dg.AssetsDefinition:
         bedrock: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
-        places = bedrock.open(opened)
+        regions = bedrock.open(opened)
         if REQUEST_TAG in context.run.tags:
             for answered in answer(context, pipeline, opened, bedrock):
                 if isinstance(pipeline, Pipeline):
                     prepare_part(opened, pipeline, context.partition_key)
                 yield answered
             return
-        ledger = ask(context, pipeline, places, retry_errors=config.retry_errors)
+        ledger = enqueue(context, pipeline, regions, retry_errors=config.retry_errors)
         if config.wait:
-            gauges = Gauges.of(context, pipeline, bedrock, places)
-            Watch(context, pipeline, ledger, places, config.poll_s, gauges).until_done()
+            metrics = WorkloadMetrics.of(context, pipeline, bedrock, regions)
+            Watch(context, pipeline, ledger, regions, config.poll_s, metrics).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -156,7 +156,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
         freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
-        **common_of(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline, {"polars", "parquet"}),
     )
     def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
@@ -168,7 +168,8 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         manifest = join_table(opened, pipeline, raw)
         with announced(Effect.MATERIALIZE, "joined_table"):
             yield dg.MaterializeResult(
-                metadata=report.of_table(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
+                metadata=report.table_metadata(pipeline, opened, manifest),
+                data_version=dg.DataVersion(manifest.revision),
             )
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped

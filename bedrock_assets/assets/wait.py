@@ -7,13 +7,13 @@ from datetime import UTC, datetime
 
 import dagster as dg
 
-from bedrock_assets.assets.cloudwatch import Gauges
+from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.aws.batch import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.jobs.ledger import Ledger, State
-from bedrock_assets.jobs.request import Standing, name_prefix
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.jobs.request import RequestStatus, name_prefix
+from bedrock_assets.pipeline.workload import Workload
 
 QUIET_POLLS = 8
 """After so many polls without any change the log says something, so that nobody thinks the run hangs."""
@@ -26,11 +26,11 @@ class Watch:
     """Waits for shards and tells how they get on. It changes nothing: if it dies, the sensor goes on."""
 
     context: dg.AssetExecutionContext
-    pipeline: Work
+    pipeline: Workload
     ledger: Ledger
     bedrock: Jobs
     poll_s: float
-    gauges: Gauges | None = None
+    metrics: WorkloadMetrics | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)
 
@@ -48,8 +48,8 @@ class Watch:
             if line != told or n_quiet % QUIET_POLLS == 0:
                 self.context.log.info(line if line != told else f"{line} (no change; is the sensor running?)")
             told = line
-            if self.gauges:
-                self.gauges.observe()
+            if self.metrics:
+                self.metrics.observe()
             if not waiting:
                 break
             time.sleep(self.poll_s)
@@ -58,7 +58,7 @@ class Watch:
     def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
         """One line of progress: shards done, running and queued, records, and when it may end."""
         entries = [self.ledger.entries[key] for key in keys]
-        n_failed = sum(entry.state in (State.FAILED, State.WITHDRAWN) for entry in entries)
+        n_failed = sum(entry.state in (RequestState.FAILED, RequestState.WITHDRAWN) for entry in entries)
         jobs = self._jobs([entry.job_arn for key, entry in zip(keys, entries, strict=True) if key in set(waiting)])
         n_records = sum(entry.request.n_records for entry in entries)
         n_done = sum(entry.request.n_records for entry in entries if not entry.state.is_open)
@@ -73,7 +73,7 @@ class Watch:
 
     def _held(self, waiting: Sequence[str]) -> str:
         entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
-        n_held = sum(self.ledger.standing(entry.request) is Standing.HELD for entry in entries)
+        n_held = sum(self.ledger.status_of(entry.request) is RequestStatus.ON_HOLD for entry in entries)
         return f" ({n_held} held: the dataset has changed since; materialize prompt_shards)" if n_held else ""
 
     def _pace(self, n_done: int, n_records: int) -> str:
@@ -108,7 +108,7 @@ class Watch:
                 self.warned.add(job.arn)
 
     def _fail_if_any(self, keys: Sequence[str]) -> None:
-        bad = [self.ledger.entries[key] for key in keys if self.ledger.entries[key].state is not State.ANSWERED]
+        bad = [self.ledger.entries[key] for key in keys if self.ledger.entries[key].state is not RequestState.ANSWERED]
         if bad:
             listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in bad)
             raise dg.Failure(

@@ -38,7 +38,7 @@ _CREDENTIALS = {
 }
 _TAKEN = {"ConflictException", "ValidationException"}
 """
-Refusals of a name or a token that a job has already. That a token comes back with another request, because a setting
+Rejections of a name or a token that a job has already. That a token comes back with another request, because a setting
 has changed since, is a conflict by the service model's errors; elsewhere AWS calls the same a validation error.
 """
 

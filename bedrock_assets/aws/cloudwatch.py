@@ -35,7 +35,7 @@ LOOK_BACK = timedelta(minutes=15)
 
 
 @dataclass(frozen=True)
-class Reading:
+class MetricValues:
     """The latest values of one model."""
 
     model: str
@@ -53,11 +53,11 @@ class Reading:
         return {**{f"cloudwatch_{name}": value for name, value in self.values.items()}, "cloudwatch_model": self.model}
 
 
-def sum_of(readings: Sequence[Reading]) -> Reading:
+def sum_of(readings: Sequence[MetricValues]) -> MetricValues:
     """What several models, or one in several Regions, come to together."""
     names = [name for name in METRICS if any(name in reading.values for reading in readings)]
     totals = {name: sum(reading.values.get(name, 0.0) for reading in readings) for name in names}
-    return Reading(", ".join(dict.fromkeys(reading.model for reading in readings)), totals)
+    return MetricValues(", ".join(dict.fromkeys(reading.model for reading in readings)), totals)
 
 
 @dataclass(frozen=True)
@@ -68,7 +68,7 @@ class CloudWatch:
     _found: dict[str, str] = field(default_factory=dict)
     """By model, the name under which its metrics were found, so that only those are asked, and paid, for again."""
 
-    def read(self, model: str) -> Reading | None:
+    def read(self, model: str) -> MetricValues | None:
         """
         The latest values of a model id, inference profile or ARN; None if there are none.
 
@@ -91,7 +91,7 @@ class CloudWatch:
         for i, name in enumerate(names):
             if values := {ours: latest[f"m{i}_{ours}"] for ours in METRICS if f"m{i}_{ours}" in latest}:
                 self._found[model] = name
-                return Reading(name, values)
+                return MetricValues(name, values)
         self._found.pop(model, None)
         return None
 

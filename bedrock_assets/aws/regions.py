@@ -18,7 +18,7 @@ from bedrock_assets.config.target import Target
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 N_COPIES = 4
 """Files that are copied at once; each has some pieces of 8 MB in memory."""
@@ -26,7 +26,7 @@ _ARN_PARTS = 6
 
 
 @dataclass(frozen=True, eq=False)
-class Place:
+class Region:
     """
     A Region of an account.
 
@@ -35,7 +35,7 @@ class Place:
         store: The bucket there; None where it is the deployment's own.
     """
 
-    region: str
+    name: str
     account: str
     open_bedrock: Callable[[], Bedrock]
     store: Store | None = None
@@ -54,11 +54,11 @@ class Place:
             copy(home, self.store, [r.prompts for r in requests if r.attempt > 1], known=False)
 
     def __str__(self) -> str:
-        return f"{self.region} of account {self.account}"
+        return f"{self.name} of account {self.account}"
 
 
 @dataclass(frozen=True)
-class Places:
+class Regions:
     """
     Bedrock's batch inference jobs everywhere, as `Bedrock` has them for one place.
 
@@ -68,47 +68,47 @@ class Places:
     """
 
     store: Store
-    all: tuple[Place, ...]
+    all: tuple[Region, ...]
 
     @classmethod
-    def only(cls, bedrock: Bedrock, store: Store) -> "Places":
+    def only(cls, bedrock: Bedrock, store: Store) -> "Regions":
         """The deployment's own place."""
-        return cls(store, (Place(bedrock.client.meta.region_name, account_of(bedrock.role_arn), lambda: bedrock),))
+        return cls(store, (Region(bedrock.client.meta.region_name, account_of(bedrock.role_arn), lambda: bedrock),))
 
     @property
-    def home(self) -> Place:
+    def home(self) -> Region:
         """The deployment's own place."""
         return self.all[0]
 
-    def at(self, target: Target) -> Place:
+    def at(self, target: Target) -> Region:
         """
         Where a target's jobs run.
 
         Raises:
             ConfigError: The deployment does not name that place.
         """
-        region, account = target.region or self.home.region, target.account or self.home.account
-        if place := self._find(region, account):
-            return place
+        name, account = target.region or self.home.name, target.account or self.home.account
+        if region := self._find(name, account):
+            return region
         raise ConfigError(
-            f"model {target.name!r}: the deployment has no place in {region} of account {account}; it has "
-            f"{', '.join(map(str, self.all))}. Name it, with its bucket and role, in the file of BEDROCK_ASSETS_PLACES"
+            f"model {target.name!r}: the deployment has no place in {name} of account {account}; it has "
+            f"{', '.join(map(str, self.all))}. Name it, with its bucket and role, in the file of BEDROCK_ASSETS_REGIONS"
         )
 
-    def used_by(self, targets: Iterable[Target], *, strict: bool = True) -> "Places":
+    def used_by(self, targets: Iterable[Target], *, strict: bool = True) -> "Regions":
         """
         The places of some targets, and the deployment's own.
 
         Raises:
             ConfigError: The deployment does not name one of them, and that is not to be (*strict*).
         """
-        used = set[Place]()
+        used = set[Region]()
         for target in targets:
             with nullcontext() if strict else suppress(ConfigError):
                 used.add(self.at(target))
-        return Places(self.store, tuple(place for place in self.all if place is self.home or place in used))
+        return Regions(self.store, tuple(region for region in self.all if region is self.home or region in used))
 
-    def of(self, arn: str) -> Place:
+    def of(self, arn: str) -> Region:
         """
         Where a job is.
 
@@ -117,21 +117,21 @@ class Places:
         """
         if len(self.all) == 1:
             return self.home
-        region, account = [*arn.split(":"), *[""] * _ARN_PARTS][3:5]
-        if place := self._find(region, account):
-            return place
+        name, account = [*arn.split(":"), *[""] * _ARN_PARTS][3:5]
+        if region := self._find(name, account):
+            return region
         raise ConfigError(
-            f"job {arn} is in {region} of account {account}, which is none of this deployment's places: "
-            f"{', '.join(map(str, self.all))}. Name it in the file of BEDROCK_ASSETS_PLACES until its jobs have ended"
+            f"job {arn} is in {name} of account {account}, which is none of this deployment's places: "
+            f"{', '.join(map(str, self.all))}. Name it in the file of BEDROCK_ASSETS_REGIONS until its jobs have ended"
         )
 
-    def _find(self, region: str, account: str) -> Place | None:
-        return next((place for place in self.all if (place.region, place.account) == (region, account)), None)
+    def _find(self, name: str, account: str) -> Region | None:
+        return next((region for region in self.all if (region.name, region.account) == (name, account)), None)
 
     def list(self, *, since: datetime | None = None, name_contains: str | None = None) -> "Iterator[Job]":
         """The jobs of all places, one place after the other."""
-        for place in self.all:
-            yield from place.bedrock.list(since=since, name_contains=name_contains)
+        for region in self.all:
+            yield from region.bedrock.list(since=since, name_contains=name_contains)
 
     def get(self, arn: str) -> Job:
         """One job by its ARN."""
@@ -143,8 +143,8 @@ class Places:
 
     def stage(self, requests: Sequence[Request]) -> None:
         """Copy prompts to each place with a bucket of its own, before they are asked for."""
-        for place in self.all:
-            place.stage(self.store, requests)
+        for region in self.all:
+            region.stage(self.store, requests)
 
     def fetch(self, arn: str, folder: str, prompts: str) -> None:
         """
@@ -158,7 +158,7 @@ class Places:
         Raises:
             ConfigError: The deployment no longer names the place where it ran.
         """
-        there, copies = self.of(arn).store, [place.store for place in self.all if place.store is not None]
+        there, copies = self.of(arn).store, [region.store for region in self.all if region.store is not None]
         if not copies or self.get(arn).status.in_flight:
             return
         if there is not None:
@@ -189,5 +189,5 @@ def copy(source: Store, target: Store, keys: Sequence[str], *, known: bool) -> N
             for piece in source.chunks(key):
                 file.write(piece)
 
-    for _ in ordered(copied, keys, N_COPIES):
+    for _ in map_ordered(copied, keys, N_COPIES):
         pass

@@ -21,8 +21,8 @@ from bedrock_assets.cli.common import (
 from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
-    from bedrock_assets.aws.regions import Places
-    from bedrock_assets.operations.clean import Remains
+    from bedrock_assets.aws.regions import Regions
+    from bedrock_assets.operations.clean import CleanTarget
     from bedrock_assets.storage.store import Store
 
 
@@ -60,25 +60,25 @@ def clean(
 
     with errors():
         use(home)
-        places = _opened(pipeline)
-        found = find_remains(places, pipeline, keep_table=keep_table)
+        regions = _opened(pipeline)
+        found = find_remains(regions, pipeline, keep_table=keep_table)
         if not as_json:
-            _show(found, places.store)
+            _show(found, regions.store)
         if not (
             yes or (not as_json and (found.all_files or found.jobs) and typer.confirm("Stop and delete all of it?"))
         ):
             _end(found, deleted=False, as_json=as_json)
             return
-        n_withdrawn = _withdraw(pipeline, places)
+        n_withdrawn = _withdraw(pipeline, regions)
         tell = (lambda _: None) if as_json else console.print
-        stop_jobs(places, pipeline, timeout_s=timeout_s, tell=tell)
-        found = find_remains(places, pipeline, keep_table=keep_table)
-        for n_gone in delete_files(places.store, found):
+        stop_jobs(regions, pipeline, timeout_s=timeout_s, tell=tell)
+        found = find_remains(regions, pipeline, keep_table=keep_table)
+        for n_gone in delete_files(regions.store, found):
             tell(f"{n_gone:,} of {len(found.all_files):,} files deleted")
     _end(found, deleted=True, n_withdrawn=n_withdrawn, as_json=as_json)
 
 
-def _opened(pipeline: str) -> "Places":
+def _opened(pipeline: str) -> "Regions":
     """
     Raises:
         ConfigError: That is no name of a pipeline, or the settings of the environment do not work.
@@ -91,7 +91,7 @@ def _opened(pipeline: str) -> "Places":
     return bedrock_resource().open(open_store())
 
 
-def _withdraw(pipeline: str, places: "Places") -> int:
+def _withdraw(pipeline: str, regions: "Regions") -> int:
     """Close what still waits in Dagster, so that its sensor submits nothing more; how many shards that were."""
     if not os.environ.get("DAGSTER_HOME"):
         notes_console.print(
@@ -101,14 +101,14 @@ def _withdraw(pipeline: str, places: "Places") -> int:
             soft_wrap=True,
         )
         return 0
-    from bedrock_assets.operations.stop import halt, waiting
+    from bedrock_assets.operations.stop import open_requests, stop_requests
 
     with open_instance() as instance:
-        ledger, entries = waiting(instance, pipeline)
-        return len(halt(instance, ledger, entries, places).withdrawn)
+        ledger, entries = open_requests(instance, pipeline)
+        return len(stop_requests(instance, ledger, entries, regions).withdrawn)
 
 
-def _show(found: "Remains", store: "Store") -> None:
+def _show(found: "CleanTarget", store: "Store") -> None:
     console.print(f"{found.pipeline} in {store.root}", soft_wrap=True, highlight=False)
     for job in found.jobs:
         console.print(
@@ -123,7 +123,7 @@ def _show(found: "Remains", store: "Store") -> None:
         console.print("  nothing")
 
 
-def _end(found: "Remains", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
+def _end(found: "CleanTarget", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
     jobs, n_files = [job.arn for job in found.jobs], len(found.all_files)
     told = {"pipeline": found.pipeline, "jobs": jobs, "n_files": n_files, "n_bytes": found.n_bytes}
     if as_json:

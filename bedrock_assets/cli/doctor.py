@@ -31,21 +31,21 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
-    from bedrock_assets.operations.doctor import examine
-    from bedrock_assets.operations.probes import Finding, Patient
+    from bedrock_assets.operations.doctor import run_checks
+    from bedrock_assets.operations.probes import CheckResult, Probe
 
-    found: list[Finding] = []
+    found: list[CheckResult] = []
     with errors():
         use(home)
         chosen, store, resource = pipelines_of(pipelines), open_store(), bedrock_resource()
-        places = resource.open(store, local=True)
-        used = places.used_by((target for one in chosen for target in one.spec.targets), strict=False)
-        patients = {place: Patient.of(place, store, resource) for place in used.all}
+        regions = resource.open(store, local=True)
+        used = regions.used_by((target for one in chosen for target in one.spec.targets), strict=False)
+        probes = {region: Probe.of(region, store, resource) for region in used.all}
         if os.environ.get("DAGSTER_HOME"):
             with open_instance() as instance:
-                found = list(examine(patients, places, chosen, instance))
+                found = list(run_checks(probes, regions, chosen, instance))
         else:
-            found = list(examine(patients, places, chosen, None))
+            found = list(run_checks(probes, regions, chosen, None))
     if as_json:
         print_json([dataclasses.asdict(finding) for finding in found])
     else:
@@ -53,7 +53,7 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
             verdict = f"[{COLORS[finding.verdict]}]{finding.verdict:<7}[/]"
             console.print(f"{verdict} [bold]{finding.check}[/bold]: ", end="")
             console.print(finding.told, markup=False, highlight=False, soft_wrap=True)
-            if finding.cure:
-                console.print(f"        {finding.cure}", markup=False, highlight=False, style="dim", soft_wrap=True)
+            if finding.fix:
+                console.print(f"        {finding.fix}", markup=False, highlight=False, style="dim", soft_wrap=True)
     if any(finding.verdict == "fail" for finding in found):
         raise typer.Exit(1)

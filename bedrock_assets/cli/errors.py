@@ -37,12 +37,12 @@ def errors_command(
 
     Example: bedrock-assets errors call_summaries --retry
     """
-    from bedrock_assets.operations.errors import clusters_of
+    from bedrock_assets.operations.errors import group_errors
 
     with errors():
         use(home)
         chosen = pipeline_of(pipeline)
-        found = clusters_of(open_store(), chosen)
+        found = group_errors(open_store(), chosen)
         shards = sorted({shard for cluster in found for shard in cluster.shards})
         if as_json:
             print_json([dataclasses.asdict(cluster) for cluster in found])

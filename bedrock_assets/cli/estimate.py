@@ -31,19 +31,19 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
     Example: bedrock-assets estimate call_summaries
     """
     from bedrock_assets.errors import BedrockError
-    from bedrock_assets.operations.estimate import outlook_of
+    from bedrock_assets.operations.estimate import estimate_pipeline
 
     with errors():
         use(home)
         chosen, store = pipeline_of(pipeline), open_store()
         with working(f"reading {chosen.source.describe()}", quiet=as_json):
             try:
-                found = outlook_of(chosen, store, bedrock_resource().open(store, local=True))
+                found = estimate_pipeline(chosen, store, bedrock_resource().open(store, local=True))
             except BedrockError as error:
                 notes_console.print(
                     f"warning: how long jobs take is not known: {error}", style="yellow", soft_wrap=True
                 )
-                found = outlook_of(chosen, store, None)
+                found = estimate_pipeline(chosen, store, None)
     if as_json:
         print_json(dataclasses.asdict(found))
         return
@@ -54,7 +54,7 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
         "without a record": f"{found.n_rejected:,}",
         "answered already": f"{found.n_reused:,} (or asked for another row)",
         "records to send": f"{found.n_records:,}, {found.n_bytes:,} bytes",
-        "jobs": "none: on demand, one by one" if found.lane == "on_demand" else f"{found.n_jobs}",
+        "jobs": "none: on demand, one by one" if found.inference_mode == "on_demand" else f"{found.n_jobs}",
         "waves": f"{found.n_waves}",
         "tokens": f"{found.input_tokens:,} in, {found.output_tokens:,} out",
         "basis": found.basis,

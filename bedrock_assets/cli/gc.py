@@ -35,13 +35,13 @@ def gc(
 
     Example: bedrock-assets gc call_summaries --delete
     """
-    from bedrock_assets.operations.gc import leftovers
+    from bedrock_assets.operations.gc import unreferenced_files
 
     with errors():
         use(home)
         chosen, store = pipeline_of(pipeline), open_store()
         with open_instance() as instance:
-            found = leftovers(instance, store, chosen, timedelta(hours=older_than_hours))
+            found = unreferenced_files(instance, store, chosen, timedelta(hours=older_than_hours))
         n_bytes = sum(file.n_bytes for file in found)
         if as_json:
             print_json({"n_files": len(found), "n_bytes": n_bytes, "files": [file.key for file in found]})

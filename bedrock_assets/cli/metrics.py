@@ -47,17 +47,17 @@ def metrics(
     if dashboard or rules:
         typer.echo((DEPLOY / (DASHBOARD if dashboard else RULES)).read_text("utf-8"), nl=False)
         return
-    from bedrock_assets.metrics.collector import Deployment
+    from bedrock_assets.metrics.collector import DeploymentCollector
     from bedrock_assets.metrics.server import registry_of, serving, wait_for_the_end
     from bedrock_assets.pipeline.load import specs_of
 
     with errors():
         use(home)
         specs, store = specs_of(pipelines), open_store()
-        places = bedrock_resource().open(store, local=True)
+        regions = bedrock_resource().open(store, local=True)
         with open_instance() as instance:
             patience_s = 60.0 if once else 4.0  # nobody gives up on a command
-            deployment = Deployment(specs, instance, places, every_s, _warn, patience_s)
+            deployment = DeploymentCollector(specs, instance, regions, every_s, _warn, patience_s)
             registry = registry_of(deployment)
             if once:
                 from prometheus_client import generate_latest

@@ -36,13 +36,13 @@ def sample(
 
     Example: bedrock-assets sample call_summaries -n 5 --ask
     """
-    from bedrock_assets.operations.sample import try_rows
+    from bedrock_assets.operations.sample import sample_rows
 
     with errors():
         use(home)
         chosen, store, resource = pipeline_of(pipeline), open_store(), bedrock_resource()
         first = resource.open(store, local=True).at(chosen.spec.targets[0]) if ask else None
-        found = try_rows(chosen, store, n, row_id or [], resource.open_runtime(first) if ask else None)
+        found = sample_rows(chosen, store, n, row_id or [], resource.open_runtime(first) if ask else None)
     if as_json:
         print_json([dataclasses.asdict(trial) for trial in found])
         return

@@ -23,7 +23,7 @@ from bedrock_assets.cli.common import (
 )
 
 if TYPE_CHECKING:
-    from bedrock_assets.operations.status import Progress
+    from bedrock_assets.operations.status import ShardProgress
     from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.cli.common import Names, pipelines_of
 
@@ -59,20 +59,20 @@ def status(
                 time.sleep(WATCH_S)
 
 
-def _progress(chosen: Sequence["Pipeline"]) -> tuple[list["Progress"], list[str]]:
-    from bedrock_assets.operations.status import progress_of
+def _progress(chosen: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
+    from bedrock_assets.operations.status import shard_progress
 
-    store, found, troubles = open_store(), list["Progress"](), list[str]()
+    store, found, troubles = open_store(), list["ShardProgress"](), list[str]()
     bedrock = bedrock_resource().open(store, local=True)
     with open_instance() as instance:
         for pipeline in chosen:
-            lines, trouble = progress_of(instance, pipeline, store, bedrock)
+            lines, trouble = shard_progress(instance, pipeline, store, bedrock)
             found += lines
             troubles += [f"{pipeline.spec.name}: no news of its jobs: {trouble}"] if trouble else []
     return found, troubles
 
 
-def _show(lines: Sequence["Progress"], troubles: Sequence[str]) -> None:
+def _show(lines: Sequence["ShardProgress"], troubles: Sequence[str]) -> None:
     if not lines:
         console.print("no shards yet: materialize raw_dataset")
     for table in _tables(lines):
@@ -84,7 +84,7 @@ def _show(lines: Sequence["Progress"], troubles: Sequence[str]) -> None:
         notes_console.print(f"warning: {trouble}", style="yellow", soft_wrap=True)
 
 
-def _tables(lines: Sequence["Progress"]) -> list[Table]:
+def _tables(lines: Sequence["ShardProgress"]) -> list[Table]:
     """A table for each pipeline; columns in which nothing stands are left out."""
     by_pipeline = {name: list(group) for name, group in groupby(lines, lambda line: line.pipeline)}
     tables: list[Table] = []
@@ -103,7 +103,7 @@ def _tables(lines: Sequence["Progress"]) -> list[Table]:
     return tables
 
 
-CELLS: dict[str, Callable[["Progress"], str]] = {
+CELLS: dict[str, Callable[["ShardProgress"], str]] = {
     "shard": lambda line: line.shard,
     "state": lambda line: line.state,
     "records": lambda line: f"{line.n_done:,} / {line.n_records:,}" if line.n_records else "",

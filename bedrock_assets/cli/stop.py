@@ -35,18 +35,18 @@ def stop(
 
     Example: bedrock-assets stop call_summaries --shard 00003-of-00045
     """
-    from bedrock_assets.operations.stop import halt, waiting
+    from bedrock_assets.operations.stop import open_requests, stop_requests
 
     with errors():
         use(home)
         name, store = pipeline_of(pipeline).spec.name, open_store()
         bedrock = bedrock_resource().open(store, local=True)
         with open_instance() as instance:
-            ledger, entries = waiting(instance, name, shard or ())
+            ledger, entries = open_requests(instance, name, shard or ())
             n_jobs = sum(entry.job_arn is not None for entry in entries)
             if entries:
                 confirm(f"withdraw {len(entries)} shards of {name}, {n_jobs} with a job?", yes=yes)
-            done = halt(instance, ledger, entries, bedrock)
+            done = stop_requests(instance, ledger, entries, bedrock)
     if as_json:
         print_json(dataclasses.asdict(done))
     else:

@@ -116,7 +116,7 @@ class _Location:
     @property
     def names(self) -> list[str]:
         """All of them, in order."""
-        return sorted(work.spec.name for work in (*self.pipelines, *self.inboxes))
+        return sorted(workload.spec.name for workload in (*self.pipelines, *self.inboxes))
 
     def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
         """The sensors of all, which stand beside the assets of the first."""

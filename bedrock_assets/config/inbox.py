@@ -4,13 +4,13 @@ from typing import Annotated
 
 from pydantic import Field, StringConstraints
 
-from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*$")]
 """A folder of the store, without a slash at either end."""
 
 
-class InboxSpec(WorkSpec):
+class InboxSpec(WorkloadSpec):
     """One inbox: files with a request on each line in, the model's answers to each file out."""
 
     dropped_to: Folder = Field(default="to-process", description="Folder of the store where files are dropped.")

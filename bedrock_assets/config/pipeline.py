@@ -59,7 +59,7 @@ class PriceSpec(Strict):
     batch_factor: float = Field(default=0.5, gt=0, description="A batch job's price to the price on demand.")
 
 
-class WorkSpec(Strict):
+class WorkloadSpec(Strict):
     """What jobs are run with, whatever their records are made of."""
 
     model_config = ConfigDict(populate_by_name=True)  # `model` and `schema` are no names for fields of pydantic's
@@ -116,7 +116,7 @@ class WorkSpec(Strict):
         return self.targets[0].model
 
     @property
-    def asked_of(self) -> str:
+    def model_identity(self) -> str:
         """What decides the answers: the model, or all of several; wherever they are, and by whatever profile."""
         bare = sorted({bare_id(target.model) for target in self.targets})
         return bare[0] if len(bare) == 1 else json.dumps(bare)
@@ -141,7 +141,7 @@ class WorkSpec(Strict):
         return self.limits.model_copy(update={"max_jobs": sum(map(self.max_jobs_in, self.pools))})
 
 
-class PipelineSpec(WorkSpec):
+class PipelineSpec(WorkloadSpec):
     """One pipeline: a table in, the same table with a model's answer beside every row out."""
 
     source: SourceSpec
@@ -203,7 +203,7 @@ class PipelineSpec(WorkSpec):
 
     @model_validator(mode="after")
     def _one_schema(self) -> Self:
-        if self.task.ready and self.answer_schema is not None:
+        if self.task.preset and self.answer_schema is not None:
             raise ValueError("the task has a schema of its own; leave `schema` out, or write `task: {text: ...}`")
         if self.schema_written is None and (self.repair or self.schema_mode != "auto"):
             raise ValueError("repair and schema_mode say how to get an answer to a `schema`, and there is none")
@@ -212,7 +212,7 @@ class PipelineSpec(WorkSpec):
     @property
     def schema_written(self) -> dict[str, Any] | str | None:
         """The schema, its own or that of its task."""
-        return self.task.ready.schema_of_answer if self.task.ready else self.answer_schema
+        return self.task.preset.schema_of_answer if self.task.preset else self.answer_schema
 
     @property
     def expansions(self) -> tuple[ExpandSpec, ...]:

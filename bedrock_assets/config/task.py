@@ -17,7 +17,7 @@ POSITION = "position"
 POSITIONS = ("a_first", "b_first")
 
 
-class Asking(Strict):
+class TextOptions(Strict):
     """How any text is asked for."""
 
     system: str | None = Field(default=None, description="System prompt; a template as well.")
@@ -38,7 +38,7 @@ class Asking(Strict):
     )
 
 
-class TextTask(Asking):
+class TextTask(TextOptions):
     """Generate text for each row."""
 
     prompt_id: PromptId | None = Field(
@@ -71,7 +71,7 @@ class EmbeddingTask(Strict):
     )
 
 
-class Ready(Asking):
+class PresetTask(TextOptions):
     """A task whose prompt ships; the placeholders of a prompt of one's own are the same."""
 
     prompt_id: PromptId
@@ -88,7 +88,7 @@ class Ready(Asking):
 
     def as_text(self, **fill: str) -> TextTask:
         """The same as a text task, with *fill* instead of some of its own."""
-        shared = {name: getattr(self, name) for name in Asking.model_fields}
+        shared = {name: getattr(self, name) for name in TextOptions.model_fields}
         filled = self.fill() | {"instructions": self.instructions} | fill
         return TextTask(prompt_id=self.prompt_id, fill=filled, **shared)
 
@@ -98,7 +98,7 @@ def _described(value: Any) -> Any:
     return dict.fromkeys(value, "") if isinstance(value, list | tuple) else value
 
 
-class ClassifyTask(Ready):
+class ClassifyTask(PresetTask):
     """Give each row one of a few labels, or several of them: column `label`, or `labels`."""
 
     prompt_id: PromptId = "classify"
@@ -134,7 +134,7 @@ class ClassifyTask(Ready):
         return {"text": self.text, "labels": literal("\n".join(lines)), "how_many": how}
 
 
-class ExtractTask(Ready):
+class ExtractTask(PresetTask):
     """Take values out of a text: a column each."""
 
     prompt_id: PromptId = "extract"
@@ -151,7 +151,7 @@ class ExtractTask(Ready):
         return {"text": self.text}
 
 
-class JudgeTask(Ready):
+class JudgeTask(PresetTask):
     """Score a text: columns `reason` and `score`."""
 
     prompt_id: PromptId = "judge"
@@ -180,7 +180,7 @@ class JudgeTask(Ready):
         return {"text": self.text, "criteria": self.criteria, "worst": low, "best": high}
 
 
-class CompareTask(Ready):
+class CompareTask(PresetTask):
     """
     Choose the better of two texts, asked in both orders: columns `reason` and `winner`.
 
@@ -231,7 +231,7 @@ class TaskSpec(Strict):
         return self
 
     @property
-    def ready(self) -> Ready | None:
+    def preset(self) -> PresetTask | None:
         """The task, if its prompt ships."""
         return self.classify or self.extract or self.judge or self.compare
 
@@ -239,4 +239,4 @@ class TaskSpec(Strict):
     def asked(self) -> TextTask | EmbeddingTask:
         """The task in the terms of model families."""
         # The validator holds that one is set.
-        return self.ready.as_text() if self.ready else cast("TextTask | EmbeddingTask", self.text or self.embedding)
+        return self.preset.as_text() if self.preset else cast("TextTask | EmbeddingTask", self.text or self.embedding)

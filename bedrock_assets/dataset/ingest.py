@@ -15,7 +15,7 @@ from bedrock_assets.storage.keys import raw_manifest_key, raw_part_key
 from bedrock_assets.storage.manifests import Digest, Part, RawManifest
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 PART_ROWS = 131_072
 PART_BYTES = 128 * 1024 * 1024
@@ -130,7 +130,7 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
             write_frames([frame], file)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
-    for made in ordered(pipeline.with_records, read_rows(pipeline, store)):
+    for made in map_ordered(pipeline.with_records, read_rows(pipeline, store)):
         counts.add(made)
         rows = made.drop(MADE)
         schema = schema or {n: str(t) for n, t in rows.schema.items() if n != pipeline.record_id}

@@ -2,7 +2,7 @@
 
 import re
 
-from bedrock_assets.config.pipeline import PipelineSpec, SchemaMode, WorkSpec
+from bedrock_assets.config.pipeline import PipelineSpec, SchemaMode, WorkloadSpec
 from bedrock_assets.config.target import bare_id
 from bedrock_assets.errors import ConfigError, UnknownModel
 from bedrock_assets.families import (
@@ -24,13 +24,13 @@ from bedrock_assets.families import (
     titan_embed_v2,
     titan_text,
 )
-from bedrock_assets.families.base import Family, Form, Image, Kind, Prompt, Task, refuse_task
+from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task, refuse_task
 from bedrock_assets.families.jsontext import encoded
 
 __all__ = [
     "FAMILIES",
+    "AnswerFormat",
     "Family",
-    "Form",
     "Image",
     "Kind",
     "Prompt",
@@ -90,7 +90,7 @@ def family_for(model: str) -> Family:
     )
 
 
-def family_named(spec: WorkSpec) -> Family:
+def family_named(spec: WorkloadSpec) -> Family:
     """
     The family of a spec's model.
 

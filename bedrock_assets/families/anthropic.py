@@ -43,9 +43,9 @@ def _images(prompt: Prompt) -> list[Tree]:
 
 
 def _form(prompt: Prompt) -> dict[str, Any]:
-    if (schema := prompt.form_as("native")) is not None:
+    if (schema := prompt.schema_for("native")) is not None:
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
-    if (schema := prompt.form_as("tool")) is not None:
+    if (schema := prompt.schema_for("tool")) is not None:
         tool = {"name": TOOL, "description": "Give the answer.", "input_schema": schema}
         return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
     return {}

@@ -29,7 +29,7 @@ class Image:
 
 
 @dataclass(frozen=True)
-class Form:
+class AnswerFormat:
     """The form an answer is to have, as a family is to ask for it."""
 
     mode: SchemaMode
@@ -45,11 +45,11 @@ class Prompt:
     text: pl.Expr
     system: pl.Expr | None = None
     images: tuple[Image, ...] = ()
-    form: Form | None = None
+    form: AnswerFormat | None = None
     model: str = ""
     """Id of the model, without Region prefix."""
 
-    def form_as(self, mode: SchemaMode) -> Mapping[str, Any] | None:
+    def schema_for(self, mode: SchemaMode) -> Mapping[str, Any] | None:
         """The schema to ask for in that way, None if it is asked for in another way or not at all."""
         return self.form.schema if self.form and self.form.mode == mode else None
 

@@ -22,7 +22,7 @@ def messages(prompt: Prompt) -> list[dict[str, Any]]:
 
 def response_format(prompt: Prompt) -> dict[str, Any]:
     """What asks for JSON that conforms to a schema."""
-    schema = prompt.form_as("native")
+    schema = prompt.schema_for("native")
     if schema is None:
         return {}
     return {"response_format": {"type": "json_schema", "json_schema": {"name": TOOL, "strict": True, "schema": schema}}}

@@ -24,7 +24,7 @@ OPEN_WEIGHT = (
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:
-    schema = prompt.form_as("native")
+    schema = prompt.schema_for("native")
     if schema is None:
         return request(prompt, task)
     text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema), "name": TOOL}}}

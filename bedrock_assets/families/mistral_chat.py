@@ -19,7 +19,7 @@ from bedrock_assets.families.mistral import COMPLETION
 def _request(prompt: Prompt, task: TextTask) -> Tree:
     params = sampling(task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop")
     request = {"messages": messages(prompt), **params, **response_format(prompt)}
-    schema = prompt.form_as("tool")
+    schema = prompt.schema_for("tool")
     if schema is None:
         return request
     function = {"name": TOOL, "description": "Give the answer.", "parameters": schema}

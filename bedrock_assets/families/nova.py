@@ -31,7 +31,7 @@ def request(prompt: Prompt, task: TextTask) -> dict[str, Any]:
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:
-    schema = prompt.form_as("tool")
+    schema = prompt.schema_for("tool")
     if schema is None:
         return request(prompt, task)
     tool = {"toolSpec": {"name": TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}}

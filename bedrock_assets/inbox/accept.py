@@ -9,8 +9,8 @@ from collections.abc import Callable
 
 import polars as pl
 
-from bedrock_assets.errors import BadDrop, StoreError
-from bedrock_assets.inbox.files import SUFFIX, Drop, look
+from bedrock_assets.errors import InvalidInboxFile, StoreError
+from bedrock_assets.inbox.files import SUFFIX, InboxFile, look
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.inbox.lines import Lines
 from bedrock_assets.shards.format import fingerprint_of
@@ -20,8 +20,8 @@ from bedrock_assets.storage.manifests import Shard, ShardManifest
 from bedrock_assets.storage.store import Store
 
 
-def take_in(
-    inbox: Inbox, store: Store, drop: Drop, duplicate_of: Callable[[str], str | None] = lambda _: None
+def accept_file(
+    inbox: Inbox, store: Store, inbox_file: InboxFile, duplicate_of: Callable[[str], str | None] = lambda _: None
 ) -> ShardManifest:
     """
     Copy a dropped file's records, and write its shard's manifest, last.
@@ -30,36 +30,36 @@ def take_in(
         duplicate_of: From a fingerprint to what is done or under way with the same records, in words; None if nothing.
 
     Raises:
-        BadDrop: The file cannot be sent, or the same is under way or done.
+        InvalidInboxFile: The file cannot be sent, or the same is under way or done.
         StoreError: The file has changed since it was looked at, or the store cannot be read or written.
     """
-    incoming = f"{shard_folder(inbox.spec.name, drop.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
-    records, ids = _copy(inbox, store, drop, incoming)
-    manifest = _manifest(inbox, drop, records, len(ids))
+    incoming = f"{shard_folder(inbox.spec.name, inbox_file.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
+    records, ids = _copy(inbox, store, inbox_file, incoming)
+    manifest = _manifest(inbox, inbox_file, records, len(ids))
     try:
-        _require_unchanged(inbox, store, drop)
+        _require_unchanged(inbox, store, inbox_file)
         _require_fit(inbox, manifest, duplicate_of(manifest.fingerprint))
-    except (BadDrop, StoreError):
+    except (InvalidInboxFile, StoreError):
         store.delete([incoming])
         raise
     store.move(incoming, manifest.prompts)
     with store.writer(manifest.rows) as file:
         _fates(ids).write_parquet(file)
-    store.write_model(shard_manifest_key(inbox.spec.name, drop.key), manifest)
+    store.write_model(shard_manifest_key(inbox.spec.name, inbox_file.key), manifest)
     return manifest
 
 
-def _copy(inbox: Inbox, store: Store, drop: Drop, incoming: str) -> tuple[RecordFile, pl.Series]:
+def _copy(inbox: Inbox, store: Store, inbox_file: InboxFile, incoming: str) -> tuple[RecordFile, pl.Series]:
     spec, first = inbox.spec, list[pl.Series]()
-    if drop.n_bytes > spec.limits.max_bytes_per_file:
-        raise BadDrop(
-            f"it has {drop.n_bytes:,} bytes, above limits.max_bytes_per_file={spec.limits.max_bytes_per_file}; "
+    if inbox_file.n_bytes > spec.limits.max_bytes_per_file:
+        raise InvalidInboxFile(
+            f"it has {inbox_file.n_bytes:,} bytes, above limits.max_bytes_per_file={spec.limits.max_bytes_per_file}; "
             "cut it into files"
         )
     lines = Lines(inbox)
     with store.writer(incoming) as file:
         records = RecordFile(file)
-        for chunk in store.chunks(f"{spec.dropped_to}/{drop.name}"):
+        for chunk in store.chunks(f"{spec.dropped_to}/{inbox_file.name}"):
             made = lines.read(chunk)
             records.write(made)
             if sum(map(len, first)) < spec.limits.min_records_per_job:
@@ -72,33 +72,35 @@ def _copy(inbox: Inbox, store: Store, drop: Drop, incoming: str) -> tuple[Record
     return records, ids
 
 
-def _require_unchanged(inbox: Inbox, store: Store, drop: Drop) -> None:
-    if look(store, inbox.spec.dropped_to, drop.name) != drop:
+def _require_unchanged(inbox: Inbox, store: Store, inbox_file: InboxFile) -> None:
+    if look(store, inbox.spec.dropped_to, inbox_file.name) != inbox_file:
         raise StoreError("it has changed while it was read")
 
 
 def _require_fit(inbox: Inbox, manifest: ShardManifest, duplicate: str | None) -> None:
     n, minimum = manifest.n_records, inbox.spec.limits.min_records_per_job
     if n < minimum and inbox.spec.on_small == "error":
-        raise BadDrop(
+        raise InvalidInboxFile(
             f"it has {n} records, but Bedrock fails a job with fewer than {minimum}; add some, or set "
             "`on_small: on_demand` to have few answered one by one"
         )
     most = inbox.spec.limits.max_bytes_per_file
     if manifest.n_bytes > most:
-        raise BadDrop(f"its records have {manifest.n_bytes:,} bytes, above limits.max_bytes_per_file={most}; cut it up")
+        raise InvalidInboxFile(
+            f"its records have {manifest.n_bytes:,} bytes, above limits.max_bytes_per_file={most}; cut it up"
+        )
     if duplicate:
-        raise BadDrop(f"it is a duplicate: the same records {duplicate}")
+        raise InvalidInboxFile(f"it is a duplicate: the same records {duplicate}")
 
 
-def _manifest(inbox: Inbox, drop: Drop, records: RecordFile, n_rows: int) -> ShardManifest:
+def _manifest(inbox: Inbox, inbox_file: InboxFile, records: RecordFile, n_rows: int) -> ShardManifest:
     spec, sha256 = inbox.spec, records.digest.hexdigest() if records.digest else ""
-    fingerprint = fingerprint_of(sha256, "", spec.asked_of, spec.model_invocation_type, "")
-    stem = f"{shard_folder(spec.name, drop.key)}/{fingerprint}"
+    fingerprint = fingerprint_of(sha256, "", spec.model_identity, spec.model_invocation_type, "")
+    stem = f"{shard_folder(spec.name, inbox_file.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,
-        shard=Shard(key=drop.key, offset=0, n_rows=n_rows),
-        raw_revision=drop.revision,
+        shard=Shard(key=inbox_file.key, offset=0, n_rows=n_rows),
+        raw_revision=inbox_file.revision,
         fingerprint=fingerprint,
         content=sha256[:32],
         prompts=f"{stem}{SUFFIX}",
@@ -116,7 +118,7 @@ def _manifest(inbox: Inbox, drop: Drop, records: RecordFile, n_rows: int) -> Sha
         parameters={},
         prompt_id=None,
         prompt_sha256=None,
-        folder=inbox.folder(drop.key),
+        folder=inbox.folder(inbox_file.key),
     )
 
 

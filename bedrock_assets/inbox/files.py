@@ -30,7 +30,7 @@ _SHOWN_CHARS = 120
 
 
 @dataclass(frozen=True)
-class Drop:
+class InboxFile:
     """One entry of the folder, as it was when it was looked at."""
 
     name: str
@@ -72,7 +72,7 @@ class Drop:
         return None
 
 
-def list_drops(store: Store, folder: str) -> list[Drop]:
+def list_files(store: Store, folder: str) -> list[InboxFile]:
     """
     All entries of *folder*, the oldest first.
 
@@ -83,10 +83,10 @@ def list_drops(store: Store, folder: str) -> list[Drop]:
         found = list(_local(Path(store.path(folder))) if store.is_local else _remote(store, folder))
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot list {folder!r} in store {store.root!r}: {error}") from error
-    return sorted(found, key=lambda drop: (drop.modified_at, drop.name))
+    return sorted(found, key=lambda inbox_file: (inbox_file.modified_at, inbox_file.name))
 
 
-def look(store: Store, folder: str, name: str) -> Drop | None:
+def look(store: Store, folder: str, name: str) -> InboxFile | None:
     """
     The entry of a confined *name* as it is now; None if it is gone.
 
@@ -100,24 +100,24 @@ def look(store: Store, folder: str, name: str) -> Drop | None:
     return found if found and found.name == name else None
 
 
-def take_away(store: Store, folder: str, drop: Drop, target: str) -> bool:
+def move_away(store: Store, folder: str, inbox_file: InboxFile, target: str) -> bool:
     """
     Move a drop to the key *target*, unless another file has taken its place; whether it was moved.
 
     Raises:
         StoreError: It cannot be moved.
     """
-    source = f"{folder}/{drop.name}"
+    source = f"{folder}/{inbox_file.name}"
     try:
         if not store.is_local:
-            return store.s3.copy(source, target, drop.etag) and store.s3.delete(source, drop.etag)
+            return store.s3.copy(source, target, inbox_file.etag) and store.s3.delete(source, inbox_file.etag)
         with announced(Effect.MOVE, target):
-            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), drop)
+            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), inbox_file)
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot move {source!r} in store {store.root!r}: {error}") from error
 
 
-def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
+def _take_from_folder(source: Path, target: Path, inbox_file: InboxFile) -> bool:
     there = _look(source)
     if there is None or not there.is_file:
         return False
@@ -128,7 +128,7 @@ def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
     except FileNotFoundError:
         return False
     found = _look(aside)
-    if found and found.is_file and _content_of(found) == _content_of(drop):
+    if found and found.is_file and _content_of(found) == _content_of(inbox_file):
         aside.replace(target)
         return True
     # Somebody has put another one there since it was looked at. It goes back, unless there is a third one by now.
@@ -138,20 +138,20 @@ def _take_from_folder(source: Path, target: Path, drop: Drop) -> bool:
     return False
 
 
-def _content_of(drop: Drop) -> tuple[str, ...]:
+def _content_of(inbox_file: InboxFile) -> tuple[str, ...]:
     """What a file's etag keeps when the file is renamed: not the time of its last change of name or permissions."""
-    inode, modified, _changed, size = drop.etag.split("-")
+    inode, modified, _changed, size = inbox_file.etag.split("-")
     return inode, modified, size
 
 
-def _local(folder: Path) -> Iterator[Drop]:
+def _local(folder: Path) -> Iterator[InboxFile]:
     if folder.is_dir():
         with os.scandir(folder) as entries:
             found = [_look(Path(entry.path)) for entry in entries]
         yield from filter(None, found)
 
 
-def _look(path: Path) -> Drop | None:
+def _look(path: Path) -> InboxFile | None:
     try:
         told = path.lstat()
     except FileNotFoundError:
@@ -160,10 +160,10 @@ def _look(path: Path) -> Drop | None:
     etag = f"{told.st_ino:x}-{told.st_mtime_ns:x}-{told.st_ctime_ns:x}-{told.st_size:x}"
     modified_at = datetime.fromtimestamp(told.st_mtime, UTC)
     is_file = stat.S_ISREG(told.st_mode)
-    return Drop(path.name, etag if is_file else "", told.st_size if is_file else 0, modified_at, is_file)
+    return InboxFile(path.name, etag if is_file else "", told.st_size if is_file else 0, modified_at, is_file)
 
 
-def _remote(store: Store, folder: str, name: str = "") -> Iterator[Drop]:
+def _remote(store: Store, folder: str, name: str = "") -> Iterator[InboxFile]:
     """Entries whose names begin with *name*; the one of that very name is the first."""
     bucket, _, prefix = store.uri(folder).removeprefix("s3://").partition("/")
     client: Any = store.s3.client
@@ -172,6 +172,8 @@ def _remote(store: Store, folder: str, name: str = "") -> Iterator[Drop]:
         for entry in page.get("Contents", ()):
             found = entry["Key"].removeprefix(f"{prefix}/")
             if found:  # the folder itself, as the console makes it
-                yield Drop(found, entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+                yield InboxFile(found, entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
         for entry in page.get("CommonPrefixes", ()):
-            yield Drop(entry["Prefix"].removeprefix(f"{prefix}/"), "", 0, datetime.fromtimestamp(0, UTC), is_file=False)
+            yield InboxFile(
+                entry["Prefix"].removeprefix(f"{prefix}/"), "", 0, datetime.fromtimestamp(0, UTC), is_file=False
+            )

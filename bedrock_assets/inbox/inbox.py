@@ -13,11 +13,11 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id, family_named
 from bedrock_assets.families.base import refuse_task
 from bedrock_assets.families.jsontext import Tree
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 
 
 @dataclass(frozen=True)
-class Inbox(Work):
+class Inbox(Workload):
     """
     A spec, and the family of its model.
 

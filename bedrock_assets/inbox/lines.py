@@ -11,7 +11,7 @@ from typing import Any, cast
 import polars as pl
 from polars.exceptions import PolarsError
 
-from bedrock_assets.errors import BadDrop
+from bedrock_assets.errors import InvalidInboxFile
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_around_bad_lines, split_lines
 from bedrock_assets.pipeline.ids import wire_id
@@ -34,12 +34,12 @@ class Lines:
         The records of whole lines, String, one each.
 
         Raises:
-            BadDrop: A line is no record; the message has its number.
+            InvalidInboxFile: A line is no record; the message has its number.
         """
         lines = self._numbered(chunk)
         frame = _decoded(lines["line"])
         if frame is None:
-            raise BadDrop(self._first_bad(lines))
+            raise InvalidInboxFile(self._first_bad(lines))
         read = lines.hstack(frame)
         self._require_records(read)
         if not self.ids and len(read):
@@ -53,7 +53,7 @@ class Lines:
         try:
             lines = split_lines(chunk)
         except PolarsError as error:
-            raise BadDrop(
+            raise InvalidInboxFile(
                 f"from line {self.n_lines + 1} on, it is no text in UTF-8 (or it is compressed: unpack it)"
             ) from error
         lines = lines.with_row_index("number", self.n_lines + 1).filter(pl.col("line").str.strip_chars() != "")
@@ -79,26 +79,28 @@ class Lines:
         for fault, condition in faults.items():
             found = read.filter(condition)
             if len(found):
-                raise BadDrop(f"line {found['number'][0]} {fault}: {_shown(found['line'][0])}")
+                raise InvalidInboxFile(f"line {found['number'][0]} {fault}: {_shown(found['line'][0])}")
 
     def _require_family(self, line: str) -> None:
         fault = self.inbox.fault_of_request(json.loads(line)["modelInput"])
         if fault:
-            raise BadDrop(f"line 1: {fault}")
+            raise InvalidInboxFile(f"line 1: {fault}")
 
     def all_ids(self) -> pl.Series:
         """
         Raises:
-            BadDrop: There are none, some of them twice, or more than a job takes.
+            InvalidInboxFile: There are none, some of them twice, or more than a job takes.
         """
         most, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
         if ids.is_empty():
-            raise BadDrop("it has no records")
+            raise InvalidInboxFile("it has no records")
         if len(ids) > most:
-            raise BadDrop(f"it has {len(ids):,} records, above limits.max_records_per_job={most}; cut it into files")
+            raise InvalidInboxFile(
+                f"it has {len(ids):,} records, above limits.max_records_per_job={most}; cut it into files"
+            )
         twice = ids.filter(ids.is_duplicated())
         if len(twice):
-            raise BadDrop(f"recordId {twice[0]!r} stands in more than one line; each record needs its own")
+            raise InvalidInboxFile(f"recordId {twice[0]!r} stands in more than one line; each record needs its own")
         return ids
 
 
@@ -125,7 +127,7 @@ def _parts(number: int, line: str) -> tuple[str, str]:
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         found = dict(pairs)
         if len(found) < len(pairs):
-            raise BadDrop(f"line {number} has a key twice in one object: {_shown(line)}")
+            raise InvalidInboxFile(f"line {number} has a key twice in one object: {_shown(line)}")
         return found
 
     try:
@@ -133,9 +135,9 @@ def _parts(number: int, line: str) -> tuple[str, str]:
         record_id = record.pop("recordId")
         rest = json.dumps(record, allow_nan=False)
     except ValueError as error:
-        raise BadDrop(f"line {number} is no JSON: {error}") from error
+        raise InvalidInboxFile(f"line {number} is no JSON: {error}") from error
     if not isinstance(record_id, str):
-        raise BadDrop(f"line {number} has a recordId that is no string: {_shown(line)}")
+        raise InvalidInboxFile(f"line {number} has a recordId that is no string: {_shown(line)}")
     return record_id, rest[1:]
 
 

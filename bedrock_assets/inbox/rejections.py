@@ -5,12 +5,12 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.inbox.files import Drop
-from bedrock_assets.jobs.event_log import Tail
+from bedrock_assets.inbox.files import InboxFile
+from bedrock_assets.jobs.event_log import EventLogReader
 
 
 @dataclass
-class Refusals:
+class Rejections:
     """The log's view of the files that one inbox has refused."""
 
     inbox: str
@@ -18,7 +18,7 @@ class Refusals:
     """By name, the etag that was refused last and the reason."""
 
     def __post_init__(self) -> None:
-        self._tail = Tail(self.asset_key, observations=True)
+        self._tail = EventLogReader(self.asset_key, observations=True)
 
     @property
     def asset_key(self) -> dg.AssetKey:
@@ -32,15 +32,20 @@ class Refusals:
             if isinstance(told.event, dg.AssetObservation) and "etag" in facts:
                 self.etags[str(facts["file"])] = str(facts["etag"]), str(facts["reason"])
 
-    def reason(self, drop: Drop) -> str | None:
+    def reason(self, inbox_file: InboxFile) -> str | None:
         """Why the file was refused as it is; None if it was not."""
-        etag, reason = self.etags.get(drop.plain, (None, None))
-        return reason if etag == drop.etag else None
+        etag, reason = self.etags.get(inbox_file.plain, (None, None))
+        return reason if etag == inbox_file.etag else None
 
-    def record(self, drop: Drop, reason: str) -> dg.AssetObservation:
+    def record(self, inbox_file: InboxFile, reason: str) -> dg.AssetObservation:
         """The observation to log for a refused file."""
         return dg.AssetObservation(
             self.asset_key,
-            description=f"{drop.shown} is refused: {reason}"[:500],
-            metadata={"file": drop.plain, "etag": drop.etag, "reason": reason, "n_bytes": drop.n_bytes},
+            description=f"{inbox_file.shown} is refused: {reason}"[:500],
+            metadata={
+                "file": inbox_file.plain,
+                "etag": inbox_file.etag,
+                "reason": reason,
+                "n_bytes": inbox_file.n_bytes,
+            },
         )

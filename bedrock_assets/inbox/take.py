@@ -13,24 +13,24 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.audit import Effect, announced
-from bedrock_assets.aws.regions import Places
-from bedrock_assets.errors import BadDrop, StoreError
-from bedrock_assets.inbox.accept import take_in
-from bedrock_assets.inbox.files import Drop, list_drops, take_away
+from bedrock_assets.aws.regions import Regions
+from bedrock_assets.errors import InvalidInboxFile, StoreError
+from bedrock_assets.inbox.accept import accept_file
+from bedrock_assets.inbox.files import InboxFile, list_files, move_away
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.rejections import Refusals
-from bedrock_assets.jobs.enqueue import request_for
-from bedrock_assets.jobs.ledger import Entry, Ledger, State
+from bedrock_assets.inbox.rejections import Rejections
+from bedrock_assets.jobs.enqueue import request_or_resume
+from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import register_shard
 from bedrock_assets.storage.keys import outputs_key
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 
 INBOX_TAG = "bedrock_assets/inbox"
 """On runs that the sensor launches to take files: the inbox."""
 
 
 @dataclass
-class Taken:
+class TakenFiles:
     """What became of the files that a run looked at, each with a word on it."""
 
     files: dict[str, str] = field(default_factory=dict)
@@ -39,21 +39,21 @@ class Taken:
 
 
 @dataclass
-class Taker:
+class FileIntake:
     """One pass over the folder of an inbox."""
 
     context: dg.AssetExecutionContext
     inbox: Inbox
-    places: Places
+    regions: Regions
 
     def __post_init__(self) -> None:
-        self.store = self.places.store
-        self.ledger, self.refusals = Ledger(self.inbox.spec.name), Refusals(self.inbox.spec.name)
+        self.store = self.regions.store
+        self.ledger, self.rejections = Ledger(self.inbox.spec.name), Rejections(self.inbox.spec.name)
         self.ledger.refresh(self.context.instance)
-        self.refusals.refresh(self.context.instance)
-        self.taken = Taken()
+        self.rejections.refresh(self.context.instance)
+        self.taken = TakenFiles()
 
-    def take(self, chosen: Mapping[str, str] | None, given_up: Mapping[str, str]) -> Taken:
+    def take(self, chosen: Mapping[str, str] | None, given_up: Mapping[str, str]) -> TakenFiles:
         """
         Take the files of the folder.
 
@@ -62,67 +62,73 @@ class Taker:
                 all that are old enough.
             given_up: Plain names and etags of those to refuse, because they could not be taken for long.
         """
-        for drop in list_drops(self.store, self.inbox.spec.dropped_to):
-            if self.refusals.reason(drop) is not None:
+        for inbox_file in list_files(self.store, self.inbox.spec.dropped_to):
+            if self.rejections.reason(inbox_file) is not None:
                 continue
-            if not (self._is_old(drop) if chosen is None else chosen.get(drop.plain) == drop.etag):
-                self.taken.waiting[drop.shown] = "it has changed of late, or was not looked at twice yet"
-            elif drop.fault:
-                self._refuse(drop, drop.fault)
-            elif given_up.get(drop.plain) == drop.etag:
-                self._refuse(drop, "runs that were to take it have failed again and again; see those of this asset")
+            if not (self._is_old(inbox_file) if chosen is None else chosen.get(inbox_file.plain) == inbox_file.etag):
+                self.taken.waiting[inbox_file.shown] = "it has changed of late, or was not looked at twice yet"
+            elif inbox_file.fault:
+                self._refuse(inbox_file, inbox_file.fault)
+            elif given_up.get(inbox_file.plain) == inbox_file.etag:
+                self._refuse(
+                    inbox_file, "runs that were to take it have failed again and again; see those of this asset"
+                )
             else:
-                self._try(drop)
+                self._try(inbox_file)
         return self.taken
 
-    def _is_old(self, drop: Drop) -> bool:
-        return (datetime.now(UTC) - drop.modified_at).total_seconds() >= self.inbox.spec.settle_s
+    def _is_old(self, inbox_file: InboxFile) -> bool:
+        return (datetime.now(UTC) - inbox_file.modified_at).total_seconds() >= self.inbox.spec.settle_s
 
-    def _try(self, drop: Drop) -> None:
+    def _try(self, inbox_file: InboxFile) -> None:
         try:
-            told = self._take(drop)
-        except BadDrop as error:
-            self._refuse(drop, str(error))
+            told = self._take(inbox_file)
+        except InvalidInboxFile as error:
+            self._refuse(inbox_file, str(error))
         except StoreError as error:
-            self.context.log.warning(f"{drop.shown} is left for later: {error}")
-            self.taken.waiting[drop.shown] = str(error)
+            self.context.log.warning(f"{inbox_file.shown} is left for later: {error}")
+            self.taken.waiting[inbox_file.shown] = str(error)
         else:
-            self.context.log.info(f"{drop.shown}: {told}")
-            self.taken.files[drop.shown] = told
+            self.context.log.info(f"{inbox_file.shown}: {told}")
+            self.taken.files[inbox_file.shown] = told
 
-    def _take(self, drop: Drop) -> str:
+    def _take(self, inbox_file: InboxFile) -> str:
         """
         Raises:
-            BadDrop: It is not to be sent.
+            InvalidInboxFile: It is not to be sent.
             StoreError: It has changed meanwhile, or the store cannot be read or written.
         """
-        entry = self.ledger.entries.get(drop.key)
-        if entry is not None and entry.request.raw_revision == drop.revision:
-            self._move(drop)
+        entry = self.ledger.entries.get(inbox_file.key)
+        if entry is not None and entry.request.raw_revision == inbox_file.revision:
+            self._move(inbox_file)
             return "was asked for already"
-        self._require_free(drop, entry)
-        shard = take_in(self.inbox, self.store, drop, self._duplicate_of)
-        register_shard(self.context.instance, self.inbox.spec.name, drop.key)
-        request = request_for(self.context, self.inbox, self.places, self.ledger, shard)
-        self.places.used_by(self.inbox.spec.targets).stage([request] if request.lane is Lane.BATCH else [])
-        with announced(Effect.RECORD, State.REQUESTED):
-            self.context.log_event(self.ledger.record(request, State.REQUESTED))
-        self.ledger.entries[drop.key] = Entry(State.REQUESTED, request, 0)
-        self._move(drop)
-        return f"{shard.n_records:,} records, attempt {request.attempt}, {request.lane}"
+        self._require_free(inbox_file, entry)
+        shard = accept_file(self.inbox, self.store, inbox_file, self._duplicate_of)
+        register_shard(self.context.instance, self.inbox.spec.name, inbox_file.key)
+        request = request_or_resume(self.context, self.inbox, self.regions, self.ledger, shard)
+        self.regions.used_by(self.inbox.spec.targets).stage(
+            [request] if request.inference_mode is InferenceMode.BATCH else []
+        )
+        with announced(Effect.RECORD, RequestState.REQUESTED):
+            self.context.log_event(self.ledger.record(request, RequestState.REQUESTED))
+        self.ledger.entries[inbox_file.key] = Entry(RequestState.REQUESTED, request, 0)
+        self._move(inbox_file)
+        return f"{shard.n_records:,} records, attempt {request.attempt}, {request.inference_mode}"
 
-    def _require_free(self, drop: Drop, entry: Entry | None) -> None:
+    def _require_free(self, inbox_file: InboxFile, entry: Entry | None) -> None:
         """
         Raises:
-            BadDrop: Another file of that name is under way, or has answers that would be overwritten.
+            InvalidInboxFile: Another file of that name is under way, or has answers that would be overwritten.
         """
         if entry is None:
             return
         if entry.state.is_open:
-            raise BadDrop(f"a file of that name is under way, see partition {drop.key}; wait, or rename it")
+            raise InvalidInboxFile(
+                f"a file of that name is under way, see partition {inbox_file.key}; wait, or rename it"
+            )
         if self._has_answers(entry):
-            raise BadDrop(
-                f"a file of that name is processed already, see {self.store.path(self.inbox.folder(drop.key))}; "
+            raise InvalidInboxFile(
+                f"a file of that name is processed already, see {self.store.path(self.inbox.folder(inbox_file.key))}; "
                 "rename it, or move that folder away first"
             )
 
@@ -140,26 +146,28 @@ class Taker:
     def _has_answers(self, entry: Entry) -> bool:
         request = entry.request
         outputs = outputs_key(request.pipeline, request.shard, request.folder)
-        return entry.state is State.ANSWERED and self.store.exists(outputs)
+        return entry.state is RequestState.ANSWERED and self.store.exists(outputs)
 
-    def _move(self, drop: Drop) -> None:
+    def _move(self, inbox_file: InboxFile) -> None:
         """Put the file where its answers are to be, unless another one has taken its place."""
-        take_away(self.store, self.inbox.spec.dropped_to, drop, f"{self.inbox.folder(drop.key)}/{drop.name}")
+        move_away(
+            self.store, self.inbox.spec.dropped_to, inbox_file, f"{self.inbox.folder(inbox_file.key)}/{inbox_file.name}"
+        )
 
-    def _refuse(self, drop: Drop, reason: str) -> None:
+    def _refuse(self, inbox_file: InboxFile, reason: str) -> None:
         with announced(Effect.RECORD, "refused"):
-            self.context.log_event(self.refusals.record(drop, reason))
-        self.context.log.warning(f"{drop.shown} is refused and left where it is: {reason}")
-        self.taken.refused[drop.shown] = reason
+            self.context.log_event(self.rejections.record(inbox_file, reason))
+        self.context.log.warning(f"{inbox_file.shown} is refused and left where it is: {reason}")
+        self.taken.refused[inbox_file.shown] = reason
 
 
 def is_taken_elsewhere(context: dg.AssetExecutionContext, inbox: str) -> bool:
     """Whether an earlier run that takes files of the inbox is under way: two at once could both take a duplicate."""
-    started = takers(context.instance, inbox, [DagsterRunStatus.STARTED])
+    started = take_runs(context.instance, inbox, [DagsterRunStatus.STARTED])
     return bool(started) and started[0].run_id != context.run.run_id
 
 
-def takers(instance: DagsterInstance, inbox: str, statuses: Sequence[DagsterRunStatus]) -> list[dg.DagsterRun]:
+def take_runs(instance: DagsterInstance, inbox: str, statuses: Sequence[DagsterRunStatus]) -> list[dg.DagsterRun]:
     """The runs of these statuses that take an inbox's files, the first first; people launch some, without our tags."""
     key = dg.AssetKey([inbox, "dropped_files"])
     records = sorted(instance.get_run_records(RunsFilter(statuses=list(statuses))), key=lambda r: r.storage_id)

@@ -1,4 +1,4 @@
-"""What a shard's attempts left unanswered becomes the next attempt, in the lane that fits its size."""
+"""What a shard's attempts left unanswered becomes the next attempt, by the inference mode that fits its size."""
 
 import dataclasses
 from dataclasses import dataclass
@@ -7,32 +7,36 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import JobFailed, StaleShard
 from bedrock_assets.jobs.collect_runs import FINAL_TAG, JOB_TAG, REFUSAL_TAG
 from bedrock_assets.jobs.on_demand import answer_on_demand
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.outputs.collect import Collected, violations
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.shards.remainder import repaired_lines, write_remainder
 from bedrock_assets.storage.keys import job_folder
-from bedrock_assets.storage.manifests import Lane, ShardManifest
+from bedrock_assets.storage.manifests import InferenceMode, ShardManifest
 from bedrock_assets.storage.store import Store
 
 
-def lane_for(pipeline: Work, n_records: int) -> Lane | None:
-    """The lane for so many records; None where they are too few for a job and `on_small` is `error`."""
+def mode_for(pipeline: Workload, n_records: int) -> InferenceMode | None:
+    """The inference mode for that many records; None where they are too few for a job and `on_small` is `error`."""
     if n_records == 0:
-        return Lane.ON_DEMAND  # nothing is asked, as all is answered elsewhere
+        return InferenceMode.ON_DEMAND  # nothing is asked, as all is answered elsewhere
     if n_records >= pipeline.spec.limits.min_records_per_job:
-        return Lane.BATCH
-    by_setting: dict[str, Lane | None] = {"on_demand": Lane.ON_DEMAND, "pad": Lane.BATCH, "error": None}
+        return InferenceMode.BATCH
+    by_setting: dict[str, InferenceMode | None] = {
+        "on_demand": InferenceMode.ON_DEMAND,
+        "pad": InferenceMode.BATCH,
+        "error": None,
+    }
     return by_setting[pipeline.spec.on_small]
 
 
-def following(
-    pipeline: Work,
+def next_attempt(
+    pipeline: Workload,
     store: Store,
     shard: ShardManifest,
     former: Request,
@@ -48,8 +52,8 @@ def following(
         unanswered: Record ids to send, String.
         broken: Those of them whose answer broke the schema and is to be repaired: record_id, error_message.
     """
-    lane = lane_for(pipeline, len(unanswered)) if len(unanswered) else None
-    if lane is None:
+    inference_mode = mode_for(pipeline, len(unanswered)) if len(unanswered) else None
+    if inference_mode is None:
         return None
     attempt = former.attempt + 1
     repaired = None if broken is None else repaired_lines(store, pipeline, shard, broken)
@@ -59,7 +63,7 @@ def following(
         attempt=attempt,
         prompts=prompts,
         n_records=n_records,
-        lane=lane,
+        inference_mode=inference_mode,
         former_jobs=(*former.former_jobs, job_arn),
         former_targets=former.targets,
         target="",
@@ -67,7 +71,7 @@ def following(
 
 
 @dataclass(frozen=True)
-class Ended:
+class FinishedAttempt:
     """How an attempt ended."""
 
     request: Request
@@ -85,13 +89,13 @@ class Ended:
 
 def end_attempt(
     context: dg.AssetExecutionContext,
-    pipeline: Work,
+    pipeline: Workload,
     store: Store,
     bedrock: BedrockResource,
-    places: Places,
+    regions: Regions,
     shard: ShardManifest,
     request: Request,
-) -> Ended:
+) -> FinishedAttempt:
     """
     The attempt's end: of its job, whose outputs are in the store then, or of the calls that are made here.
 
@@ -101,13 +105,13 @@ def end_attempt(
     tags = context.run.tags
     if REFUSAL_TAG in tags:
         raise JobFailed(tags[REFUSAL_TAG])
-    if request.lane is Lane.ON_DEMAND:
-        runtime = bedrock.open_runtime(places.at(pipeline.spec.targets[0]))
+    if request.inference_mode is InferenceMode.ON_DEMAND:
+        runtime = bedrock.open_runtime(regions.at(pipeline.spec.targets[0]))
         answer_on_demand(pipeline, store, runtime, request, final=FINAL_TAG in tags)
-        return Ended(request)
-    job = places.get(tags[JOB_TAG])
-    places.fetch(job.arn, job_folder(shard, request.attempt, job.arn), request.prompts)
-    return Ended(request, job)
+        return FinishedAttempt(request)
+    job = regions.get(tags[JOB_TAG])
+    regions.fetch(job.arn, job_folder(shard, request.attempt, job.arn), request.prompts)
+    return FinishedAttempt(request, job)
 
 
 def require_current(shard: ShardManifest, request: Request) -> ShardManifest:
@@ -119,8 +123,8 @@ def require_current(shard: ShardManifest, request: Request) -> ShardManifest:
     return shard
 
 
-def next_attempt(
-    pipeline: Work, store: Store, shard: ShardManifest, ended: Ended, collected: Collected
+def decide_next_attempt(
+    pipeline: Workload, store: Store, shard: ShardManifest, ended: FinishedAttempt, collected: Collected
 ) -> Request | None:
     """
     The request for what the attempt left unanswered, if it is to be sent again.
@@ -129,7 +133,7 @@ def next_attempt(
         JobFailed: The job was stopped, or failed without one answer: a person decides whether to go on.
     """
     n_left, job, request = len(collected.unanswered), ended.job, ended.request
-    if n_left == 0 or lane_for(pipeline, n_left) is None:
+    if n_left == 0 or mode_for(pipeline, n_left) is None:
         return None  # too few for a job: they stay as they are in the table, where a person sees them
     if job and (job.status is JobStatus.STOPPED or (job.status is JobStatus.FAILED and not collected.count("ok"))):
         raise JobFailed(
@@ -139,4 +143,4 @@ def next_attempt(
     if request.attempt >= request.last_attempt:
         return None
     broken = violations(collected.rows, collected.unanswered)
-    return following(pipeline, store, shard, request, ended.arns[-1], collected.unanswered, broken)
+    return next_attempt(pipeline, store, shard, request, ended.arns[-1], collected.unanswered, broken)

@@ -13,13 +13,13 @@ from bedrock_assets.prices import Estimator, Measured, Price, add, price_of
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts, ShardManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 READ_AT_ONCE = 16
 
 
 @dataclass(frozen=True)
-class Estimate:
+class LaunchEstimate:
     """What a launch may cost."""
 
     requests: tuple[Request, ...]
@@ -36,9 +36,9 @@ class Estimate:
         return f"estimated cost ${self.cost_usd:,.2f}, by {self.basis}"
 
 
-def estimate(
+def estimate_launch(
     pipeline: Pipeline, store: Store, planned: Sequence[str], asked: Sequence[tuple[Request, ShardManifest, bool]]
-) -> Estimate:
+) -> LaunchEstimate:
     """
     What a launch may cost.
 
@@ -56,7 +56,7 @@ def estimate(
     estimator = _estimator(facts.values(), task)
     costs = [_cost(price, estimator, request, shard, done=done) for request, shard, done in asked]
     others = [found.tokens for key, found in facts.items() if key not in launched]
-    made = Estimate(
+    made = LaunchEstimate(
         requests=tuple(replace(r, estimated_usd=cost) for (r, _, _), cost in zip(asked, costs, strict=True)),
         cost_usd=sum(cost or 0.0 for cost in costs) if price else None,
         past_usd=price.cost_usd(reduce(add, others, {})) if price else None,
@@ -82,7 +82,7 @@ def _facts(store: Store, pipeline: Pipeline, shards: Sequence[str]) -> dict[str,
         key = outputs_key(pipeline.spec.name, shard)
         return (shard, OutputFacts.model_validate(store.parquet_facts(key))) if store.exists(key) else None
 
-    return dict(found for found in ordered(read, shards, READ_AT_ONCE) if found)
+    return dict(found for found in map_ordered(read, shards, READ_AT_ONCE) if found)
 
 
 def _measured(facts: OutputFacts) -> Measured:
@@ -102,10 +102,10 @@ def _cost(
     if price is None or done:
         return None if price is None else 0.0
     n_bytes = shard.n_bytes * request.n_records // max(1, shard.n_records)
-    return price.most_usd(estimator.tokens(request.n_records, n_bytes, request.lane))
+    return price.most_usd(estimator.tokens(request.n_records, n_bytes, request.inference_mode))
 
 
-def _require_budget(pipeline: Pipeline, made: Estimate) -> None:
+def _require_budget(pipeline: Pipeline, made: LaunchEstimate) -> None:
     budget = pipeline.spec.budget_usd
     if budget is None:
         return

@@ -12,7 +12,7 @@ from bedrock_assets.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Verdict:
+class CanaryResult:
     """What the canary's answers say."""
 
     n_rows: int
@@ -27,7 +27,7 @@ class Verdict:
         return not self.reasons
 
 
-def verdict(store: Store, pipeline: Pipeline, key: str) -> Verdict | None:
+def canary_result(store: Store, pipeline: Pipeline, key: str) -> CanaryResult | None:
     """What the canary's answers say; None as long as there are none to its current prompts."""
     thresholds, outputs = pipeline.spec.canary, outputs_key(pipeline.spec.name, key)
     if thresholds is None or not store.exists(outputs):
@@ -41,18 +41,18 @@ def verdict(store: Store, pipeline: Pipeline, key: str) -> Verdict | None:
     most = {"error_rate": thresholds.max_error_rate, "mean_output_tokens": thresholds.max_mean_output_tokens}
     reasons = [f"{name} is {found[name]:.4g}, above {bound:g}" for name, bound in most.items() if found[name] > bound]
     n_rows = answers.select(pl.len()).collect().item()
-    return Verdict(n_rows, found["error_rate"], found["mean_output_tokens"], tuple(reasons))
+    return CanaryResult(n_rows, found["error_rate"], found["mean_output_tokens"], tuple(reasons))
 
 
 @dataclass(frozen=True)
-class Gate:
+class CanaryGate:
     """Whether the shards behind a canary may be sent: they may, they wait, or they are refused."""
 
     waits: bool = False
     refusal: str = ""
 
 
-OPEN = Gate()
+OPEN_GATE = CanaryGate()
 
 
 def is_canary(shard: str) -> bool:
@@ -65,15 +65,17 @@ def canary_of(shard: str) -> str:
     return f"00000-{shard.partition('-')[2]}"
 
 
-def gate_of(store: Store, pipeline: Pipeline, ledger: Ledger, key: str) -> Gate:
+def canary_gate(store: Store, pipeline: Pipeline, ledger: Ledger, key: str) -> CanaryGate:
     """What the canary *key* says of the pipeline's other shards."""
-    found = verdict(store, pipeline, key)
+    found = canary_result(store, pipeline, key)
     if found is not None:
         reasons = "; ".join(found.reasons)
         told = f"not sent, because of the answers of canary {key}: {reasons}. Look at them, and at the prompt"
-        return OPEN if found.passed else Gate(refusal=told)
+        return OPEN_GATE if found.passed else CanaryGate(refusal=told)
     entry = ledger.entries.get(key)
     if entry is not None and entry.state.is_open:
-        return Gate(waits=True)
+        return CanaryGate(waits=True)
     why = (entry and entry.message) or "it was not launched"
-    return Gate(refusal=f"not sent, because canary {key} has no answers: {why}. Launch it first, or with the others")
+    return CanaryGate(
+        refusal=f"not sent, because canary {key} has no answers: {why}. Launch it first, or with the others"
+    )

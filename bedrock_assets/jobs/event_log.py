@@ -15,7 +15,7 @@ OVERLAP_S = 60
 AssetEvent = dg.AssetObservation | dg.AssetMaterialization
 
 
-class Told(NamedTuple):
+class LoggedEvent(NamedTuple):
     """One event, and where it stands in the log."""
 
     storage_id: int
@@ -30,7 +30,7 @@ class Told(NamedTuple):
 
 
 @dataclass
-class Tail:
+class EventLogReader:
     """The end of an asset's log: all of it the first time, then only what is new."""
 
     key: dg.AssetKey
@@ -38,7 +38,7 @@ class Tail:
     """Whether observations are read beside materializations."""
     _after: dict[str, int] = field(default_factory=dict)
 
-    def read(self, instance: DagsterInstance) -> list[Told]:
+    def read(self, instance: DagsterInstance) -> list[LoggedEvent]:
         """
         Events since the last call in the order of the log, some of the latest ones again.
 
@@ -50,7 +50,7 @@ class Tail:
             told += self._read("observations", instance.fetch_observations)
         return sorted(told, key=lambda one: one.storage_id)
 
-    def _read(self, name: str, fetch: Callable[..., EventRecordsResult]) -> list[Told]:
+    def _read(self, name: str, fetch: Callable[..., EventRecordsResult]) -> list[LoggedEvent]:
         after, found, cursor = self._after.get(name), [], None
         while True:
             page = fetch(
@@ -62,7 +62,7 @@ class Tail:
             for record in page.records:
                 event = record.asset_observation or record.asset_materialization
                 if event is not None:
-                    found.append(Told(record.storage_id, record.timestamp, record.run_id, event))
+                    found.append(LoggedEvent(record.storage_id, record.timestamp, record.run_id, event))
             if not page.has_more:
                 break
             cursor = page.cursor

@@ -15,13 +15,13 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.jobs.event_log import Tail, Told
-from bedrock_assets.jobs.request import Request, Standing
-from bedrock_assets.jobs.staleness import Lineage
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.jobs.event_log import EventLogReader, LoggedEvent
+from bedrock_assets.jobs.request import Request, RequestStatus
+from bedrock_assets.jobs.staleness import Staleness
+from bedrock_assets.storage.manifests import InferenceMode
 
 
-class State(StrEnum):
+class RequestState(StrEnum):
     """What the log says of a shard."""
 
     REQUESTED = "requested"
@@ -35,14 +35,14 @@ class State(StrEnum):
     @property
     def is_open(self) -> bool:
         """Whether the shard still waits for answers."""
-        return self in (State.REQUESTED, State.ROUTED, State.SUBMITTED)
+        return self in (RequestState.REQUESTED, RequestState.ROUTED, RequestState.SUBMITTED)
 
 
 @dataclass(frozen=True)
 class Entry:
     """The latest that the log says of a shard."""
 
-    state: State
+    state: RequestState
     request: Request
     storage_id: int
     job_arn: str | None = None
@@ -70,8 +70,8 @@ class Ledger:
 
     def _start(self) -> None:
         self.entries, self.replaced, self.searched, self.refused = {}, {}, set(), set()
-        self.lineage = Lineage(self.pipeline)
-        self._tail = Tail(self.asset_key, observations=True)
+        self.staleness = Staleness(self.pipeline)
+        self._tail = EventLogReader(self.asset_key, observations=True)
 
     @property
     def asset_key(self) -> dg.AssetKey:
@@ -88,19 +88,19 @@ class Ledger:
         if (storage := _identity(instance)) != self._storage:
             self._start()
             self._storage = storage
-        self.lineage.refresh(instance)
+        self.staleness.refresh(instance)
         for told in self._tail.read(instance):
             self._apply(told)
 
-    def told_of(self, request: Request) -> Entry:
+    def last_event(self, request: Request) -> Entry:
         """What was told last of an open or replaced request."""
         return self.replaced.get(request.identity) or self.entries[request.shard]
 
-    def standing(self, request: Request) -> Standing:
+    def status_of(self, request: Request) -> RequestStatus:
         """Whether a request is still about the current prompts of its shard."""
-        return Standing.STALE if request.identity in self.replaced else self.lineage.standing(request)
+        return RequestStatus.STALE if request.identity in self.replaced else self.staleness.status_of(request)
 
-    def record(self, request: Request, state: State, **facts: str) -> dg.AssetObservation:
+    def record(self, request: Request, state: RequestState, **facts: str) -> dg.AssetObservation:
         """The observation to log for a *state* of a request."""
         return dg.AssetObservation(
             self.asset_key,
@@ -115,12 +115,12 @@ class Ledger:
                 "request_id": request.storage_id,
                 "asked_by_run": request.run_id,
                 "backfill_id": request.backfill_id or "",
-                "lane": request.lane.value,
+                "inference_mode": request.inference_mode.value,
                 "former_jobs": json.dumps(request.former_jobs),
                 **({"former_targets": json.dumps(request.former_targets)} if any(request.former_targets) else {}),
                 **({"target": request.target} if request.target else {}),
                 "raw_revision": request.raw_revision,
-                "waits_for": f"{request.waits_for:x}",
+                "blocked_by": f"{request.blocked_by:x}",
                 **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
                 "last_attempt": request.last_attempt,
                 **({"folder": request.folder} if request.folder else {}),
@@ -128,20 +128,20 @@ class Ledger:
             },
         )
 
-    def _apply(self, told: Told) -> None:
+    def _apply(self, told: LoggedEvent) -> None:
         facts, shard = told.facts, told.event.partition
         former = self.entries.get(shard or "")
         if shard is None or (former and former.storage_id >= told.storage_id):
             return
         if isinstance(told.event, dg.AssetMaterialization):
-            state = State.ANSWERED
+            state = RequestState.ANSWERED
         elif "state" in facts:
-            state = State(str(facts["state"]))
+            state = RequestState(str(facts["state"]))
         else:
             return  # somebody else's observation of the asset
         request = self._request(shard, facts, told)
-        if state is not State.REQUESTED:
-            if former is None or not _is_news_of(former.request, state, request, facts.get("request_id")):
+        if state is not RequestState.REQUESTED:
+            if former is None or not _supersedes(former.request, state, request, facts.get("request_id")):
                 return
             request = replace(former.request, target=request.target or former.request.target)
         else:
@@ -155,11 +155,11 @@ class Ledger:
         """Where an earlier request for the same content went, unless it was refused there: a job may be there."""
         former = self.entries.get(request.shard)
         told = [entry for entry in self.replaced.values() if entry.request.shard == request.shard]
-        told += [former] if former and former.state is not State.FAILED else []
+        told += [former] if former and former.state is not RequestState.FAILED else []
         same = [e.request.target for e in told if e.request.content == request.content]
         return next(filter(None, same), "")
 
-    def _request(self, shard: str, facts: Mapping[str, Any], told: Told) -> Request:
+    def _request(self, shard: str, facts: Mapping[str, Any], told: LoggedEvent) -> Request:
         return Request(
             pipeline=self.pipeline,
             shard=shard,
@@ -170,20 +170,20 @@ class Ledger:
             run_id=_text(facts, "asked_by_run") or told.run_id,
             backfill_id=_text(facts, "backfill_id"),
             storage_id=told.storage_id,
-            lane=Lane(_text(facts, "lane") or Lane.BATCH),
+            inference_mode=InferenceMode(_text(facts, "inference_mode") or InferenceMode.BATCH),
             former_jobs=tuple(json.loads(_text(facts, "former_jobs") or "[]")),
             former_targets=tuple(json.loads(_text(facts, "former_targets") or "[]")),
             target=_text(facts, "target") or "",
             raw_revision=_text(facts, "raw_revision") or "",
             estimated_usd=_number(facts, "estimated_usd"),
-            waits_for=int(_text(facts, "waits_for") or "0", 16),
+            blocked_by=int(_text(facts, "blocked_by") or "0", 16),
             last_attempt=int(facts.get("last_attempt", 1)),
             asked_at=told.timestamp,
             folder=_text(facts, "folder") or "",
         )
 
 
-def _is_news_of(current: Request, state: State, told: Request, request_id: object) -> bool:
+def _supersedes(current: Request, state: RequestState, told: Request, request_id: object) -> bool:
     """
     Whether an event is about the *current* request, and not about one that it has replaced.
 
@@ -192,7 +192,7 @@ def _is_news_of(current: Request, state: State, told: Request, request_id: objec
     """
     if (current.fingerprint, current.attempt) != (told.fingerprint, told.attempt):
         return False
-    return state in (State.ROUTED, State.SUBMITTED) or request_id == current.storage_id
+    return state in (RequestState.ROUTED, RequestState.SUBMITTED) or request_id == current.storage_id
 
 
 def _identity(instance: DagsterInstance) -> str:

@@ -1,22 +1,22 @@
-"""The on-demand lane: the few records that make no job are answered one by one, and kept one by one."""
+"""On demand: the few records that make no job are answered one by one, and kept one by one."""
 
 from collections.abc import Iterable, Iterator
 
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.request import Request
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.remainder import record_lines
 from bedrock_assets.storage.keys import ON_DEMAND_FOLDER, attempt_folder
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 SUFFIX = ".jsonl.out"
 MOST_FAILURES = 16
 """After so many failures and no answer the service is taken to be away."""
 
 
-def answer_on_demand(pipeline: Work, store: Store, runtime: Runtime, request: Request, *, final: bool) -> None:
+def answer_on_demand(pipeline: Workload, store: Store, runtime: Runtime, request: Request, *, final: bool) -> None:
     """
     Ask the model for each of the request's records that has no answer yet, several at once.
 
@@ -44,7 +44,7 @@ def answer_on_demand(pipeline: Work, store: Store, runtime: Runtime, request: Re
         return None
 
     waiting = (record for record in _records(store, request) if record[1] not in kept)
-    _require_answers(ordered(ask, waiting, spec.limits.max_concurrent_requests))
+    _require_answers(map_ordered(ask, waiting, spec.limits.max_concurrent_requests))
 
 
 def _require_answers(outcomes: Iterable[BedrockUnavailable | None]) -> None:

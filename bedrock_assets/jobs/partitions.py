@@ -56,7 +56,7 @@ def _targeted(instance: DagsterInstance, pipeline: str) -> bool:
     return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())
 
 
-def named(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
+def planned_shards(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
     """
     The planned shards that *keys* name.
 

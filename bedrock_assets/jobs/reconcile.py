@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from operator import attrgetter
 
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.jobs.request import Request, Route, Standing
+from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
 from bedrock_assets.storage.keys import shard_bit
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 
-MOST_SUBMISSIONS = 40
+MAX_SUBMISSIONS = 40
 """A tick: each takes up to a second, and Dagster ends a tick after 60."""
 
 
@@ -24,7 +24,7 @@ class Submit:
     """Create the request's job."""
 
     request: Request
-    route: Route
+    option: SubmitOption
 
 
 @dataclass(frozen=True)
@@ -62,21 +62,21 @@ Action = Submit | Collect | Invoke | Stop | Close
 
 
 @dataclass(frozen=True)
-class Room:
+class Capacity:
     """What may be submitted, and where."""
 
     n_free: Mapping[str, int]
     """By pool, slots that no job takes, of these pipelines or of anybody else on the same models."""
-    routes: Mapping[str, Sequence[Route]]
+    submit_options: Mapping[str, Sequence[SubmitOption]]
     """By pipeline, the ways to submit its shards, the preferred first."""
-    most: int = MOST_SUBMISSIONS
+    most: int = MAX_SUBMISSIONS
     """Jobs to submit."""
 
 
 def plan(
     requests: Sequence[Request],
     jobs: Mapping[str, Job],
-    room: Room,
+    capacity: Capacity,
     *,
     collecting: Collection[str] = (),
     leave_cancelled: Collection[str] = (),
@@ -99,7 +99,7 @@ def plan(
         by the first of its routes that has a slot; one that was, or may have been, submitted somewhere goes nowhere
         else.
     """
-    left = {Standing.STALE: leave_stale, Standing.WITHDRAWN: leave_cancelled}
+    left = {RequestStatus.STALE: leave_stale, RequestStatus.WITHDRAWN: leave_cancelled}
     coming = _coming(requests)
     taken_over = _taken_over(requests)
     actions: list[Action] = []
@@ -112,39 +112,39 @@ def plan(
             flying[job.arn] = request.pipeline
         if identity in taken_over:
             actions += [] if running else [Close(request, job)]
-        elif request.standing in left:
-            actions += _dismiss(request, job, running=running, leave=request.pipeline in left[request.standing])
+        elif request.status in left:
+            actions += _dismiss(request, job, running=running, leave=request.pipeline in left[request.status])
         elif job is not None:
             waits = job.status.in_flight or running or _waits(request, coming)
             actions += [] if waits else [Collect(request, job)]
-        elif request.standing is Standing.WANTED and request.lane is Lane.BATCH and not running:
+        elif request.status is RequestStatus.WANTED and request.inference_mode is InferenceMode.BATCH and not running:
             waiting.append(request)
-        elif request.standing is Standing.WANTED and not running and not _waits(request, coming):
+        elif request.status is RequestStatus.WANTED and not running and not _waits(request, coming):
             actions.append(Invoke(request))
-    return actions + _fair(waiting, Counter(flying.values()), room)
+    return actions + _fair(waiting, Counter(flying.values()), capacity)
 
 
 def _coming(requests: Sequence[Request]) -> dict[str, int]:
     """By pipeline, if a shard of it may wait, the shards whose answers are to come: bit i stands for shard i."""
-    coming: dict[str, int] = {request.pipeline: 0 for request in requests if request.waits_for}
+    coming: dict[str, int] = {request.pipeline: 0 for request in requests if request.blocked_by}
     for request in requests:
-        if request.standing is Standing.WANTED and request.pipeline in coming:
+        if request.status is RequestStatus.WANTED and request.pipeline in coming:
             coming[request.pipeline] |= shard_bit(request.shard)
     return coming
 
 
 def _waits(request: Request, coming: Mapping[str, int]) -> bool:
     """Whether a shard before the request's own, and none after it, is about to bring some of its answers."""
-    if not request.waits_for:
+    if not request.blocked_by:
         return False
     before = shard_bit(request.shard) - 1
-    return bool(request.waits_for & before & coming.get(request.pipeline, 0))
+    return bool(request.blocked_by & before & coming.get(request.pipeline, 0))
 
 
 def _taken_over(requests: Sequence[Request]) -> set[str]:
     """Identities of stale requests whose content, and so whose job, another request asks for again."""
-    stale = [request for request in requests if request.standing is Standing.STALE]
-    served = {request.content for request in requests if request.standing is not Standing.STALE} if stale else set()
+    stale = [request for request in requests if request.status is RequestStatus.STALE]
+    served = {request.content for request in requests if request.status is not RequestStatus.STALE} if stale else set()
     return {request.identity for request in stale if request.content in served}
 
 
@@ -154,20 +154,22 @@ def _dismiss(request: Request, job: Job | None, *, running: bool, leave: bool) -
         return [] if running else [Close(request)]
     if job.status.in_flight:
         return [] if leave or job.status is JobStatus.STOPPING else [Stop(request, job)]
-    if request.standing is Standing.WITHDRAWN and leave:
+    if request.status is RequestStatus.WITHDRAWN and leave:
         return [] if running else [Collect(request, job)]
     return [Close(request, job)]
 
 
-def _fair(waiting: Sequence[Request], busy: Counter[str], room: Room) -> list[Action]:
+def _fair(waiting: Sequence[Request], busy: Counter[str], capacity: Capacity) -> list[Action]:
     """A slot at a time for the pipeline with the fewest jobs in flight, of which *busy* is the count."""
-    n_free = dict(room.n_free)
+    n_free = dict(capacity.n_free)
     queues: dict[tuple[str, str], list[Request]] = {}
     for request in reversed(waiting):
         queues.setdefault((request.pipeline, request.target), []).append(request)
     taken: list[Action] = []
-    while len(taken) < room.most:
-        ways = {key: way for key in queues if (way := _way(room.routes.get(key[0], ()), key[1], n_free))}
+    while len(taken) < capacity.most:
+        ways = {
+            key: way for key in queues if (way := pick_option(capacity.submit_options.get(key[0], ()), key[1], n_free))
+        }
         if not ways:
             break
         key = min(ways, key=lambda key: (busy[key[0]], queues[key][-1].storage_id))
@@ -179,6 +181,6 @@ def _fair(waiting: Sequence[Request], busy: Counter[str], room: Room) -> list[Ac
     return taken
 
 
-def _way(routes: Sequence[Route], target: str, n_free: Mapping[str, int]) -> Route | None:
+def pick_option(submit_options: Sequence[SubmitOption], target: str, n_free: Mapping[str, int]) -> SubmitOption | None:
     """The first of the routes with a slot; of a request with a *target*, the one that leads there."""
-    return next((r for r in routes if n_free.get(r.pool, 0) > 0 and target in ("", r.target)), None)
+    return next((r for r in submit_options if n_free.get(r.pool, 0) > 0 and target in ("", r.target)), None)

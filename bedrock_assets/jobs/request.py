@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from bedrock_assets.storage.keys import attempt_folder
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
 NAME_PREFIX = "ba"
@@ -14,11 +14,11 @@ MAX_SHARD_CHARS = 20
 """Of a shard's key in the name of its job, so that the name has 63 characters at most."""
 
 
-class Standing(StrEnum):
+class RequestStatus(StrEnum):
     """Whether a request is still to be served."""
 
     WANTED = "wanted"
-    HELD = "held"
+    ON_HOLD = "held"
     """The dataset has changed since; the prompts have not been made anew yet, so nothing more is submitted."""
     STALE = "stale"
     """The prompts have changed since, or the shard is no longer planned: the answers would not be joined."""
@@ -43,7 +43,7 @@ class Request:
     """The Dagster backfill the run belongs to, if any."""
     storage_id: int = 0
     """Position in the event log; later requests have higher ones."""
-    lane: Lane = Lane.BATCH
+    inference_mode: InferenceMode = InferenceMode.BATCH
     former_jobs: tuple[str, ...] = ()
     """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
     former_targets: tuple[str, ...] = ()
@@ -55,13 +55,13 @@ class Request:
     """
     raw_revision: str = ""
     """Revision of the dataset that the prompts were made of."""
-    waits_for: int = 0
+    blocked_by: int = 0
     """Shards that are asked some of its prompts, so that it is collected after them: bit i stands for shard i."""
     estimated_usd: float | None = None
     """What it may cost; None where the price is not known."""
     last_attempt: int = 1
     """The attempt after which what is still unanswered is left as it is."""
-    standing: Standing = Standing.WANTED
+    status: RequestStatus = RequestStatus.WANTED
     asked_at: float = 0.0
     """Seconds since 1970."""
     folder: str = ""
@@ -73,9 +73,9 @@ class Request:
         return f"{self.pipeline}/{self.shard}/{self.storage_id}"
 
     @property
-    def content(self) -> tuple[str, str, str, int, Lane]:
+    def content(self) -> tuple[str, str, str, int, InferenceMode]:
         """What is asked, whoever asks; its job is named after it, if it has one."""
-        return self.pipeline, self.shard, self.fingerprint, self.attempt, self.lane
+        return self.pipeline, self.shard, self.fingerprint, self.attempt, self.inference_mode
 
     @property
     def targets(self) -> tuple[str, ...]:
@@ -85,7 +85,7 @@ class Request:
 
 
 @dataclass(frozen=True)
-class Route:
+class SubmitOption:
     """A way to submit a request: where its job would be created, and the pool that caps it."""
 
     target: str

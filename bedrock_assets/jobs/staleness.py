@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.jobs.event_log import Tail
-from bedrock_assets.jobs.request import Request, Standing
+from bedrock_assets.jobs.event_log import EventLogReader
+from bedrock_assets.jobs.request import Request, RequestStatus
 from bedrock_assets.storage.keys import is_planned
 
 
@@ -29,7 +29,7 @@ class Dataset:
 
 
 @dataclass
-class Lineage:
+class Staleness:
     """The upstream of one pipeline's requests."""
 
     pipeline: str
@@ -38,8 +38,8 @@ class Lineage:
     dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
-        self._prompts = Tail(dg.AssetKey([self.pipeline, "prompt_shards"]))
-        self._dataset = Tail(dg.AssetKey([self.pipeline, "raw_dataset"]))
+        self._prompts = EventLogReader(dg.AssetKey([self.pipeline, "prompt_shards"]))
+        self._dataset = EventLogReader(dg.AssetKey([self.pipeline, "raw_dataset"]))
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log."""
@@ -53,7 +53,7 @@ class Lineage:
             if "revision" in facts:
                 self.dataset = Dataset(told.storage_id, str(facts["revision"]), int(facts["n_shards"]))
 
-    def standing(self, request: Request) -> Standing:
+    def status_of(self, request: Request) -> RequestStatus:
         """
         Whether a request is still about the current prompts.
 
@@ -62,9 +62,9 @@ class Lineage:
         revision, prompts = request.raw_revision, self.prompts.get(request.shard)
         if prompts and prompts.storage_id > request.storage_id:
             if prompts.fingerprint != request.fingerprint:
-                return Standing.STALE
+                return RequestStatus.STALE
             revision = prompts.raw_revision
         dataset = self.dataset
         if dataset is None or dataset.storage_id < request.storage_id or dataset.revision == revision:
-            return Standing.WANTED
-        return Standing.HELD if is_planned(request.shard, dataset.n_shards) else Standing.STALE
+            return RequestStatus.WANTED
+        return RequestStatus.ON_HOLD if is_planned(request.shard, dataset.n_shards) else RequestStatus.STALE

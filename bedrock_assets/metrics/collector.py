@@ -8,13 +8,13 @@ from typing import TYPE_CHECKING
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.metrics import families as f
-from bedrock_assets.metrics.outside import Cached, InboxFiles, Jobs, label_of, limit_of
+from bedrock_assets.metrics.outside import Cached, InboxFiles, JobCounts, label_of, limit_of
 from bedrock_assets.metrics.state import COST, OPEN, ROWS, STATES, TOKENS, PipelineLog, PipelineState, sensors_of
 
 if TYPE_CHECKING:
@@ -27,22 +27,20 @@ TICK_STATUSES = ("started", "skipped", "success", "failure")
 class Scrape:
     """The samples of one scrape, family by family."""
 
-    gauges: "dict[f.Family, GaugeMetricFamily]" = field(
-        default_factory=lambda: {one: one.gauge() for one in f.FAMILIES}
-    )
+    gauges: "dict[f.Metric, GaugeMetricFamily]" = field(default_factory=lambda: {one: one.gauge() for one in f.METRICS})
 
-    def add(self, family: f.Family, value: float, *labels: str) -> None:
+    def add(self, family: f.Metric, value: float, *labels: str) -> None:
         """Add a sample; labels in the order of the family's."""
         self.gauges[family].add_metric(labels, value)
 
 
 @dataclass(eq=False)
-class Deployment:
+class DeploymentCollector:
     """A collector of prometheus_client: reads everything at each scrape, one scrape at a time."""
 
-    specs: Sequence[WorkSpec]
+    specs: Sequence[WorkloadSpec]
     instance: DagsterInstance
-    places: Places
+    regions: Regions
     hold_s: float
     """Seconds for which what Bedrock and the store said holds."""
     tell: Callable[[str], None]
@@ -54,14 +52,14 @@ class Deployment:
 
     def __post_init__(self) -> None:
         self._logs = [PipelineLog(spec.name) for spec in self.specs]
-        self._jobs = Cached(lambda: Jobs.ask(self.places, self.specs), self.hold_s, self.patience_s)
+        self._jobs = Cached(lambda: JobCounts.ask(self.regions, self.specs), self.hold_s, self.patience_s)
         inboxes = [spec for spec in self.specs if isinstance(spec, InboxSpec)]
         self._inboxes = [spec.name for spec in inboxes]
-        self._files = Cached(InboxFiles(inboxes, self.places.store, self.instance).ask, self.hold_s, self.patience_s)
+        self._files = Cached(InboxFiles(inboxes, self.regions.store, self.instance).ask, self.hold_s, self.patience_s)
 
     def describe(self) -> "Iterator[GaugeMetricFamily]":
         """The families, so that nothing is read when the collector is registered."""
-        yield from (family.gauge() for family in f.FAMILIES)
+        yield from (family.gauge() for family in f.METRICS)
 
     def collect(self) -> "Iterator[GaugeMetricFamily]":
         """All samples. A source that cannot be read leaves its own out, and is told by `bedrock_assets_up`."""
@@ -128,7 +126,7 @@ def _add_pipeline(scrape: Scrape, found: PipelineState) -> None:
     name = found.pipeline
     for state in STATES:
         scrape.add(f.SHARDS, found.shards[state], name, state)
-    for state in State:
+    for state in RequestState:
         scrape.add(f.RECORDS, found.records[state], name, state.value)
     for state in OPEN:
         scrape.add(f.OLDEST, found.oldest_s[state], name, state.value)

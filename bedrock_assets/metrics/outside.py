@@ -11,14 +11,14 @@ from typing import Generic, TypeVar
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import Job
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkSpec
-from bedrock_assets.inbox.files import list_drops
-from bedrock_assets.inbox.rejections import Refusals
-from bedrock_assets.jobs.observe import Census, pool_limit
+from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.inbox.files import list_files
+from bedrock_assets.inbox.rejections import Rejections
+from bedrock_assets.jobs.observe import ObservedJobs, pool_limit
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -71,21 +71,21 @@ class Cached(Generic[T]):
 
 
 @dataclass(frozen=True)
-class Jobs:
+class JobCounts:
     """Bedrock's jobs of the last days, of everybody, in each account and Region that is used."""
 
     jobs: Sequence[Job]
-    specs: Sequence[WorkSpec]
-    census: Census
+    specs: Sequence[WorkloadSpec]
+    observed: ObservedJobs
 
     @classmethod
-    def ask(cls, places: Places, specs: Sequence[WorkSpec]) -> "Jobs":
+    def ask(cls, regions: Regions, specs: Sequence[WorkloadSpec]) -> "JobCounts":
         """
         Raises:
             BedrockError: Bedrock cannot be asked anywhere now, or may not be.
         """
-        census = Census.take(places, [Work(spec) for spec in specs])
-        return cls([job for jobs in census.recent.values() for job in jobs.values()], specs, census)
+        observed = ObservedJobs.take(regions, [Workload(spec) for spec in specs])
+        return cls([job for jobs in observed.recent.values() for job in jobs.values()], specs, observed)
 
     def pipeline_of(self, job: Job) -> str:
         """Who sent a job, by its name; two pipelines whose names begin alike for 23 characters are told as one."""
@@ -111,12 +111,12 @@ class Jobs:
 
     def n_in_flight(self, pool: str) -> int | None:
         """Jobs that take a slot of a pool, as the dispatcher counts them; None where nobody knows now."""
-        return self.census.n_in_flight(pool, [Work(spec) for spec in self.specs], {})
+        return self.observed.n_in_flight(pool, [Workload(spec) for spec in self.specs], {})
 
     @property
     def trouble(self) -> str:
         """Which Regions could not be asked, and why; empty if all could."""
-        return "; ".join(f"{place}: {reason}" for place, reason in self.census.unseen.items())
+        return "; ".join(f"{region}: {reason}" for region, reason in self.observed.unreachable.items())
 
 
 def label_of(model: str) -> str:
@@ -124,14 +124,14 @@ def label_of(model: str) -> str:
     return model.rpartition("/")[2]
 
 
-def limit_of(instance: DagsterInstance, specs: Sequence[WorkSpec], pool: str) -> int:
+def limit_of(instance: DagsterInstance, specs: Sequence[WorkloadSpec], pool: str) -> int:
     """
     The limit of a pool, as the dispatcher reads it.
 
     Raises:
         Exception: What Dagster's storage raises when it cannot be read.
     """
-    return pool_limit(instance, pool, [Work(spec) for spec in specs])
+    return pool_limit(instance, pool, [Workload(spec) for spec in specs])
 
 
 @dataclass
@@ -141,7 +141,7 @@ class InboxFiles:
     specs: Sequence[InboxSpec]
     store: Store
     instance: DagsterInstance
-    _refusals: dict[str, Refusals] = field(default_factory=dict)
+    _rejections: dict[str, Rejections] = field(default_factory=dict)
 
     def ask(self) -> Mapping[str, Mapping[str, int]]:
         """
@@ -153,8 +153,8 @@ class InboxFiles:
         return {spec.name: self._count(spec) for spec in self.specs}
 
     def _count(self, spec: InboxSpec) -> Mapping[str, int]:
-        refusals = self._refusals.setdefault(spec.name, Refusals(spec.name))
-        refusals.refresh(self.instance)
-        drops = list_drops(self.store, spec.dropped_to)
-        n_refused = sum(refusals.reason(drop) is not None for drop in drops)
-        return {"waiting": len(drops) - n_refused, "refused": n_refused}
+        rejections = self._rejections.setdefault(spec.name, Rejections(spec.name))
+        rejections.refresh(self.instance)
+        inbox_files = list_files(self.store, spec.dropped_to)
+        n_refused = sum(rejections.reason(inbox_file) is not None for inbox_file in inbox_files)
+        return {"waiting": len(inbox_files) - n_refused, "refused": n_refused}

@@ -11,10 +11,10 @@ from bedrock_assets.errors import ConfigError
 if TYPE_CHECKING:
     from prometheus_client import CollectorRegistry
 
-    from bedrock_assets.metrics.collector import Deployment
+    from bedrock_assets.metrics.collector import DeploymentCollector
 
 
-def registry_of(deployment: "Deployment") -> "CollectorRegistry":
+def registry_of(deployment: "DeploymentCollector") -> "CollectorRegistry":
     """
     A registry with the deployment's metrics and no others.
 

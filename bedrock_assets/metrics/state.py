@@ -9,14 +9,14 @@ from typing import Any
 from dagster import DagsterInstance
 from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
-from bedrock_assets.jobs.event_log import Tail
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.event_log import EventLogReader
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
-from bedrock_assets.jobs.request import Standing
+from bedrock_assets.jobs.request import RequestStatus
 
 NOT_ASKED = "not_asked"
-STATES = (NOT_ASKED, *(state.value for state in State))
-OPEN = tuple(state for state in State if state.is_open)
+STATES = (NOT_ASKED, *(state.value for state in RequestState))
+OPEN = tuple(state for state in RequestState if state.is_open)
 ROWS = {"ok": "n_ok", "error": "n_error", "missing": "n_missing"}
 """Status of a row, and the metadata that counts them."""
 TOKENS = {"input": "input_tokens", "output": "output_tokens"}
@@ -52,7 +52,7 @@ class PipelineLog:
 
     def __post_init__(self) -> None:
         self._ledger = Ledger(self.pipeline)
-        self._tail = Tail(self._ledger.asset_key)
+        self._tail = EventLogReader(self._ledger.asset_key)
 
     def look(self, instance: DagsterInstance) -> PipelineState:
         """
@@ -78,8 +78,8 @@ class PipelineLog:
         found.n_again += entry.request.attempt > 1
         if entry.state.is_open:
             found.oldest_s[state] = max(found.oldest_s[state], now - entry.at)
-            found.n_held += entry.job_arn is None and self._ledger.standing(entry.request) is Standing.HELD
-        if entry.state is State.ANSWERED:
+            found.n_held += entry.job_arn is None and self._ledger.status_of(entry.request) is RequestStatus.ON_HOLD
+        if entry.state is RequestState.ANSWERED:
             for name, value in self._answers.get(key, {}).items():
                 found.answers[name] = found.answers.get(name, 0.0) + float(value)
 

@@ -5,11 +5,11 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.storage.store import Store, StoredFile
-from bedrock_assets.threads import N_READERS, ordered
+from bedrock_assets.threads import N_READERS, map_ordered
 
 TABLE = ("table", "preferences.parquet")
 """What a pipeline is run for."""
@@ -19,7 +19,7 @@ _FIRST_POLL_S, _LAST_POLL_S = 0.5, 16.0
 
 
 @dataclass(frozen=True)
-class Remains:
+class CleanTarget:
     """What there is of one pipeline."""
 
     pipeline: str
@@ -50,7 +50,7 @@ class Remains:
         return found
 
 
-def find_remains(places: Places, pipeline: str, *, keep_table: bool = False) -> Remains:
+def find_remains(regions: Regions, pipeline: str, *, keep_table: bool = False) -> CleanTarget:
     """
     Look, and change nothing.
 
@@ -58,14 +58,14 @@ def find_remains(places: Places, pipeline: str, *, keep_table: bool = False) -> 
         pipeline: Its name; the pipeline itself may be gone.
         keep_table: Leave the final table out.
     """
-    files = tuple(file for file in places.store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
-    others = {place.store.root: place.store for place in places.all if place.store}
+    files = tuple(file for file in regions.store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
+    others = {region.store.root: region.store for region in regions.all if region.store}
     elsewhere = tuple((store, file) for store in others.values() for file in store.files(pipeline))
-    return Remains(pipeline, tuple(_in_flight(places, pipeline)), files, elsewhere)
+    return CleanTarget(pipeline, tuple(_in_flight(regions, pipeline)), files, elsewhere)
 
 
 def stop_jobs(
-    places: Places,
+    regions: Regions,
     pipeline: str,
     *,
     timeout_s: float,
@@ -81,10 +81,10 @@ def stop_jobs(
         JobFailed: One is still in flight after *timeout_s*.
     """
     deadline, poll_s, stopped = time.monotonic() + timeout_s, _FIRST_POLL_S, set[str]()
-    while jobs := list(_in_flight(places, pipeline)):
+    while jobs := list(_in_flight(regions, pipeline)):
         for job in jobs:
             if job.status is not JobStatus.STOPPING and job.arn not in stopped:
-                places.stop(job.arn)
+                regions.stop(job.arn)
         stopped |= {job.arn for job in jobs}
         if time.monotonic() > deadline:
             raise JobFailed(
@@ -97,7 +97,7 @@ def stop_jobs(
     return len(stopped)
 
 
-def delete_files(store: Store, found: Remains) -> Iterator[int]:
+def delete_files(store: Store, found: CleanTarget) -> Iterator[int]:
     """Delete the files of *found*, many at once; yields how many are gone by now."""
     n_gone, files = 0, [*((store, file) for file in found.files), *found.elsewhere]
 
@@ -106,7 +106,7 @@ def delete_files(store: Store, found: Remains) -> Iterator[int]:
             where.delete([file.key for its, file in some if its is where])
         return len(some)
 
-    for n_files in ordered(delete, (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)), N_READERS):
+    for n_files in map_ordered(delete, (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)), N_READERS):
         n_gone += n_files
         yield n_gone
 
@@ -116,9 +116,9 @@ def _folder(file: StoredFile) -> str:
     return file.key.split("/")[1]
 
 
-def _in_flight(places: Places, pipeline: str) -> Iterator[Job]:
+def _in_flight(regions: Regions, pipeline: str) -> Iterator[Job]:
     """Names are cut short and shared by deployments, so a job is known by the folder that it writes into."""
-    folders = tuple(f"{store.uri(pipeline)}/" for store in (places.store, *(p.store for p in places.all if p.store)))
-    for job in places.list(name_contains=name_prefix(pipeline)):
+    folders = tuple(f"{store.uri(pipeline)}/" for store in (regions.store, *(p.store for p in regions.all if p.store)))
+    for job in regions.list(name_contains=name_prefix(pipeline)):
         if job.status.in_flight and job.output_uri.startswith(folders):
             yield job

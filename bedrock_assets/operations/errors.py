@@ -14,7 +14,7 @@ MESSAGE_CHARS = 160
 
 
 @dataclass(frozen=True)
-class Cluster:
+class ErrorGroup:
     """Rows that failed in the same way."""
 
     error_code: str | None
@@ -27,7 +27,7 @@ class Cluster:
     shards: list[str]
 
 
-def clusters_of(store: Store, pipeline: Pipeline) -> list[Cluster]:
+def group_errors(store: Store, pipeline: Pipeline) -> list[ErrorGroup]:
     """The rows of all shards that are not `ok`, the most frequent failure first."""
     keys = [file.key for file in store.files(outputs_folder(pipeline.spec.name)) if file.key.endswith(".parquet")]
     return _gathered(pl.concat(_failed(store, pipeline, key) for key in keys)) if keys else []
@@ -40,7 +40,7 @@ def _failed(store: Store, pipeline: Pipeline, key: str) -> pl.DataFrame:
     return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard)).collect()
 
 
-def _gathered(rows: pl.DataFrame) -> list[Cluster]:
+def _gathered(rows: pl.DataFrame) -> list[ErrorGroup]:
     alike = pl.col("error_message").fill_null("").str.replace_all(_VARIABLE, "#").str.head(MESSAGE_CHARS)
     found = (
         rows.with_columns(alike=alike)
@@ -54,4 +54,4 @@ def _gathered(rows: pl.DataFrame) -> list[Cluster]:
         .sort("n_rows", descending=True, maintain_order=True)
     )
     renamed = found.rename({"alike": "message"})
-    return [Cluster(**row) for row in renamed.iter_rows(named=True)]
+    return [ErrorGroup(**row) for row in renamed.iter_rows(named=True)]

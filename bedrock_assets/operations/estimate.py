@@ -9,20 +9,20 @@ from bedrock_assets.aws.batch import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import Block, plan_with_canary
-from bedrock_assets.jobs.attempts import lane_for
+from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE, Pipeline
 from bedrock_assets.prices import price_of
-from bedrock_assets.shards.answer_cache import Known, read_known
+from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.storage.keys import raw_manifest_key
-from bedrock_assets.storage.manifests import Lane, RawManifest
+from bedrock_assets.storage.manifests import InferenceMode, RawManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 
 @dataclass(frozen=True)
-class Outlook:
+class PipelineEstimate:
     """What a launch of everything would take."""
 
     pipeline: str
@@ -38,7 +38,7 @@ class Outlook:
     n_jobs: int
     n_waves: int
     """Times that all slots are filled, if the pools have as many as `limits.max_jobs` says."""
-    lane: str
+    inference_mode: str
     """Of a dataset that makes no job: `on_demand`."""
     input_tokens: int
     output_tokens: int
@@ -55,7 +55,7 @@ class Outlook:
     """Until the last answer, at that pace."""
 
 
-def outlook_of(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> Outlook:
+def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> PipelineEstimate:
     """
     One pass over the source; nothing is written.
 
@@ -69,13 +69,13 @@ def outlook_of(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> Outloo
     spec, counted = pipeline.spec, _count(pipeline, store)
     shards = plan_with_canary(counted.blocks, spec.all_limits, spec.on_small, spec.canary)
     n_jobs = min(len(shards), -(-counted.n_new // max(1, spec.limits.min_records_per_job))) if counted.n_new else 0
-    lane = lane_for(pipeline, counted.n_new) or Lane.BATCH
+    inference_mode = mode_for(pipeline, counted.n_new) or InferenceMode.BATCH
     raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
     estimator = estimator_of(store, pipeline, [shard.key for shard in (raw.shards if raw else shards)])
-    price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, lane)
+    price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, inference_mode)
     n_waves = -(-n_jobs // spec.all_limits.max_jobs)
     job_hours = _job_hours(pipeline, bedrock)
-    return Outlook(
+    return PipelineEstimate(
         pipeline=spec.name,
         model=spec.model,
         n_rows=counted.n_rows,
@@ -83,13 +83,13 @@ def outlook_of(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> Outloo
         n_reused=counted.n_rows - counted.n_rejected - counted.n_new,
         n_records=counted.n_new,
         n_bytes=counted.n_bytes,
-        n_jobs=0 if lane is Lane.ON_DEMAND else n_jobs,
-        n_waves=0 if lane is Lane.ON_DEMAND else n_waves,
-        lane=lane.value,
-        input_tokens=tokens[lane][0],
-        output_tokens=tokens[lane][1],
+        n_jobs=0 if inference_mode is InferenceMode.ON_DEMAND else n_jobs,
+        n_waves=0 if inference_mode is InferenceMode.ON_DEMAND else n_waves,
+        inference_mode=inference_mode.value,
+        input_tokens=tokens[inference_mode][0],
+        output_tokens=tokens[inference_mode][1],
         cost_usd=price.most_usd(tokens) if price else None,
-        on_demand_usd=price.most_usd({Lane.ON_DEMAND: tokens[lane]}) if price else None,
+        on_demand_usd=price.most_usd({InferenceMode.ON_DEMAND: tokens[inference_mode]}) if price else None,
         basis=estimator.basis,
         price_source=price.source if price else None,
         job_hours=job_hours,
@@ -110,9 +110,9 @@ class _Counted:
 
 
 def _count(pipeline: Pipeline, store: Store) -> _Counted:
-    counted, own = _Counted([]), Known()
-    known = read_known(store, pipeline, prune=False) if pipeline.spec.reuse_answers_days else Known()
-    for made in ordered(partial(pipeline.with_records, keyed=True), read_rows(pipeline, store)):
+    counted, own = _Counted([]), PromptIndex()
+    known = read_prompt_index(store, pipeline, prune=False) if pipeline.spec.reuse_answers_days else PromptIndex()
+    for made in map_ordered(partial(pipeline.with_records, keyed=True), read_rows(pipeline, store)):
         counted.blocks += count_blocks(made)
         counted.n_rows += len(made)
         counted.n_rejected += made[ERROR_CODE].count()

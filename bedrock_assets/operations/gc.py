@@ -16,13 +16,15 @@ from bedrock_assets.storage.keys import (
 )
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store, StoredFile
-from bedrock_assets.threads import N_READERS, ordered
+from bedrock_assets.threads import N_READERS, map_ordered
 
 GROWING = ("raw", "prompts", "jobs", "outputs", "table-incoming")
 """Folders of a pipeline in which files are left behind. Kept answers are pruned by age, and the table by itself."""
 
 
-def leftovers(instance: DagsterInstance, store: Store, pipeline: Pipeline, older_than: timedelta) -> list[StoredFile]:
+def unreferenced_files(
+    instance: DagsterInstance, store: Store, pipeline: Pipeline, older_than: timedelta
+) -> list[StoredFile]:
     """
     Args:
         older_than: Younger files are left: a run may just be writing them, or a job reading them.
@@ -63,7 +65,7 @@ def _of_shards(store: Store, name: str, shards: Sequence[str]) -> Iterator[str]:
     def manifest(shard: str) -> ShardManifest | None:
         return store.read_model(shard_manifest_key(name, shard), ShardManifest)
 
-    for shard, made in zip(shards, ordered(manifest, shards, N_READERS), strict=True):
+    for shard, made in zip(shards, map_ordered(manifest, shards, N_READERS), strict=True):
         yield shard_manifest_key(name, shard)
         yield outputs_key(name, shard)
         yield prepared_part_key(name, shard)

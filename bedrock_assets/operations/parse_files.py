@@ -9,11 +9,11 @@ import polars as pl
 
 from bedrock_assets.errors import ConfigError, StaleShard, StoreError
 from bedrock_assets.operations.format_files import by_shard, read_notes
-from bedrock_assets.outputs.buffers import holder
+from bedrock_assets.outputs.buffers import buffer_for
 from bedrock_assets.outputs.outcomes import answer_columns
-from bedrock_assets.outputs.parse import AT, Answers, settle
+from bedrock_assets.outputs.parse import AT, Answers, one_outcome_per_row
 from bedrock_assets.pipeline.records import Pipeline
-from bedrock_assets.storage.manifests import Document, Lane, Shard
+from bedrock_assets.storage.manifests import Document, InferenceMode, Shard
 from bedrock_assets.storage.objects import whole_lines
 from bedrock_assets.storage.parquet import write_frames
 
@@ -80,7 +80,7 @@ def _settle_shard(
     counts: dict[str, int],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
-    answers = Answers(pipeline.family, pipeline.schema, holder(pipeline.dimensions))
+    answers = Answers(pipeline.family, pipeline.schema, buffer_for(pipeline.dimensions))
     job_ids = list[str]()
     for path in outputs:
         job_ids.append(path.parent.name)
@@ -88,11 +88,11 @@ def _settle_shard(
         with path.open("rb") as file:
             answers.add_all(whole_lines(file))
         unreadable[path] = answers.n_unreadable - n_before
-    settled, n_unknown = settle(fates, answers.index(), "see the job's status")
+    settled, n_unknown = one_outcome_per_row(fates, answers.index(), "see the job's status")
     answer = settled.with_columns(
         answers.values.take(settled[AT]).alias(answers.answer),
         model_id=pl.lit(pipeline.spec.model),
-        lane=pl.when("sent").then(pl.lit(Lane.BATCH.value)),
+        answer_source=pl.when("sent").then(pl.lit(InferenceMode.BATCH.value)),
         job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
         attempt=pl.when("sent").then(pl.lit(1, pl.Int64)),
     )

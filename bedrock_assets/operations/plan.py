@@ -8,7 +8,7 @@ from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import plan_with_canary
 from bedrock_assets.pipeline.records import LINE, Pipeline
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 
 def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
@@ -20,7 +20,7 @@ def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
         DataError: The rows cannot be cut into shards.
     """
     first, blocks = None, []
-    for made in ordered(pipeline.with_records, read_rows(pipeline, store)):
+    for made in map_ordered(pipeline.with_records, read_rows(pipeline, store)):
         lines = made[LINE].drop_nulls()
         first = lines[0] if first is None and len(lines) else first
         blocks += count_blocks(made)

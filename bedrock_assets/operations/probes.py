@@ -10,28 +10,28 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.aws.cloudwatch import CloudWatch
-from bedrock_assets.aws.regions import Place
+from bedrock_assets.aws.regions import Region
 from bedrock_assets.errors import BedrockAssetsError, BedrockError
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.storage.store import Store
 
-Verdict = Literal["ok", "warn", "fail", "unknown"]
+CheckStatus = Literal["ok", "warn", "fail", "unknown"]
 PROBE = "doctor-probe"
 
 
 @dataclass(frozen=True)
-class Finding:
+class CheckResult:
     """What one check found."""
 
     check: str
-    verdict: Verdict
+    verdict: CheckStatus
     """`unknown`: the check could not be made, and says why."""
     told: str
-    cure: str = ""
+    fix: str = ""
 
 
 @dataclass(frozen=True)
-class Patient:
+class Probe:
     """A deployment, and clients to look at it."""
 
     store: Store
@@ -46,84 +46,86 @@ class Patient:
     """None where its metrics are not read."""
 
     @classmethod
-    def of(cls, place: Place, store: Store, bedrock: BedrockResource) -> "Patient":
+    def of(cls, region: Region, store: Store, bedrock: BedrockResource) -> "Probe":
         """
         A place of a deployment.
 
         Args:
             store: The deployment's own.
         """
-        on_aws = "amazonaws." in place.bedrock.client.meta.endpoint_url
-        clients, cloudwatch = bedrock.session(place).client, bedrock.open_cloudwatch(place)
-        return cls(place.store or store, place.bedrock, place.region, clients, on_aws, cloudwatch)
+        on_aws = "amazonaws." in region.bedrock.client.meta.endpoint_url
+        clients, cloudwatch = bedrock.session(region).client, bedrock.open_cloudwatch(region)
+        return cls(region.store or store, region.bedrock, region.name, clients, on_aws, cloudwatch)
 
 
-def look_at(patient: Patient) -> Iterator[Finding]:
+def run_probes(probe: Probe) -> Iterator[CheckResult]:
     """What there is to say of one place."""
     for look in (_region, _credentials, _store, _bucket, _encryption, _jobs, _role):
-        found = look(patient)
+        found = look(probe)
         if found is not None:
             yield found
 
 
-def _region(patient: Patient) -> Finding:
-    if patient.region:
-        return Finding("Region", "ok", patient.region)
-    return Finding("Region", "fail", "no Region is set", "set AWS_REGION to the Region of the jobs")
+def _region(probe: Probe) -> CheckResult:
+    if probe.region:
+        return CheckResult("Region", "ok", probe.region)
+    return CheckResult("Region", "fail", "no Region is set", "set AWS_REGION to the Region of the jobs")
 
 
-def _credentials(patient: Patient) -> Finding:
-    if not patient.on_aws:
-        return Finding("credentials", "ok", f"none needed at {patient.bedrock.client.meta.endpoint_url}")
+def _credentials(probe: Probe) -> CheckResult:
+    if not probe.on_aws:
+        return CheckResult("credentials", "ok", f"none needed at {probe.bedrock.client.meta.endpoint_url}")
     try:
-        caller = patient.client_of("sts").get_caller_identity()["Arn"]
+        caller = probe.client_of("sts").get_caller_identity()["Arn"]
     except (BotoCoreError, ClientError) as error:
-        return Finding("credentials", "fail", str(error), "log in (`aws sso login`), or set AWS_PROFILE or keys")
+        return CheckResult("credentials", "fail", str(error), "log in (`aws sso login`), or set AWS_PROFILE or keys")
     account = caller.split(":")[4]
-    if account != patient.bedrock.role_arn.split(":")[4]:
-        cure = f"name a role of account {account} in BEDROCK_ASSETS_ROLE_ARN; Bedrock takes none of another account"
-        return Finding("credentials", "fail", f"{caller} is of another account than the service role", cure)
-    return Finding("credentials", "ok", caller)
+    if account != probe.bedrock.role_arn.split(":")[4]:
+        fix = f"name a role of account {account} in BEDROCK_ASSETS_ROLE_ARN; Bedrock takes none of another account"
+        return CheckResult("credentials", "fail", f"{caller} is of another account than the service role", fix)
+    return CheckResult("credentials", "ok", caller)
 
 
-def _store(patient: Patient) -> Finding:
-    store, content = patient.store, b"written by bedrock-assets doctor"
+def _store(probe: Probe) -> CheckResult:
+    store, content = probe.store, b"written by bedrock-assets doctor"
     try:
         store.put(PROBE, content)
         found = store.get(PROBE)
         store.delete([PROBE])
     except BedrockAssetsError as error:
-        return Finding("store", "fail", str(error), "create the bucket, and allow what `bedrock-assets iam` prints")
+        return CheckResult("store", "fail", str(error), "create the bucket, and allow what `bedrock-assets iam` prints")
     if found != content:
-        return Finding("store", "fail", f"{store.root} gives back other bytes than were written", "use another store")
-    if store.is_local and patient.on_aws:
-        cure = "set BEDROCK_ASSETS_STORE=s3://bucket/prefix"
-        return Finding("store", "fail", f"{store.root} is a folder, which Amazon Bedrock cannot read", cure)
-    return Finding("store", "ok", f"{store.root}: written, read and deleted")
+        return CheckResult(
+            "store", "fail", f"{store.root} gives back other bytes than were written", "use another store"
+        )
+    if store.is_local and probe.on_aws:
+        fix = "set BEDROCK_ASSETS_STORE=s3://bucket/prefix"
+        return CheckResult("store", "fail", f"{store.root} is a folder, which Amazon Bedrock cannot read", fix)
+    return CheckResult("store", "ok", f"{store.root}: written, read and deleted")
 
 
-def _bucket(patient: Patient) -> Finding:
-    if patient.store.is_local:
-        return Finding("bucket Region", "ok", "a local folder has none")
-    bucket, owner = patient.store.s3.bucket, patient.store.bucket_owner
+def _bucket(probe: Probe) -> CheckResult:
+    if probe.store.is_local:
+        return CheckResult("bucket Region", "ok", "a local folder has none")
+    bucket, owner = probe.store.s3.bucket, probe.store.bucket_owner
     try:
         expected = {"ExpectedBucketOwner": owner} if owner else {}
-        answer = patient.client_of("s3").head_bucket(Bucket=bucket, **expected)
+        answer = probe.client_of("s3").head_bucket(Bucket=bucket, **expected)
     except (BotoCoreError, ClientError) as error:
-        cure = f"allow s3:ListBucket on {bucket}"
+        fix = f"allow s3:ListBucket on {bucket}"
         if owner:
-            cure += f"; if it is allowed, the bucket is not account {owner}'s (BEDROCK_ASSETS_BUCKET_OWNER)"
-        return Finding("bucket Region", "unknown", str(error), cure)
+            fix += f"; if it is allowed, the bucket is not account {owner}'s (BEDROCK_ASSETS_BUCKET_OWNER)"
+        return CheckResult("bucket Region", "unknown", str(error), fix)
     region = answer.get("BucketRegion") or answer["ResponseMetadata"]["HTTPHeaders"].get("x-amz-bucket-region")
-    if region and region != patient.region:
-        cure = f"work in {region} (AWS_REGION), or use a bucket in {patient.region}: Bedrock reads no other Region's"
-        return Finding("bucket Region", "fail", f"{bucket} is in {region}, the jobs in {patient.region}", cure)
-    return Finding("bucket Region", "ok", f"{bucket} is in {region or patient.region}")
+    if region and region != probe.region:
+        fix = f"work in {region} (AWS_REGION), or use a bucket in {probe.region}: Bedrock reads no other Region's"
+        return CheckResult("bucket Region", "fail", f"{bucket} is in {region}, the jobs in {probe.region}", fix)
+    return CheckResult("bucket Region", "ok", f"{bucket} is in {region or probe.region}")
 
 
-def _encryption(patient: Patient) -> Finding | None:
+def _encryption(probe: Probe) -> CheckResult | None:
     """Whether the server has written a file under the key that is set; an alias stands for one that it names."""
-    check, store = "encryption", patient.store
+    check, store = "encryption", probe.store
     key_arn = store.kms_key_arn
     if key_arn is None or store.is_local:
         return None
@@ -132,44 +134,44 @@ def _encryption(patient: Patient) -> Finding | None:
         found = store.s3.key_of(PROBE)
         store.delete([PROBE])
     except (BedrockAssetsError, BotoCoreError, ClientError) as error:
-        return Finding(check, "fail", str(error), "allow kms:GenerateDataKey and kms:Decrypt on the key")
+        return CheckResult(check, "fail", str(error), "allow kms:GenerateDataKey and kms:Decrypt on the key")
     if found is None or ("alias/" not in key_arn and found != key_arn):
-        return Finding(
+        return CheckResult(
             check, "fail", f"a file is written under {found}, not {key_arn}", "use a server that has the key"
         )
-    return Finding(check, "ok", f"files are written under {found}")
+    return CheckResult(check, "ok", f"files are written under {found}")
 
 
-def _jobs(patient: Patient) -> Finding:
+def _jobs(probe: Probe) -> CheckResult:
     try:
         now = datetime.now(UTC)
-        n_in_flight = sum(job.status.in_flight for job in patient.bedrock.list(since=now - timedelta(days=7)))
+        n_in_flight = sum(job.status.in_flight for job in probe.bedrock.list(since=now - timedelta(days=7)))
     except BedrockError as error:
-        return Finding("Bedrock", "fail", str(error), "allow what `bedrock-assets iam` prints under caller_policy")
-    return Finding("Bedrock", "ok", f"lists jobs; {n_in_flight} are in flight")
+        return CheckResult("Bedrock", "fail", str(error), "allow what `bedrock-assets iam` prints under caller_policy")
+    return CheckResult("Bedrock", "ok", f"lists jobs; {n_in_flight} are in flight")
 
 
-def _role(patient: Patient) -> Finding:
-    arn, check = patient.bedrock.role_arn, "service role"
-    if not patient.on_aws:
-        return Finding(check, "ok", f"{arn} (an emulator takes any)")
+def _role(probe: Probe) -> CheckResult:
+    arn, check = probe.bedrock.role_arn, "service role"
+    if not probe.on_aws:
+        return CheckResult(check, "ok", f"{arn} (an emulator takes any)")
     try:
-        role = patient.client_of("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"]
+        role = probe.client_of("iam").get_role(RoleName=arn.rpartition("/")[2])["Role"]
     except ClientError as error:
         missing = error.response.get("Error", {}).get("Code") == "NoSuchEntity"
-        cure = "create it: `bedrock-assets iam` prints its trust and policy" if missing else "allow iam:GetRole to look"
-        return Finding(check, "fail" if missing else "unknown", str(error), cure)
+        fix = "create it: `bedrock-assets iam` prints its trust and policy" if missing else "allow iam:GetRole to look"
+        return CheckResult(check, "fail" if missing else "unknown", str(error), fix)
     except BotoCoreError as error:
-        return Finding(check, "unknown", str(error), "try again")
+        return CheckResult(check, "unknown", str(error), "try again")
     statements: Sequence[Any] = role["AssumeRolePolicyDocument"].get("Statement", [])
     trusting = [statement for statement in statements if "bedrock.amazonaws.com" in _services(statement)]
-    cure = f"set the trust that `bedrock-assets iam --region {patient.region}` prints"
+    fix = f"set the trust that `bedrock-assets iam --region {probe.region}` prints"
     if not trusting:
-        return Finding(check, "fail", f"{arn} does not trust Bedrock", cure)
-    job = f"arn:aws:bedrock:{patient.region}:{arn.split(':')[4]}:model-invocation-job/x"
+        return CheckResult(check, "fail", f"{arn} does not trust Bedrock", fix)
+    job = f"arn:aws:bedrock:{probe.region}:{arn.split(':')[4]}:model-invocation-job/x"
     if not any(fnmatchcase(job, "arn:aws:" + source.split(":", 2)[2]) for s in trusting for source in _sources(s)):
-        return Finding(check, "fail", f"{arn} trusts Bedrock, but for no jobs in {patient.region}", cure)
-    return Finding(check, "ok", f"{arn} trusts Bedrock; that it may be passed shows when a job is created")
+        return CheckResult(check, "fail", f"{arn} trusts Bedrock, but for no jobs in {probe.region}", fix)
+    return CheckResult(check, "ok", f"{arn} trusts Bedrock; that it may be passed shows when a job is created")
 
 
 def _services(statement: Mapping[str, Any]) -> Sequence[str]:

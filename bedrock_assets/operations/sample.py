@@ -10,18 +10,18 @@ import polars as pl
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.outputs.buffers import holder
+from bedrock_assets.outputs.buffers import buffer_for
 from bedrock_assets.outputs.parse import Answers
 from bedrock_assets.pipeline.ids import wire_id
 from bedrock_assets.pipeline.records import ERROR_MESSAGE, LINE, Pipeline
 from bedrock_assets.prices import price_of
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 
 @dataclass(frozen=True)
-class Trial:
+class Sample:
     """One row."""
 
     record_id: str
@@ -34,9 +34,9 @@ class Trial:
     """Of the answer, on demand; None where the model was not asked, or the price is not known."""
 
 
-def try_rows(
+def sample_rows(
     pipeline: Pipeline, store: Store | None, n_rows: int, ids: Sequence[str] = (), runtime: Runtime | None = None
-) -> list[Trial]:
+) -> list[Sample]:
     """
     The first rows of a source, or those with certain ids.
 
@@ -50,11 +50,11 @@ def try_rows(
     """
     made = pipeline.with_records(_rows(pipeline, store, n_rows, ids))
     answers = _ask(pipeline, runtime, made) if runtime else {}
-    found: list[Trial] = []
+    found: list[Sample] = []
     for record_id, line, error in made.select(pipeline.record_id, LINE, ERROR_MESSAGE).iter_rows():
         answer = answers.get(record_id, {})
         cost = _cost(pipeline, answer) if answer else None
-        found.append(Trial(record_id, json.loads(line)["modelInput"] if line else None, error, answer, cost))
+        found.append(Sample(record_id, json.loads(line)["modelInput"] if line else None, error, answer, cost))
     return found
 
 
@@ -77,13 +77,13 @@ def _rows(pipeline: Pipeline, store: Store | None, n_rows: int, ids: Sequence[st
 def _ask(pipeline: Pipeline, runtime: Runtime, made: pl.DataFrame) -> dict[str, dict[str, Any]]:
     """By record id, what the model said, read as a job's output is."""
     spec = pipeline.spec
-    answers = Answers(pipeline.family, pipeline.schema, holder(pipeline.dimensions))
+    answers = Answers(pipeline.family, pipeline.schema, buffer_for(pipeline.dimensions))
 
     def call(line: str) -> bytes:
         return runtime.answer(spec.model, line, spec.model_invocation_type, final=False).encode()
 
     sent = made.drop_nulls(LINE)
-    answers.add_all(ordered(call, sent[LINE], spec.limits.max_concurrent_requests))
+    answers.add_all(map_ordered(call, sent[LINE], spec.limits.max_concurrent_requests))
     ids = sent.select(record_id=pipeline.record_id, wire_id=wire_id(pl.col(pipeline.record_id)))
     rows = ids.join(answers.outcomes(), on="wire_id", how="left", maintain_order="left").drop("wire_id", "retryable")
     return {row.pop("record_id"): row for row in rows.iter_rows(named=True)}
@@ -92,4 +92,4 @@ def _ask(pipeline: Pipeline, runtime: Runtime, made: pl.DataFrame) -> dict[str, 
 def _cost(pipeline: Pipeline, answer: dict[str, Any]) -> float | None:
     price = price_of(pipeline.spec)
     tokens = (answer["input_tokens"] or 0, answer["output_tokens"] or 0)
-    return price.cost_usd({Lane.ON_DEMAND: tokens}) if price else None
+    return price.cost_usd({InferenceMode.ON_DEMAND: tokens}) if price else None

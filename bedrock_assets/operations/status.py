@@ -9,7 +9,7 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.batch import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockError
-from bedrock_assets.jobs.ledger import Entry, Ledger, State
+from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.pipeline.records import Pipeline
@@ -17,13 +17,13 @@ from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import N_READERS, ordered
+from bedrock_assets.threads import N_READERS, map_ordered
 
 NOT_ASKED = "not asked"
 
 
 @dataclass(frozen=True)
-class Progress:
+class ShardProgress:
     """One shard."""
 
     pipeline: str
@@ -36,7 +36,7 @@ class Progress:
     eta_min: float | None = None
     """Minutes until its job ends, at the pace it has had since it was submitted."""
     attempt: int = 0
-    lane: str = ""
+    inference_mode: str = ""
     cost_usd: float | None = None
     """By the tokens that the model reported; None while it is not answered, or where the price is not known."""
     estimated_usd: float | None = None
@@ -44,9 +44,9 @@ class Progress:
     message: str | None = None
 
 
-def progress_of(
+def shard_progress(
     instance: DagsterInstance, pipeline: Pipeline, store: Store, bedrock: Jobs | None
-) -> tuple[list[Progress], str | None]:
+) -> tuple[list[ShardProgress], str | None]:
     """
     All shards of a pipeline, in order, and why Bedrock could not be asked, if it could not.
 
@@ -64,7 +64,7 @@ def progress_of(
 
 def _answered(ledger: Ledger, shard: str) -> bool:
     entry = ledger.entries.get(shard)
-    return bool(entry and entry.state is State.ANSWERED)
+    return bool(entry and entry.state is RequestState.ANSWERED)
 
 
 def _jobs(pipeline: Pipeline, bedrock: Jobs | None, waiting: Sequence[Entry]) -> tuple[dict[str, Job], str | None]:
@@ -90,29 +90,29 @@ def _costs(pipeline: Pipeline, store: Store, shards: Sequence[str]) -> dict[str,
         facts = OutputFacts.model_validate(store.parquet_facts(key)) if store.exists(key) else None
         return price.cost_usd(facts.tokens) if facts else None
 
-    found = zip(shards, ordered(cost, shards, N_READERS), strict=True)
+    found = zip(shards, map_ordered(cost, shards, N_READERS), strict=True)
     return {shard: cost_usd for shard, cost_usd in found if cost_usd is not None}
 
 
 def _progress(
     pipeline: Pipeline, shard: str, entry: Entry | None, jobs: Mapping[str, Job], cost_usd: float | None
-) -> Progress:
+) -> ShardProgress:
     if entry is None:
-        return Progress(pipeline.spec.name, shard, NOT_ASKED)
+        return ShardProgress(pipeline.spec.name, shard, NOT_ASKED)
     request, job = entry.request, jobs.get(entry.job_arn or "") if entry.state.is_open else None
     n_done = job.n_processed if job else 0 if entry.state.is_open else request.n_records
     per_min = _pace(job)
-    return Progress(
+    return ShardProgress(
         pipeline=pipeline.spec.name,
         shard=shard,
         state=job.status.value if job else entry.state.value,
         n_records=request.n_records,
-        n_done=0 if entry.state in (State.FAILED, State.WITHDRAWN) else n_done,
+        n_done=0 if entry.state in (RequestState.FAILED, RequestState.WITHDRAWN) else n_done,
         records_per_min=per_min,
         eta_min=(request.n_records - n_done) / per_min if per_min else None,
         attempt=request.attempt,
-        lane=request.lane.value,
-        cost_usd=cost_usd if entry.state is State.ANSWERED else None,
+        inference_mode=request.inference_mode.value,
+        cost_usd=cost_usd if entry.state is RequestState.ANSWERED else None,
         estimated_usd=request.estimated_usd,
         job_arn=entry.job_arn,
         message=entry.message,

@@ -8,13 +8,13 @@ from dagster import DagsterInstance
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.aws.batch import Jobs
 from bedrock_assets.errors import BedrockError
-from bedrock_assets.jobs.ledger import Entry, Ledger, State
+from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 
 BY_HAND = "stopped by hand; launch the partition again to send what is unanswered"
 
 
 @dataclass
-class Halted:
+class StopResult:
     """What was stopped."""
 
     withdrawn: list[str] = field(default_factory=list)
@@ -25,19 +25,19 @@ class Halted:
     """Why a job could not be stopped; its shard is left as it is."""
 
 
-def waiting(instance: DagsterInstance, pipeline: str, shards: Collection[str] = ()) -> tuple[Ledger, list[Entry]]:
+def open_requests(instance: DagsterInstance, pipeline: str, shards: Collection[str] = ()) -> tuple[Ledger, list[Entry]]:
     """The shards of a pipeline, or those of *shards*, that wait for answers."""
     ledger = Ledger(pipeline)
     ledger.refresh(instance)
     return ledger, [entry for entry in ledger.open_entries if not shards or entry.request.shard in shards]
 
 
-def halt(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Jobs) -> Halted:
+def stop_requests(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Jobs) -> StopResult:
     """
     Stop the jobs and withdraw the requests. A job is stopped before its request is withdrawn: if this process dies in
     between, the sensor still looks after it, and doing it again does the rest.
     """
-    done = Halted()
+    done = StopResult()
     for entry in entries:
         if entry.job_arn:
             try:
@@ -47,7 +47,7 @@ def halt(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedroc
                 continue
             done.stopped.append(entry.job_arn)
         facts = {"message": BY_HAND} | ({"job_arn": entry.job_arn} if entry.job_arn else {})
-        with announced(Effect.RECORD, State.WITHDRAWN):
-            instance.report_runless_asset_event(ledger.record(entry.request, State.WITHDRAWN, **facts))
+        with announced(Effect.RECORD, RequestState.WITHDRAWN):
+            instance.report_runless_asset_event(ledger.record(entry.request, RequestState.WITHDRAWN, **facts))
         done.withdrawn.append(entry.request.shard)
     return done

@@ -14,7 +14,7 @@ import polars as pl
 
 
 @dataclass
-class Pieces:
+class SeriesBuffer:
     """Values of any dtype."""
 
     dimensions: None = None
@@ -26,9 +26,9 @@ class Pieces:
         self.pieces.append(values)
         self.n += len(values)
 
-    def take(self, places: pl.Series) -> pl.Series:
+    def take(self, regions: pl.Series) -> pl.Series:
         """The values at *places*, null where that is null."""
-        return pl.concat(self.pieces).gather(places)
+        return pl.concat(self.pieces).gather(regions)
 
     def fit(self, values: pl.Expr) -> pl.Expr:
         """*values* as they are to be added."""
@@ -36,7 +36,7 @@ class Pieces:
 
 
 @dataclass
-class Vectors:
+class VectorBuffer:
     """Float32 vectors in the order in which they were read."""
 
     dimensions: int
@@ -57,7 +57,7 @@ class Vectors:
             self.blocks.append(block)
             self.n += len(vectors)
 
-    def take(self, places: pl.Series) -> pl.Series:
+    def take(self, regions: pl.Series) -> pl.Series:
         """
         The vectors at *places*, null where that is null; nothing is left here.
 
@@ -67,8 +67,8 @@ class Vectors:
         import numpy as np
         import pyarrow as pa
 
-        found, first = _block(len(places), self.dimensions), 0
-        wanted = places.cast(pl.Int64).fill_null(-1).to_numpy()
+        found, first = _block(len(regions), self.dimensions), 0
+        wanted = regions.cast(pl.Int64).fill_null(-1).to_numpy()
         rows = np.argsort(wanted, kind="stable")
         while self.blocks:
             block = self.blocks.pop(0)
@@ -82,9 +82,9 @@ class Vectors:
         return pl.Series(taken, dtype=pl.Array(pl.Float32, self.dimensions))
 
 
-def holder(dimensions: int | None) -> Pieces | Vectors:
+def buffer_for(dimensions: int | None) -> SeriesBuffer | VectorBuffer:
     """For vectors of that length, or for values of any dtype."""
-    return Pieces() if dimensions is None else Vectors(dimensions)
+    return SeriesBuffer() if dimensions is None else VectorBuffer(dimensions)
 
 
 def _block(n: int, dimensions: int) -> Any:

@@ -10,15 +10,15 @@ from pydantic import ValidationError
 
 from bedrock_assets.config.target import model_of
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.outputs.buffers import Pieces, Vectors, holder
-from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, judge, repairable
-from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, settle
+from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer, buffer_for
+from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, apply_schema, repairable
+from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, one_outcome_per_row
 from bedrock_assets.pipeline.ids import wire_id
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import tokens_of
 from bedrock_assets.shards.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
 from bedrock_assets.storage.keys import job_folder, outputs_key
-from bedrock_assets.storage.manifests import Lane, OutputFacts, ShardManifest, Unpaid
+from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, ReusedFrom, ShardManifest
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import FACTS, Store
 
@@ -33,8 +33,8 @@ class Collected:
 
     rows: pl.DataFrame
     """record_id String, status Enum, the answer, the fields of a schema, stop_reason String, input_tokens and
-    output_tokens Int64, error_code String, error_message String, model_id String, lane String, job_arn String, attempt
-    Int64."""
+    output_tokens Int64, error_code String, error_message String, model_id String, answer_source String, job_arn String,
+    attempt Int64."""
     unanswered: pl.Series
     """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
     are to be repaired."""
@@ -60,7 +60,7 @@ class Collected:
 
 
 def collect(
-    pipeline: Work, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str, targets: Sequence[str] = ()
+    pipeline: Workload, store: Store, shard: ShardManifest, jobs: Sequence[str], ended: str, targets: Sequence[str] = ()
 ) -> Collected:
     """
     Read the outputs of all attempts of a shard; of a row answered twice the latest success counts.
@@ -75,14 +75,14 @@ def collect(
     """
     fates = store.read_parquet(shard.rows)
     outcomes: list[pl.DataFrame] = []
-    n_unreadable, manifest, held = 0, None, holder(pipeline.dimensions)
+    n_unreadable, manifest, held = 0, None, buffer_for(pipeline.dimensions)
     for attempt, arn in reversed(list(enumerate(jobs, 1))):
         answers, manifest_of = _read_attempt(pipeline, store, shard, attempt, arn, held)
         n_unreadable += answers.n_unreadable
         manifest = manifest_of if attempt == len(jobs) else manifest
         outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
     outcomes += _reused(pipeline, store, fates, held, outcomes[0].schema)
-    settled, n_unknown = settle(fates, repairable(pl.concat(outcomes), pipeline.n_repairs), ended)
+    settled, n_unknown = one_outcome_per_row(fates, repairable(pl.concat(outcomes), pipeline.n_repairs), ended)
     rows = _with_origin(settled, jobs, [model_of(name) or pipeline.spec.model for name in targets or ("",) * len(jobs)])
     if len({target.model for target in pipeline.spec.targets}) == 1:
         rows = rows.with_columns(pl.col("model_id").fill_null(pipeline.spec.model))
@@ -99,7 +99,7 @@ def violations(rows: pl.DataFrame, wanted: pl.Series) -> pl.DataFrame:
     return broken.select("record_id", "error_message")
 
 
-def publish(store: Store, pipeline: Work, shard: ShardManifest, collected: Collected) -> str:
+def publish(store: Store, pipeline: Workload, shard: ShardManifest, collected: Collected) -> str:
     """
     Write `outputs/{shard}.parquet`, with what it belongs to in the file's own metadata, and keep what was paid for.
 
@@ -117,7 +117,7 @@ def publish(store: Store, pipeline: Work, shard: ShardManifest, collected: Colle
         fingerprint=shard.fingerprint,
         version=version,
         tokens=tokens,
-        n_records=int(collected.rows["lane"].is_in([*Lane]).sum()),
+        n_records=int(collected.rows["answer_source"].is_in([*InferenceMode]).sum()),
         n_bytes=shard.n_bytes,
     )
     with store.writer(outputs_key(pipeline.spec.name, shard.shard.key, shard.folder)) as file:
@@ -145,7 +145,7 @@ def require_success(collected: Collected, subject: str, message: str | None) -> 
 
 
 def _reused(
-    pipeline: Work, store: Store, fates: pl.DataFrame, held: Pieces | Vectors, schema: pl.Schema
+    pipeline: Workload, store: Store, fates: pl.DataFrame, held: SeriesBuffer | VectorBuffer, schema: pl.Schema
 ) -> list[pl.DataFrame]:
     """The answers that were paid for elsewhere, as outcomes of no attempt."""
     wanted = fates.filter(pl.col("elsewhere").is_not_null())
@@ -159,7 +159,7 @@ def _reused(
     for found in read_answers(store, ids):
         usable = found.with_columns(held.fit(pl.col(answer))).drop_nulls(answer)
         place = pl.int_range(held.n, held.n + len(usable), dtype=pl.Int64, eager=True).alias(AT)
-        judged = judge(usable.with_columns(**as_outcomes), pipeline.family, pipeline.schema)
+        judged = apply_schema(usable.with_columns(**as_outcomes), pipeline.family, pipeline.schema)
         outcomes.append(judged.with_columns(place).select(schema.names()))
         held.add(usable[answer])
     return outcomes
@@ -167,28 +167,31 @@ def _reused(
 
 def _with_origin(settled: pl.DataFrame, jobs: Sequence[str], models: Sequence[str]) -> pl.DataFrame:
     """
-    Where each row's answer is from: `attempt` Int64, `lane`, `job_arn` and `model_id` String; of a row never sent null.
+    Add where each row's answer is from: `attempt` Int64, `answer_source`, `job_arn` and `model_id` String; null for a
+    row that was never sent.
     """
     reused = pl.col("attempt").is_null() & (pl.col("status") == "ok")
     # A row without an answer was the last attempt's to answer.
     attempt = pl.when(pl.col("sent") & ~reused).then(pl.col("attempt").fill_null(len(jobs)))
-    lanes = [Lane.BATCH.value if arn else Lane.ON_DEMAND.value for arn in jobs]
-    schema = {"attempt": pl.Int64, "lane": pl.String, "job_arn": pl.String, "model_id": pl.String}
+    lanes = [InferenceMode.BATCH.value if arn else InferenceMode.ON_DEMAND.value for arn in jobs]
+    schema = {"attempt": pl.Int64, "answer_source": pl.String, "job_arn": pl.String, "model_id": pl.String}
     columns = [list(range(1, len(jobs) + 1)), lanes, [arn or None for arn in jobs], models]
     attempts = pl.DataFrame(dict(zip(schema, columns, strict=True)), schema=schema)
     rows = settled.with_columns(attempt=attempt).join(attempts, on="attempt", how="left", maintain_order="left")
     return rows.with_columns(
-        lane=pl.when(pl.col("sent") & pl.col("copy_of").is_not_null())
-        .then(pl.lit(Unpaid.DUPLICATE.value))
-        .otherwise(pl.when(reused).then(pl.lit(Unpaid.CACHE.value)).otherwise("lane"))
+        answer_source=pl.when(pl.col("sent") & pl.col("copy_of").is_not_null())
+        .then(pl.lit(ReusedFrom.DUPLICATE.value))
+        .otherwise(pl.when(reused).then(pl.lit(ReusedFrom.CACHE.value)).otherwise("answer_source"))
     )
 
 
-def _keep(store: Store, pipeline: Work, shard: ShardManifest, rows: pl.DataFrame) -> None:
+def _keep(store: Store, pipeline: Workload, shard: ShardManifest, rows: pl.DataFrame) -> None:
     """Keep the answers that were paid for this shard for rows with the same prompts, now and later."""
     if not pipeline.keeps_answers:
         return
-    paid = pl.col("lane").is_in([Lane.BATCH.value, Lane.ON_DEMAND.value]) & (pl.col("status") == "ok")
+    paid = pl.col("answer_source").is_in([InferenceMode.BATCH.value, InferenceMode.ON_DEMAND.value]) & (
+        pl.col("status") == "ok"
+    )
     keys = store.read_parquet(shard.rows).select("record_id", ANSWER_KEY)
     answers = rows.filter(paid).join(keys, on="record_id", how="left", maintain_order="left")
     columns = [ANSWERS[pipeline.family.kind], *COUNTED]
@@ -196,7 +199,7 @@ def _keep(store: Store, pipeline: Work, shard: ShardManifest, rows: pl.DataFrame
 
 
 def _read_attempt(
-    pipeline: Work, store: Store, shard: ShardManifest, attempt: int, arn: str, held: Pieces | Vectors
+    pipeline: Workload, store: Store, shard: ShardManifest, attempt: int, arn: str, held: SeriesBuffer | VectorBuffer
 ) -> tuple[Answers, JobManifest | None]:
     """The answers of one attempt, and the job's own manifest where there is a readable one."""
     answers, manifest = Answers(pipeline.family, pipeline.schema, held), None

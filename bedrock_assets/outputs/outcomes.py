@@ -6,13 +6,13 @@ import polars as pl
 
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
-from bedrock_assets.outputs.validate import conform
+from bedrock_assets.outputs.validate import validate_answers
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
 FIELDS = "fields"
 
 
-def resolve(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chunk: bytes) -> pl.DataFrame:
+def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chunk: bytes) -> pl.DataFrame:
     """
     Put the input of tools in place of the text, and tell refusals.
 
@@ -44,7 +44,7 @@ def resolve(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chu
     return read.drop("tool", "refusal")
 
 
-def judge(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> pl.DataFrame:
+def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> pl.DataFrame:
     """
     Give each answer its fields, and turn those that do not conform to the schema into errors that keep their text.
 
@@ -54,7 +54,7 @@ def judge(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> pl
     """
     if schema is None:
         return read
-    found = conform(read["response"], schema)
+    found = validate_answers(read["response"], schema)
     wrong = pl.col("violation").is_not_null()
     cut = pl.col("stop_reason").is_in(family.truncated).fill_null(value=False)
     why = pl.when(cut).then(pl.lit("; the answer was cut short, see max_tokens")).otherwise(pl.lit(""))

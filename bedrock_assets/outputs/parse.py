@@ -13,12 +13,12 @@ from pydantic import Field
 
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
-from bedrock_assets.outputs.buffers import Pieces, Vectors
+from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
 from bedrock_assets.outputs.jsonlines import decode, decode_around_bad_lines
-from bedrock_assets.outputs.outcomes import FIELDS, judge, resolve
+from bedrock_assets.outputs.outcomes import FIELDS, apply_schema, merge_tool_input
 from bedrock_assets.pipeline.ids import PADDING_ID, WIRE_ID, wire_id
 from bedrock_assets.storage.manifests import Document
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 STATUSES = ("ok", "error", "missing")
 ANSWERS = {"text": "response", "embedding": "embedding"}
@@ -72,7 +72,7 @@ class Answers:
     family: Family
     schema: AnswerSchema | None = None
     """What the answers are to conform to; its fields are a column of structs then."""
-    values: Pieces | Vectors = field(default_factory=Pieces)
+    values: SeriesBuffer | VectorBuffer = field(default_factory=SeriesBuffer)
     """The answers themselves; those of several attempts may lie together."""
     frames: list[pl.DataFrame] = field(default_factory=list)
     n_lines: int = 0
@@ -90,7 +90,7 @@ class Answers:
 
     def add_all(self, chunks: Iterable[bytes]) -> None:
         """Read a file's chunks, several at once."""
-        for read in ordered(self._read_chunk, chunks):
+        for read in map_ordered(self._read_chunk, chunks):
             self.frames.append(read.frame.with_columns(pl.col(AT) + self.values.n))
             self.values.add(read.answers)
             self.n_lines += read.n_lines
@@ -153,7 +153,7 @@ class Answers:
             error_message=error.field("errorMessage"),
             retryable=error.field("retryable"),
         )
-        read = resolve(read, self.family, self.schema, chunk).with_columns(
+        read = merge_tool_input(read, self.family, self.schema, chunk).with_columns(
             status=pl.when(pl.col(self.answer).is_not_null())
             .then(pl.lit("ok"))
             .otherwise(pl.lit("error"))
@@ -162,7 +162,7 @@ class Answers:
         silent = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
         if read.select(silent.any()).item():
             read = _with_raw(read, silent, chunk)
-        read = judge(read, self.family, self.schema)
+        read = apply_schema(read, self.family, self.schema)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
         answer = [self.answer, *([FIELDS] if self.schema else [])]
@@ -195,7 +195,7 @@ OUTCOME_COLUMNS = (
 )
 
 
-def settle(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.DataFrame, int]:
+def one_outcome_per_row(fates: pl.DataFrame, outcomes: pl.DataFrame, ended: str) -> tuple[pl.DataFrame, int]:
     """
     One row per row of a shard: rows never sent are errors with their reason, rows sent and not answered are missing.
 

@@ -29,13 +29,13 @@ _NAMED = {
     "list": "a list",
     "object": "an object",
 }
-Finding = tuple[pl.Expr, list[pl.Expr | str]]
+Violation = tuple[pl.Expr, list[pl.Expr | str]]
 """What may be wrong with a value, and the parts of what to say then."""
 Checked = tuple[pl.Series, pl.Series]
 """Values of a node's type, null where wrong; and what is wrong, String, null where nothing is."""
 
 
-def conform(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
+def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
     """
     Read and check structured answers.
 
@@ -145,18 +145,18 @@ def _value(node: Node, text: pl.Series) -> pl.Series:
     return text.cast(node.dtype, strict=False)
 
 
-def _presence(node: Node, path: str) -> list[Finding]:
+def _presence(node: Node, path: str) -> list[Violation]:
     text = pl.col("text")
     shown = text.str.head(SHOWN_CHARS).str.replace(rf"(?s)^{MARK}(.*)$", '"$1"')
     other = (text.is_not_null() & pl.col("value").is_null(), [f"{path} is not {_NAMED[node.kind]}: ", shown])
     return [other] if node.optional else [(text.is_null(), [f"{path} is missing or null"]), other]
 
 
-def _limits(node: Node, path: str) -> list[Finding]:
+def _limits(node: Node, path: str) -> list[Violation]:
     value = pl.col("value")
     shown = value.cast(pl.String).str.head(SHOWN_CHARS) if not node.item else pl.lit("")
     size, unit = (value.list.len(), "items") if node.item else (value.str.len_chars(), "characters")
-    found: list[Finding] = []
+    found: list[Violation] = []
     if node.enum:
         known = ", ".join(map(str, node.enum))
         found.append((~value.is_in(list(node.enum)), [f"{path} is ", shown, f", which is not one of: {known}"]))
@@ -171,7 +171,7 @@ def _limits(node: Node, path: str) -> list[Finding]:
     return found
 
 
-def _first(frame: pl.DataFrame, findings: Sequence[Finding]) -> pl.Series:
+def _first(frame: pl.DataFrame, findings: Sequence[Violation]) -> pl.Series:
     """What is wrong with each row of *frame*, the first finding that holds; String, null where none does."""
     holds = frame.select(condition.alias(str(i)) for i, (condition, _) in enumerate(findings))
     told = pl.lit(None, pl.String)

@@ -13,7 +13,7 @@ import polars as pl
 import polars_hash as plh
 from polars.datatypes import DataTypeClass
 
-from bedrock_assets.errors import BadIds
+from bedrock_assets.errors import InvalidRecordIds
 
 RECORD_ID = "record_id"
 WIRE_ID = r"^[A-Za-z0-9_]{1,32}$"
@@ -49,14 +49,14 @@ def sha256(text: pl.Expr) -> pl.Expr:
 def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
     """
     Raises:
-        BadIds: *frame*, whose first row is row *position* of the dataset, has no such column, or nulls in it.
+        InvalidRecordIds: *frame*, whose first row is row *position* of the dataset, has no such column, or nulls in it.
     """
     if column not in frame.columns:
-        raise BadIds(f"id_column {column!r} is not in the dataset; it has: {', '.join(frame.columns)}")
+        raise InvalidRecordIds(f"id_column {column!r} is not in the dataset; it has: {', '.join(frame.columns)}")
     n_nulls = frame[column].null_count()
     if n_nulls:
         first = frame[column].is_null().arg_true()[0] + position
-        raise BadIds(
+        raise InvalidRecordIds(
             f"id_column {column!r} has nulls, the first in row {first} (rows count from 0); fill them, "
             "or leave id_column out to have ids derived"
         )
@@ -68,7 +68,7 @@ def require_unique(ids: Iterable[pl.Series], n_rows: int, column: str) -> None:
         ids: All ids of the dataset, String, in pieces; read once for each 8 million rows, again if hashes repeat.
 
     Raises:
-        BadIds: An id stands in more than one row; the message shows up to five.
+        InvalidRecordIds: An id stands in more than one row; the message shows up to five.
     """
     n_passes = -(-n_rows // COMPARED_AT_ONCE)
     for part in range(n_passes):
@@ -85,7 +85,7 @@ def _refuse_repeated(ids: Iterable[pl.Series], hashes: pl.Series, column: str) -
     repeated = suspects.to_frame("id").group_by("id").len().filter(pl.col("len") > 1).sort("id").head(5)
     if len(repeated):
         examples = ", ".join(f"{key!r} ({n} times)" for key, n in repeated.iter_rows())
-        raise BadIds(
+        raise InvalidRecordIds(
             f"id_column {column!r} is not unique: {examples}; name a unique column, "
             "or leave id_column out to have ids derived"
         )

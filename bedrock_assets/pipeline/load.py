@@ -7,16 +7,16 @@ import yaml
 from pydantic import ValidationError
 
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.records import Pipeline
 
 DEFS = Path(__file__).parent.parent / "defs"
 COMPONENT = "bedrock_assets.BatchInference"
-KINDS: dict[str, type[WorkSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
+KINDS: dict[str, type[WorkloadSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 
 
-def specs_of(names: Sequence[str] | None) -> list[WorkSpec]:
+def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
     """
     Those under `defs/`, or the ones that are named, by name or by the path of a defs.yaml.
 
@@ -38,7 +38,7 @@ def _path(name: str) -> Path:
     return path
 
 
-def _spec(path: Path, *, required: bool) -> WorkSpec | None:
+def _spec(path: Path, *, required: bool) -> WorkloadSpec | None:
     """None for a component of another kind, unless it is *required*."""
     try:
         document = yaml.safe_load(path.read_text("utf-8"))

@@ -11,17 +11,17 @@ from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import TextTask
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
-from bedrock_assets.families import Family, Form, Task, family_of, schema_mode_of, task_of
+from bedrock_assets.families import AnswerFormat, Family, Task, family_of, schema_mode_of, task_of
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.rows import open_rows
 from bedrock_assets.pipeline.templates import Template, filled, load_template, parse_template, require_no_tokens
-from bedrock_assets.pipeline.workload import ANSWER_COLUMNS, Work
+from bedrock_assets.pipeline.workload import ANSWER_COLUMNS, Workload
 from bedrock_assets.sources import Source
 from bedrock_assets.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Resolved(Work):
+class Resolved(Workload):
     """
     A spec and everything it names.
 
@@ -101,12 +101,12 @@ class Resolved(Work):
         return schema
 
     @cached_property
-    def form(self) -> Form | None:
+    def form(self) -> AnswerFormat | None:
         """How the schema is asked for."""
         if self.schema is None:
             return None
         mode = schema_mode_of(self.spec, self.family)
-        return Form(mode, self.schema.json_schema(bounds=mode != "native"))
+        return AnswerFormat(mode, self.schema.json_schema(bounds=mode != "native"))
 
     @property
     def images(self) -> tuple[str, ...]:

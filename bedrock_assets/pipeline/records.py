@@ -145,7 +145,7 @@ class Pipeline(Resolved):
     @cached_property
     def _said_to_all(self) -> str:
         """What beside a row's own parts decides its answer: the model, and the request around them."""
-        return json.dumps([self.spec.asked_of, self.spec.model_invocation_type, self._request_of_all])
+        return json.dumps([self.spec.model_identity, self.spec.model_invocation_type, self._request_of_all])
 
     def _key(self, parts: list[str]) -> pl.Expr:
         """Of a row without a record the key is of no use."""

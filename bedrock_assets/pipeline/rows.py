@@ -143,8 +143,8 @@ class Grouped:
     def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
         spec, order = self.spec, [self.spec.order_by] if self.spec.order_by else []
         said = self.each.render(rows.schema, self.null_default).alias(spec.into)
-        ordered = rows.with_columns(said)
-        groups = ordered.group_by(spec.columns, maintain_order=True)
+        map_ordered = rows.with_columns(said)
+        groups = map_ordered.group_by(spec.columns, maintain_order=True)
         others = [name for name in rows.columns if name not in spec.columns]
         values = [
             pl.col(name).sort_by(order, maintain_order=True) if order else pl.col(name) for name in [spec.into, *others]

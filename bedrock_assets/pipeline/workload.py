@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from functools import cached_property
 
 from bedrock_assets.config.answer_schema import AnswerSchema
-from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.families import Family, family_named
 from bedrock_assets.pipeline.ids import RECORD_ID
 
@@ -18,7 +18,7 @@ ANSWER_COLUMNS = (
     "error_code",
     "error_message",
     "model_id",
-    "lane",
+    "answer_source",
     "job_arn",
     "attempt",
 )
@@ -26,10 +26,10 @@ ANSWER_COLUMNS = (
 
 
 @dataclass(frozen=True)
-class Work:
+class Workload:
     """A spec and the family of its model; the records may come from anywhere."""
 
-    spec: WorkSpec
+    spec: WorkloadSpec
 
     @cached_property
     def family(self) -> Family:

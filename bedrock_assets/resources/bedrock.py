@@ -9,10 +9,10 @@ from pydantic import Field
 from bedrock_assets.aws.assume_role import assumed
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.aws.cloudwatch import CloudWatch
-from bedrock_assets.aws.regions import Place, Places, account_of
+from bedrock_assets.aws.regions import Region, Regions, account_of
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.storage.store import Store
 
 READ_TIMEOUT_S = 300
@@ -43,9 +43,9 @@ class BedrockResource(ResourceWithBoto3Configuration):
     cloudwatch_interval_s: float = Field(
         default=300, gt=0, description="Seconds between two readings of CloudWatch by a run that waits."
     )
-    places: list[PlaceConfig] = Field(default=[], description="Other Regions and accounts that pipelines may name.")
+    regions: list[RegionConfig] = Field(default=[], description="Other Regions and accounts that pipelines may name.")
 
-    def open(self, store: Store, *, local: bool = False) -> Places:
+    def open(self, store: Store, *, local: bool = False) -> Regions:
         """
         The control plane, where jobs are.
 
@@ -62,28 +62,28 @@ class BedrockResource(ResourceWithBoto3Configuration):
                 f"the store is the local folder {store.root}, which Amazon Bedrock cannot read; set "
                 "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
             )
-        own = Places.only(home, store)
-        return Places(store, (*own.all, *(self._place(place, own.home, store) for place in self.places)))
+        own = Regions.only(home, store)
+        return Regions(store, (*own.all, *(self._place(region, own.home, store) for region in self.regions)))
 
-    def session(self, place: Place | None = None) -> Any:
+    def session(self, region: Region | None = None) -> Any:
         """The boto3 session of a place, or of the deployment's own."""
-        return self._session(self._config(place))
+        return self._session(self._config(region))
 
-    def open_runtime(self, place: Place | None = None) -> Runtime:
+    def open_runtime(self, region: Region | None = None) -> Runtime:
         """The runtime, where models answer on demand, of a place or the deployment's own."""
-        config = self._config(place)
+        config = self._config(region)
         client = self._client("bedrock-runtime", config, config.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S)
         return Runtime(client)
 
-    def open_cloudwatch(self, place: Place | None = None) -> CloudWatch | None:
+    def open_cloudwatch(self, region: Region | None = None) -> CloudWatch | None:
         """CloudWatch, where Bedrock's metrics are; None unless it is to be read."""
         # Nobody waits for it: one that is away is asked again later.
         quick: dict[str, Any] = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
-        return CloudWatch(self._client("cloudwatch", self._config(place), None, **quick)) if self.cloudwatch else None
+        return CloudWatch(self._client("cloudwatch", self._config(region), None, **quick)) if self.cloudwatch else None
 
     @property
-    def _own(self) -> PlaceConfig:
-        return PlaceConfig(
+    def _own(self) -> RegionConfig:
+        return RegionConfig(
             region_name=self.region_name,
             role_arn=self.role_arn,
             assume_role_arn=self.assume_role_arn,
@@ -93,29 +93,29 @@ class BedrockResource(ResourceWithBoto3Configuration):
             runtime_endpoint_url=self.runtime_endpoint_url,
         )
 
-    def _place(self, config: PlaceConfig, home: Place, store: Store) -> Place:
-        region, account = config.region_name or home.region, account_of(config.role_arn or self.role_arn)
+    def _place(self, config: RegionConfig, home: Region, store: Store) -> Region:
+        region, account = config.region_name or home.name, account_of(config.role_arn or self.role_arn)
         there = self._store(config, store, region) if config.store_url else None
-        return Place(region, account, partial(self._bedrock, config, there or store), there)
+        return Region(region, account, partial(self._bedrock, config, there or store), there)
 
-    def _store(self, config: PlaceConfig, store: Store, region: str) -> Store:
+    def _store(self, config: RegionConfig, store: Store, region: str) -> Store:
         """The bucket of a place, reached as its role, if that is another account's."""
         session = partial(self._session, config) if config.assume_role_arn else store.open_session
         key, owner = config.kms_key_arn, config.bucket_owner
         return Store(config.store_url or store.url, region, store.endpoint_url, key, owner, session)
 
-    def _config(self, place: Place | None) -> PlaceConfig:
+    def _config(self, region: Region | None) -> RegionConfig:
         """The settings of a place that was made of them."""
-        at = {(c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.places}
-        return at.get((place.region, place.account), self._own) if place else self._own
+        at = {(c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.regions}
+        return at.get((region.name, region.account), self._own) if region else self._own
 
-    def _bedrock(self, config: PlaceConfig, store: Store) -> Bedrock:
+    def _bedrock(self, config: RegionConfig, store: Store) -> Bedrock:
         key, owner = store.kms_key_arn, store.bucket_owner
         settings = config.model_copy(update={"kms_key_arn": key, "bucket_owner": owner}).job_settings(self.tags)
         client = self._client("bedrock", config, config.endpoint_url)
         return Bedrock(client, config.role_arn or self.role_arn, settings)
 
-    def _client(self, service: str, config: PlaceConfig, endpoint_url: str | None, **options: Any) -> Any:
+    def _client(self, service: str, config: RegionConfig, endpoint_url: str | None, **options: Any) -> Any:
         from botocore.config import Config
         from botocore.exceptions import NoRegionError, ProfileNotFound
 
@@ -131,7 +131,7 @@ class BedrockResource(ResourceWithBoto3Configuration):
         except (NoRegionError, ProfileNotFound) as error:
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
 
-    def _session(self, config: PlaceConfig) -> Any:
+    def _session(self, config: RegionConfig) -> Any:
         import boto3
 
         own: Any = boto3.Session(

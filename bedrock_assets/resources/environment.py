@@ -6,7 +6,7 @@ from bedrock_assets.config.job_settings import JobSettings, Vpc, parse_list, par
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
-from bedrock_assets.resources.regions import PLACES, read_places
+from bedrock_assets.resources.regions import REGIONS_FILE, read_regions
 from bedrock_assets.resources.store import StoreResource
 
 LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
@@ -33,7 +33,7 @@ def bedrock_resource() -> BedrockResource:
         role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
         region_name=env.get("AWS_REGION"),
         assume_role_arn=env.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN") or None,
-        places=read_places(env.get(PLACES)),
+        regions=read_regions(env.get(REGIONS_FILE)),
         vpc_subnet_ids=parse_list(env.get("BEDROCK_ASSETS_SUBNET_IDS", "")),
         vpc_security_group_ids=parse_list(env.get("BEDROCK_ASSETS_SECURITY_GROUP_IDS", "")),
         tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),

@@ -10,10 +10,10 @@ from pydantic import Field, TypeAdapter, ValidationError
 from bedrock_assets.config.job_settings import JobSettings, Vpc
 from bedrock_assets.errors import ConfigError
 
-PLACES = "BEDROCK_ASSETS_PLACES"
+REGIONS_FILE = "BEDROCK_ASSETS_REGIONS"
 
 
-class PlaceConfig(dg.Config):
+class RegionConfig(dg.Config):
     """A Region of an account where jobs run beside the deployment's own, and the bucket that Bedrock reads there."""
 
     region_name: str | None = Field(default=None, description="AWS Region; without it the deployment's own.")
@@ -45,7 +45,7 @@ class PlaceConfig(dg.Config):
         return JobSettings(self.kms_key_arn, self.bucket_owner, vpc, tags)
 
 
-def read_places(path: str | None) -> list[PlaceConfig]:
+def read_regions(path: str | None) -> list[RegionConfig]:
     """
     The other Regions and accounts of a deployment, from a YAML file with a list of them.
 
@@ -58,13 +58,13 @@ def read_places(path: str | None) -> list[PlaceConfig]:
         entries = TypeAdapter(list[dict[str, Any]]).validate_python(yaml.safe_load(Path(path).read_text("utf-8")))
         return [_place(entry) for entry in entries]
     except (OSError, yaml.YAMLError, ValidationError, ConfigError) as error:
-        raise ConfigError(f"{PLACES}={path}: {error}") from error
+        raise ConfigError(f"{REGIONS_FILE}={path}: {error}") from error
 
 
-def _place(entry: dict[str, Any]) -> PlaceConfig:
-    unknown = sorted(entry.keys() - {*PlaceConfig.model_fields})
+def _place(entry: dict[str, Any]) -> RegionConfig:
+    unknown = sorted(entry.keys() - {*RegionConfig.model_fields})
     if unknown:
-        raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(PlaceConfig.model_fields)}")
-    place = PlaceConfig(**entry)
-    place.job_settings({})
-    return place
+        raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(RegionConfig.model_fields)}")
+    region = RegionConfig(**entry)
+    region.job_settings({})
+    return region

@@ -17,7 +17,7 @@ import dagster as dg
 from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
-from bedrock_assets.jobs.event_log import Tail
+from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.pipeline.records import Pipeline
 
 URL, TOPIC = "BEDROCK_ASSETS_ALERT_URL", "BEDROCK_ASSETS_ALERT_TOPIC"
@@ -122,11 +122,11 @@ class Spending:
 
     pipeline: str
     costs: dict[str, float] = field(default_factory=dict)
-    _tail: Tail | None = None
+    _tail: EventLogReader | None = None
 
     def refresh(self, instance: dg.DagsterInstance) -> float:
         """US dollars in all."""
-        self._tail = self._tail or Tail(dg.AssetKey([self.pipeline, "batch_outputs"]))
+        self._tail = self._tail or EventLogReader(dg.AssetKey([self.pipeline, "batch_outputs"]))
         for told in self._tail.read(instance):
             if told.event.partition and "cost_usd" in told.facts:
                 self.costs[told.event.partition] = float(told.facts["cost_usd"])

@@ -16,16 +16,16 @@ from dagster import DagsterInstance, RunsFilter
 from pydantic import BaseModel, ValidationError
 
 from bedrock_assets.errors import ConfigError, StoreError
-from bedrock_assets.inbox.files import Drop, list_drops
+from bedrock_assets.inbox.files import InboxFile, list_files
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.rejections import Refusals
-from bedrock_assets.inbox.take import INBOX_TAG, takers
-from bedrock_assets.jobs.collect_runs import UNDER_WAY, Tries, judged
+from bedrock_assets.inbox.rejections import Rejections
+from bedrock_assets.inbox.take import INBOX_TAG, take_runs
+from bedrock_assets.jobs.collect_runs import ACTIVE_STATUSES, RunAttempts, backoff
 from bedrock_assets.resources.store import StoreResource
 
 DROP_TAG = "bedrock_assets/drop"
 """On the same runs: the first of their files, by which it is counted how often one was tried."""
-END_OF_THE_DEAD = {"dagster/max_runtime": str(900)}
+MAX_RUNTIME_TAGS = {"dagster/max_runtime": str(900)}
 """Seconds after which Dagster's run monitoring fails a run: one that was killed would be under way for ever."""
 MOST_WATCHED = 2000
 """Files that are looked at, the oldest first, so that the cursor stays small; the others wait in the folder."""
@@ -33,31 +33,34 @@ MOST_FILES, MOST_BYTES = 200, 5_000_000_000
 """A run takes no more than one of these, and at least one file, so that it ends well before it is taken for dead."""
 
 
-class Looks(BaseModel):
+class FolderScan(BaseModel):
     """What earlier looks saw, by plain name: etag, and when it was first seen, in seconds since 1970."""
 
     seen: dict[str, tuple[str, float]] = {}
 
     @classmethod
-    def of(cls, cursor: str | None) -> "Looks":
+    def of(cls, cursor: str | None) -> "FolderScan":
         """Those of a cursor; none if it is not of this kind."""
         try:
             return cls.model_validate_json(cursor or "{}")
         except ValidationError:
             return cls()
 
-    def then(self, drops: Sequence[Drop], now: float) -> "Looks":
+    def then(self, inbox_files: Sequence[InboxFile], now: float) -> "FolderScan":
         """With a look at *drops* now."""
         seen: dict[str, tuple[str, float]] = {}
-        for drop in drops:
-            etag, since = self.seen.get(drop.plain, ("", now))
-            seen[drop.plain] = (drop.etag, since if (drop.plain in self.seen and etag == drop.etag) else now)
-        return Looks(seen=seen)
+        for inbox_file in inbox_files:
+            etag, since = self.seen.get(inbox_file.plain, ("", now))
+            seen[inbox_file.plain] = (
+                inbox_file.etag,
+                since if (inbox_file.plain in self.seen and etag == inbox_file.etag) else now,
+            )
+        return FolderScan(seen=seen)
 
-    def settled(self, drop: Drop, now: float, settle_s: float) -> bool:
+    def settled(self, inbox_file: InboxFile, now: float, settle_s: float) -> bool:
         """Whether an earlier look saw the same, and it has not changed for *settle_s*."""
-        etag, since = self.seen.get(drop.plain, (None, now))
-        return etag == drop.etag and now - min(since, drop.modified_at.timestamp()) >= settle_s
+        etag, since = self.seen.get(inbox_file.plain, (None, now))
+        return etag == inbox_file.etag and now - min(since, inbox_file.modified_at.timestamp()) >= settle_s
 
 
 @dataclass(frozen=True)
@@ -68,49 +71,53 @@ class Watcher:
     inbox: Inbox
     now: datetime
 
-    def choose(self, settled: Sequence[Drop]) -> dg.RunRequest | None:
+    def choose(self, settled: Sequence[InboxFile]) -> dg.RunRequest | None:
         """The run to launch for files that have settled; None if there is nothing to do, or it has to wait."""
         if not settled or self.under_way:
             return None
         tries = self._tries(settled)
-        fresh = [drop for drop in settled if _identity(drop) not in tries]
-        again = [drop for drop in settled if _identity(drop) in tries and not tries[_identity(drop)].busy]
+        fresh = [inbox_file for inbox_file in settled if _identity(inbox_file) not in tries]
+        again = [
+            inbox_file
+            for inbox_file in settled
+            if _identity(inbox_file) in tries and not tries[_identity(inbox_file)].busy
+        ]
         chosen = _fitting(fresh) or again[:1]
         if not chosen:
             return None
-        had = tries.get(_identity(chosen[0]), Tries())
-        etags = {drop.plain: drop.etag for drop in chosen}
+        had = tries.get(_identity(chosen[0]), RunAttempts())
+        etags = {inbox_file.plain: inbox_file.etag for inbox_file in chosen}
         config = {"files": etags, "given_up": etags if had.exhausted else {}}
         return dg.RunRequest(
             run_key=f"{self.inbox.spec.name}/{_identity(chosen[0])}/{had.n_ended}",
             job_name=take_job(self.inbox.spec.name),
             run_config={"ops": {f"{self.inbox.spec.name}__dropped_files": {"config": config}}},
-            tags={INBOX_TAG: self.inbox.spec.name, DROP_TAG: _identity(chosen[0]), **END_OF_THE_DEAD},
+            tags={INBOX_TAG: self.inbox.spec.name, DROP_TAG: _identity(chosen[0]), **MAX_RUNTIME_TAGS},
         )
 
     @cached_property
     def under_way(self) -> str:
         """The run that takes files just now, empty if there is none."""
-        return next((run.run_id for run in takers(self.instance, self.inbox.spec.name, UNDER_WAY)), "")
+        return next((run.run_id for run in take_runs(self.instance, self.inbox.spec.name, ACTIVE_STATUSES)), "")
 
-    def _tries(self, drops: Sequence[Drop]) -> dict[str, Tries]:
+    def _tries(self, inbox_files: Sequence[InboxFile]) -> dict[str, RunAttempts]:
         """By identity, for those of *drops* that were the first of a run, which left them there."""
         ended: dict[str, list[float]] = {}
-        filters = RunsFilter(tags={DROP_TAG: [_identity(drop) for drop in drops[:MOST_FILES]]})
+        filters = RunsFilter(tags={DROP_TAG: [_identity(inbox_file) for inbox_file in inbox_files[:MOST_FILES]]})
         for record in self.instance.get_run_records(filters):
             at = record.end_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
             ended.setdefault(record.dagster_run.tags[DROP_TAG], []).append(at)
-        return {identity: judged(self.now, times) for identity, times in ended.items()}
+        return {identity: backoff(self.now, times) for identity, times in ended.items()}
 
 
 def build_inbox_sensor(
     inbox: Inbox, interval_s: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dg.SensorDefinition:
     """The sensor of one inbox; jobs are submitted by the dispatcher, as everybody's are."""
-    spec, refusals = inbox.spec, Refusals(inbox.spec.name)
+    spec, rejections = inbox.spec, Rejections(inbox.spec.name)
     job = dg.define_asset_job(
         take_job(spec.name),
-        selection=[refusals.asset_key],
+        selection=[rejections.asset_key],
         description=f"Takes files from folder {spec.dropped_to}.",
     )
 
@@ -123,21 +130,21 @@ def build_inbox_sensor(
     )
     def inbox_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
         try:
-            drops = list_drops(store.open(), spec.dropped_to)
+            inbox_files = list_files(store.open(), spec.dropped_to)
         except (StoreError, ConfigError) as error:
             return dg.SkipReason(f"nothing done in this tick: {error}")
-        refusals.refresh(context.instance)
+        rejections.refresh(context.instance)
         now = clock()
-        open_drops = [drop for drop in drops if refusals.reason(drop) is None][:MOST_WATCHED]
-        looks = Looks.of(context.cursor)
-        settled = [drop for drop in open_drops if looks.settled(drop, now.timestamp(), spec.settle_s)]
+        open_drops = [inbox_file for inbox_file in inbox_files if rejections.reason(inbox_file) is None][:MOST_WATCHED]
+        looks = FolderScan.of(context.cursor)
+        settled = [inbox_file for inbox_file in open_drops if looks.settled(inbox_file, now.timestamp(), spec.settle_s)]
         watcher = Watcher(context.instance, inbox, now)
         asked = watcher.choose(settled)
         cursor = looks.then(open_drops, now.timestamp()).model_dump_json()
         if asked is not None:
             return dg.SensorResult(run_requests=[asked], cursor=cursor)
         busy = f" for run {watcher.under_way}" if settled and watcher.under_way else ""
-        return dg.SensorResult(skip_reason=_told(drops, open_drops, settled, busy, refusals), cursor=cursor)
+        return dg.SensorResult(skip_reason=_told(inbox_files, open_drops, settled, busy, rejections), cursor=cursor)
 
     return inbox_sensor
 
@@ -148,24 +155,34 @@ def take_job(inbox: str) -> str:
 
 
 def _told(
-    drops: Sequence[Drop], open_drops: Sequence[Drop], settled: Sequence[Drop], busy: str, refusals: Refusals
+    inbox_files: Sequence[InboxFile],
+    open_drops: Sequence[InboxFile],
+    settled: Sequence[InboxFile],
+    busy: str,
+    rejections: Rejections,
 ) -> str:
-    refused = [f"{drop.shown} ({refusals.reason(drop)})" for drop in drops if refusals.reason(drop) is not None]
+    refused = [
+        f"{inbox_file.shown} ({rejections.reason(inbox_file)})"
+        for inbox_file in inbox_files
+        if rejections.reason(inbox_file) is not None
+    ]
     listed = f": {'; '.join(refused[:3])}{' ...' if len(refused) > 3 else ''}" if refused else ""  # noqa: PLR2004 - a few
     return f"{len(open_drops) - len(settled)} settling, {len(settled)} waiting{busy}, {len(refused)} refused{listed}"
 
 
-def _fitting(drops: Sequence[Drop]) -> list[Drop]:
+def _fitting(inbox_files: Sequence[InboxFile]) -> list[InboxFile]:
     """The first of *drops* that one run takes."""
-    chosen, n_bytes = list[Drop](), 0
-    for drop in drops[:MOST_FILES]:
-        n_bytes += drop.n_bytes
+    chosen, n_bytes = list[InboxFile](), 0
+    for inbox_file in inbox_files[:MOST_FILES]:
+        n_bytes += inbox_file.n_bytes
         if chosen and n_bytes > MOST_BYTES:
             break
-        chosen.append(drop)
+        chosen.append(inbox_file)
     return chosen
 
 
-def _identity(drop: Drop) -> str:
+def _identity(inbox_file: InboxFile) -> str:
     """Names a file as it is, in tags and run keys."""
-    return hashlib.sha256(f"{drop.plain}\n{drop.etag}\n{drop.modified_at.isoformat()}".encode()).hexdigest()[:24]
+    return hashlib.sha256(
+        f"{inbox_file.plain}\n{inbox_file.etag}\n{inbox_file.modified_at.isoformat()}".encode()
+    ).hexdigest()[:24]

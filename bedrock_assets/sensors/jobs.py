@@ -6,16 +6,16 @@ import dagster as dg
 
 from bedrock_assets.errors import BedrockUnavailable, ConfigError
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.jobs.collect_runs import Launches, collect_job
+from bedrock_assets.jobs.collect_runs import CollectRuns, collect_job
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.pipeline.records import Pipeline
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.sensors.inbox import build_inbox_sensor
-from bedrock_assets.sensors.wakeup import Alarm
+from bedrock_assets.sensors.wakeup import WakeUp
 
 INTERVAL_S = 30
 EVENTS_INTERVAL_S = 5
@@ -35,7 +35,7 @@ def build_sensors(
         interval_s: Seconds between two looks at Bedrock, and at folders.
         woken: Whether there is a queue of events, which is looked at more often.
     """
-    by_name: dict[str, Work] = {work.spec.name: work for work in (*pipelines, *inboxes)}
+    by_name: dict[str, Workload] = {workload.spec.name: workload for workload in (*pipelines, *inboxes)}
     return [
         _dispatcher(by_name, {name: Ledger(name) for name in by_name}, interval_s, woken=woken),
         *([_tables_sensor(pipelines, interval_s)] if pipelines else []),
@@ -58,7 +58,7 @@ def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorD
 
 
 def _dispatcher(
-    pipelines: Mapping[str, Work], ledgers: Mapping[str, Ledger], interval_s: int, *, woken: bool
+    pipelines: Mapping[str, Workload], ledgers: Mapping[str, Ledger], interval_s: int, *, woken: bool
 ) -> dg.SensorDefinition:
     # A job for each pipeline, because one job's assets must share their partitions.
     jobs = [
@@ -81,21 +81,21 @@ def _dispatcher(
             ledger.refresh(context.instance)
         if not any(ledger.open_entries or ledger.replaced for ledger in ledgers.values()):
             return dg.SensorResult(skip_reason="no shard waits for answers", cursor=context.cursor)
-        alarm = Alarm.of(events, context.cursor, interval_s)
-        if not alarm.rings():
-            return dg.SensorResult(skip_reason=alarm.told, cursor=context.cursor)
-        opened, launches = store.open(), Launches(context.instance)
+        wake_up = WakeUp.of(events, context.cursor, interval_s)
+        if not wake_up.due():
+            return dg.SensorResult(skip_reason=wake_up.told, cursor=context.cursor)
+        opened, collect_runs = store.open(), CollectRuns(context.instance)
         try:
-            tick = Tick(context.instance, pipelines, ledgers, bedrock.open(opened), launches)
+            tick = Tick(context.instance, pipelines, ledgers, bedrock.open(opened), collect_runs)
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")
-            return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=alarm.cursor)
-        told = alarm.off("; ".join(tick.notes))
+            return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=wake_up.cursor)
+        told = wake_up.acknowledge("; ".join(tick.notes))
         for note in tick.notes:
             context.log.info(note)
-        if launches.asked:
-            return dg.SensorResult(run_requests=launches.asked, cursor=alarm.cursor)
-        return dg.SensorResult(skip_reason=told, cursor=alarm.cursor)
+        if collect_runs.asked:
+            return dg.SensorResult(run_requests=collect_runs.asked, cursor=wake_up.cursor)
+        return dg.SensorResult(skip_reason=told, cursor=wake_up.cursor)
 
     return bedrock_jobs_sensor

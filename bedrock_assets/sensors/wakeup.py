@@ -9,7 +9,7 @@ from bedrock_assets.resources.job_events import EventsResource
 
 
 @dataclass(frozen=True)
-class Alarm:
+class WakeUp:
     """Whether it is time to look, and why."""
 
     queue: EventQueue | None
@@ -20,7 +20,7 @@ class Alarm:
     """Why the queue could not be read; empty if it was."""
 
     @classmethod
-    def of(cls, resource: EventsResource, cursor: str | None, interval_s: float) -> "Alarm":
+    def of(cls, resource: EventsResource, cursor: str | None, interval_s: float) -> "WakeUp":
         """
         Args:
             cursor: The sensor's, as `cursor` gives it: when it looked last.
@@ -34,11 +34,11 @@ class Alarm:
         except EventsUnavailable as error:
             return cls(queue, (), min(left_s, interval_s), str(error))
 
-    def rings(self) -> bool:
+    def due(self) -> bool:
         """Whether to look at Bedrock now; if not, events that are no reason to are forgotten."""
         if self.left_s <= 0 or any(event.is_news for event in self.events):
             return True
-        self.off("")
+        self.acknowledge("")
         return False
 
     @property
@@ -51,7 +51,7 @@ class Alarm:
         """What to remember of this look."""
         return f"{time.time():.3f}"
 
-    def off(self, note: str) -> str:
+    def acknowledge(self, note: str) -> str:
         """Forget the events, which have had their effect: *note*, and why they could not be forgotten, if so."""
         jobs = [event.job for event in self.events if event.is_news]
         told = f"{note}{_and(f'woken by {len(jobs)} events' if jobs else '')}{_and(self.trouble)}"

@@ -39,7 +39,7 @@ def answers_key(pipeline: str, shard: str, fingerprint: str) -> str:
 
 
 @dataclass
-class Known:
+class PromptIndex:
     """Which file has, or will have, the answer to a key."""
 
     files: list[str] = field(default_factory=list)
@@ -81,9 +81,11 @@ class Known:
         return names.gather(found) if self.files else found.cast(pl.String)
 
 
-def read_known(store: Store, pipeline: Pipeline, now: datetime | None = None, *, prune: bool = True) -> Known:
+def read_prompt_index(
+    store: Store, pipeline: Pipeline, now: datetime | None = None, *, prune: bool = True
+) -> PromptIndex:
     """The answers of earlier runs that are young enough to be used; files too old to be of use are deleted."""
-    known, days = Known(), timedelta(days=pipeline.spec.reuse_answers_days)
+    known, days = PromptIndex(), timedelta(days=pipeline.spec.reuse_answers_days)
     now = now or datetime.now(UTC)
     files = sorted(store.files(answers_folder(pipeline.spec.name)), key=lambda f: (f.modified_at, f.key), reverse=True)
     for file in files:

@@ -5,26 +5,26 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
-from bedrock_assets.shards.answer_cache import Known
+from bedrock_assets.shards.answer_cache import PromptIndex
 from bedrock_assets.storage.manifests import Digest
 
 _SAID = pl.concat_str("record_id", pl.coalesce("key", "code"), separator="=")
 
 
 @dataclass
-class Content:
+class DedupedRows:
     """
     The fates of a shard's rows, added in order.
 
     A prompt is sent for the first row that has it, unless its answer is known to be somewhere else.
     """
 
-    known: Known
-    own: Known = field(default_factory=Known)
+    known: PromptIndex
+    own: PromptIndex = field(default_factory=PromptIndex)
     _digest: Digest = field(default_factory=hashlib.sha256)
     _kept: list[pl.DataFrame] = field(default_factory=list)
 
-    def divide(self, fates: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
+    def partition_rows(self, fates: pl.DataFrame) -> tuple[pl.Series, pl.Series]:
         """
         Args:
             fates: record_id, code, message and `key`, all String, of the next rows.
@@ -60,7 +60,7 @@ class Content:
         return pl.concat(self._kept).with_columns(copy_of=pl.when(copy).then(first))
 
 
-def sent(fates: pl.DataFrame) -> pl.Series:
+def sent_keys(fates: pl.DataFrame) -> pl.Series:
     """The keys, String, of the rows whose records stand in the shard's own file."""
     own = pl.col("key").is_not_null() & pl.col("copy_of").is_null() & pl.col("elsewhere").is_null()
     return fates.filter(own)["key"]

@@ -10,19 +10,19 @@ import polars as pl
 
 from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
 from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, Pipeline
-from bedrock_assets.shards.answer_cache import Known, answers_key
-from bedrock_assets.shards.dedup import Content, sent
+from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
+from bedrock_assets.shards.dedup import DedupedRows, sent_keys
 from bedrock_assets.shards.record_file import RecordFile, encoded, padded
 from bedrock_assets.storage.keys import shard_folder, shard_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, Shard, ShardManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.threads import ordered
+from bedrock_assets.threads import map_ordered
 
 CHUNK_ROWS = 16_384
 
 
 def format_shard(
-    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: Known | None = None, fresh: str = ""
+    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex | None = None, fresh: str = ""
 ) -> ShardManifest:
     """
     Write one shard's records, the fate of each of its rows, and its manifest, last.
@@ -38,7 +38,7 @@ def format_shard(
         StaleShard: The records are too many bytes for one file; the prompt has grown since the shards were planned.
         StoreConflict: Another run has published the shard since this one began on it; that one's stays.
     """
-    known, name = Known() if known is None else known, pipeline.spec.name
+    known, name = PromptIndex() if known is None else known, pipeline.spec.name
     key = shard_manifest_key(name, shard.key)
     version = store.version(key)
     incoming = f"{shard_folder(name, shard.key)}/incoming-{secrets.token_hex(4)}"
@@ -49,7 +49,7 @@ def format_shard(
     if manifest:
         store.delete([f"{incoming}.jsonl", *([f"{incoming}.rest.jsonl"] if n_rest else [])])
     else:
-        manifest = made.model_copy(update={"waits_for": known.pending(fates["elsewhere"])})
+        manifest = made.model_copy(update={"blocked_by": known.pending(fates["elsewhere"])})
         _publish(pipeline, store, manifest, fates, incoming, n_rest)
     try:
         store.replace_model(key, manifest, version)
@@ -59,7 +59,7 @@ def format_shard(
             f"that one left it; materialize {name}/prompt_shards again, if that one is not of the present dataset"
         ) from error
     if pipeline.spec.reuse_answers_days:
-        known.add(sent(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
+        known.add(sent_keys(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
     return manifest
 
 
@@ -100,7 +100,7 @@ def made_records(pipeline: Pipeline, batches: Iterable[pl.DataFrame]) -> Iterato
         made = pipeline.with_records(rows)
         return encoded(made[LINE].drop_nulls()), made.select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE)
 
-    return ordered(make, batches)
+    return map_ordered(make, batches)
 
 
 def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.DataFrame]:
@@ -112,14 +112,14 @@ def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.D
 
 
 def _write(
-    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: Known, incoming: str
-) -> tuple[Content, RecordFile, int]:
+    pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex, incoming: str
+) -> tuple[DedupedRows, RecordFile, int]:
     """The records to send, and in a second file, if there are any, those that are answered elsewhere: how many."""
-    content, rest = Content(known), None
+    content, rest = DedupedRows(known), None
     with ExitStack() as files:
         records = RecordFile(files.enter_context(store.writer(f"{incoming}.jsonl")))
         for lines, whole, fates in _keyed_records(pipeline, shard_batches(store, raw, shard)):
-            send, elsewhere = content.divide(fates)
+            send, elsewhere = content.partition_rows(fates)
             if send.sum() == lines.count():
                 records.append(whole, lines.count())
                 continue
@@ -141,7 +141,7 @@ def _keyed_records(
         fates = made.select(record_id=pipeline.record_id, code=ERROR_CODE, message=ERROR_MESSAGE, key=KEY)
         return made[LINE], encoded(made[LINE].drop_nulls()), fates
 
-    return ordered(make, batches)
+    return map_ordered(make, batches)
 
 
 def _pad(records: RecordFile, pipeline: Pipeline, again: Callable[[], Iterator[pl.DataFrame]]) -> None:
@@ -199,13 +199,13 @@ def _manifest(
     pipeline: Pipeline,
     raw: RawManifest,
     shard: Shard,
-    content: Content,
+    content: DedupedRows,
     fates: pl.DataFrame,
     records: RecordFile,
     fresh: str,
 ) -> ShardManifest:
     spec, sha256 = pipeline.spec, records.digest.hexdigest() if records.digest else ""
-    fingerprint = fingerprint_of(sha256, content.identity, spec.asked_of, spec.model_invocation_type, fresh)
+    fingerprint = fingerprint_of(sha256, content.identity, spec.model_identity, spec.model_invocation_type, fresh)
     stem = f"{shard_folder(spec.name, shard.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,

@@ -7,7 +7,7 @@ import polars as pl
 
 from bedrock_assets.pipeline.ids import PADDING_ID, wire_id
 from bedrock_assets.pipeline.records import LINE, Pipeline
-from bedrock_assets.pipeline.workload import Work
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import shard_batches
 from bedrock_assets.shards.record_file import RecordFile, padded
 from bedrock_assets.storage.keys import attempt_input_key, raw_manifest_key
@@ -20,7 +20,7 @@ ID_OF_LINE = r'^\{"recordId":"([^"]*)"'
 
 def write_remainder(
     store: Store,
-    pipeline: Work,
+    pipeline: Workload,
     shard: ShardManifest,
     attempt: int,
     unanswered: pl.Series,
@@ -58,7 +58,7 @@ def write_remainder(
     return key, records.n_records
 
 
-def repaired_lines(store: Store, pipeline: Work, shard: ShardManifest, broken: pl.DataFrame) -> pl.DataFrame | None:
+def repaired_lines(store: Store, pipeline: Workload, shard: ShardManifest, broken: pl.DataFrame) -> pl.DataFrame | None:
     """
     The records of rows whose answer broke the schema, with what was wrong in their prompt: `line` and `id`.
 

@@ -69,9 +69,9 @@ def table_manifest_key(pipeline: str) -> str:
     return f"{pipeline}/table/manifest.json"
 
 
-def table_claim_key(pipeline: str) -> str:
+def publish_lock_key(pipeline: str) -> str:
     """Who publishes the table; not in its folder, as that is the reader's."""
-    return f"{pipeline}/table-claim.json"
+    return f"{pipeline}/table-lock.json"
 
 
 def table_part_key(pipeline: str, index: int) -> str:

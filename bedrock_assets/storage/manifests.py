@@ -75,7 +75,7 @@ class ShardManifest(Document):
     """Key of the JSONL file with the records to send."""
     rest: str
     """Key of another one, if `n_reused` is not 0: the records whose prompts are answered elsewhere."""
-    waits_for: str = "0"
+    blocked_by: str = "0"
     """Shards that are asked some of its prompts, as they have them too and were formatted before: a hexadecimal
     number whose bit i stands for shard i."""
     rows: str
@@ -109,7 +109,7 @@ class OutputFacts(Document):
     version: str
     """Hash of the answers."""
     tokens: dict[str, tuple[int, int]] = {}
-    """Input and output tokens that were paid for, by lane."""
+    """Input and output tokens that were paid for, by inference mode."""
     n_records: int = 0
     """Answers that were paid for."""
     n_bytes: int = 0
@@ -139,14 +139,14 @@ class TableManifest(Document):
     n_truncated: int = 0
     """Answers that a limit on tokens cut short."""
     tokens: dict[str, tuple[int, int]] = {}
-    """Input and output tokens that were paid for its answers, by lane."""
+    """Input and output tokens that were paid for its answers, by inference mode."""
     mean_output_tokens: float | None = None
     """Of the rows with an answer, reused ones too; None where the model reports none, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 
 
-class Lane(StrEnum):
+class InferenceMode(StrEnum):
     """How records reach the model."""
 
     BATCH = "batch"
@@ -154,8 +154,8 @@ class Lane(StrEnum):
     """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
 
 
-class Unpaid(StrEnum):
-    """What the column `lane` says of an answer that took no call."""
+class ReusedFrom(StrEnum):
+    """What the column `answer_source` says of an answer that took no call."""
 
     CACHE = "cache"
     """The same prompt was answered before, or for another shard."""

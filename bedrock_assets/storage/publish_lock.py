@@ -14,7 +14,7 @@ from bedrock_assets.errors import StoreConflict, StoreError
 from bedrock_assets.storage.store import Store
 
 
-class Claim:
+class PublishLock:
     """
     The right, as it was when the build began, and then ours.
 

@@ -15,15 +15,15 @@ from bedrock_assets.storage.keys import (
     outputs_folder,
     outputs_key,
     prepared_part_key,
-    table_claim_key,
+    publish_lock_key,
     table_manifest_key,
     table_part_key,
 )
 from bedrock_assets.storage.manifests import Part, RawManifest, Shard, TableManifest
-from bedrock_assets.storage.publish_lock import Claim
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.parts import MadePart, find_part, make_part
-from bedrock_assets.threads import N_READERS, ordered
+from bedrock_assets.threads import N_READERS, map_ordered
 
 TRIES = 3
 """Times that a table is put together because answers have come while it was published."""
@@ -64,7 +64,7 @@ def readiness(store: Store, pipeline: Pipeline, raw: RawManifest) -> NotReady | 
 
     found = [shard for shard, key in keys.items() if key in there]
     missing = tuple(shard for shard, key in keys.items() if key not in there)
-    stale = tuple(shard for shard, old in zip(found, ordered(is_stale, found, N_READERS), strict=True) if old)
+    stale = tuple(shard for shard, old in zip(found, map_ordered(is_stale, found, N_READERS), strict=True) if old)
     return NotReady(missing, stale) if missing or stale else None
 
 
@@ -79,15 +79,15 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
         StoreConflict: Another build was published, or began to be, since this one began; that one's table stays.
     """
     name = pipeline.spec.name
-    claim = Claim(store, table_claim_key(name), f"{name}/joined_table")
-    with claim.explained():
+    lock = PublishLock(store, publish_lock_key(name), f"{name}/joined_table")
+    with lock.explained():
         for _ in range(TRIES):
             made, parts = _made(store, pipeline, raw)
             manifest = _manifest(name, raw, made, parts)
-            claim.take()
-            _move(store, claim, parts, manifest)
+            lock.take()
+            _move(store, lock, parts, manifest)
             if _are_own(store, made, manifest):
-                claim.hold()
+                lock.hold()
                 _publish(store, name, manifest)
                 return manifest
     raise StoreConflict(
@@ -105,7 +105,7 @@ def _made(store: Store, pipeline: Pipeline, raw: RawManifest) -> tuple[list[Made
         candidates = (prepared_part_key(name, shard.key), table_part_key(name, index))
         return find_part(store, pipeline, raw, shard, tuple(key for key in candidates if key in there))
 
-    found = ordered(find, enumerate(raw.shards), N_READERS)
+    found = map_ordered(find, enumerate(raw.shards), N_READERS)
     made = [part or make_part(store, pipeline, raw, shard) for shard, part in zip(raw.shards, found, strict=True)]
     parts = [
         Part(key=part.key, n_rows=part.facts.n_rows, n_bytes=there.get(part.key) or store.size(part.key))
@@ -135,17 +135,17 @@ def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequ
     )
 
 
-def _move(store: Store, claim: Claim, parts: Sequence[Part], manifest: TableManifest) -> None:
+def _move(store: Store, lock: PublishLock, parts: Sequence[Part], manifest: TableManifest) -> None:
     for part, final in zip(parts, manifest.parts, strict=True):
         if part.key != final.key:
-            claim.hold()
+            lock.hold()
             store.move(part.key, final.key)
 
 
 def _are_own(store: Store, made: Sequence[MadePart], manifest: TableManifest) -> bool:
     """Whether all that was moved is what was counted: a part is made anew when other answers come."""
     moved = [(part, final.key) for part, final in zip(made, manifest.parts, strict=True) if part.key != final.key]
-    found = ordered(lambda item: store.parquet_facts(item[1]).get("identity"), moved, N_READERS)
+    found = map_ordered(lambda item: store.parquet_facts(item[1]).get("identity"), moved, N_READERS)
     return all(identity == part.facts.identity for (part, _), identity in zip(moved, found, strict=True))
 
 

@@ -9,7 +9,7 @@ import polars as pl
 from bedrock_assets.assets.checks import build_checks
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.dataset.ingest import read_rows
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.records import LINE
 from tests.labs.dispatch import Lab, open_lab, pipeline_of
 
@@ -17,7 +17,7 @@ from tests.labs.dispatch import Lab, open_lab, pipeline_of
 def answered(lab: Lab) -> None:
     """All shards, and the table."""
     lab.ask()
-    assert set(lab.finish().values()) == {State.ANSWERED}
+    assert set(lab.finish().values()) == {RequestState.ANSWERED}
     assert lab.materialize("joined_table")
 
 

@@ -16,10 +16,10 @@ from botocore.exceptions import BotoCoreError
 from bedrock_assets.aws.assume_role import SESSION_NAME, assumed
 from bedrock_assets.aws.iam import Deployment, role_trust
 from bedrock_assets.local.stack import free_port
-from bedrock_assets.operations.doctor import examine
-from bedrock_assets.operations.probes import Patient
+from bedrock_assets.operations.doctor import run_checks
+from bedrock_assets.operations.probes import Probe
 from bedrock_assets.resources.bedrock import BedrockResource
-from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.storage.store import Store
 
 OTHER = "210987654321"
@@ -82,12 +82,12 @@ def test_credentials_are_renewed() -> None:
 def test_a_place_of_another_account(store: Store) -> None:
     """Clients of a place are signed for its Region with its role's credentials, and its service role is its own."""
     role = f"arn:aws:iam::{OTHER}:role/bedrock-batch"
-    place = PlaceConfig(role_arn=role, assume_role_arn=CALLER, endpoint_url="http://127.0.0.1:9")
+    region = RegionConfig(role_arn=role, assume_role_arn=CALLER, endpoint_url="http://127.0.0.1:9")
     resource = BedrockResource(
         role_arn="arn:aws:iam::123456789012:role/bedrock-batch",
         region_name="us-east-1",
         endpoint_url="http://127.0.0.1:9",
-        places=[place],
+        regions=[region],
     )
     home, other = resource.open(store).all
     assert (other.region, other.account) == ("us-east-1", OTHER)
@@ -108,10 +108,10 @@ def test_a_service_role_of_another_region(sts: str, store: Store, region: str, v
     trust = role_trust(Deployment("s3://calls/batch", arn, region))
     iam.create_role(RoleName="bedrock-batch", AssumeRolePolicyDocument=json.dumps(trust))
     resource = BedrockResource(role_arn=arn, region_name="us-west-2", endpoint_url="http://127.0.0.1:9", max_attempts=1)
-    places = resource.open(store)
+    regions = resource.open(store)
     clients: Any = boto3.client
     ask = partial(clients, region_name="us-west-2", endpoint_url=sts)
-    patient = Patient(store, places.home.bedrock, "us-west-2", ask, on_aws=True)
-    found = {finding.check: finding for finding in examine({places.home: patient}, places, [], None)}
+    patient = Probe(store, regions.home.bedrock, "us-west-2", ask, on_aws=True)
+    found = {finding.check: finding for finding in run_checks({regions.home: patient}, regions, [], None)}
     assert found["service role"].verdict == verdict
     assert told in found["service role"].told

@@ -19,9 +19,9 @@ import pytest
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.aws.cloudwatch import DIMENSION, METRICS, NAMESPACE, CloudWatch, names_of
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.jobs.ledger import State
-from bedrock_assets.operations.doctor import examine
-from bedrock_assets.operations.probes import Finding, Patient
+from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.operations.doctor import run_checks
+from bedrock_assets.operations.probes import CheckResult, Probe
 from bedrock_assets.resources.environment import CLOUDWATCH, bedrock_resource
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
@@ -157,7 +157,7 @@ def test_they_reach_the_asset(tmp_path: Path, client: Any) -> None:
     put(client, HAIKU, records_pending=40, input_tokens_per_min=1000, output_tokens_per_min=100)
     with asked(tmp_path) as lab:
         assert launch(lab, tmp_path)
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
         events = observed(lab)
         assert len(events) >= 2
         assert {event.partition for event in events} == {None}
@@ -212,7 +212,7 @@ def test_cloudwatch_that_is_away(tmp_path: Path, client: Any, monkeypatch: pytes
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", url)
     with asked(tmp_path) as lab:
         assert launch(lab, tmp_path).count("no metrics from CloudWatch, the work goes on without them") == 1
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert (observed(lab), len(answered(lab))) == ([], 2)
 
 
@@ -228,22 +228,22 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
         at: dict[str, Any] = {"region_name": REGION, "aws_access_key_id": KEY, "aws_secret_access_key": KEY}
         cloudwatch = CloudWatch(boto3.client("cloudwatch", endpoint_url=server.url, **at))
         quotas: Any = boto3.client("service-quotas", endpoint_url=lab.emulator.endpoint_url, **at)
-        patient = Patient(lab.store, lab.bedrock, REGION, lambda _: quotas, on_aws=False, cloudwatch=cloudwatch)
-        places = lab.bedrock_resource.open(lab.store)
+        patient = Probe(lab.store, lab.bedrock, REGION, lambda _: quotas, on_aws=False, cloudwatch=cloudwatch)
+        regions = lab.bedrock_resource.open(lab.store)
 
-        def finding() -> Finding:
-            found = examine({places.home: patient}, places, [lab.pipeline], None)
+        def finding() -> CheckResult:
+            found = run_checks({regions.home: patient}, regions, [lab.pipeline], None)
             return next(one for one in found if one.check.startswith("CloudWatch"))
 
         for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "has no metrics of the last minutes")):
             require_permissions(server, n_free)
             one = finding()
             assert (one.verdict, told in one.told) == (verdict, True), one
-            assert ("iam --cloudwatch" in one.cure) is (verdict == "warn")
+            assert ("iam --cloudwatch" in one.fix) is (verdict == "warn")
         put(cloudwatch.client, HAIKU, records_pending=40)
         assert "40 records pending" in finding().told
-        patients = {places.home: replace(patient, cloudwatch=None)}
-        found = examine(patients, places, [lab.pipeline], None)
+        patients = {regions.home: replace(patient, cloudwatch=None)}
+        found = run_checks(patients, regions, [lab.pipeline], None)
         assert not [one for one in found if one.check.startswith("CloudWatch")]
 
 

@@ -88,11 +88,11 @@ def test_interfaces_are_for_jobs_in_these_subnets_alone() -> None:
     assert set(found) == {"Vpc", "Interfaces", "OwnInterfaces", "TagInterfaces"}
     assert all(action.startswith("ec2:Describe") for action in found["Vpc"]["Action"])
     own = "arn:aws:ec2:us-east-1:123456789012"
-    named = [f"{own}:subnet/subnet-1", f"{own}:subnet/subnet-2", f"{own}:security-group/sg-1"]
-    assert found["Interfaces"]["Resource"] == [f"{own}:network-interface/*", *named]
+    planned_shards = [f"{own}:subnet/subnet-1", f"{own}:subnet/subnet-2", f"{own}:security-group/sg-1"]
+    assert found["Interfaces"]["Resource"] == [f"{own}:network-interface/*", *planned_shards]
     for name in ("Interfaces", "OwnInterfaces", "TagInterfaces"):
         assert "BedrockModelInvocationJobArn" in json.dumps(found[name]["Condition"])
-    assert found["OwnInterfaces"]["Condition"]["ArnLike"]["ec2:Subnet"] == named[:2]
+    assert found["OwnInterfaces"]["Condition"]["ArnLike"]["ec2:Subnet"] == planned_shards[:2]
 
 
 def test_only_bedrock_takes_the_role_on() -> None:
@@ -169,15 +169,15 @@ def called() -> tuple[set[tuple[str, str]], set[str]]:
         "cloudwatch.py": "cloudwatch",
         "assuming.py": "sts",
     }
-    for path in PACKAGE.glob("*.py"):
+    for path in PACKAGE.rglob("*.py"):
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             if ast.unparse(node.func.value) == "obstore":
                 objects.add(node.func.attr)
             elif ast.unparse(node.func.value).endswith("client"):
-                named = node.args[0] if node.func.attr == "get_paginator" else ast.Constant(node.func.attr)
-                boto.add((services[path.name], str(ast.literal_eval(named))))
+                planned_shards = node.args[0] if node.func.attr == "get_paginator" else ast.Constant(node.func.attr)
+                boto.add((services[path.name], str(ast.literal_eval(planned_shards))))
     return boto, objects
 
 

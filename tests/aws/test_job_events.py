@@ -11,7 +11,7 @@ import pytest
 
 from bedrock_assets.aws.job_events import AT_ONCE, PATTERN, EventQueue
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.labs.inbox import Lab, lines, open_lab
 
@@ -43,7 +43,12 @@ def event(status: str, job: str = "ba-mail-first-1", **changes: object) -> str:
     detail = {"accountId": "123456789012", "batchJobName": job, "status": status, "failureMessage": ""}
     arn = "arn:aws:bedrock:us-east-1:123456789012:model-invocation-job/abcdefghijkl"
     detail |= {"batchJobArn": arn, "batchModelId": "m", "creationTime": "2026-11-20T10:00:00Z"}
-    about = {"version": "0", "id": "1", "source": "aws.bedrock", "detail-type": "Batch Inference Job State Change"}
+    about = {
+        "version": "0",
+        "id": "1",
+        "source": "aws.bedrock",
+        "detail-type": "Batch Inference Job State Change",
+    }
     return json.dumps({**about, "detail": detail, **changes})
 
 
@@ -66,7 +71,7 @@ def begun(lab: Lab, queue: EventQueue, n_files: int = 1) -> None:
         lab.drop(f"file-{i}.jsonl", lines(4, f"matter {i}"))
     for _ in range(3):
         lab.tick()
-    assert State.SUBMITTED in lab.states.values()
+    assert RequestState.SUBMITTED in lab.states.values()
     lab.interval_s, lab.queue_url = HOUR_S, queue.url
     lab.restart()
     lab.tick()  # the first look, which begins the hour
@@ -85,10 +90,10 @@ def test_an_event_wakes_the_sensor(tmp_path: Path, queue: EventQueue) -> None:
         begun(lab, queue, n_files=2)
         end(lab)
         lab.tick()
-        assert (list(lab.states.values()), len(lab.jobs())) == ([State.SUBMITTED, State.REQUESTED], 1)
+        assert (list(lab.states.values()), len(lab.jobs())) == ([RequestState.SUBMITTED, RequestState.REQUESTED], 1)
         send(queue, event("Completed"))
         lab.tick()
-        assert (list(lab.states.values()), len(lab.jobs())) == ([State.ANSWERED, State.SUBMITTED], 2)
+        assert (list(lab.states.values()), len(lab.jobs())) == ([RequestState.ANSWERED, RequestState.SUBMITTED], 2)
         assert waiting(queue) == 0
 
 
@@ -98,12 +103,12 @@ def test_an_event_that_comes_before_the_news(tmp_path: Path, queue: EventQueue) 
         begun(lab, queue)
         send(queue, event("Completed"))
         lab.tick()
-        assert (lab.states, waiting(queue)) == ({"file-0": State.SUBMITTED}, 0)
+        assert (lab.states, waiting(queue)) == ({"file-0": RequestState.SUBMITTED}, 0)
         assert "woken by 1 events" in lab.skipped[SENSOR]
         end(lab)
         lab.cursors[SENSOR] = None  # the hour is over
         lab.tick()
-        assert lab.states == {"file-0": State.ANSWERED}
+        assert lab.states == {"file-0": RequestState.ANSWERED}
 
 
 def test_an_event_that_comes_after_the_news(tmp_path: Path, queue: EventQueue) -> None:
@@ -114,7 +119,7 @@ def test_an_event_that_comes_after_the_news(tmp_path: Path, queue: EventQueue) -
         lab.cursors[SENSOR] = None
         lab.tick()
         before = lab.states
-        assert list(before.values()) == [State.ANSWERED, State.SUBMITTED]
+        assert list(before.values()) == [RequestState.ANSWERED, RequestState.SUBMITTED]
         send(queue, event("Completed"))
         lab.tick()
         assert "woken by 1 events" in lab.skipped[SENSOR]
@@ -139,7 +144,7 @@ def test_events_twice_and_in_any_order(tmp_path: Path, queue: EventQueue) -> Non
         send(queue, *[event("Completed"), event("InProgress"), event("Submitted"), event("Completed")] * 6)
         assert waiting(queue) == 24 > AT_ONCE
         lab.tick()
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert (len(lab.jobs()), waiting(queue)) == (2, 0)
         runs = lab.instance.get_runs_count()
         send(queue, *[event("Completed")] * 2)
@@ -155,7 +160,7 @@ def test_lost_events_cost_time_only(tmp_path: Path, queue: EventQueue) -> None:
         lab.interval_s = 0
         lab.restart()
         lab.tick()
-        assert lab.states == {"file-0": State.ANSWERED}
+        assert lab.states == {"file-0": RequestState.ANSWERED}
 
 
 @pytest.mark.parametrize(
@@ -203,7 +208,7 @@ def test_events_stay_until_they_had_their_effect(tmp_path: Path, queue: EventQue
         assert waiting(queue) == 1
         lab.emulator.set_faults(Faults())
         lab.tick()
-        assert (lab.states, waiting(queue)) == ({"file-0": State.ANSWERED}, 0)
+        assert (lab.states, waiting(queue)) == ({"file-0": RequestState.ANSWERED}, 0)
 
 
 @pytest.mark.parametrize("away", ["no queue", "no server"])
@@ -220,7 +225,7 @@ def test_a_queue_that_is_away(tmp_path: Path, queue: EventQueue, monkeypatch: py
         assert "cannot be read" in lab.skipped[SENSOR]
         lab.cursors[SENSOR] = None
         lab.tick()
-        assert lab.states == {"file-0": State.ANSWERED}
+        assert lab.states == {"file-0": RequestState.ANSWERED}
 
 
 def test_the_rule_sends_what_the_queue_reads(queue: EventQueue) -> None:

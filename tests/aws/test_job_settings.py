@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.config.job_settings import PIPELINE_TAG, JobSettings, Vpc, parse_tags
-from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
 from bedrock_assets.limits import JobLimits
@@ -190,9 +190,9 @@ def test_the_emulator_refuses_what_aws_refuses(bedrock: Bedrock, wrong: dict[str
 
 def test_tags_in_yaml() -> None:
     """Tags of a pipeline or an inbox are checked when the file is loaded."""
-    assert WorkSpec(name="calls", model=HAIKU, tags={"cost-center": 42}).tags == {"cost-center": "42"}  # type: ignore[dict-item]
+    assert WorkloadSpec(name="calls", model=HAIKU, tags={"cost-center": 42}).tags == {"cost-center": "42"}  # type: ignore[dict-item]
     with pytest.raises(ValidationError, match="AWS takes letters"):
-        WorkSpec(name="calls", model=HAIKU, tags={"k!": "v"})
+        WorkloadSpec(name="calls", model=HAIKU, tags={"k!": "v"})
 
 
 def test_settings_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

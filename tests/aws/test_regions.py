@@ -14,9 +14,9 @@ from typer.testing import CliRunner
 from bedrock_assets.cli.app import app
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.operations.clean import delete_files, find_remains
-from bedrock_assets.resources.regions import PlaceConfig, read_places
+from bedrock_assets.resources.regions import RegionConfig, read_regions
 from tests.labs.dispatch import Lab, open_lab
 
 HAIKU, NEWER = "anthropic.claude-3-haiku-20240307-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
@@ -27,8 +27,8 @@ ONE_SHARD = {"max_records_per_job": 10, "min_records_per_job": 5, "max_jobs": 1}
 def opened(folder: Path, *models: Any, **settings: Any) -> Any:
     """A lab with a second Region; its own bucket stands beside the first."""
     (folder / "s3" / "bucket-west").mkdir(parents=True)
-    place = PlaceConfig(region_name=WEST, store_url=str(folder / "s3" / "bucket-west"))
-    return open_lab(folder, places=[place], model=list(models), **settings)
+    region = RegionConfig(region_name=WEST, store_url=str(folder / "s3" / "bucket-west"))
+    return open_lab(folder, regions=[region], model=list(models), **settings)
 
 
 def at(region: str, **more: Any) -> dict[str, Any]:
@@ -52,7 +52,7 @@ def test_shards_go_where_a_slot_is_free(tmp_path: Path) -> None:
         pool = f"bedrock_batch/{HAIKU.replace(':', '-')}"
         assert f"pool {pool}: 0 of 1 slots taken, 6 shards open" in notes
         assert f"pool {pool}/{WEST}: 0 of 2 slots taken, 6 shards open" in notes
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         table = pl.concat(
             pl.read_parquet(lab.store.path(f.key)) for f in lab.store.files("calls/table") if "part" in f.key
@@ -90,7 +90,7 @@ def test_what_one_region_refuses_goes_to_another(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         assert regions(lab) == {"us-east-1": 1, WEST: 1}
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == len(lab.shards)
 
 
@@ -99,12 +99,12 @@ def test_a_lost_answer_is_looked_for_where_it_was_lost(tmp_path: Path) -> None:
     with opened(tmp_path, at(WEST), HAIKU, max_jobs=1, n_rows=3, faults=Faults(lost_response_rate=1)) as lab:
         lab.ask()
         lab.tick()
-        assert (set(lab.states.values()), regions(lab)) == ({State.ROUTED}, {WEST: 1})
+        assert (set(lab.states.values()), regions(lab)) == ({RequestState.ROUTED}, {WEST: 1})
         lab.emulator.set_faults(Faults())
         entry = lab.ledger.entries[lab.shards[0]]
         assert entry.request.target == f"{HAIKU}@{WEST}"
         assert lab.materialize("batch_outputs", lab.shards[0])  # asked for again
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
 
 
@@ -114,17 +114,22 @@ def test_an_outage_of_one_region_holds_up_only_its_own(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         assert regions(lab) == {"us-east-1": 1, WEST: 1}
-        lit = lab.places[0]
+        lit = lab.regions[0]
         dark = lit.model_copy(update={"endpoint_url": "http://127.0.0.1:9"})
         lab.wait_for_jobs()
-        lab.places[0] = dark
+        lab.regions[0] = dark
         notes = lab.tick().notes
         assert any(note.startswith(f"{WEST} of account") and "cannot be asked now" in note for note in notes)
         assert any("is left alone for now" in note for note in notes)
-        assert sorted(lab.states.values()) == [State.ANSWERED, State.REQUESTED, State.SUBMITTED, State.SUBMITTED]
-        lab.places[0] = lit
+        assert sorted(lab.states.values()) == [
+            RequestState.ANSWERED,
+            RequestState.REQUESTED,
+            RequestState.SUBMITTED,
+            RequestState.SUBMITTED,
+        ]
+        lab.regions[0] = lit
         assert regions(lab) == {"us-east-1": 2, WEST: 1}
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 4
 
 
@@ -152,12 +157,12 @@ def test_a_region_without_permission_holds_up_only_its_own(tmp_path: Path) -> No
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        lit = lab.places[0]
-        lab.places[0] = lit.model_copy(update={"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
+        lit = lab.regions[0]
+        lab.regions[0] = lit.model_copy(update={"endpoint_url": f"http://127.0.0.1:{server.server_port}"})
         assert any("not authorized" in note for note in lab.tick().notes)
-        lab.places[0] = lit
+        lab.regions[0] = lit
         assert regions(lab) == {"us-east-1": 2, WEST: 1}
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
     server.shutdown()
     server.server_close()
 
@@ -170,7 +175,7 @@ def test_a_second_attempt_may_go_elsewhere(tmp_path: Path) -> None:
         lab.tick()
         lab.wait_for_jobs()
         lab.instance.event_log_storage.set_concurrency_slots(lab.pipeline.spec.pools[0], 0)
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         rows = lab.outputs(lab.shards[0]).sort("attempt")
         assert rows.select(pl.col("attempt", "model_id").unique(maintain_order=True)).rows() == [
             (1, HAIKU),
@@ -186,7 +191,7 @@ def test_a_place_that_is_not_named(tmp_path: Path) -> None:
         assert lab.materialize("prompt_shards", lab.shards[0])
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert not lab.states
-        with pytest.raises(ConfigError, match=r"has no place in eu-west-1 .* BEDROCK_ASSETS_PLACES"):
+        with pytest.raises(ConfigError, match=r"has no place in eu-west-1 .* BEDROCK_ASSETS_REGIONS"):
             lab.opened.used_by(lab.pipeline.spec.targets)
 
 
@@ -196,13 +201,13 @@ def test_a_place_that_is_named_no_longer(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        (place,) = lab.places
-        lab.places.clear()
+        (region,) = lab.regions
+        lab.regions.clear()
         notes = lab.tick().notes
         assert any("is left alone until its run is cancelled" in note for note in notes)
-        assert set(lab.states.values()) == {State.SUBMITTED}
-        lab.places.append(place)
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.SUBMITTED}
+        lab.regions.append(region)
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert regions(lab) == {WEST: 1}
 
 
@@ -211,25 +216,25 @@ def test_clean_looks_everywhere(tmp_path: Path) -> None:
     with opened(tmp_path, HAIKU, at(WEST), max_jobs=1, speed=None) as lab:
         lab.ask()
         lab.tick()
-        places = lab.opened
-        found = find_remains(places, "calls")
+        regions = lab.opened
+        found = find_remains(regions, "calls")
         assert len(found.jobs) == 2
         assert len(found.elsewhere) == 4
         assert max(delete_files(lab.store, found)) == len(found.all_files)
-        assert not find_remains(places, "calls").all_files
+        assert not find_remains(regions, "calls").all_files
 
 
-def test_doctor_looks_at_each_place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every Region's bucket and quotas are looked at, and a place that is not named is told with its cure."""
     with opened(tmp_path, HAIKU) as lab:
-        places = [{"region_name": WEST, "store_url": str(tmp_path / "s3" / "bucket-west")}]
-        (tmp_path / "places.yaml").write_text(json.dumps(places))
+        regions = [{"region_name": WEST, "store_url": str(tmp_path / "s3" / "bucket-west")}]
+        (tmp_path / "regions.yaml").write_text(json.dumps(regions))
         spec = lab.pipeline.spec.model_dump(by_alias=True, exclude_none=True, exclude_unset=True)
         spec["model"] = [HAIKU, at(WEST, max_jobs=50), at("eu-west-1")]
         component = {"type": "bedrock_assets.BatchInference", "attributes": spec}
         (tmp_path / "defs.yaml").write_text(json.dumps(component))
         url = lab.emulator.endpoint_url
-        settings = {"STORE": lab.store.root, "ROLE_ARN": lab.bedrock.role_arn, "PLACES": str(tmp_path / "places.yaml")}
+        settings = {"STORE": lab.store.root, "ROLE_ARN": lab.bedrock.role_arn, "REGIONS": str(tmp_path / "regions.yaml")}
         env = {f"BEDROCK_ASSETS_{name}": value for name, value in settings.items()}
         env |= {f"AWS_ENDPOINT_URL_{name}": url for name in ("BEDROCK", "SERVICE_QUOTAS")}
         env |= {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}
@@ -252,17 +257,17 @@ def test_doctor_looks_at_each_place(tmp_path: Path, monkeypatch: pytest.MonkeyPa
         ("- [", "expected"),
     ],
 )
-def test_a_wrong_file_of_places(tmp_path: Path, content: str, told: str) -> None:
+def test_a_wrong_file_of_regions(tmp_path: Path, content: str, told: str) -> None:
     """What is wrong is told with the name of the file."""
-    path = tmp_path / "places.yaml"
+    path = tmp_path / "regions.yaml"
     path.write_text(content)
-    with pytest.raises(ConfigError, match=rf"(?s)BEDROCK_ASSETS_PLACES={path}.*{told}"):
-        read_places(str(path))
+    with pytest.raises(ConfigError, match=rf"(?s)BEDROCK_ASSETS_REGIONS={path}.*{told}"):
+        read_regions(str(path))
 
 
-def test_a_file_of_places(tmp_path: Path) -> None:
+def test_a_file_of_regions(tmp_path: Path) -> None:
     """The file is a list of places; without one there are none."""
-    path = tmp_path / "places.yaml"
+    path = tmp_path / "regions.yaml"
     path.write_text(json.dumps([{"region_name": WEST, "store_url": "s3://calls-west/batch"}]))
-    assert read_places(str(path)) == [PlaceConfig(region_name=WEST, store_url="s3://calls-west/batch")]
-    assert read_places(None) == []
+    assert read_regions(str(path)) == [RegionConfig(region_name=WEST, store_url="s3://calls-west/batch")]
+    assert read_regions(None) == []

@@ -203,7 +203,10 @@ def test_unfinished_uploads_go_and_nothing_else_unless_told(resources: dict[str,
 def test_events_of_jobs_reach_the_queue(account: Account, resources: dict[str, Any]) -> None:
     """An event of a job that changes arrives in the queue, another does not; and only the rule may send to it."""
     made = account.create()
-    others = [EVENT | {"Source": "aws.sagemaker"}, EVENT | {"DetailType": "Model Customization Job State Change"}]
+    others = [
+        EVENT | {"Source": "aws.sagemaker"},
+        EVENT | {"DetailType": "Model Customization Job State Change"},
+    ]
     account.client("events").put_events(Entries=[*others, EVENT])
     received = account.client("sqs").receive_message(QueueUrl=made["QueueUrl"], MaxNumberOfMessages=10)["Messages"]
     assert [json.loads(message["Body"])["detail"]["batchJobName"] for message in received] == ["ba-calls-0"]

@@ -35,12 +35,12 @@ def main() -> None:
     asked = _arguments()
     only: list[str] = asked.only.split(",") if asked.only else list(DEFAULT)
     result: dict[str, Any] = {"machine": {"cpus": os.cpu_count(), "python": platform.python_version()}}
-    with tempfile.TemporaryDirectory() as work:
+    with tempfile.TemporaryDirectory() as workload:
         for name in only:
             if name in STAGES:
-                result[name] = of_stage(STAGES[name], asked.rows, asked.ways, asked.repeat, Path(work))
+                result[name] = of_stage(STAGES[name], asked.rows, asked.ways, asked.repeat, Path(workload))
             else:
-                result[name] = _others(asked)[name](Path(work))
+                result[name] = _others(asked)[name](Path(workload))
     if asked.plot:
         from tests.benchmarks.plot import draw
 
@@ -48,11 +48,11 @@ def main() -> None:
     print(json.dumps(result, indent=2))
 
 
-def of_stage(stage: Stage, rows: Sequence[int], ways: Sequence[str], repeat: int, work: Path) -> dict[str, Any]:
+def of_stage(stage: Stage, rows: Sequence[int], ways: Sequence[str], repeat: int, workload: Path) -> dict[str, Any]:
     """Figures by number of rows, and ratios."""
     found: dict[int, Figures] = {}
     for n_rows in rows:
-        folder = work / f"{n_rows}-vectors" if stage.data == "vectors" else work / str(n_rows)
+        folder = workload / f"{n_rows}-vectors" if stage.data == "vectors" else workload / str(n_rows)
         n_items = stage.n_items(n_rows)
         # In a process of its own: a child's peak memory begins with its parent's.
         made = ["tests.benchmarks.data", str(folder), str(n_items), stage.data]
@@ -92,15 +92,15 @@ def _others(asked: argparse.Namespace) -> dict[str, Callable[[Path], Any]]:
 
         return {n: tick.measure(n, asked.repeat) for n in asked.shards}
 
-    def of_overhead(work: Path) -> Any:
+    def of_overhead(workload: Path) -> Any:
         from tests.benchmarks import overhead
 
-        return overhead.measure(work)
+        return overhead.measure(workload)
 
-    def of_s3(work: Path) -> Any:
+    def of_s3(workload: Path) -> Any:
         from tests.benchmarks import s3
 
-        return s3.measure(asked.rows, asked.repeat, work)
+        return s3.measure(asked.rows, asked.repeat, workload)
 
     return {"emulator": of_emulator, "tick": of_tick, "overhead": of_overhead, "s3": of_s3}
 

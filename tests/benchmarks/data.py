@@ -56,8 +56,8 @@ def fill(folder: Path, store: Store, kind: str) -> None:
     pipeline = ours.pipeline_of(folder, embed=embed)
     ingest(pipeline, store)
     for shard in ours.format_in_store(folder, store, embed=embed):
-        place = attempt_folder("calls", shard.shard.key, shard.fingerprint, 1) + "/" + ours.JOB.rpartition("/")[2]
-        with store.writer(f"{place}/{shard.fingerprint}.jsonl.out") as file:
+        region = attempt_folder("calls", shard.shard.key, shard.fingerprint, 1) + "/" + ours.JOB.rpartition("/")[2]
+        with store.writer(f"{region}/{shard.fingerprint}.jsonl.out") as file:
             for block in answered(store.get(shard.prompts), kind):
                 file.write(block)
     ours.collect_in_store(folder, store, embed=embed)

@@ -27,7 +27,7 @@ CALLS_S = 3.0
 """Seconds that each kind of call is repeated."""
 
 N_IN_FLIGHT = 20
-UNDER_WAY = ("Submitted", "Validating", "Scheduled", "InProgress")
+ACTIVE_STATUSES = ("Submitted", "Validating", "Scheduled", "InProgress")
 TEXT = "the customer called about an invoice that arrived late and asked to have the fee waived"
 
 
@@ -91,7 +91,7 @@ def rate(emulator: Server, paths: list[str]) -> float:
     counts = [0] * N_CONNECTIONS
     end = time.perf_counter() + CALLS_S
 
-    def work(number: int) -> None:
+    def workload(number: int) -> None:
         connection = http.client.HTTPConnection(urlsplit(emulator.url).netloc, timeout=60)
         while time.perf_counter() < end:
             connection.request("GET", paths[(counts[number] * N_CONNECTIONS + number) % len(paths)])
@@ -102,7 +102,7 @@ def rate(emulator: Server, paths: list[str]) -> float:
             counts[number] += 1
         connection.close()
 
-    threads = [threading.Thread(target=work, args=(number,)) for number in range(N_CONNECTIONS)]
+    threads = [threading.Thread(target=workload, args=(number,)) for number in range(N_CONNECTIONS)]
     start = time.perf_counter()
     for thread in threads:
         thread.start()
@@ -118,7 +118,7 @@ def job(kind: str, n_records: int) -> dict[str, float]:
         base_mb = emulator.peak_mb
         start = time.perf_counter()
         arn = create(emulator, "a-job", TITAN_EMBED if kind == "embedding" else CLAUDE, "in.jsonl")
-        while (found := get(emulator, f"/model-invocation-job/{quote(arn, safe='')}"))["status"] in UNDER_WAY:
+        while (found := get(emulator, f"/model-invocation-job/{quote(arn, safe='')}"))["status"] in ACTIVE_STATUSES:
             time.sleep(0.05)
         if found["status"] != "Completed":
             raise RuntimeError(f"the job ended {found['status']}: {found.get('message')}")
@@ -154,8 +154,8 @@ def server(*options: str) -> Generator[Server]:
         bucket = Path(folder) / "buckets" / "data-bucket"
         bucket.mkdir(parents=True)
         command = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
-        places = ["--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
-        with subprocess.Popen([*command, *places, *options], stdout=subprocess.PIPE, text=True) as process:
+        regions = ["--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
+        with subprocess.Popen([*command, *regions, *options], stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None
                 yield Server(json.loads(process.stdout.readline())["endpoint_url"], process.pid, bucket)

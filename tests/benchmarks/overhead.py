@@ -21,9 +21,9 @@ SHARDS = (10, 40)
 INSTANT = 1_000_000
 
 
-def measure(work: Path) -> dict[str, Any]:
+def measure(workload: Path) -> dict[str, Any]:
     """Seconds of each step and the size of Dagster's files at each number of shards, and of one shard more."""
-    found = {n: _measured(work / f"overhead-{n}", n) for n in SHARDS}
+    found = {n: _measured(workload / f"overhead-{n}", n) for n in SHARDS}
     few, many = SHARDS
     return {
         "figures": {str(n): steps for n, steps in found.items()},
@@ -44,7 +44,7 @@ def _measured(folder: Path, n_shards: int) -> dict[str, float]:
             "submit and collect": lab.finish,
             "joined_table": lambda: lab.materialize("joined_table"),
         }
-        seconds = {step: round(_seconds(work), 3) for step, work in steps.items()}
+        seconds = {step: round(_seconds(workload), 3) for step, workload in steps.items()}
     n_bytes = sum(path.stat().st_size for path in (folder / "dagster").rglob("*") if path.is_file())
     return seconds | {"all": round(sum(seconds.values()), 3), "event log, MB": round(n_bytes / 1e6, 3)}
 
@@ -60,7 +60,7 @@ def _process_s() -> float:
     return after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(workload: Callable[[], object]) -> float:
     started = process_time()
-    work()
+    workload()
     return process_time() - started

@@ -28,24 +28,24 @@ _NEEDED = {
 }
 
 
-def measure(rows: Sequence[int], repeat: int, work: Path) -> dict[str, Any]:
+def measure(rows: Sequence[int], repeat: int, workload: Path) -> dict[str, Any]:
     """Figures and ratios of each stage."""
     from tests.benchmarks.stages import VECTOR_SHARE
     from tests.emulator.worlds import seaweedfs_server
 
     found: dict[str, dict[int, Figures]] = {stage: {} for stage in STAGES}
     sizes: dict[str, dict[int, int]] = {stage: {} for stage in STAGES}
-    (work / "s3").mkdir()
-    with seaweedfs_server(work / "s3", str(Path(sys.executable).with_name("weed"))) as server:
+    (workload / "s3").mkdir()
+    with seaweedfs_server(workload / "s3", str(Path(sys.executable).with_name("weed"))) as server:
         server.create_bucket(BUCKET)
         for n_rows in rows:
             for stage, kind in STAGES.items():
                 n_items = max(1, n_rows // VECTOR_SHARE) if kind == "vectors" else n_rows
-                folder = work / f"{n_rows}-{kind}-s3"
+                folder = workload / f"{n_rows}-{kind}-s3"
                 if not folder.exists():
                     for made in (kind, f"{kind}_store"):
-                        run(["tests.benchmarks.data", str(folder), str(n_items), made], work)
-                    run(["tests.benchmarks.s3", "upload", str(folder)], work, server.environment)
+                        run(["tests.benchmarks.data", str(folder), str(n_items), made], workload)
+                    run(["tests.benchmarks.s3", "upload", str(folder)], workload, server.environment)
                 commands = {way: ["tests.benchmarks.s3", f"{stage}/{way}", str(folder)] for way in WAYS}
                 found[stage][n_rows] = in_turn(commands, n_items, repeat, folder, server.environment)
                 sizes[stage][n_rows] = n_items

@@ -20,16 +20,16 @@ import dagster as dg
 from prometheus_client import generate_latest
 
 from bedrock_assets.aws.batch import Bedrock
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.event_log import OVERLAP_S
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import register_shards
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.metrics.collector import Deployment
+from bedrock_assets.metrics.collector import DeploymentCollector
 from bedrock_assets.metrics.server import registry_of
 from bedrock_assets.storage.store import Store
 from tests.benchmarks.tick import ROLE, STANDING_STILL, _pipeline, _seconds
@@ -48,8 +48,8 @@ def main() -> None:
 
 def measure(n_shards: int, repeat: int) -> dict[str, Any]:
     """Figures of one size."""
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work)
+    with tempfile.TemporaryDirectory() as workload:
+        folder = Path(workload)
         (folder / "s3" / "bucket").mkdir(parents=True)
         (folder / "dagster").mkdir()
         limits, quiet = JobLimits(max_jobs=1000), {"telemetry": {"enabled": False}}
@@ -62,16 +62,16 @@ def _measured(instance: dg.DagsterInstance, url: str, folder: Path, n_shards: in
     pipeline, store = _pipeline(folder), Store(str(folder / "s3" / "bucket"))
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     bedrock, calls = Bedrock(boto3.client("bedrock", endpoint_url=url, **aws), ROLE), Counter[str]()
-    places = Places.only(bedrock, store)
+    regions = Regions.only(bedrock, store)
     _fill(instance, n_shards)
     ledger = Ledger("calls")
     ledger.refresh(instance)
     instance.event_log_storage.set_concurrency_slots("bedrock_batch", 40)
-    Tick(instance, {"calls": pipeline}, {"calls": ledger}, places, Launches(instance)).run()
+    Tick(instance, {"calls": pipeline}, {"calls": ledger}, regions, CollectRuns(instance)).run()
     bedrock.client.meta.events.register("before-call.bedrock", lambda model, **_: calls.update([model.name]))
 
     def registry(hold_s: float) -> Any:
-        return registry_of(Deployment([pipeline.spec], instance, places, hold_s, print))
+        return registry_of(DeploymentCollector([pipeline.spec], instance, regions, hold_s, print))
 
     asking, holding, size = registry(0), registry(3600), 0
     first_s = _seconds(lambda: generate_latest(asking))
@@ -94,7 +94,7 @@ def _fill(instance: dg.DagsterInstance, n_shards: int) -> None:
     register_shards(instance, "calls", keys)
     for i, key in enumerate(keys):
         request = Request("calls", key, f"{i:016x}", 1, f"calls/prompts/{key}/x.jsonl", 100, "run")
-        instance.report_runless_asset_event(writer.record(request, State.REQUESTED))
+        instance.report_runless_asset_event(writer.record(request, RequestState.REQUESTED))
     writer.refresh(instance)
     for key in keys[: n_shards // 2]:
         about = writer.entries[key].request

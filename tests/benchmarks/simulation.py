@@ -12,10 +12,10 @@ from math import ceil, exp
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.observe import FEW
-from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS, Collect, Submit, plan
+from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Collect, Submit, plan
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
-from tests.labs.promises import room
+from tests.labs.promises import capacity
 
 H = 3600.0
 LOOK_BACK_S = (MAX_TIMEOUT_HOURS + 24) * H
@@ -183,7 +183,7 @@ class Simulation:
         actions = plan(
             requests,
             self._jobs,
-            room(self.setting.n_slots - self._n_in_flight, [f"p{i}" for i in range(self.setting.n_pipelines)]),
+            capacity(self.setting.n_slots - self._n_in_flight, [f"p{i}" for i in range(self.setting.n_pipelines)]),
             collecting=self._running,
         )
         self.plan_s.append(time.perf_counter() - started)
@@ -197,7 +197,7 @@ class Simulation:
                 seconds = random.Random(action.request.identity).uniform(*COLLECT_S)  # noqa: S311 - a simulation
                 heapq.heappush(self._events, (now + busy_s + seconds, next(self._ids), action.request.identity))
         self.creates[n_created] += 1
-        return busy_s, n_created == MOST_SUBMISSIONS
+        return busy_s, n_created == MAX_SUBMISSIONS
 
     def _create(self, at: float, request: Request) -> None:
         job = Job(f"arn:x/{next(self._ids)}", "name", JobStatus.IN_PROGRESS, "m", _START + timedelta(seconds=at))

@@ -21,14 +21,14 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.aws.batch import Bedrock
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.event_log import OVERLAP_S
-from bedrock_assets.jobs.ledger import Ledger, State
-from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS
+from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.records import Pipeline
@@ -51,8 +51,8 @@ def main() -> None:
 
 def measure(n_shards: int, repeat: int) -> dict[str, Any]:
     """Figures of one size."""
-    with tempfile.TemporaryDirectory() as work:
-        folder = Path(work)
+    with tempfile.TemporaryDirectory() as workload:
+        folder = Path(workload)
         (folder / "s3" / "bucket").mkdir(parents=True)
         (folder / "dagster").mkdir()
         emulator = Emulator(
@@ -70,7 +70,7 @@ def _measured(
     for i in range(n_shards):
         key = f"{i:05d}-of-{n_shards:05d}"
         request = Request("calls", key, f"{i:016x}", 1, f"calls/prompts/{key}/x.jsonl", 100, "run")
-        instance.report_runless_asset_event(writer.record(request, State.REQUESTED))
+        instance.report_runless_asset_event(writer.record(request, RequestState.REQUESTED))
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     client = boto3.client("bedrock", endpoint_url=url, **aws)
     calls = Counter[str]()
@@ -80,13 +80,15 @@ def _measured(
 
     def tick() -> None:
         ledger.refresh(instance)
-        Tick(instance, {"calls": pipeline}, {"calls": ledger}, Places.only(bedrock, store), Launches(instance)).run()
+        Tick(
+            instance, {"calls": pipeline}, {"calls": ledger}, Regions.only(bedrock, store), CollectRuns(instance)
+        ).run()
 
     calls.clear()
-    instance.event_log_storage.set_concurrency_slots("bedrock_batch", MOST_SUBMISSIONS)
+    instance.event_log_storage.set_concurrency_slots("bedrock_batch", MAX_SUBMISSIONS)
     submit_s, submit_calls = _seconds(tick), dict(calls)
     instance.event_log_storage.set_concurrency_slots("bedrock_batch", SLOTS)
-    for _ in range(SLOTS // MOST_SUBMISSIONS + 1):
+    for _ in range(SLOTS // MAX_SUBMISSIONS + 1):
         tick()
     fresh_s = _seconds(tick)
     time.sleep(OVERLAP_S + 1)
@@ -98,7 +100,7 @@ def _measured(
         "tick in the minute after all were asked for, s": round(fresh_s, 3),
         "tick with all slots taken, s": {"median": round(statistics.median(full), 3), "largest": round(max(full), 3)},
         "calls of such a tick": {name: n / repeat for name, n in calls.items()},
-        f"tick that submits {MOST_SUBMISSIONS}, s": round(submit_s, 3),
+        f"tick that submits {MAX_SUBMISSIONS}, s": round(submit_s, 3),
         "calls of that tick": submit_calls,
     }
 
@@ -114,9 +116,9 @@ def _pipeline(folder: Path) -> Pipeline:
     return Pipeline(PipelineSpec.model_validate(settings), folder)
 
 
-def _seconds(work: Callable[[], object]) -> float:
+def _seconds(workload: Callable[[], object]) -> float:
     started = time.perf_counter()
-    work()
+    workload()
     return time.perf_counter() - started
 
 

@@ -13,7 +13,7 @@ from typer.testing import CliRunner, Result
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.cli.app import app
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 
 FAULTY = Faults(seed=3, record_error_rate=0.3)
@@ -66,7 +66,7 @@ def test_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lab.tick()
         first, second = told("status", path)
         assert (first["state"], second["state"]) == (JobStatus.SUBMITTED.value, "requested")
-        assert (first["n_records"], first["attempt"], first["lane"]) == (10, 1, "batch")
+        assert (first["n_records"], first["attempt"], first["inference_mode"]) == (10, 1, "batch")
         assert first["estimated_usd"] > 0
         lab.finish()
         done = told("status", path)
@@ -169,7 +169,7 @@ def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         n_sent = sum(job.n_total for job in lab.jobs()) + lab.n_invoked
         span = {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1]}
         assert lab.materialize("batch_outputs", tags=span, retry_errors=True)
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert sum(job.n_total for job in lab.jobs()) + lab.n_invoked - n_sent == n_failed
         assert told("errors", path) == []
         assert "no row" in run("errors", path).output
@@ -181,14 +181,14 @@ def test_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lab.ask()
         lab.tick()
         refused = run("stop", path, answer="n\n")
-        assert (refused.exit_code, set(lab.states.values())) == (1, {State.SUBMITTED, State.REQUESTED})
+        assert (refused.exit_code, set(lab.states.values())) == (1, {RequestState.SUBMITTED, RequestState.REQUESTED})
         done = told("stop", path, "--yes")
         assert (len(done["withdrawn"]), len(done["stopped"]), done["refused"]) == (2, 1, [])
-        assert set(lab.states.values()) == {State.WITHDRAWN}
+        assert set(lab.states.values()) == {RequestState.WITHDRAWN}
         lab.tick()
         assert [job.status for job in lab.wait_for_jobs()] == [JobStatus.STOPPED]
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert told("stop", path, "--yes") == {"withdrawn": [], "stopped": [], "refused": []}
 
 
@@ -199,7 +199,7 @@ def test_stop_one_shard(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None
         lab.tick()
         first, second = lab.shards
         assert told("stop", path, "--shard", first, "--yes")["withdrawn"] == [first]
-        assert (lab.states[first], lab.states[second]) == (State.WITHDRAWN, State.SUBMITTED)
+        assert (lab.states[first], lab.states[second]) == (RequestState.WITHDRAWN, RequestState.SUBMITTED)
 
 
 def test_gc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -224,7 +224,7 @@ def test_gc(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert [file.key for file in lab.store.files("calls/table")] == table
         assert lab.materialize("joined_table")
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
 def test_gc_leaves_what_jobs_need(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -32,7 +32,7 @@ def test_the_defaults() -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "place", "told"),
+    ("changes", "region", "told"),
     [
         ({"modell": "x"}, "", "unknown key 'modell'; did you mean model?"),
         ({"source": {"path": "a.csv", "idcolumn": "x"}}, "source", "'idcolumn'; did you mean id_column?"),
@@ -46,10 +46,10 @@ def test_the_defaults() -> None:
         ({"limits": {"max_record_per_job": 5}}, "limits", "did you mean max_records_per_job?"),
     ],
 )
-def test_unknown_keys_are_refused(changes: dict[str, Any], place: str, told: str) -> None:
+def test_unknown_keys_are_refused(changes: dict[str, Any], region: str, told: str) -> None:
     """A misspelt key, at any depth, is refused with its place and the key that was meant, or those that there are."""
     found, message = error_of(**changes)
-    assert found == place
+    assert found == region
     assert told in message
 
 

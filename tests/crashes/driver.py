@@ -22,12 +22,12 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
-from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG
 
@@ -63,14 +63,14 @@ class Deployment:
         self.ledger = Ledger(self.pipeline.spec.name)
         self.store_resource = StoreResource(url=str(self.home))
         endpoints = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
-        self.bedrock = BedrockResource(role_arn=ROLE, places=self._places(), **endpoints, **AWS)
-        self.places = self.bedrock.open(self.store_resource.open())
+        self.bedrock = BedrockResource(role_arn=ROLE, regions=self._places(), **endpoints, **AWS)
+        self.regions = self.bedrock.open(self.store_resource.open())
 
-    def _places(self) -> list[PlaceConfig]:
+    def _places(self) -> list[RegionConfig]:
         """The other Regions that the pipeline names, each with a bucket beside the home."""
-        named = [target.region for target in self.pipeline.spec.targets if target.region]
+        planned_shards = [target.region for target in self.pipeline.spec.targets if target.region]
         url = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
-        return [PlaceConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in named]
+        return [RegionConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in planned_shards]
 
     @property
     def name(self) -> str:
@@ -99,15 +99,15 @@ class Deployment:
                 raise TimeoutError(f"still waiting: {self.waiting()}")
             self.ask()
             self.tick()
-            while any(job.status.in_flight for job in self.places.list(name_contains=self.name)):
+            while any(job.status.in_flight for job in self.regions.list(name_contains=self.name)):
                 time.sleep(0.02)
         self.materialize("joined_table")
 
-    def waiting(self) -> dict[str, State | None]:
+    def waiting(self) -> dict[str, RequestState | None]:
         """Shards without answers to their present prompts."""
         self.ledger.refresh(self.instance)
         states = {shard: self._state(shard) for shard in self.shards}
-        return {shard: state for shard, state in states.items() if state is not State.ANSWERED}
+        return {shard: state for shard, state in states.items() if state is not RequestState.ANSWERED}
 
     def ask(self) -> None:
         """Launch the shards that nobody waits for."""
@@ -118,9 +118,9 @@ class Deployment:
         """One tick of the sensor, and the runs it asks for, each run key once. Each tick is an hour after the last."""
         self.n_ticks += 1
         self.ledger.refresh(self.instance)
-        launches = Launches(self.instance, datetime.now(UTC) + timedelta(hours=self.n_ticks))
-        Tick(self.instance, {self.name: self.pipeline}, {self.name: self.ledger}, self.places, launches).run()
-        for request in launches.asked:
+        collect_runs = CollectRuns(self.instance, datetime.now(UTC) + timedelta(hours=self.n_ticks))
+        Tick(self.instance, {self.name: self.pipeline}, {self.name: self.ledger}, self.regions, collect_runs).run()
+        for request in collect_runs.asked:
             run_key = str(request.run_key)
             if not self.instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: run_key})):
                 tags = {**request.tags, RUN_KEY_TAG: run_key}
@@ -148,14 +148,14 @@ class Deployment:
         )
         return result.run_id
 
-    def _state(self, shard: str) -> State | None:
-        entry, made = self.ledger.entries.get(shard), self.ledger.lineage.prompts.get(shard)
+    def _state(self, shard: str) -> RequestState | None:
+        entry, made = self.ledger.entries.get(shard), self.ledger.staleness.prompts.get(shard)
         current = entry and made and entry.request.fingerprint == made.fingerprint
         return entry.state if entry and current else None
 
     def _has_prompts(self, shard: str) -> bool:
         self.ledger.refresh(self.instance)
-        made, dataset = self.ledger.lineage.prompts.get(shard), self.ledger.lineage.dataset
+        made, dataset = self.ledger.staleness.prompts.get(shard), self.ledger.staleness.dataset
         return bool(made and dataset and made.raw_revision == dataset.revision)
 
     def _version(self, asset: str) -> str | None:

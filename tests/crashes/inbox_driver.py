@@ -14,9 +14,9 @@ import boto3
 from dagster import DagsterInstance, RunsFilter
 
 from bedrock_assets.aws.batch import Bedrock
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.resources.store import StoreResource
@@ -55,9 +55,9 @@ def complete(lab: Lab) -> None:
 def _dispatch(lab: Lab) -> None:
     ledger = Ledger(INBOX)
     ledger.refresh(lab.instance)
-    launches = Launches(lab.instance, datetime.now(UTC) + lab.later)
-    Tick(lab.instance, {INBOX: lab.inbox}, {INBOX: ledger}, Places.only(lab.bedrock, lab.store), launches).run()
-    _launch(lab, launches.asked)
+    collect_runs = CollectRuns(lab.instance, datetime.now(UTC) + lab.later)
+    Tick(lab.instance, {INBOX: lab.inbox}, {INBOX: ledger}, Regions.only(lab.bedrock, lab.store), collect_runs).run()
+    _launch(lab, collect_runs.asked)
 
 
 def _launch(lab: Lab, asked: list[Any]) -> None:

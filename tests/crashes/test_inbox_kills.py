@@ -19,7 +19,7 @@ import pytest
 from dagster import DagsterInstance
 
 from bedrock_assets.emulator import Emulator
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from tests.crashes.inbox_driver import opened, play
 from tests.labs.inbox import lines
@@ -79,7 +79,7 @@ class Bench:
         lab = opened(home, self.emulator.endpoint_url)
         # A file whose run has crashed rests, so that its double may be taken meanwhile.
         (taken, refused) = sorted(["a-good", "b-again"], key=lambda key: key not in lab.states)
-        assert lab.states == {taken: State.ANSWERED, "d-other": State.ANSWERED}
+        assert lab.states == {taken: RequestState.ANSWERED, "d-other": RequestState.ANSWERED}
         for key, n in ((taken, 10), ("d-other", 6)):
             answers = lab.answers(key)
             assert answers["record_id"].to_list() == [f"r{i}" for i in range(n)]

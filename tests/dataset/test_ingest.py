@@ -7,7 +7,7 @@ import pytest
 from polars.testing import assert_frame_equal
 
 from bedrock_assets.dataset.ingest import PART_ROWS, ingest
-from bedrock_assets.errors import BadIds, ColumnClash, ConfigError, EmptyDataset, PromptError, TooFewRecords
+from bedrock_assets.errors import ColumnClash, ConfigError, EmptyDataset, InvalidRecordIds, PromptError, TooFewRecords
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import raw_manifest_key
 from bedrock_assets.storage.manifests import RawManifest
@@ -113,7 +113,7 @@ def test_the_users_ids_are_kept(store: Store, make_pipeline: MakePipeline) -> No
 def test_unusable_ids(store: Store, make_pipeline: MakePipeline, keys: list[str | None], message: str) -> None:
     """Null and repeated ids are refused with an example, and nothing is left in the store."""
     pipeline = make_pipeline(pl.DataFrame({"key": keys, "text": ["x", "y", "z"]}), id_column="key")
-    with pytest.raises(BadIds, match=message):
+    with pytest.raises(InvalidRecordIds, match=message):
         ingest(pipeline, store)
     assert store.files("calls") == []
 

@@ -10,7 +10,7 @@ import yaml
 
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.source import SourceSpec
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.inbox.inbox import Inbox
@@ -27,8 +27,8 @@ def section(title: str) -> str:
 def test_every_family_is_listed() -> None:
     """The table has a row for each registered family and none for another."""
     rows = [line.split("|")[1] for line in section("Models").splitlines() if line.startswith("| `")]
-    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
-    assert named == set(FAMILIES)
+    planned_shards = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
+    assert planned_shards == set(FAMILIES)
 
 
 def test_the_schema_is_one() -> None:
@@ -67,7 +67,7 @@ def test_the_inbox() -> None:
     block = README.partition("## The inbox")[2].partition("```yaml\n")[2].partition("```")[0]
     attributes = yaml.safe_load(block)["attributes"]
     Inbox(InboxSpec.model_validate({**attributes, "model": TITAN}))
-    own, shared = set(InboxSpec.model_fields) - set(WorkSpec.model_fields), set(WorkSpec.model_fields)
+    own, shared = set(InboxSpec.model_fields) - set(WorkloadSpec.model_fields), set(WorkloadSpec.model_fields)
     assert own <= set(attributes)
     assert not [name for name in shared - {"targets"} | {"model"} if name not in block]
 

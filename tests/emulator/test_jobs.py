@@ -129,12 +129,12 @@ def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
     database = Database(tmp_path / "jobs.sqlite")
     backend = Backend(database, Clock(1_000_000), Rules(limits()), Faults())
-    place = {"s3Uri": f"s3://{BUCKET}/x"}
+    region = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",
         "modelId": HAIKU,
-        "inputDataConfig": {"s3InputDataConfig": {**place}},
-        "outputDataConfig": {"s3OutputDataConfig": {**place}},
+        "inputDataConfig": {"s3InputDataConfig": {**region}},
+        "outputDataConfig": {"s3OutputDataConfig": {**region}},
     }
     job = backend.create(request, "us-east-1")
     time.sleep(0.1)

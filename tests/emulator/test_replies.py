@@ -176,12 +176,12 @@ def test_ceilings(model_id: str, ceiling: int) -> None:
         reply(model_id, converse("Hi.") | {"inferenceConfig": {"maxTokens": ceiling + 1}}, "Converse")
 
 
-@pytest.mark.parametrize("place", ["messages", "system"])
-def test_batch_converse_refuses_caching(place: str) -> None:
+@pytest.mark.parametrize("region", ["messages", "system"])
+def test_batch_converse_refuses_caching(region: str) -> None:
     """A cache checkpoint fails a Converse record."""
     request = converse("Hi.")
     checkpoint = {"cachePoint": {"type": "default"}}
-    if place == "system":
+    if region == "system":
         request["system"] = [{"text": "Be brief."}, checkpoint]
     else:
         request["messages"][0]["content"].append(checkpoint)

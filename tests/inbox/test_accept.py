@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.errors import BadDrop, ConfigError
+from bedrock_assets.errors import ConfigError, InvalidInboxFile
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.inbox.inbox import Inbox, require_apart
 from bedrock_assets.inbox.lines import Lines
@@ -52,7 +52,7 @@ def test_what_a_line_says_is_sent(made: list[tuple[str, dict[str, Any], list[str
 @given(content=st.binary(max_size=60))
 def test_any_bytes_are_records_or_refused(content: bytes) -> None:
     """There is no content that crashes the run that reads it."""
-    with suppress(BadDrop):
+    with suppress(InvalidInboxFile):
         Lines(inbox_of()).read(content)
 
 

@@ -11,7 +11,7 @@ import pytest
 from bedrock_assets.assets.inbox import file_facts
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.ids import wire_id
 from tests.labs.inbox import INBOX, lines, open_lab, record
 from tests.labs.stages import TITAN
@@ -21,7 +21,7 @@ def test_a_dropped_file_is_answered(tmp_path: Path) -> None:
     """A file becomes a partition, moves beside its outputs, and its answers stand there, each with its own record."""
     with open_lab(tmp_path) as lab:
         lab.drop("first.jsonl", lines(10))
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
         assert lab.left == []
         answers = lab.answers("first")
         assert answers["record_id"].to_list() == [f"r{i}" for i in range(10)]
@@ -91,7 +91,7 @@ def test_a_file_that_changes_while_it_is_read_is_left(tmp_path: Path) -> None:
         lab.drop("late.jsonl", lines(4))
         lab.launch([asked])
         assert (lab.left, lab.states) == (["late.jsonl"], {})
-        assert lab.finish() == {"late": State.ANSWERED}
+        assert lab.finish() == {"late": RequestState.ANSWERED}
         assert len(lab.answers("late")) == 4
 
 
@@ -99,11 +99,11 @@ def test_edits_after_the_drop_do_not_matter(tmp_path: Path) -> None:
     """What is sent is the copy: a new attempt after the file's own is edited sends the records as they were."""
     with open_lab(tmp_path, faults=Faults(record_error_rate=1, record_error_code=429), max_attempts=1) as lab:
         lab.drop("first.jsonl", lines(5))
-        assert lab.finish() == {"first": State.FAILED}
+        assert lab.finish() == {"first": RequestState.FAILED}
         (Path(lab.store.root) / "processed" / "first" / "first.jsonl").write_text("no JSON any longer")
         lab.emulator.set_faults(Faults())
         assert lab.run("batch_outputs", "first")
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
         assert set(lab.answers("first")["status"]) == {"ok"}
 
 
@@ -114,7 +114,7 @@ def test_the_cap_holds_and_slots_are_refilled_in_the_next_tick(tmp_path: Path) -
             lab.drop(f"file-{i}.jsonl", lines(4, f"matter {i}"))
         for _ in range(3):
             lab.tick()
-        assert list(lab.states.values()) == [State.SUBMITTED] * 2 + [State.REQUESTED] * 3
+        assert list(lab.states.values()) == [RequestState.SUBMITTED] * 2 + [RequestState.REQUESTED] * 3
         for n_jobs in (3, 4, 5):
             first = next(job for job in lab.jobs() if job.status.in_flight)
             lab.bedrock.stop(first.arn)
@@ -128,11 +128,11 @@ def test_partial_results_are_salvaged(tmp_path: Path) -> None:
     """A job that runs out of time keeps its good records, and only the others are sent again."""
     with open_lab(tmp_path, faults=Faults(partial_fraction=0.6), max_attempts=4) as lab:
         lab.drop("first.jsonl", lines(10))
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
         answers = lab.answers("first")
         assert set(answers["status"]) == {"ok"}
         assert dict(answers.group_by("attempt").len().iter_rows()) == {1: 6, 2: 2, 3: 1, 4: 1}
-        assert answers["lane"].to_list().count("on_demand") == 1
+        assert answers["answer_source"].to_list().count("on_demand") == 1
         assert [job.status for job in lab.jobs()] == [JobStatus.PARTIALLY_COMPLETED] * 3
 
 
@@ -141,24 +141,24 @@ def test_a_failed_file_may_be_dropped_again(tmp_path: Path) -> None:
     with open_lab(tmp_path, faults=Faults(fail_message="Could not validate GetObject permissions")) as lab:
         for name in ("same", "other"):
             lab.drop(f"{name}.jsonl", lines(5, name))
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         lab.emulator.set_faults(Faults())
         lab.drop("same.jsonl", lines(5, "same"))
         lab.drop("other.jsonl", lines(6, "corrected"))
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert set(lab.answers("same")["attempt"]) == {2}
         assert (len(lab.answers("other")), set(lab.answers("other")["attempt"])) == (6, {1})
         assert len(lab.jobs()) == 4
 
 
-@pytest.mark.parametrize(("on_small", "lane", "n_jobs"), [("on_demand", "on_demand", 0), ("pad", "batch", 1)])
-def test_few_records(tmp_path: Path, on_small: str, lane: str, n_jobs: int) -> None:
+@pytest.mark.parametrize(("on_small", "inference_mode", "n_jobs"), [("on_demand", "on_demand", 0), ("pad", "batch", 1)])
+def test_few_records(tmp_path: Path, on_small: str, inference_mode: str, n_jobs: int) -> None:
     """Fewer records than a job takes are answered one by one, or sent with copies that are dropped again."""
     limits = {"min_records_per_job": 4, "max_jobs": 2}
     with open_lab(tmp_path, on_small=on_small, limits=limits) as lab:
         lab.drop("few.jsonl", lines(3))
-        assert lab.finish() == {"few": State.ANSWERED}
-        assert (lab.answers("few")["lane"].to_list(), len(lab.jobs())) == ([lane] * 3, n_jobs)
+        assert lab.finish() == {"few": RequestState.ANSWERED}
+        assert (lab.answers("few")["answer_source"].to_list(), len(lab.jobs())) == ([inference_mode] * 3, n_jobs)
 
 
 def test_lines_as_people_write_them(tmp_path: Path) -> None:
@@ -170,7 +170,7 @@ def test_lines_as_people_write_them(tmp_path: Path) -> None:
     texts[5] = texts[5].replace('{"recordId":', '{ "recordId" :')
     with open_lab(tmp_path) as lab:
         lab.drop("odd.jsonl", b"\xef\xbb\xbf" + "\r\n".join([*texts[:3], "", " ", *texts[3:]]).encode())
-        assert lab.finish() == {"odd": State.ANSWERED}, lab.refusals
+        assert lab.finish() == {"odd": RequestState.ANSWERED}, lab.rejections
         answers = lab.answers("odd")
         assert answers["record_id"].to_list() == ids
         assert all(f"invoice {i}" in text for i, text in enumerate(answers["response"]))
@@ -187,7 +187,7 @@ def test_vectors(tmp_path: Path) -> None:
     content = "\n".join(json.dumps({"recordId": f"v{i}", "modelInput": body}) for i, body in enumerate(bodies))
     with open_lab(tmp_path, model=TITAN, dimensions=256) as lab:
         lab.drop("vectors.jsonl", content.encode())
-        assert lab.finish() == {"vectors": State.ANSWERED}
+        assert lab.finish() == {"vectors": RequestState.ANSWERED}
         assert lab.answers("vectors").schema["embedding"] == pl.Array(pl.Float32, 256)
         assert lab.answers("vectors")["embedding"].null_count() == 0
 
@@ -198,7 +198,7 @@ def test_a_run_by_hand_takes_what_is_old_enough(tmp_path: Path) -> None:
         lab.drop("old.jsonl", lines(3))
         lab.drop("young.jsonl", lines(4), age_s=0)
         assert lab.run("dropped_files")
-        assert (lab.left, lab.states) == (["young.jsonl"], {"old": State.REQUESTED})
+        assert (lab.left, lab.states) == (["young.jsonl"], {"old": RequestState.REQUESTED})
 
 
 def test_only_one_run_takes_files(tmp_path: Path) -> None:

@@ -5,10 +5,10 @@ from pathlib import Path
 import dagster as dg
 
 from bedrock_assets.assets.pipeline import build_assets
-from bedrock_assets.aws.regions import Places
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.aws.regions import Regions
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.sensors.jobs import build_sensors
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG
@@ -28,12 +28,14 @@ def test_one_dispatcher_serves_both(tmp_path: Path) -> None:
             lab.drop(f"file-{i}.jsonl", lines(4, f"matter {i}"))
         assert lab.run("dropped_files")
         ledgers = {name: Ledger(name) for name in (INBOX, "calls")}
-        works = {INBOX: lab.inbox, "calls": pipeline}
+        workloads = {INBOX: lab.inbox, "calls": pipeline}
 
         def tick() -> set[str]:
             for ledger in ledgers.values():
                 ledger.refresh(lab.instance)
-            Tick(lab.instance, works, ledgers, Places.only(lab.bedrock, lab.store), Launches(lab.instance)).run()
+            Tick(
+                lab.instance, workloads, ledgers, Regions.only(lab.bedrock, lab.store), CollectRuns(lab.instance)
+            ).run()
             return {job.name[:7] for job in lab.jobs() if job.status.in_flight}
 
         for _ in range(4):
@@ -72,9 +74,9 @@ def test_a_cancelled_run_withdraws_what_it_took(tmp_path: Path) -> None:
         lab.tick()
         lab.until(lambda: not any(job.status.in_flight for job in lab.jobs()))
         lab.tick()
-        assert lab.states == {"first": State.WITHDRAWN}
+        assert lab.states == {"first": RequestState.WITHDRAWN}
         lab.drop("first.jsonl", lines(4))
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
         assert set(lab.answers("first")["status"]) == {"ok"}
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import dagster as dg
 import pytest
 
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.sensors.inbox import MOST_FILES, MOST_WATCHED
 from tests.labs.inbox import INBOX, lines, open_lab, record
 
@@ -66,7 +66,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         for i, (content, _) in enumerate(CONTENTS.values()):
             lab.drop(f"bad-{i}.jsonl", content)
         lab.drop("good.jsonl", lines(3))
-        assert lab.finish() == {"good": State.ANSWERED}
+        assert lab.finish() == {"good": RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
         assert lab.left == sorted(f"bad-{i}.jsonl" for i in range(len(CONTENTS)))
         for i, (content, _) in enumerate(CONTENTS.values()):
@@ -76,7 +76,7 @@ def told(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
         assert lab.n_refusals == len(CONTENTS)
         incoming = [path.name for path in Path(lab.store.root).rglob("*") if "incoming" in path.name]
         assert incoming == []
-        refused = lab.refusals
+        refused = lab.rejections
     return {name: refused[f"bad-{i}.jsonl"] for i, name in enumerate(CONTENTS)}
 
 
@@ -98,7 +98,7 @@ def test_names_that_are_refused(tmp_path: Path) -> None:
         (lab.folder / "folder.jsonl").symlink_to(tmp_path, target_is_directory=True)
         os.mkfifo(lab.folder / "pipe.jsonl")
         lab.finish()
-        refused = lab.refusals
+        refused = lab.rejections
         assert {ascii(name)[1:-1] for name in NAMES} < set(refused)
         for name, reason in NAMES.items():
             assert reason in refused[ascii(name)[1:-1]]
@@ -117,7 +117,7 @@ def test_a_refused_file_that_is_corrected_is_taken(tmp_path: Path) -> None:
         lab.finish()
         assert (lab.left, lab.n_refusals) == (["first.jsonl"], 1)
         lab.drop("first.jsonl", lines(3))
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
         assert (lab.left, lab.n_refusals) == ([], 1)
 
 
@@ -128,18 +128,18 @@ def test_duplicates(tmp_path: Path) -> None:
             lab.drop(f"{name}.jsonl", lines(5))
         for _ in range(3):
             lab.tick()
-        assert (lab.states, lab.left) == ({"a": State.SUBMITTED}, ["b.jsonl"])
-        assert "the same records are under way as partition a" in lab.refusals["b.jsonl"]
+        assert (lab.states, lab.left) == ({"a": RequestState.SUBMITTED}, ["b.jsonl"])
+        assert "the same records are under way as partition a" in lab.rejections["b.jsonl"]
         lab.drop("a.jsonl", lines(6))
         lab.drop("c.jsonl", lines(5) + b"\n")  # no other records
         lab.finish()
-        assert "a file of that name is under way" in lab.refusals["a.jsonl"]
-        assert "the same records are under way" in lab.refusals["c.jsonl"]
+        assert "a file of that name is under way" in lab.rejections["a.jsonl"]
+        assert "the same records are under way" in lab.rejections["c.jsonl"]
         lab.drop("d.jsonl", lines(5))
         lab.drop("a.jsonl", lines(7))
         lab.finish()
-        assert "have answers in" in lab.refusals["d.jsonl"]
-        assert "a file of that name is processed already" in lab.refusals["a.jsonl"]
+        assert "have answers in" in lab.rejections["d.jsonl"]
+        assert "a file of that name is processed already" in lab.rejections["a.jsonl"]
         assert (len(lab.jobs()), lab.left) == (1, ["a.jsonl", "b.jsonl", "c.jsonl", "d.jsonl"])
         assert len(lab.answers("a")) == 5
 
@@ -174,8 +174,8 @@ def test_a_file_that_crashes_its_runs_is_given_up(tmp_path: Path) -> None:
                 assert list(other.run_config["ops"][f"{INBOX}__dropped_files"]["config"]["files"]) == ["b-good.jsonl"]
                 lab.launch([other])
             lab.pass_time(30 * 2**number + 1)
-        assert lab.finish() == {"b-good": State.ANSWERED}
-        assert "failed again and again" in lab.refusals["a-poison.jsonl"]
+        assert lab.finish() == {"b-good": RequestState.ANSWERED}
+        assert "failed again and again" in lab.rejections["a-poison.jsonl"]
         assert (lab.left, len(lab.jobs())) == (["a-poison.jsonl"], 1)
 
 
@@ -193,7 +193,7 @@ def test_refused_files_do_not_fill_the_cursor(tmp_path: Path) -> None:
         lab.launch([asked])
         lab.look()
         seen = json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]
-        assert (len(lab.refusals), len(seen), set(seen) & set(lab.refusals)) == (5, MOST_WATCHED, set())
+        assert (len(lab.rejections), len(seen), set(seen) & set(lab.rejections)) == (5, MOST_WATCHED, set())
 
 
 @dg.job

@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 
 from bedrock_assets.errors import StoreError
-from bedrock_assets.inbox.files import list_drops, look
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.inbox.files import list_files, look
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import REGION, S3, moto_server
@@ -51,9 +51,9 @@ def test_files_in_s3(tmp_path: Path, s3: S3, resource: StoreResource) -> None:
             s3.put(BUCKET, f"{PREFIX}/{name}", lines(6))
         states = lab.finish()
         (key,) = states
-        assert states == {key: State.ANSWERED}
+        assert states == {key: RequestState.ANSWERED}
         assert set(lab.answers(key)["status"]) == {"ok"}
-        refused = lab.refusals
+        refused = lab.rejections
         (other,) = {"good", "again"} - {key}
         assert "it is a duplicate" in refused[f"{other}.jsonl"]
         assert set(refused) == {f"{other}.jsonl", "bad.jsonl", "../", "/", "sub/", "a b.jsonl", "%2e%2e%2f.jsonl"}
@@ -76,7 +76,7 @@ def test_a_file_that_is_replaced_is_another_one(tmp_path: Path, s3: S3, resource
                 lab.tick()
         assert lab.n_refusals == 2
         s3.put(BUCKET, f"{PREFIX}/first.jsonl", lines(3))
-        assert lab.finish() == {"first": State.ANSWERED}
+        assert lab.finish() == {"first": RequestState.ANSWERED}
 
 
 def test_all_pages_are_read(s3: S3, resource: StoreResource) -> None:
@@ -85,13 +85,15 @@ def test_all_pages_are_read(s3: S3, resource: StoreResource) -> None:
         s3.put(BUCKET, f"{PREFIX}/f{i:04d}.jsonl", b"x")
     s3.put(BUCKET, f"{PREFIX}/f0000.jsonl.bak", b"x")
     store = resource.open()
-    drops = list_drops(store, "to-process")
-    assert len({drop.name for drop in drops}) == 1_051
-    assert look(store, "to-process", "f0000.jsonl") == next(drop for drop in drops if drop.name == "f0000.jsonl")
+    inbox_files = list_files(store, "to-process")
+    assert len({inbox_file.name for inbox_file in inbox_files}) == 1_051
+    assert look(store, "to-process", "f0000.jsonl") == next(
+        inbox_file for inbox_file in inbox_files if inbox_file.name == "f0000.jsonl"
+    )
     assert look(store, "to-process", "f00.jsonl") is None
 
 
 def test_a_bucket_that_is_not_there(s3: S3) -> None:
     """A folder that cannot be listed is told with the store's address."""
     with pytest.raises(StoreError, match="no-such-bucket"):
-        list_drops(Store("s3://no-such-bucket/x", REGION, s3.url), "to-process")
+        list_files(Store("s3://no-such-bucket/x", REGION, s3.url), "to-process")

@@ -1,14 +1,14 @@
-"""What attempts left unanswered becomes the next one, in the lane that fits its size."""
+"""What attempts left unanswered becomes the next one, by the inference mode that fits its size."""
 
 import json
 
 import polars as pl
 import pytest
 
-from bedrock_assets.jobs.attempts import following, lane_for
+from bedrock_assets.jobs.attempts import mode_for, next_attempt
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.shards.remainder import write_remainder
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 from tests.labs.stages import MakePipeline, Stages, job_of, texts
 
@@ -30,36 +30,43 @@ def test_the_remainder_is_the_unanswered_records(stages: Stages) -> None:
 
 
 @pytest.mark.parametrize(
-    ("on_small", "n_records", "lane"),
+    ("on_small", "n_records", "inference_mode"),
     [
         ("error", 3, None),
-        ("error", 4, Lane.BATCH),
-        ("pad", 3, Lane.BATCH),
-        ("on_demand", 3, Lane.ON_DEMAND),
-        ("on_demand", 4, Lane.BATCH),
+        ("error", 4, InferenceMode.BATCH),
+        ("pad", 3, InferenceMode.BATCH),
+        ("on_demand", 3, InferenceMode.ON_DEMAND),
+        ("on_demand", 4, InferenceMode.BATCH),
     ],
 )
-def test_the_lane_fits_the_size(make_pipeline: MakePipeline, on_small: str, n_records: int, lane: Lane | None) -> None:
+def test_the_lane_fits_the_size(
+    make_pipeline: MakePipeline, on_small: str, n_records: int, inference_mode: InferenceMode | None
+) -> None:
     """From the minimum on records go into a job; below it `on_small` decides."""
     pipeline = make_pipeline(texts(5), limits={"min_records_per_job": 4}, on_small=on_small)
-    assert lane_for(pipeline, n_records) == lane
+    assert mode_for(pipeline, n_records) == inference_mode
 
 
 def test_the_next_request(store: Store, make_pipeline: MakePipeline) -> None:
-    """It has the next number, the lane that fits and the jobs before it; with nothing left there is none."""
+    """It has the next number, the inference mode that fits and the jobs before it; with nothing left there is none."""
     small = {"limits": {"min_records_per_job": 3}, "id_column": "id"}
     stages = Stages.of(make_pipeline(texts(5), **small), store)
     shard, arn, left = stages.shards[0], job_of().arn, pl.Series(["c1", "c3"])
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 5, "run", storage_id=7)
-    found = following(stages.pipeline, store, shard, former, arn, left)
+    found = next_attempt(stages.pipeline, store, shard, former, arn, left)
     assert found is not None
-    assert (found.attempt, found.lane, found.n_records, found.former_jobs) == (2, Lane.ON_DEMAND, 2, (arn,))
-    third = following(stages.pipeline, store, shard, found, "", pl.Series(["c1"]))
+    assert (found.attempt, found.inference_mode, found.n_records, found.former_jobs) == (
+        2,
+        InferenceMode.ON_DEMAND,
+        2,
+        (arn,),
+    )
+    third = next_attempt(stages.pipeline, store, shard, found, "", pl.Series(["c1"]))
     assert third is not None
     assert (third.attempt, third.former_jobs) == (3, (arn, ""))
-    assert following(stages.pipeline, store, shard, former, arn, left.clear()) is None
+    assert next_attempt(stages.pipeline, store, shard, former, arn, left.clear()) is None
     strict = make_pipeline(texts(5), **small, on_small="error")
-    assert following(strict, store, shard, former, arn, left) is None
+    assert next_attempt(strict, store, shard, former, arn, left) is None
     assert not [file for file in store.files("calls/prompts") if file.key.endswith("-4.jsonl")]
 
 

@@ -7,10 +7,10 @@ import dagster as dg
 import pytest
 
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.prices import Estimator, Measured, Price, price_of
 from bedrock_assets.storage.keys import outputs_key, table_manifest_key
-from bedrock_assets.storage.manifests import Lane, OutputFacts, TableManifest
+from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, TableManifest
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
 
@@ -51,9 +51,9 @@ def test_a_price_of_ones_own_wins() -> None:
 
 def test_estimates_learn_from_what_was_measured() -> None:
     """Without a measurement the bytes and the most tokens count; with one, its ratios."""
-    assert Estimator(Measured(), 100).tokens(10, 3000, Lane.BATCH) == {"batch": (1000, 1000)}
+    assert Estimator(Measured(), 100).tokens(10, 3000, InferenceMode.BATCH) == {"batch": (1000, 1000)}
     measured = Measured(n_bytes=1000, n_records=10, input_tokens=200, output_tokens=50)
-    assert Estimator(measured, 100).tokens(40, 5000, Lane.ON_DEMAND) == {"on_demand": (1000, 200)}
+    assert Estimator(measured, 100).tokens(40, 5000, InferenceMode.ON_DEMAND) == {"on_demand": (1000, 200)}
 
 
 def test_a_budget_is_kept_before_the_first_job(tmp_path: Path) -> None:
@@ -74,25 +74,29 @@ def test_what_was_paid_counts_for_the_budget(tmp_path: Path) -> None:
         for shard in lab.shards:
             assert lab.materialize("prompt_shards", shard)
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert lab.finish() == {lab.shards[0]: State.ANSWERED}
+        assert lab.finish() == {lab.shards[0]: RequestState.ANSWERED}
         spent = metadata(lab, "batch_outputs", lab.shards[0])["cost_usd"]
         assert spent == 10 * 4 * 0.2 / 2
         assert not lab.materialize("batch_outputs", lab.shards[1])
         assert lab.materialize("batch_outputs", lab.shards[0]), "what is paid already costs nothing again"
 
 
-@pytest.mark.parametrize("lane", [Lane.BATCH, Lane.ON_DEMAND])
-def test_costs_are_told(tmp_path: Path, lane: Lane) -> None:
+@pytest.mark.parametrize("inference_mode", [InferenceMode.BATCH, InferenceMode.ON_DEMAND])
+def test_costs_are_told(tmp_path: Path, inference_mode: InferenceMode) -> None:
     """Shard and table say what they cost, by the tokens the model reported, beside the estimate and its source."""
-    limits = {"max_records_per_job": 10, "min_records_per_job": 2 if lane is Lane.BATCH else 10_000, "max_jobs": 1}
+    limits = {
+        "max_records_per_job": 10,
+        "min_records_per_job": 2 if inference_mode is InferenceMode.BATCH else 10_000,
+        "max_jobs": 1,
+    }
     limits["max_records_per_job"] = max(limits["max_records_per_job"], limits["min_records_per_job"])
     with open_lab(tmp_path, n_rows=10, price=OWN, limits=limits) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         rows = lab.outputs(lab.shards[0])
         n_input, n_output = rows["input_tokens"].sum(), rows["output_tokens"].sum()
-        expected = (n_input * 0.1 + n_output * 0.2) * (0.5 if lane is Lane.BATCH else 1)
+        expected = (n_input * 0.1 + n_output * 0.2) * (0.5 if inference_mode is InferenceMode.BATCH else 1)
         told = metadata(lab, "batch_outputs", lab.shards[0])
         assert told["cost_usd"] == pytest.approx(expected)
         assert told["estimated_cost_usd"] > 0
@@ -100,7 +104,7 @@ def test_costs_are_told(tmp_path: Path, lane: Lane) -> None:
         facts = OutputFacts.model_validate(lab.store.parquet_facts(outputs_key("calls", lab.shards[0])))
         table = lab.store.read_model(table_manifest_key("calls"), TableManifest)
         assert table is not None
-        assert facts.tokens == table.tokens == {lane.value: (n_input, n_output)}
+        assert facts.tokens == table.tokens == {inference_mode.value: (n_input, n_output)}
 
 
 def test_an_unknown_price_is_told_as_such(tmp_path: Path) -> None:
@@ -108,7 +112,7 @@ def test_an_unknown_price_is_told_as_such(tmp_path: Path) -> None:
     unknown = {"model": "amazon.nova-unheard-of-v1:0", "n_rows": 10}
     with open_lab(tmp_path, **unknown) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         told = metadata(lab, "batch_outputs", lab.shards[0])
         assert "unknown" in told["cost"]
         assert "cost_usd" not in told
@@ -124,6 +128,6 @@ def test_embeddings_have_no_output_to_pay(tmp_path: Path) -> None:
     task = {"embedding": {"column": "transcript", "dimensions": 256}}
     with open_lab(tmp_path, n_rows=10, model=TITAN, task=task, price=OWN) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         told = metadata(lab, "batch_outputs", lab.shards[0])
         assert told["cost_usd"] == pytest.approx(told["input_tokens"] * 0.1 / 2)

@@ -14,7 +14,7 @@ from bedrock_assets.config.pipeline import CanarySpec
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import DataError, TooFewRecords
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import MakePipeline
@@ -71,7 +71,7 @@ def test_the_others_wait(tmp_path: Path) -> None:
             assert len(lab.jobs()) == 1
             assert any(f"{len(lab.shards) - 1} wait for their canary" in note for note in tick.notes)
         assert not check(lab).passed
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert check(lab).passed
         assert lab.materialize("joined_table")
 
@@ -82,15 +82,15 @@ def test_the_others_are_refused(tmp_path: Path) -> None:
     with open_lab(tmp_path, faults=faults, canary=CANARY, **LAB) as lab:
         lab.ask()
         states = lab.finish()
-        assert states.pop(lab.shards[0]) is State.ANSWERED
-        assert set(states.values()) == {State.FAILED}
+        assert states.pop(lab.shards[0]) is RequestState.ANSWERED
+        assert set(states.values()) == {RequestState.FAILED}
         assert len(lab.jobs()) == 1
         assert "error_rate is 0." in (lab.ledger.entries[lab.shards[1]].message or "")
         assert "above 0.2" in (check(lab).description or "")
         lab.emulator.set_faults(Faults())
         lab.change_prompt("Better: {transcript}")
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
 def test_without_the_canary_nothing_is_sent(tmp_path: Path) -> None:
@@ -99,6 +99,6 @@ def test_without_the_canary_nothing_is_sent(tmp_path: Path) -> None:
         assert lab.materialize("raw_dataset")
         assert lab.materialize("prompt_shards", lab.shards[1])
         assert lab.materialize("batch_outputs", lab.shards[1])
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert lab.jobs() == []
         assert "it was not launched" in (lab.ledger.entries[lab.shards[1]].message or "")

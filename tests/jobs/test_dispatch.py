@@ -14,8 +14,8 @@ from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.jobs.collect_runs import JOB_TAG, TRIES
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from tests.labs.dispatch import QUIET, ROLE, open_lab
 
 
@@ -25,7 +25,7 @@ def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         assert len(lab.jobs()) == 2
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 4
         answers = pl.concat(lab.outputs(shard) for shard in lab.shards)
         assert answers["record_id"].to_list() == [f"c{i}" for i in range(40)]
@@ -74,9 +74,9 @@ def test_lost_response_is_adopted(tmp_path: Path) -> None:
         )
         lab.tick(Bedrock(impatient, ROLE))
         assert len(lab.jobs()) == 1
-        assert set(lab.states.values()) == {State.REQUESTED}
+        assert set(lab.states.values()) == {RequestState.REQUESTED}
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 4
 
 
@@ -90,7 +90,7 @@ def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
             lab.instance, lab.ledger = fresh, Ledger("calls")
             lab.seen_run_keys.clear()
             lab.ask()
-            assert set(lab.finish().values()) == {State.ANSWERED}
+            assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 4
 
 
@@ -101,9 +101,9 @@ def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
         lab.emulator.set_faults(Faults(throttle_rate=1))
         with pytest.raises(BedrockUnavailable, match="Throttling"):
             lab.tick()
-        assert set(lab.states.values()) == {State.REQUESTED}
+        assert set(lab.states.values()) == {RequestState.REQUESTED}
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
 def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
@@ -113,7 +113,7 @@ def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
         tick = lab.tick()
         assert any("ServiceQuotaExceeded" in note for note in tick.notes)
         assert len(lab.jobs()) == 1
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
 def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
@@ -130,7 +130,7 @@ def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
         )
         with pytest.raises(BedrockUnavailable, match=r"127\.0\.0\.1:9"):
             lab.tick(Bedrock(nobody, ROLE))
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
 def test_failed_job_shows_its_message_and_launches_again(tmp_path: Path) -> None:
@@ -139,11 +139,11 @@ def test_failed_job_shows_its_message_and_launches_again(tmp_path: Path) -> None
         tmp_path, n_rows=10, max_jobs=1, faults=Faults(fail_message="Could not validate GetObject permissions")
     ) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "GetObject" in (lab.ledger.entries[lab.shards[0]].message or "")
         lab.emulator.set_faults(Faults())
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert [job.status for job in lab.jobs()] == [JobStatus.FAILED, JobStatus.COMPLETED]
 
 
@@ -152,7 +152,7 @@ def test_completed_without_one_success_fails(tmp_path: Path) -> None:
     faults = Faults(record_error_rate=1, record_error_message="temperature and top_p cannot both be specified")
     with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=faults) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert lab.jobs()[0].status is JobStatus.COMPLETED
         assert "cannot both be specified" in (lab.ledger.entries[lab.shards[0]].message or "")
 
@@ -163,11 +163,11 @@ def test_refused_job_fails_its_shard(tmp_path: Path) -> None:
         tmp_path, n_rows=10, max_jobs=1, faults=Faults(access_denied=True, only_operations=frozenset({"Create"}))
     ) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "AccessDenied" in (lab.ledger.entries[lab.shards[0]].message or "")
         lab.emulator.set_faults(Faults())
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
 
 
@@ -182,7 +182,7 @@ def test_cancelled_run_withdraws_and_stops(tmp_path: Path) -> None:
         assert [job.status for job in lab.jobs()] == [JobStatus.STOPPING]
         lab.tick()
         assert len(lab.jobs()) == 1
-        assert State.WITHDRAWN in lab.states.values()
+        assert RequestState.WITHDRAWN in lab.states.values()
 
 
 def test_a_job_that_bedrock_does_not_know_is_left_alone(tmp_path: Path) -> None:
@@ -207,7 +207,7 @@ def test_a_job_that_bedrock_does_not_know_is_left_alone(tmp_path: Path) -> None:
         assert [job.name.startswith(f"ba-calls-{second}") for job in elsewhere.list()] == [True]
         lab.instance.report_run_canceled(lab.instance.get_run_by_id(lab.ledger.entries[first].request.run_id))
         lab.tick_only(elsewhere)
-        assert lab.states[first] is State.WITHDRAWN
+        assert lab.states[first] is RequestState.WITHDRAWN
 
 
 def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
@@ -216,13 +216,13 @@ def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        (early,) = lab.tick_only().launches.asked
+        (early,) = lab.tick_only().collect_runs.asked
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.materialize("batch_outputs", lab.shards[0], dict(early.tags))
-        assert set(lab.states.values()) == {State.REQUESTED}
-        (late,) = lab.tick_only().launches.asked
+        assert set(lab.states.values()) == {RequestState.REQUESTED}
+        (late,) = lab.tick_only().collect_runs.asked
         assert late.run_key != early.run_key
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
 
 
@@ -232,17 +232,17 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        for number in range(TRIES):
-            (request,) = lab.tick_only().launches.asked
+        for number in range(MAX_RUNS):
+            (request,) = lab.tick_only().collect_runs.asked
             assert request.tags[JOB_TAG] == lab.jobs()[0].arn
             assert int(request.tags["dagster/max_runtime"]) >= 3600
             run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
-            assert lab.tick_only().launches.asked == []
+            assert lab.tick_only().collect_runs.asked == []
             lab.instance.report_run_failed(run)
-            assert lab.tick_only().launches.asked == []
+            assert lab.tick_only().collect_runs.asked == []
             lab.later = timedelta(seconds=30 * 2**number + 1)
         lab.tick_only()
-        assert set(lab.states.values()) == {State.FAILED}
+        assert set(lab.states.values()) == {RequestState.FAILED}
 
 
 def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
@@ -256,7 +256,7 @@ def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
             whole.refresh(lab.instance)
             lab.ledger.refresh(lab.instance)
             assert whole.entries == lab.ledger.entries
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
 
 
 @dg.job

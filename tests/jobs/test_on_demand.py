@@ -1,4 +1,4 @@
-"""The on-demand lane: small shards and remainders, under faults, against the emulator's runtime over HTTP."""
+"""On demand: small shards and remainders, under faults, against the emulator's runtime over HTTP."""
 
 from collections import Counter
 from datetime import timedelta
@@ -11,8 +11,8 @@ import pytest
 from dagster import DagsterRunStatus
 
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.collect_runs import TRIES
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.collect_runs import MAX_RUNS
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import TITAN
@@ -33,12 +33,12 @@ def test_a_small_dataset_needs_no_job(tmp_path: Path, overrides: dict[str, Any])
     """Fewer rows than a job takes are answered on demand, with the same columns as a job's, and joined."""
     with open_lab(tmp_path, **SMALL, **overrides) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (lab.jobs(), lab.n_invoked) == ([], 12)
         assert lab.materialize("joined_table")
         table = pl.read_parquet(lab.store.path("calls/table/part-00000.parquet"))
         assert set(table["status"]) == {"ok"}
-        assert set(table["lane"]) == {"on_demand"}
+        assert set(table["answer_source"]) == {"on_demand"}
         assert table["id"].to_list() == [f"c{i}" for i in range(12)]
         assert table["input_tokens"].null_count() == 0
         if "response" in table.columns:
@@ -52,7 +52,7 @@ def test_asking_again_pays_nothing(tmp_path: Path) -> None:
         lab.finish()
         before = lab.outputs(lab.shards[0])
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.n_invoked == 12
         assert lab.outputs(lab.shards[0]).equals(before)
 
@@ -63,7 +63,7 @@ def test_refused_records_are_rows(tmp_path: Path) -> None:
         tmp_path, **SMALL, faults=Faults(record_error_rate=0.4, record_error_code=400, record_error_message="no")
     ) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         rows = lab.outputs(lab.shards[0])
         assert set(rows["status"]) == {"ok", "error"}
         assert rows.filter(pl.col("status") == "error")["error_message"].str.contains("no").all()
@@ -76,11 +76,11 @@ def test_throttling_is_waited_out(tmp_path: Path) -> None:
     with open_lab(tmp_path, **{**SMALL, "n_rows": 6}, faults=faults) as lab:
         lab.ask()
         lab.tick()
-        assert set(lab.states.values()) == {State.REQUESTED}
+        assert set(lab.states.values()) == {RequestState.REQUESTED}
         assert 0 < lab.n_invoked < 6
         lab.later += timedelta(minutes=1)
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert set(lab.outputs(lab.shards[0])["status"]) == {"ok"}
         assert lab.n_invoked == 6
 
@@ -91,11 +91,11 @@ def test_an_outage_costs_nothing_but_time(tmp_path: Path) -> None:
         lab.ask()
         for _ in range(2):
             lab.tick()
-            assert set(lab.states.values()) == {State.REQUESTED}
+            assert set(lab.states.values()) == {RequestState.REQUESTED}
             lab.later += timedelta(minutes=2)
         assert lab.n_invoked == 0
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.n_invoked == 12
 
 
@@ -104,12 +104,12 @@ def test_a_record_that_never_gets_through_is_a_row(tmp_path: Path) -> None:
     with open_lab(tmp_path, **SMALL, faults=Faults(record_error_rate=0.3, record_error_code=500)) as lab:
         lab.ask()
         lab.tick()
-        assert set(lab.states.values()) == {State.REQUESTED}
+        assert set(lab.states.values()) == {RequestState.REQUESTED}
         n_answered = lab.n_invoked
         assert 0 < n_answered < 12
         _skip_to_the_last_try(lab)
         lab.tick()
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert Counter(lab.outputs(lab.shards[0])["status"]) == Counter(ok=n_answered, error=12 - n_answered)
         assert lab.n_invoked == n_answered
 
@@ -118,11 +118,11 @@ def test_an_account_without_access_is_told(tmp_path: Path) -> None:
     """A model that may not be called fails the shard with the service's words; launched again it is answered."""
     with open_lab(tmp_path, **SMALL, faults=Faults(access_denied=True, only_operations=INVOKE)) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "AccessDenied" in (lab.ledger.entries[lab.shards[0]].message or "")
         lab.emulator.set_faults(Faults())
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.n_invoked == 12
 
 
@@ -132,9 +132,9 @@ def _noop() -> None:
 
 
 def _skip_to_the_last_try(lab: Lab) -> None:
-    for _ in range(TRIES - 2):
+    for _ in range(MAX_RUNS - 2):
         lab.later += timedelta(hours=3)
-        (request,) = lab.tick_only().launches.asked
+        (request,) = lab.tick_only().collect_runs.asked
         run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
         lab.instance.report_run_failed(run)
     lab.later += timedelta(hours=3)

@@ -13,7 +13,7 @@ from bedrock_assets.assets.wait import Watch
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import ROLE, Lab, open_lab
 
 TICKS_AN_HOUR = 120
@@ -31,7 +31,7 @@ def test_an_hour_without_aws(tmp_path: Path) -> None:
             with pytest.raises(BedrockUnavailable):
                 lab.tick(nobody)
         assert lab.states == before
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == len(lab.shards)
 
 
@@ -46,9 +46,9 @@ def test_a_store_that_is_away_is_waited_for(tmp_path: Path) -> None:
         for _ in range(3):
             lab.tick()
             lab.later += timedelta(minutes=10)
-            assert State.ANSWERED not in lab.states.values()
+            assert RequestState.ANSWERED not in lab.states.values()
         rows.with_name("away").rename(rows)
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
 
 

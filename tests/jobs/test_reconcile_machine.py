@@ -16,9 +16,9 @@ from hypothesis.stateful import (
 )
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit
-from bedrock_assets.jobs.request import Standing
-from tests.labs.promises import DISMISSED, PROMISES, Told, asked, content
+from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit
+from bedrock_assets.jobs.request import RequestStatus
+from tests.labs.promises import DISMISSED, PROMISES, Situation, asked, content
 from tests.labs.reconciler_world import ADOPTED, MOST_ATTEMPTS, REST, RUN_TRIES, Fault, World, name_of
 
 MOST_LAG = 3
@@ -26,12 +26,12 @@ ENDED = [status for status in JobStatus if not status.in_flight]
 MOMENTS = {
     *(f"create {fault}" for fault in Fault),
     *(f"launched again after {outcome}" for outcome in ("open", "answered", "failed", "withdrawn")),
-    *(f"stopped a {standing} job" for standing in DISMISSED),
-    *(f"closed a {standing} request without a job" for standing in DISMISSED),
-    *(f"closed a {standing} request with an ended job" for standing in DISMISSED),
-    *(f"left a {standing} job" for standing in DISMISSED),
+    *(f"stopped a {status} job" for status in DISMISSED),
+    *(f"closed a {status} request without a job" for status in DISMISSED),
+    *(f"closed a {status} request with an ended job" for status in DISMISSED),
+    *(f"left a {status} job" for status in DISMISSED),
     *(f"collected a job that ended as {status}" for status in ENDED),
-    *(f"collected for a {standing} request" for standing in (Standing.HELD, Standing.WITHDRAWN)),
+    *(f"collected for a {status} request" for status in (RequestStatus.ON_HOLD, RequestStatus.WITHDRAWN)),
     "a held request waited beside a free slot",
     "a job passed to a later request",
     "a run was waited for",
@@ -76,7 +76,7 @@ class Campaign(RuleBasedStateMachine):
         """One of the pipelines."""
         return self.pipelines[number % len(self.pipelines)]
 
-    @rule(number=st.integers(0, 2), first=st.integers(0, 3), n=st.sampled_from([1, 1, 2, 4, 4, MOST_SUBMISSIONS + 5]))
+    @rule(number=st.integers(0, 2), first=st.integers(0, 3), n=st.sampled_from([1, 1, 2, 4, 4, MAX_SUBMISSIONS + 5]))
     def somebody_launches(self, number: int, first: int, n: int) -> None:
         """A run asks for shards, new ones or any that were asked for before."""
         run_id = f"run{len(self.world.runs)}"
@@ -94,7 +94,7 @@ class Campaign(RuleBasedStateMachine):
         for promise in PROMISES:
             promise(told, actions)
         stopped = {action.job.name for action in actions if isinstance(action, Stop)}
-        assert not stopped & {name_of(request) for request in told.requests if request.standing not in DISMISSED}
+        assert not stopped & {name_of(request) for request in told.requests if request.status not in DISMISSED}
         self._remember(told, actions)
         n_unseen = before - told.n_in_flight
         self.steady &= not n_unseen
@@ -102,7 +102,7 @@ class Campaign(RuleBasedStateMachine):
         world.carry_out(actions, fault, healthy)
         assert len(world.bedrock.in_flight) <= max(told.n_slots, before) + n_unseen
         left = world.look()
-        if fault is None and world.moments[ADOPTED] == n_adopted and len(asked(actions, Submit)) < MOST_SUBMISSIONS:
+        if fault is None and world.moments[ADOPTED] == n_adopted and len(asked(actions, Submit)) < MAX_SUBMISSIONS:
             assert not left.waiting or not left.n_free
 
     @rule(
@@ -202,7 +202,7 @@ class Campaign(RuleBasedStateMachine):
         world = self.world
         world.lag, world.limit, self.steady = 0, max(5, world.limit), False
         world.held.clear()
-        width = min(world.limit, MOST_SUBMISSIONS)
+        width = min(world.limit, MAX_SUBMISSIONS)
         n_ticks = ceil(MOST_ATTEMPTS * len(world.opened) / width) + MOST_LAG + REST + 3 + 2 * MOST_ATTEMPTS
         for _ in range(n_ticks):
             self._end_what_ends()
@@ -218,44 +218,44 @@ class Campaign(RuleBasedStateMachine):
     def _end_what_ends(self) -> None:
         """Jobs end that are wanted, left, stopping or others'; one that is to be stopped would go on for ever."""
         told = self.world.look()
-        wanted = {content(r) for r in told.requests if r.standing not in DISMISSED or told.left(r)}
+        wanted = {content(r) for r in told.requests if r.status not in DISMISSED or told.left(r)}
         for fake in self.world.bedrock.in_flight:
             if fake.content is None or fake.content in wanted or fake.orphaned:
                 fake.move(JobStatus.COMPLETED)
             elif fake.job.status is JobStatus.STOPPING:
                 fake.move(JobStatus.STOPPED)
 
-    def _remember(self, told: Told, actions: list[Action]) -> None:
+    def _remember(self, told: Situation, actions: list[Action]) -> None:
         moments, waiting = self.world.moments, told.waiting
         for action in actions:
             moments[_moment(told, action)] += 1
         for request in told.requests:
             if told.left(request) and told.flies(request):
-                moments[f"left a {request.standing} job"] += 1
+                moments[f"left a {request.status} job"] += 1
             idle = request.identity not in told.jobs
-            held = idle and request.standing is Standing.HELD
+            held = idle and request.status is RequestStatus.ON_HOLD
             moments["a held request waited beside a free slot"] += held and told.n_free > len(waiting)
             moments["a run was waited for"] += idle and told.rests(request)
         n_submitted = len(asked(actions, Submit))
-        moments["submitted the most of a tick"] += n_submitted == MOST_SUBMISSIONS < len(waiting)
+        moments["submitted the most of a tick"] += n_submitted == MAX_SUBMISSIONS < len(waiting)
         moments["more in flight than the limit"] += told.n_in_flight > told.n_slots
         moments["waited with no slot at all"] += bool(waiting) and told.n_slots == 0
         competitors = {request.pipeline for request in waiting}
         moments["pipelines competed"] += 0 < n_submitted < len(waiting) and len(competitors) > 1
 
 
-def _moment(told: Told, action: Action) -> str:
+def _moment(told: Situation, action: Action) -> str:
     request = action.request
     match action:
         case Collect(_, job):
-            told_of = f"collected a job that ended as {job.status}"
-            return told_of if request.standing is Standing.WANTED else f"collected for a {request.standing} request"
+            last_event = f"collected a job that ended as {job.status}"
+            return last_event if request.status is RequestStatus.WANTED else f"collected for a {request.status} request"
         case Stop():
-            return f"stopped a {request.standing} job"
+            return f"stopped a {request.status} job"
         case Close(_, job):
             if told.passed_on(request):
                 return "a job passed to a later request"
-            return f"closed a {request.standing} request {'with an ended job' if job else 'without a job'}"
+            return f"closed a {request.status} request {'with an ended job' if job else 'without a job'}"
         case Invoke():
             return "invoked"
         case _:

@@ -1,8 +1,8 @@
 """
 Shards of one pipeline between two Regions, in any order of events and accidents: no content is paid twice.
 
-Tick, census, ledger and Dagster's event log are the real ones. Only Bedrock is played: each Region lists a new job some
-looks late, loses answers, refuses, or cannot be asked at all.
+Tick, observed jobs, ledger and Dagster's event log are the real ones. Only Bedrock is played: each Region lists a new
+job some looks late, loses answers, refuses, or cannot be asked at all.
 """
 
 import shutil
@@ -23,11 +23,11 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from bedrock_assets.aws.batch import Bedrock, NewJob
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.aws.regions import Place, Places
+from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.jobs.collect_runs import JOB_TAG, Launches
+from bedrock_assets.jobs.collect_runs import JOB_TAG, CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.storage.store import Store
 from tests.labs.dispatch import pipeline_of
@@ -45,14 +45,14 @@ class Died(BaseException):
 
 
 @dataclass
-class Region:
+class FakeRegion:
     """Bedrock in one Region, as `Bedrock` speaks of it."""
 
     name: str
     lag: int
     role_arn: str = f"arn:aws:iam::{ACCOUNT}:role/x"
     jobs: dict[str, Job] = field(default_factory=dict)
-    unseen: dict[str, int] = field(default_factory=dict)
+    unreachable: dict[str, int] = field(default_factory=dict)
     """Looks until a new job is listed, by name."""
     dark: bool = False
     fault: str = ""
@@ -63,8 +63,8 @@ class Region:
         """Jobs that are listed by now."""
         self._require_light()
         if since is not None:
-            self.unseen = {name: left - 1 for name, left in self.unseen.items() if left > 1}
-        seen = [job for name, job in self.jobs.items() if name not in self.unseen]
+            self.unreachable = {name: left - 1 for name, left in self.unreachable.items() if left > 1}
+        seen = [job for name, job in self.jobs.items() if name not in self.unreachable]
         return iter([job for job in seen if (name_contains or "") in job.name])
 
     def get(self, arn: str) -> Job:
@@ -88,7 +88,7 @@ class Region:
         if new.name not in self.jobs:
             arn = f"arn:aws:bedrock:{self.name}:{ACCOUNT}:model-invocation-job/{len(self.jobs)}"
             self.jobs[new.name] = Job(arn, new.name, JobStatus.IN_PROGRESS, new.model, datetime.now(UTC))
-            self.unseen |= {new.name: self.lag} if self.lag else {}
+            self.unreachable |= {new.name: self.lag} if self.lag else {}
         if fault == "lost":
             raise BedrockUnavailable("the answer was lost")
         if fault == "died":
@@ -118,9 +118,9 @@ class TwoRegions(RuleBasedStateMachine):
         models = [{"model": HAIKU, "region": name, "max_jobs": MAX_JOBS} for name in REGIONS]
         self.pipeline = pipeline_of(self.folder, model=models)
         self.instance = DagsterInstance.local_temp(str(self.folder), overrides={"telemetry": {"enabled": False}})
-        self.regions = [Region(name, lag) for name in REGIONS]
-        places = [Place(r.name, ACCOUNT, lambda r=r: cast(Bedrock, r)) for r in self.regions]
-        self.places = Places(Store(str(self.folder / "bucket")), tuple(places))
+        self.fakes = [FakeRegion(name, lag) for name in REGIONS]
+        regions = [Region(r.name, ACCOUNT, lambda r=r: cast(Bedrock, r)) for r in self.fakes]
+        self.regions = Regions(Store(str(self.folder / "bucket")), tuple(regions))
         self.lag = lag
         self.restart()
         self.somebody_launches(set(SHARDS))
@@ -141,45 +141,45 @@ class TwoRegions(RuleBasedStateMachine):
             if former is not None:
                 self.seen["asked again"] += 1
                 request = former.request
-                if former.state in (State.FAILED, State.WITHDRAWN) and former.job_arn:
+                if former.state in (RequestState.FAILED, RequestState.WITHDRAWN) and former.job_arn:
                     jobs = (*request.former_jobs, former.job_arn)
                     request = replace(request, attempt=request.attempt + 1, former_jobs=jobs, target="")
-                elif former.state is State.FAILED:
+                elif former.state is RequestState.FAILED:
                     request = replace(request, target="")
-            self._log(request, State.REQUESTED)
+            self._log(request, RequestState.REQUESTED)
 
     @rule(fault=st.sampled_from(["", "lost", "refused", "died"]))
     def tick(self, fault: str) -> None:
         """One tick, and what befalls the first Create of each Region; a run that it asks for brings the answers."""
-        for region in self.regions:
+        for region in self.fakes:
             region.fault = fault
         self.ledger.refresh(self.instance)
-        launches = Launches(self.instance)
-        made = Tick(self.instance, {"calls": self.pipeline}, {"calls": self.ledger}, self.places, launches)
+        collect_runs = CollectRuns(self.instance)
+        made = Tick(self.instance, {"calls": self.pipeline}, {"calls": self.ledger}, self.regions, collect_runs)
         try:
             made.run()
         except BedrockUnavailable:
-            assert all(region.dark for region in self.regions)
+            assert all(region.dark for region in self.fakes)
         except Died:
             self.restart()
-        self.seen[fault] += bool(fault) and not all(region.fault for region in self.regions)
-        for region in self.regions:
+        self.seen[fault] += bool(fault) and not all(region.fault for region in self.fakes)
+        for region in self.fakes:
             region.fault = ""
         self.seen["left alone"] += any("is left alone" in note for note in made.notes)
-        self.seen["both at work"] += all(region.n_in_flight for region in self.regions)
-        for asked in launches.asked:
+        self.seen["both at work"] += all(region.n_in_flight for region in self.fakes)
+        for asked in collect_runs.asked:
             self._answer(str(asked.partition_key), asked.tags[JOB_TAG])
 
     @rule(where=st.integers(0, 1), dark=st.booleans())
     def a_region_goes_dark(self, where: int, dark: bool) -> None:
         """It cannot be asked, or can again."""
-        self.regions[where].dark = dark
+        self.fakes[where].dark = dark
         self.seen["dark"] += dark
 
     @rule(where=st.integers(0, 1), status=st.sampled_from([JobStatus.COMPLETED, JobStatus.FAILED]))
     def jobs_end(self, where: int, status: JobStatus) -> None:
         """All jobs of a Region end."""
-        jobs = self.regions[where].jobs
+        jobs = self.fakes[where].jobs
         jobs |= {name: replace(job, status=status) for name, job in jobs.items() if job.status.in_flight}
 
     @rule(shard=st.sampled_from(SHARDS))
@@ -189,32 +189,32 @@ class TwoRegions(RuleBasedStateMachine):
         entry = self.ledger.entries.get(shard)
         if entry and entry.state.is_open and not entry.job_arn:
             self.seen["stopped by hand"] += 1
-            self._log(entry.request, State.WITHDRAWN)
+            self._log(entry.request, RequestState.WITHDRAWN)
 
     @invariant()
     def nothing_is_paid_twice(self) -> None:
         """Of a content, which names its job, there is a job in one Region at most."""
         if hasattr(self, "regions"):
-            assert not self.regions[0].jobs.keys() & self.regions[1].jobs.keys()
+            assert not self.fakes[0].jobs.keys() & self.fakes[1].jobs.keys()
 
     @invariant()
     def the_cap_holds(self) -> None:
         """Where every job is listed at once, each Region has no more in flight than its pool allows."""
         if hasattr(self, "regions") and not self.lag:
-            assert all(region.n_in_flight <= MAX_JOBS for region in self.regions)
+            assert all(region.n_in_flight <= MAX_JOBS for region in self.fakes)
 
     def teardown(self) -> None:
         """With the accidents over, every shard that is open is answered, or failed by its job, in time."""
         if not hasattr(self, "regions"):
             return
         for _ in range(4 * len(SHARDS) + MOST_LAG):
-            for where, region in enumerate(self.regions):
+            for where, region in enumerate(self.fakes):
                 region.dark = False
                 self.jobs_end(where, JobStatus.COMPLETED)
             self.tick("")
         self.ledger.refresh(self.instance)
         assert not self.ledger.open_entries
-        self.seen["adopted"] += any(region.n_adopted for region in self.regions)
+        self.seen["adopted"] += any(region.n_adopted for region in self.fakes)
         self.instance.dispose()
         shutil.rmtree(self.folder)
 
@@ -224,16 +224,16 @@ class TwoRegions(RuleBasedStateMachine):
         entry = self.ledger.entries[shard]
         if not entry.state.is_open:
             return
-        request, job = entry.request, self.places.of(arn).bedrock
+        request, job = entry.request, self.regions.of(arn).bedrock
         status = next(one for one in cast(Any, job).jobs.values() if one.arn == arn).status
         if status is JobStatus.COMPLETED:
             facts = {"fingerprint": request.fingerprint, "attempt": request.attempt, "request_id": request.storage_id}
             event = dg.AssetMaterialization(self.ledger.asset_key, partition=shard, metadata=facts)
             self.instance.report_runless_asset_event(event)
         else:
-            self._log(request, State.FAILED, job_arn=arn)
+            self._log(request, RequestState.FAILED, job_arn=arn)
 
-    def _log(self, request: Request, state: State, **facts: str) -> None:
+    def _log(self, request: Request, state: RequestState, **facts: str) -> None:
         self.instance.report_runless_asset_event(self.ledger.record(request, state, **facts))
 
 

@@ -8,11 +8,11 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from bedrock_assets.jobs.attempts import following
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.attempts import next_attempt
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.outputs.collect import Collected, publish, violations
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.labs.dispatch import open_lab
@@ -38,7 +38,7 @@ def request_after(stages: Stages, collected: Collected) -> Request:
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
     broken = violations(collected.rows, collected.unanswered)
-    found = following(stages.pipeline, stages.store, shard, former, "arn", collected.unanswered, broken)
+    found = next_attempt(stages.pipeline, stages.store, shard, former, "arn", collected.unanswered, broken)
     assert found is not None
     return found
 
@@ -62,7 +62,7 @@ def test_what_is_sent_again(store: Store, make_pipeline: MakePipeline) -> None:
     collected = first_attempt(stages)
     assert collected.unanswered.to_list() == ["c1", "c2"]
     request = request_after(stages, collected)
-    assert (request.attempt, request.n_records, request.lane) == (2, 2, Lane.BATCH)
+    assert (request.attempt, request.n_records, request.inference_mode) == (2, 2, InferenceMode.BATCH)
     again = [json.loads(line) for line in store.get(request.prompts).splitlines()]
     assert [record["recordId"] for record in again] == ["c1", "c2"]
     for record, before, told in zip(again, stages.sent()[1:], ["score is 9, above 5", "holds no JSON"], strict=True):
@@ -107,7 +107,7 @@ def test_a_violation_cannot_leave_the_turn(store: Store, make_pipeline: MakePipe
     broken = violations(rows, rows["record_id"])
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
-    found = following(stages.pipeline, store, shard, former, "arn", rows["record_id"], broken)
+    found = next_attempt(stages.pipeline, store, shard, former, "arn", rows["record_id"], broken)
     assert found is not None
     assert found.n_records == 3
 
@@ -147,7 +147,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     model = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
     with open_lab(tmp_path, model=model, n_rows=20, schema={"score": misleading}, repair=1) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         event = lab.instance.get_latest_materialization_event(dg.AssetKey(["calls", "joined_table"]))
         table = pl.read_parquet(lab.store.path("calls/table/*.parquet"))

@@ -1,4 +1,4 @@
-"""What a job answered is kept, and what it left is sent again, in the lane that fits, up to max_attempts."""
+"""What a job answered is kept, and what it left is sent again, by the inference mode that fits, up to max_attempts."""
 
 from collections import Counter
 from pathlib import Path
@@ -7,7 +7,7 @@ import polars as pl
 
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import Lab, open_lab
 
 
@@ -19,7 +19,7 @@ def test_partial_job_keeps_what_it_answered(tmp_path: Path) -> None:
         first = lab.wait_for_jobs()[0]
         assert first.status is JobStatus.PARTIALLY_COMPLETED
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         first, second = lab.jobs()
         assert (first.n_success, second.n_total) == (6, 4)
         answers = lab.outputs(lab.shards[0])
@@ -32,7 +32,7 @@ def test_attempts_end(tmp_path: Path) -> None:
     """A shard whose jobs always run out of time ends after max_attempts with the rest as missing rows."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1, max_attempts=2, faults=Faults(partial_fraction=0.5)) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 2
         statuses = lab.outputs(lab.shards[0])["status"].to_list()
         assert "missing" in statuses
@@ -46,7 +46,7 @@ def test_expired_job_is_sent_again(tmp_path: Path) -> None:
         lab.tick()
         assert lab.wait_for_jobs()[0].status is JobStatus.EXPIRED
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert [job.n_success for job in lab.jobs()] == [0, 10]
 
 
@@ -58,7 +58,7 @@ def test_failed_job_with_output_is_salvaged(tmp_path: Path) -> None:
         lab.tick()
         lab.wait_for_jobs()
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert [job.status for job in lab.jobs()] == [JobStatus.FAILED, JobStatus.COMPLETED]
         assert sorted(lab.outputs(lab.shards[0])["attempt"]) == [1] * 5 + [2] * 5
 
@@ -73,10 +73,10 @@ def test_stopped_job_waits_for_a_person(tmp_path: Path) -> None:
         lab.bedrock.stop(lab.jobs()[0].arn)
         first = lab.wait_for_jobs()[0]
         assert first.status is JobStatus.STOPPED
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "unanswered" in (lab.ledger.entries[lab.shards[0]].message or "")
         lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         _require_each_row_once(lab, 40)
         assert sum(job.n_success for job in lab.jobs()) == 40
 
@@ -90,7 +90,7 @@ def test_errors_that_may_pass_are_sent_again(tmp_path: Path) -> None:
         n_failed = lab.wait_for_jobs()[0].n_error
         assert n_failed >= 2
         lab.emulator.set_faults(Faults(record_error_rate=0.3, record_error_code=400, record_error_message="No"))
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         second = lab.jobs()[1]
         assert second.n_total == n_failed
         assert len(lab.jobs()) == 2
@@ -108,20 +108,20 @@ def test_lost_lines_are_sent_again(tmp_path: Path) -> None:
         lab.tick()
         lab.wait_for_jobs()
         lab.emulator.set_faults(Faults())
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert set(lab.outputs(lab.shards[0])["status"]) == {"ok"}
         _require_each_row_once(lab, 10)
 
 
 def test_small_remainder_goes_on_demand(tmp_path: Path) -> None:
-    """Fewer records than a job takes are answered one by one, parsed alike, and marked by their lane."""
+    """Fewer records than a job takes are answered one by one, parsed alike, and marked as such."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(partial_fraction=0.9)) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
         rows = lab.outputs(lab.shards[0])
-        assert Counter(rows["lane"]) == Counter({"batch": 9, "on_demand": 1})
-        last = rows.filter(pl.col("lane") == "on_demand").row(0, named=True)
+        assert Counter(rows["answer_source"]) == Counter({"batch": 9, "on_demand": 1})
+        last = rows.filter(pl.col("answer_source") == "on_demand").row(0, named=True)
         assert (last["status"], last["attempt"], last["job_arn"]) == ("ok", 2, None)
         assert last["response"]
         assert last["output_tokens"] > 0
@@ -137,7 +137,7 @@ def test_small_remainder_is_left_or_padded(tmp_path: Path) -> None:
             folder, n_rows=10, max_jobs=1, on_small=on_small, faults=Faults(partial_fraction=0.9, only_names=".*-1")
         ) as lab:
             lab.ask()
-            assert set(lab.finish().values()) == {State.ANSWERED}
+            assert set(lab.finish().values()) == {RequestState.ANSWERED}
             assert len(lab.jobs()) == n_jobs
             assert sorted(lab.outputs(lab.shards[0])["status"]) == sorted(["ok"] * 9 + [status])
             assert lab.n_invoked == 0

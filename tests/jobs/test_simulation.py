@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.jobs.reconcile import MOST_SUBMISSIONS
+from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS
 from tests.benchmarks.campaign import idle_time, measure
 from tests.benchmarks.simulation import CREATE_S, LIST_S, Chain, Setting, Simulation, list_schedule_s
 
@@ -75,8 +75,8 @@ def test_a_tick_submits_so_many() -> None:
     """With more slots than a tick can fill, the next ticks fill the rest."""
     setting = Setting(n_shards=100, n_slots=100)
     done = Simulation(setting, setting.chains()).run()
-    assert done.creates[MOST_SUBMISSIONS] == 2
-    assert done.creates[100 - 2 * MOST_SUBMISSIONS] == 1
+    assert done.creates[MAX_SUBMISSIONS] == 2
+    assert done.creates[100 - 2 * MAX_SUBMISSIONS] == 1
 
 
 def test_list_scheduling() -> None:

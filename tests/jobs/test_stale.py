@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from tests.labs.dispatch import Lab, open_lab
 
 
@@ -18,11 +18,11 @@ def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
         lab.wait_for_jobs()
         lab.change_prompt("Translate: {transcript}")
         assert lab.materialize("prompt_shards", lab.shards[0])
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "is stale: its prompts have changed" in (lab.ledger.entries[lab.shards[0]].message or "")
         assert not lab.store.exists(f"calls/outputs/{lab.shards[0]}.parquet")
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 2
 
 
@@ -35,7 +35,7 @@ def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: J
         lab.change_prompt("Translate: {transcript}")
         for shard in lab.shards:
             assert lab.materialize("prompt_shards", shard)
-        assert set(lab.finish().values()) == {State.FAILED}
+        assert set(lab.finish().values()) == {RequestState.FAILED}
         assert [job.status for job in lab.jobs()] == [status]
 
 
@@ -54,7 +54,7 @@ def test_replaced_request_is_dismissed(tmp_path: Path, restarted: bool) -> None:
             lab.ledger = Ledger("calls")
         lab.tick()
         lab.until(lambda: lab.bedrock.get(old.arn).status is JobStatus.STOPPED)
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 2
         assert lab.ledger.replaced == {}
 
@@ -74,7 +74,7 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
             assert lab.materialize("prompt_shards", shard)
         lab.finish()
         assert [lab.materialize("batch_outputs", shard) for shard in lab.shards] == [True, True]
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 2
         assert lab.materialize("joined_table")
 
@@ -94,7 +94,7 @@ def test_a_grown_dataset_closes_the_old_shards(tmp_path: Path) -> None:
         assert not set(lab.shards) & set(old)
         lab.until(lambda: lab.tick() is not None and not any(lab.states[shard].is_open for shard in old))
         assert lab.bedrock.get(job.arn).status is JobStatus.STOPPED
-        assert {lab.finish()[shard] for shard in lab.shards} == {State.ANSWERED}
+        assert {lab.finish()[shard] for shard in lab.shards} == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1 + 4
         assert lab.materialize("joined_table")
 

@@ -6,12 +6,12 @@ from dataclasses import replace
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.jobs.reconcile import Room, Submit, plan
-from bedrock_assets.jobs.request import Request, Route, Standing
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.jobs.reconcile import Capacity, Submit, plan
+from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
+from bedrock_assets.storage.manifests import InferenceMode
 
 POOLS = ("east", "west", "north")
-ROUTES = [Route(f"model@{pool}", pool) for pool in POOLS]
+ROUTES = [SubmitOption(f"model@{pool}", pool) for pool in POOLS]
 
 
 def request(number: int, pipeline: str = "p", target: str = "") -> Request:
@@ -19,52 +19,60 @@ def request(number: int, pipeline: str = "p", target: str = "") -> Request:
     return Request(pipeline, f"{number:05d}", "f" * 16, 1, "key", 100, "run", storage_id=number, target=target)
 
 
-def submitted(requests: list[Request], room: Room) -> list[Submit]:
+def submitted(requests: list[Request], capacity: Capacity) -> list[Submit]:
     """What is submitted when there is no job yet."""
-    return [action for action in plan(requests, {}, room) if isinstance(action, Submit)]
+    return [action for action in plan(requests, {}, capacity) if isinstance(action, Submit)]
 
 
 def test_the_preferred_route_is_taken_first() -> None:
     """Shards go to the first of the pipeline's models that has a slot, the oldest first."""
-    found = submitted([request(i) for i in range(5)], Room({"east": 2, "west": 1, "north": 9}, {"p": ROUTES}))
-    assert [action.route.pool for action in found] == ["east", "east", "west", "north", "north"]
+    found = submitted([request(i) for i in range(5)], Capacity({"east": 2, "west": 1, "north": 9}, {"p": ROUTES}))
+    assert [action.option.pool for action in found] == ["east", "east", "west", "north", "north"]
     assert [action.request.storage_id for action in found] == list(range(5))
 
 
 def test_what_was_sent_somewhere_goes_nowhere_else() -> None:
     """A shard whose job may be in one place waits for a slot there, and does not hold up the others."""
     waiting = [request(0, target="model@east"), request(1), request(2, target="model@gone")]
-    found = submitted(waiting, Room({"east": 0, "west": 1}, {"p": ROUTES}))
-    assert [(action.request.storage_id, action.route.pool) for action in found] == [(1, "west")]
+    found = submitted(waiting, Capacity({"east": 0, "west": 1}, {"p": ROUTES}))
+    assert [(action.request.storage_id, action.option.pool) for action in found] == [(1, "west")]
 
 
 @st.composite
-def rooms(draw: st.DrawFn) -> tuple[list[Request], Room]:
+def rooms(draw: st.DrawFn) -> tuple[list[Request], Capacity]:
     """Requests of three pipelines, some of them sent somewhere before, and any slots."""
-    targets = st.sampled_from(["", "", *(route.target for route in ROUTES), "model@gone"])
+    targets = st.sampled_from(["", "", *(option.target for option in ROUTES), "model@gone"])
     requests = [
-        replace(request(number, draw(st.sampled_from("pqr")), draw(targets)), standing=draw(st.sampled_from(Standing)))
+        replace(
+            request(number, draw(st.sampled_from("pqr")), draw(targets)), status=draw(st.sampled_from(RequestStatus))
+        )
         for number in range(draw(st.integers(0, 40)))
     ]
-    routes = {name: draw(st.permutations(ROUTES).map(lambda routes: routes[:2])) for name in "pqr"}
+    submit_options = {
+        name: draw(st.permutations(ROUTES).map(lambda submit_options: submit_options[:2])) for name in "pqr"
+    }
     n_free = {pool: draw(st.integers(-1, 8)) for pool in POOLS}
-    return requests, Room(n_free, routes, draw(st.integers(0, 40)))
+    return requests, Capacity(n_free, submit_options, draw(st.integers(0, 40)))
 
 
 @given(rooms())
-def test_any_slots_are_used_and_none_twice(state: tuple[list[Request], Room]) -> None:
+def test_any_slots_are_used_and_none_twice(state: tuple[list[Request], Capacity]) -> None:
     """No pool takes more than its slots, no shard strays, and nothing waits that could go somewhere."""
-    requests, room = state
-    found = submitted(requests, room)
-    taken = Counter(action.route.pool for action in found)
-    assert all(n <= max(0, room.n_free[pool]) for pool, n in taken.items())
-    assert len({action.request.identity for action in found}) == len(found) <= room.most
+    requests, capacity = state
+    found = submitted(requests, capacity)
+    taken = Counter(action.option.pool for action in found)
+    assert all(n <= max(0, capacity.n_free[pool]) for pool, n in taken.items())
+    assert len({action.request.identity for action in found}) == len(found) <= capacity.most
     for action in found:
-        assert action.route in room.routes[action.request.pipeline]
-        assert action.request.target in ("", action.route.target)
+        assert action.option in capacity.submit_options[action.request.pipeline]
+        assert action.request.target in ("", action.option.target)
     gone = {action.request.identity for action in found}
-    wanted = [r for r in requests if r.standing is Standing.WANTED and r.lane is Lane.BATCH and r.identity not in gone]
-    full = {pool for pool in POOLS if taken[pool] >= room.n_free[pool]}
+    wanted = [
+        r
+        for r in requests
+        if r.status is RequestStatus.WANTED and r.inference_mode is InferenceMode.BATCH and r.identity not in gone
+    ]
+    full = {pool for pool in POOLS if taken[pool] >= capacity.n_free[pool]}
     for waiting in wanted:
-        ways = [r for r in room.routes[waiting.pipeline] if waiting.target in ("", r.target)]
-        assert len(found) == room.most or {way.pool for way in ways} <= full
+        ways = [r for r in capacity.submit_options[waiting.pipeline] if waiting.target in ("", r.target)]
+        assert len(found) == capacity.most or {way.pool for way in ways} <= full

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import Lab, open_lab
 
 N_WORKERS = 4
@@ -21,7 +21,7 @@ def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
         for shard, worker in told.items():
             assert worker["success"], shard
             assert {key for key in worker["changed"] if shard not in key} == set(), shard
-        assert set(lab.states.values()) == {State.ANSWERED}
+        assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == N_WORKERS
         # Each has made its shard's part of the table as well, which is only published from here on.
         parts = [file.key for file in lab.store.files("calls/table-incoming")]
@@ -33,7 +33,7 @@ def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
 
 def _at_once(lab: Lab, folder: Path) -> dict[str, dict[str, object]]:
     """What each worker says, by shard; none begins before all are ready."""
-    asked = {run.partition_key or "": dict(run.tags) for run in lab.tick_only().launches.asked}
+    asked = {run.partition_key or "": dict(run.tags) for run in lab.tick_only().collect_runs.asked}
     assert len(asked) == N_WORKERS
     workers = {
         shard: subprocess.Popen(

@@ -15,16 +15,16 @@ import polars as pl
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.aws.job import Job
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.emulator import Emulator, Faults
-from bedrock_assets.jobs.collect_runs import Launches
+from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.records import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
-from bedrock_assets.resources.regions import PlaceConfig
+from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
 
@@ -55,10 +55,10 @@ class Lab:
     """More that runs are told of Bedrock."""
     later: timedelta = timedelta()
     """How far the sensor's clock is ahead."""
-    places: list[PlaceConfig] = field(default_factory=list)
+    regions: list[RegionConfig] = field(default_factory=list)
     """Where jobs run beside us-east-1."""
-    _opened: Places | None = None
-    _opened_for: list[PlaceConfig] = field(default_factory=list)
+    _opened: Regions | None = None
+    _opened_for: list[RegionConfig] = field(default_factory=list)
 
     @property
     def store(self) -> Store:
@@ -76,15 +76,15 @@ class Lab:
             aws_access_key_id="local",
             aws_secret_access_key=self.secret,
             max_attempts=2,
-            places=self.places,
+            regions=self.regions,
             **self.settings,
         )
 
     @property
-    def opened(self) -> Places:
+    def opened(self) -> Regions:
         """All places, opened once as long as they stay the same: to make clients takes a while."""
-        if self.places != self._opened_for or self._opened is None:
-            self._opened, self._opened_for = self.bedrock_resource.open(self.store), list(self.places)
+        if self.regions != self._opened_for or self._opened is None:
+            self._opened, self._opened_for = self.bedrock_resource.open(self.store), list(self.regions)
         return self._opened
 
     @property
@@ -93,14 +93,14 @@ class Lab:
         return list(self.instance.get_dynamic_partitions("calls_shards"))
 
     @property
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, RequestState]:
         """What the event log says of each shard."""
         self.ledger.refresh(self.instance)
         return {shard: entry.state for shard, entry in self.ledger.entries.items()}
 
     def jobs(self) -> list[Job]:
         """All jobs, oldest first."""
-        return sorted(self.opened.list() if self.places else self.bedrock.list(), key=lambda job: job.submitted_at)
+        return sorted(self.opened.list() if self.regions else self.bedrock.list(), key=lambda job: job.submitted_at)
 
     def materialize(
         self,
@@ -136,17 +136,17 @@ class Lab:
     def tick_only(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, without the runs that it asks for."""
         self.ledger.refresh(self.instance)
-        launches = Launches(self.instance, datetime.now(UTC) + self.later)
-        places = self.opened if bedrock is None and self.places else Places.only(bedrock or self.bedrock, self.store)
+        collect_runs = CollectRuns(self.instance, datetime.now(UTC) + self.later)
+        regions = self.opened if bedrock is None and self.regions else Regions.only(bedrock or self.bedrock, self.store)
         pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
-        tick = Tick(self.instance, pipelines, ledgers, places, launches)
+        tick = Tick(self.instance, pipelines, ledgers, regions, collect_runs)
         tick.run()
         return tick
 
     def tick(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, and the runs it asks for, each run key once."""
         tick = self.tick_only(bedrock)
-        for request in tick.launches.asked:
+        for request in tick.collect_runs.asked:
             assert request.run_key is not None
             if request.run_key not in self.seen_run_keys:
                 self.seen_run_keys.add(request.run_key)
@@ -179,7 +179,7 @@ class Lab:
         self.until(lambda: not any(job.status.in_flight for job in self.jobs()))
         return self.jobs()
 
-    def finish(self) -> dict[str, State]:
+    def finish(self) -> dict[str, RequestState]:
         """Tick until nothing is open."""
         deadline = time.monotonic() + ENDED_S
         while any(state.is_open for state in self.states.values()):
@@ -216,7 +216,7 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     faults: Faults | None = None,
     quota: int = 20,
     store: StoreResource | None = None,
-    places: Sequence[PlaceConfig] = (),
+    regions: Sequence[RegionConfig] = (),
     **spec: object,
 ) -> Generator[Lab]:
     """
@@ -247,5 +247,5 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
             store or StoreResource(url=str(folder / "s3" / "bucket")),
             Bedrock(client, ROLE),
             stepped=speed is None,
-            places=[place.model_copy(update=dict.fromkeys(ENDPOINTS, emulator.endpoint_url)) for place in places],
+            regions=[region.model_copy(update=dict.fromkeys(ENDPOINTS, emulator.endpoint_url)) for region in regions],
         )

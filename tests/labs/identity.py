@@ -137,7 +137,7 @@ def serve(handler: type[Quiet]) -> Generator[str]:
 
 
 @dataclass
-class Place:
+class Region:
     """A door before an S3 server, and endpoints that hand out credentials for it."""
 
     issuer: Issuer
@@ -158,10 +158,10 @@ class Place:
 
 
 @contextmanager
-def open_place(behind: str, life_s: float = 3600) -> Generator[Place]:
+def open_place(behind: str, life_s: float = 3600) -> Generator[Region]:
     """A place before the S3 server at *behind*, whose credentials last *life_s* seconds."""
     issuer, callers = Issuer(life_s), list[tuple[str, str]]()
     door = type("ADoor", (Door,), {"behind": behind, "issuer": issuer, "callers": callers, "refuses_parts": False})
     endpoints = type("AnEndpoint", (Endpoints,), {"issuer": issuer})
     with serve(door) as door_url, serve(endpoints) as endpoints_url:
-        yield Place(issuer, door_url, endpoints_url, callers, door)
+        yield Region(issuer, door_url, endpoints_url, callers, door)

@@ -20,8 +20,8 @@ from bedrock_assets.aws.job import Job
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.rejections import Refusals
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.inbox.rejections import Rejections
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
@@ -103,16 +103,16 @@ class Lab:
         return sorted(path.name for path in self.folder.iterdir()) if self.folder.exists() else []
 
     @property
-    def states(self) -> dict[str, State]:
+    def states(self) -> dict[str, RequestState]:
         """What the event log says of each file."""
         ledger = Ledger(INBOX)
         ledger.refresh(self.instance)
         return {key: entry.state for key, entry in ledger.entries.items()}
 
     @property
-    def refusals(self) -> dict[str, str]:
+    def rejections(self) -> dict[str, str]:
         """By name, why a file was refused last, as the event log tells it."""
-        found = Refusals(INBOX)
+        found = Rejections(INBOX)
         found.refresh(self.instance)
         return {name: reason for name, (_, reason) in found.etags.items()}
 
@@ -190,7 +190,7 @@ class Lab:
             else:
                 time.sleep(0.02)
 
-    def finish(self) -> dict[str, State]:
+    def finish(self) -> dict[str, RequestState]:
         """Tick until the folder has settled and nothing is open."""
         for _ in range(3):
             self.tick()

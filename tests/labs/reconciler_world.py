@@ -12,9 +12,9 @@ from enum import StrEnum
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.reconcile import Action, Close, Collect, Invoke, Stop, Submit
-from bedrock_assets.jobs.request import Request, Standing, job_name
-from bedrock_assets.storage.manifests import Lane
-from tests.labs.promises import Content, Told, content
+from bedrock_assets.jobs.request import Request, RequestStatus, job_name
+from bedrock_assets.storage.manifests import InferenceMode
+from tests.labs.promises import Content, Situation, content
 
 MOST_ATTEMPTS = 3
 RUN_TRIES = 3
@@ -123,28 +123,28 @@ class World:
     moments: Counter[str] = field(default_factory=Counter)
     """How often something worth testing has happened."""
 
-    def standing(self, request: Request) -> Standing:
+    def status(self, request: Request) -> RequestStatus:
         """Whether a request is still to be served."""
         shard = request.pipeline, request.shard
         if self.latest[shard][0] != request or request.fingerprint != f"v{self.prompts[shard]}":
-            return Standing.STALE
+            return RequestStatus.STALE
         if request.run_id in self.cancelled:
-            return Standing.WITHDRAWN
-        return Standing.HELD if request.pipeline in self.held else Standing.WANTED
+            return RequestStatus.WITHDRAWN
+        return RequestStatus.ON_HOLD if request.pipeline in self.held else RequestStatus.WANTED
 
     def job_of(self, request: Request) -> FakeJob | None:
         """The request's job, whether or not anybody knows of it."""
-        return self.bedrock.names.get(name_of(request)) if request.lane is Lane.BATCH else None
+        return self.bedrock.names.get(name_of(request)) if request.inference_mode is InferenceMode.BATCH else None
 
     def sees(self, fake: FakeJob | None) -> bool:
         """Whether the dispatcher can know of a job."""
         return fake is not None and (fake.noted or fake.listed_from <= self.now)
 
-    def look(self) -> Told:
+    def look(self) -> Situation:
         """What the dispatcher can tell the reconciler."""
-        requests = [replace(e.request, standing=self.standing(e.request)) for e in reversed(self.opened.values())]
+        requests = [replace(e.request, status=self.status(e.request)) for e in reversed(self.opened.values())]
         known = {request.identity: self.job_of(request) for request in requests}
-        return Told(
+        return Situation(
             requests,
             {identity: fake.job for identity, fake in known.items() if fake is not None and self.sees(fake)},
             sum(self.sees(fake) for fake in self.bedrock.in_flight),
@@ -240,7 +240,7 @@ class World:
         if former is not None and former.fingerprint == request.fingerprint:
             more = outcome in ("failed", "withdrawn") and self.job_of(former) is not None
             self.moments[f"launched again after {outcome}"] += 1
-            request = replace(request, attempt=former.attempt + more, lane=former.lane)
+            request = replace(request, attempt=former.attempt + more, inference_mode=former.inference_mode)
         self.ask(request)
 
     def end_run(self, entry: Open, *, crash: bool, on_demand: bool) -> None:
@@ -250,16 +250,16 @@ class World:
         if crash:
             self.moments["run crashed"] += 1
             entry.n_crashes, entry.rests_until = entry.n_crashes + 1, self.now + REST + 1
-        elif self.standing(entry.request) is Standing.STALE:
+        elif self.status(entry.request) is RequestStatus.STALE:
             self.moments["run of a stale request"] += 1
-        elif entry.request.lane is Lane.ON_DEMAND:
+        elif entry.request.inference_mode is InferenceMode.ON_DEMAND:
             self.done(entry, "answered")
         elif fake is None or fake.job.status in (JobStatus.FAILED, JobStatus.STOPPED):
             self.done(entry, "failed")
         elif fake.job.status in CUT_SHORT and entry.request.attempt < MOST_ATTEMPTS:
             self.done(entry, "answered in part")
-            lane = Lane.ON_DEMAND if on_demand else Lane.BATCH
-            self.ask(replace(entry.request, attempt=entry.request.attempt + 1, lane=lane))
+            inference_mode = InferenceMode.ON_DEMAND if on_demand else InferenceMode.BATCH
+            self.ask(replace(entry.request, attempt=entry.request.attempt + 1, inference_mode=inference_mode))
         else:
             self.done(entry, "answered")
 

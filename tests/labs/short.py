@@ -8,10 +8,10 @@ from typing import TypeVar
 
 SHORT = bool(os.environ.get("TESTS_SHORT"))
 Point = TypeVar("Point")
-Told = TypeVar("Told")
+Situation = TypeVar("Situation")
 
 
-def some_of(points: Mapping[Point, Told]) -> dict[Point, Told]:
+def some_of(points: Mapping[Point, Situation]) -> dict[Point, Situation]:
     """In the short setting a third, so that three days in a row come to all of them; else all."""
     shuffled = list(points.items())
     random.Random(len(shuffled)).shuffle(shuffled)  # noqa: S311 - points that follow each other are much alike

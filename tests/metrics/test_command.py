@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.metrics import DASHBOARD, DEPLOY, RULES
-from bedrock_assets.metrics.families import FAMILIES, PREFIX
+from bedrock_assets.metrics.families import METRICS, PREFIX
 from bedrock_assets.metrics.server import registry_of
 from bedrock_assets.pipeline.load import specs_of
 from tests.cli.test_commands import desk
@@ -102,7 +102,7 @@ def expressions() -> dict[str, str]:
 
 def test_dashboard_and_rules_name_what_there_is() -> None:
     """Each metric that they name, with each label, is one that is served; and the command prints the two files."""
-    served = {PREFIX + family.name: {*family.labels} for family in FAMILIES}
+    served = {PREFIX + family.name: {*family.labels} for family in METRICS}
     asked = expressions()
     assert len(asked) >= 15
     for where, expression in asked.items():

@@ -8,10 +8,10 @@ from typing import Any
 from prometheus_client import generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Faults
-from bedrock_assets.metrics.collector import Deployment
+from bedrock_assets.metrics.collector import DeploymentCollector
 from bedrock_assets.metrics.families import PREFIX
 from bedrock_assets.metrics.server import registry_of
 from tests.labs.dispatch import Lab, open_lab
@@ -43,14 +43,16 @@ def parsed(text: str) -> Samples:
     return found
 
 
-def deployment_of(lab: Lab, *more: Any, hold_s: float = 0) -> tuple[Deployment, list[str]]:
+def deployment_of(lab: Lab, *more: Any, hold_s: float = 0) -> tuple[DeploymentCollector, list[str]]:
     """A collector over the lab, and what it tells."""
     told: list[str] = []
     specs = [lab.pipeline.spec, *more]
-    return Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), hold_s, told.append, PATIENCE_S), told
+    return DeploymentCollector(
+        specs, lab.instance, Regions.only(lab.bedrock, lab.store), hold_s, told.append, PATIENCE_S
+    ), told
 
 
-def scrape(deployment: Deployment) -> Samples:
+def scrape(deployment: DeploymentCollector) -> Samples:
     """One scrape."""
     return parsed(generate_latest(registry_of(deployment)).decode())
 
@@ -120,7 +122,9 @@ def test_jobs_of_others(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         other = lab.pipeline.spec.model_copy(update={"name": "letters"})
-        deployment = Deployment([other], lab.instance, Places.only(lab.bedrock, lab.store), 0, print, PATIENCE_S)
+        deployment = DeploymentCollector(
+            [other], lab.instance, Regions.only(lab.bedrock, lab.store), 0, print, PATIENCE_S
+        )
         found = scrape(deployment)
         assert counted(found, "jobs", pipeline="(other)", model=HAIKU) == {"Submitted": 2}
         assert counted(found, "pool_slots_taken") == {"bedrock_batch": 2}
@@ -165,8 +169,8 @@ def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
     with open_lab(tmp_path, n_rows=10, speed=None) as lab:
         lab.emulator.set_faults(Faults(latency_s=6))
         told: list[str] = []
-        deployment = Deployment(
-            [lab.pipeline.spec], lab.instance, Places.only(lab.bedrock, lab.store), 60, told.append, patience_s=0.2
+        deployment = DeploymentCollector(
+            [lab.pipeline.spec], lab.instance, Regions.only(lab.bedrock, lab.store), 60, told.append, patience_s=0.2
         )
         started = time.monotonic()
         assert counted(scrape(deployment), "up") == {"dagster": 1}
@@ -206,7 +210,9 @@ def test_an_inbox(tmp_path: Path) -> None:
     with open_inbox(tmp_path, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
         specs: list[InboxSpec] = [lab.inbox.spec]
         lab.drop("good.jsonl", lines(4, "matter"))
-        deployment = Deployment(specs, lab.instance, Places.only(lab.bedrock, lab.store), 0, print, PATIENCE_S)
+        deployment = DeploymentCollector(
+            specs, lab.instance, Regions.only(lab.bedrock, lab.store), 0, print, PATIENCE_S
+        )
         assert counted(scrape(deployment), "inbox_files", inbox=INBOX) == {"waiting": 1}
         lab.drop("bad.jsonl", b"no JSON\n")
         lab.finish()

@@ -10,10 +10,10 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.aws.batch import NewJob
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.aws.regions import Places
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.cli.app import app
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.operations.clean import delete_files, find_remains, stop_jobs
 from bedrock_assets.storage.store import Store
@@ -93,12 +93,12 @@ def test_what_waits_in_dagster_is_withdrawn(lab: Lab, monkeypatch: pytest.Monkey
     monkeypatch.setenv("DAGSTER_HOME", lab.instance.root_directory)
     done = json.loads(clean("calls", "--yes", "--json").stdout)
     assert (done["n_withdrawn"], done["deleted"]) == (N_SHARDS, True)
-    assert set(lab.states.values()) == {State.WITHDRAWN}
+    assert set(lab.states.values()) == {RequestState.WITHDRAWN}
     n_jobs = len(lab.jobs())
-    assert lab.tick().launches.asked == []
+    assert lab.tick().collect_runs.asked == []
     assert len(lab.jobs()) == n_jobs
     lab.ask()
-    assert set(lab.finish().values()) == {State.ANSWERED}
+    assert set(lab.finish().values()) == {RequestState.ANSWERED}
     answers = [status for shard in lab.shards for status in lab.outputs(shard)["status"]]
     assert answers == ["ok"] * 10 * N_SHARDS
 
@@ -140,7 +140,7 @@ def test_on_s3(lab: Lab, tmp_path: Path) -> None:
         keys = [f"calls/outputs/{i:05d}.parquet" for i in range(1_100)]
         for key in [*keys, "calls_2/raw/a.json"]:
             server.put("batch-bucket", f"team/{key}", b"x")
-        found = find_remains(Places.only(lab.bedrock, store), "calls")
+        found = find_remains(Regions.only(lab.bedrock, store), "calls")
         assert (len(found.files), found.n_bytes, found.jobs) == (1_100, 1_100, ())
         assert found.folders == {"outputs": (1_100, 1_100)}
         assert list(delete_files(store, found))[-1] == 1_100

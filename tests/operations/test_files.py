@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.errors import BadIds, ConfigError, DataError, EmptyDataset, StoreError
+from bedrock_assets.errors import ConfigError, DataError, EmptyDataset, InvalidRecordIds, StoreError
 from bedrock_assets.operations.format_files import NOTES, format_files, plain_pipeline, read_notes
 from bedrock_assets.operations.parse_files import parse_files
 from bedrock_assets.pipeline.records import Pipeline
@@ -139,11 +139,11 @@ def test_a_foreign_folder_is_not_touched(source: Path, tmp_path: Path) -> None:
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.jsonl"]
 
 
-@pytest.mark.parametrize("place", ["in.parquet", "in.parquet/below"])
-def test_a_folder_that_cannot_be_written(source: Path, tmp_path: Path, place: str) -> None:
+@pytest.mark.parametrize("region", ["in.parquet", "in.parquet/below"])
+def test_a_folder_that_cannot_be_written(source: Path, tmp_path: Path, region: str) -> None:
     """Where a file is in the way, both steps say that they cannot write."""
     with pytest.raises(StoreError, match="cannot be written"):
-        format_files(pipeline_of(source), tmp_path / place)
+        format_files(pipeline_of(source), tmp_path / region)
 
 
 def test_a_result_that_cannot_be_written(source: Path, tmp_path: Path) -> None:
@@ -163,7 +163,7 @@ def test_a_parse_that_fails_keeps_the_last_result(source: Path, tmp_path: Path) 
     parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", out)
     before = out.read_bytes()
     texts(10).with_columns(id=pl.when(pl.col("id") != "c9").then("id")).write_parquet(source)
-    with pytest.raises(BadIds):
+    with pytest.raises(InvalidRecordIds):
         parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", out)
     assert out.read_bytes() == before
     assert [path.name for path in out.parent.iterdir()] == ["out.parquet"]
@@ -182,7 +182,7 @@ def test_another_input_is_refused(source: Path, tmp_path: Path, change: Callable
 def test_repeated_ids_are_refused(source: Path, tmp_path: Path) -> None:
     """Two rows with one id would get one answer: `format` refuses them, before it writes."""
     pl.concat([texts(10), texts(1)]).write_parquet(source)
-    with pytest.raises(BadIds, match=r"not unique: 'c0' \(2 times\)"):
+    with pytest.raises(InvalidRecordIds, match=r"not unique: 'c0' \(2 times\)"):
         format_files(pipeline_of(source), tmp_path / "shards")
     assert not (tmp_path / "shards").exists()
 

@@ -172,12 +172,12 @@ def test_what_is_sent_again(stages: Stages) -> None:
 
 
 def test_the_lane_of_each_row(stages: Stages) -> None:
-    """A row answered on demand says so, and names no job; a row that was not sent names no lane."""
+    """A row answered on demand says so, and names no job; a row that was not sent names no source."""
     stages.write(jsonl([ok("c0"), failed("c1", 429)]))
     folder = attempt_folder("calls", "00000-of-00001", stages.shards[0].fingerprint, 2)
     stages.store.put(f"{folder}/on-demand/c1.jsonl.out", jsonl([ok("c1")]))
     rows = collect(stages.pipeline, stages.store, stages.shards[0], [job_of().arn, ""], "ended").rows
-    assert rows["lane"].to_list() == ["batch", "on_demand", "on_demand", "on_demand", None, "on_demand"]
+    assert rows["answer_source"].to_list() == ["batch", "on_demand", "on_demand", "on_demand", None, "on_demand"]
     assert rows["job_arn"].to_list() == [job_of().arn, *[None] * 5]
 
 

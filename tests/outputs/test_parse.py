@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.outputs.parse import RAW_CHARS, Answers, JobManifest, settle
+from bedrock_assets.outputs.parse import RAW_CHARS, Answers, JobManifest, one_outcome_per_row
 from tests.labs.stages import failed, jsonl, ok
 
 ANTHROPIC = FAMILIES["anthropic"]
@@ -59,7 +59,9 @@ def test_order_is_free() -> None:
     """Rows come out in the order of the input, whatever the order of the output."""
     ids = [f"r{i}" for i in range(100)]
     shuffled = sorted(ids, key=lambda record_id: record_id[::-1])
-    settled, n_unknown = settle(fates(*ids), read(jsonl(ok(i, f"to {i}") for i in shuffled)).outcomes(), "")
+    settled, n_unknown = one_outcome_per_row(
+        fates(*ids), read(jsonl(ok(i, f"to {i}") for i in shuffled)).outcomes(), ""
+    )
     assert settled["record_id"].to_list() == ids
     assert settled["response"].to_list() == [f"to {i}" for i in ids]
     assert n_unknown == 0
@@ -171,13 +173,13 @@ def test_of_repeated_ids_the_success_wins(lines: list[dict[str, Any]]) -> None:
 def test_unknown_ids_are_counted() -> None:
     """Answers with an id that is not the shard's are counted and change nothing; copies of padding are not counted."""
     outcomes = read(jsonl([ok("a"), ok("stranger"), ok("padding" + "0" * 26)])).outcomes()
-    settled, n_unknown = settle(fates("a"), outcomes, "")
+    settled, n_unknown = one_outcome_per_row(fates("a"), outcomes, "")
     assert (settled["record_id"].to_list(), n_unknown) == (["a"], 1)
 
 
 def test_missing_rows_say_how_the_job_ended() -> None:
     """A row without an answer is missing, with the job's end as its message."""
-    settled, _ = settle(fates("a", "b"), read(jsonl([ok("a")])).outcomes(), "job x ended as Expired")
+    settled, _ = one_outcome_per_row(fates("a", "b"), read(jsonl([ok("a")])).outcomes(), "job x ended as Expired")
     found = settled.row(1, named=True)
     assert (found["status"], found["error_code"]) == ("missing", "missing")
     assert found["error_message"].endswith("job x ended as Expired")
@@ -186,14 +188,14 @@ def test_missing_rows_say_how_the_job_ended() -> None:
 def test_expired_rows_are_missing() -> None:
     """An error line with `expired: true` marks a record that was not processed: missing, and not failed."""
     outcomes = read(jsonl([failed("a", expired=True), failed("b", expired=False)])).outcomes()
-    settled, _ = settle(fates("a", "b"), outcomes, "")
+    settled, _ = one_outcome_per_row(fates("a", "b"), outcomes, "")
     assert settled["status"].to_list() == ["missing", "error"]
 
 
 def test_rows_never_sent_keep_their_reason() -> None:
     """A row that had no record is an error with its own reason, whatever the output says."""
     rows = fates("a", "b").with_columns(code=pl.Series([None, "null_value"]), message=pl.Series([None, "null in x"]))
-    settled, _ = settle(rows, read(jsonl([ok("a"), ok("b")])).outcomes(), "")
+    settled, _ = one_outcome_per_row(rows, read(jsonl([ok("a"), ok("b")])).outcomes(), "")
     found = settled.row(1, named=True)
     assert (found["status"], found["error_code"], found["error_message"]) == ("error", "null_value", "null in x")
     assert settled["sent"].to_list() == [True, False]
@@ -202,7 +204,7 @@ def test_rows_never_sent_keep_their_reason() -> None:
 def test_no_output_at_all() -> None:
     """A job without any output leaves every row missing."""
     for answers in (read(), read(b""), read(b"\n\n")):
-        settled, n_unknown = settle(fates("a", "b"), answers.outcomes(), "")
+        settled, n_unknown = one_outcome_per_row(fates("a", "b"), answers.outcomes(), "")
         assert (settled["status"].to_list(), n_unknown) == (["missing", "missing"], 0)
 
 

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.outputs.parse import Answers, settle
+from bedrock_assets.outputs.parse import Answers, one_outcome_per_row
 from tests.labs.stages import failed, jsonl, ok
 
 Kind = Literal["ok", "error", "expired", "broken"]
@@ -65,7 +65,7 @@ def test_rows_are_conserved(output: Output, cuts: list[int], chance: random.Rand
     nothing = pl.Series([None] * len(output.ids), dtype=pl.String)
     ids = pl.Series(output.ids, dtype=pl.String)
     fates = pl.DataFrame({"record_id": ids, "code": nothing, "message": nothing, "copy_of": nothing})
-    settled, n_unknown = settle(fates, answers.outcomes(), "")
+    settled, n_unknown = one_outcome_per_row(fates, answers.outcomes(), "")
     assert settled["record_id"].to_list() == output.ids
     assert settled["status"].to_list() == output.statuses()
     expected = [f"to {i}" if s == "ok" else None for i, s in zip(output.ids, output.statuses(), strict=True)]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.outputs.validate import conform
+from bedrock_assets.outputs.validate import validate_answers
 from tests.labs.stages import jsonl, ok
 
 WRITTEN: dict[str, Any] = {
@@ -37,7 +37,7 @@ GOOD: dict[str, Any] = {"sentiment": "neutral", "topics": ["a", "b"], "score": 3
 def read(*answers: Any, schema: AnswerSchema = SCHEMA) -> list[tuple[str | None, dict[str, Any]]]:
     """Violation and values of each answer; what is no text is written as JSON."""
     texts = [one if isinstance(one, str | None) else json.dumps(one, ensure_ascii=False) for one in answers]
-    found = conform(pl.Series(texts, dtype=pl.String), schema)
+    found = validate_answers(pl.Series(texts, dtype=pl.String), schema)
     return [(row["violation"], row["value"]) for row in found.iter_rows(named=True)]
 
 

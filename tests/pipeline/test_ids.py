@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.errors import BadIds
+from bedrock_assets.errors import InvalidRecordIds
 from bedrock_assets.pipeline.ids import (
     COMPARED_AT_ONCE,
     PADDING_ID,
@@ -99,13 +99,13 @@ def test_other_ids_are_hashed(record_id: str) -> None:
 
 def test_ids_need_their_column() -> None:
     """A column that is not there is named, with those that are."""
-    with pytest.raises(BadIds, match=r"'call_id' is not in the dataset; it has: q, n"):
+    with pytest.raises(InvalidRecordIds, match=r"'call_id' is not in the dataset; it has: q, n"):
         require_ids(ROWS, "call_id", 0)
 
 
 def test_null_ids_are_refused() -> None:
     """The first row without an id is counted from the start of the dataset, not of the batch."""
-    with pytest.raises(BadIds, match=r"'q' has nulls, the first in row 1003"):
+    with pytest.raises(InvalidRecordIds, match=r"'q' has nulls, the first in row 1003"):
         require_ids(ROWS, "q", 1_000)
 
 
@@ -113,13 +113,13 @@ def test_null_ids_are_refused() -> None:
 def test_repeated_ids_are_refused(n_rows: int) -> None:
     """Ids that repeat within a piece or across pieces are shown with their counts, in one pass or in several."""
     pieces = [pl.Series(["a", "b"]), pl.Series(["c", "b"])]
-    with pytest.raises(BadIds, match=r"not unique: 'b' \(2 times\); name a unique column"):
+    with pytest.raises(InvalidRecordIds, match=r"not unique: 'b' \(2 times\); name a unique column"):
         require_unique(pieces, n_rows, "call_id")
 
 
 def test_examples_of_repeated_ids_are_few() -> None:
     """Of many repeated ids five are shown."""
-    with pytest.raises(BadIds, match=r"'00'.*'04' \(2 times\); name"):
+    with pytest.raises(InvalidRecordIds, match=r"'00'.*'04' \(2 times\); name"):
         require_unique([pl.Series([f"{i % 20:02d}" for i in range(40)])], 40, "call_id")
 
 
@@ -131,7 +131,7 @@ def test_uniqueness_is_exact(ids: list[list[str]], more_passes: int) -> None:
     repeated = len(set(flat)) < len(flat)
     try:
         require_unique(pieces, len(flat) + more_passes * COMPARED_AT_ONCE if flat else 0, "call_id")
-    except BadIds:
+    except InvalidRecordIds:
         assert repeated
     else:
         assert not repeated

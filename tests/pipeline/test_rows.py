@@ -11,7 +11,7 @@ from polars.testing import assert_frame_equal
 
 from bedrock_assets.config.source import GroupSpec, SourceSpec
 from bedrock_assets.dataset.ingest import ingest, read_rows
-from bedrock_assets.errors import BadIds, ConfigError, DataError, PromptError
+from bedrock_assets.errors import ConfigError, DataError, InvalidRecordIds, PromptError
 from bedrock_assets.pipeline import rows
 from bedrock_assets.pipeline.rows import Grouped, open_rows
 from bedrock_assets.pipeline.templates import parse_template
@@ -86,7 +86,7 @@ def test_a_value_that_repeats_is_refused(make_pipeline: MakePipeline, store: Sto
     """The same value twice in a row's list would be the same id twice."""
     frame = texts(1).with_columns(to=pl.Series([["de", "de"]]))
     source = {"path": make_pipeline(frame).spec.source.path, "id_column": "id", "expand": {"column": "to"}}
-    with pytest.raises(BadIds, match="'c0:de' \\(2 times\\)"):
+    with pytest.raises(InvalidRecordIds, match="'c0:de' \\(2 times\\)"):
         ingest(make_pipeline(frame, source=source), store)
 
 

@@ -9,11 +9,11 @@ from hypothesis import strategies as st
 
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.outputs.collect import publish
 from bedrock_assets.pipeline.records import KEY
-from bedrock_assets.shards.answer_cache import Known, answers_folder, answers_key, read_known
+from bedrock_assets.shards.answer_cache import PromptIndex, answers_folder, answers_key, read_prompt_index
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.shards.remainder import write_remainder
 from bedrock_assets.storage.store import Store
@@ -32,7 +32,7 @@ def digits(number: int) -> str:
 @given(st.lists(st.lists(st.integers(0, 60), max_size=40), max_size=12), st.lists(st.integers(0, 80), max_size=30))
 def test_a_key_is_found_in_its_first_file(added: list[list[int]], asked: list[int]) -> None:
     """However many keys are added in whatever pieces, each is found in the file it was added with first."""
-    known, model = Known(), dict[int, str]()
+    known, model = PromptIndex(), dict[int, str]()
     for i, numbers in enumerate(added):
         known.add(pl.Series(map(digits, numbers), dtype=pl.String), f"file{i}")
         model = dict.fromkeys(numbers, f"file{i}") | model
@@ -70,7 +70,7 @@ def test_a_key_says_all_that_the_model_is_told(make_pipeline: MakePipeline) -> N
 def two_shards(make_pipeline: MakePipeline, store: Store, frame: pl.DataFrame = HELLO) -> Stages:
     """Two shards of five rows, formatted together, answers of earlier runs included."""
     pipeline = make_pipeline(frame, id_column="id", model=HAIKU, limits=FEW.model_dump())
-    raw, known = ingest(pipeline, store), read_known(store, pipeline)
+    raw, known = ingest(pipeline, store), read_prompt_index(store, pipeline)
     return Stages(pipeline, store, raw, [format_shard(pipeline, store, raw, shard, known) for shard in raw.shards])
 
 
@@ -78,13 +78,13 @@ def test_the_same_prompt_is_sent_once(make_pipeline: MakePipeline, store: Store)
     """Within a shard and across shards a prompt is sent for one row, and every row that has it has its answer."""
     stages = two_shards(make_pipeline, store)
     assert (stages.ids(0), stages.ids(1)) == (["r0", "r1", "r3", "r4"], [])
-    assert [shard.waits_for for shard in stages.shards] == ["0", "1"]
+    assert [shard.blocked_by for shard in stages.shards] == ["0", "1"]
     assert [(shard.n_duplicates, shard.n_reused) for shard in stages.shards] == [(1, 0), (1, 4)]
     stages.answer_all()
     rows = stages.parts(["calls/outputs/00000-of-00002.parquet", "calls/outputs/00001-of-00002.parquet"])
     assert rows["response"].to_list() == ["to r0", "to r1", "to r0", "to r3", "to r4"] * 2
     first = ["batch", "batch", "duplicate", "batch", "batch"]
-    assert rows["lane"].to_list() == [*first, "cache", "cache", "duplicate", "cache", "cache"]
+    assert rows["answer_source"].to_list() == [*first, "cache", "cache", "duplicate", "cache", "cache"]
     assert set(rows["status"]) == {"ok"}
     assert rows["attempt"].to_list() == [1] * 5 + [None] * 5
 
@@ -109,7 +109,7 @@ def test_answers_are_used_again(make_pipeline: MakePipeline, store: Store) -> No
     keys = [f"calls/outputs/{shard.shard.key}.parquet" for shard in stages.shards]
     rows = stages.parts(keys)
     assert rows.filter(pl.col("record_id") == "r7")["response"].to_list() == ["to r0"]
-    assert rows["lane"].to_list().count("batch") == 1
+    assert rows["answer_source"].to_list().count("batch") == 1
     assert set(rows["status"]) == {"ok"}
 
 
@@ -128,7 +128,7 @@ def test_a_shard_that_says_the_same_stays_as_it_is(make_pipeline: MakePipeline, 
     assert two_shards(make_pipeline, store).shards == stages.shards
     stages.answer_all()
     assert two_shards(make_pipeline, store).shards == stages.shards
-    fresh = format_shard(stages.pipeline, store, stages.raw, stages.raw.shards[0], Known(), "run 2")
+    fresh = format_shard(stages.pipeline, store, stages.raw, stages.raw.shards[0], PromptIndex(), "run 2")
     assert fresh.fingerprint != stages.shards[0].fingerprint
     assert fresh.content == stages.shards[0].content
     assert not [file.key for file in store.files("calls/prompts") if "incoming" in file.key]
@@ -141,10 +141,10 @@ def test_old_answers_are_forgotten(make_pipeline: MakePipeline, store: Store) ->
     (file,) = store.files(answers_folder("calls"))
     assert file.key == answers_key("calls", "00000-of-00002", stages.shards[0].fingerprint)
     now = datetime.now(UTC)
-    assert len(read_known(store, stages.pipeline, now + timedelta(days=89))) == 4
-    assert len(read_known(store, stages.pipeline, now + timedelta(days=91))) == 0
+    assert len(read_prompt_index(store, stages.pipeline, now + timedelta(days=89))) == 4
+    assert len(read_prompt_index(store, stages.pipeline, now + timedelta(days=91))) == 0
     assert store.exists(file.key)
-    assert len(read_known(store, stages.pipeline, now + timedelta(days=99))) == 0
+    assert len(read_prompt_index(store, stages.pipeline, now + timedelta(days=99))) == 0
     assert not store.exists(file.key)
 
 
@@ -156,25 +156,25 @@ def rewrite(lab: Lab, change: pl.Expr) -> None:
 
 
 def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
-    """Of an unchanged dataset nothing is sent; of a changed row that row alone, through the lane that fits."""
+    """Of an unchanged dataset nothing is sent; of a changed row that row alone, by the inference mode that fits."""
     with open_lab(tmp_path, n_rows=40) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         n_jobs = len(lab.jobs())
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (len(lab.jobs()), lab.n_invoked) == (n_jobs, 0)
         here = pl.col("id") == "c7"
         rewrite(lab, pl.when(here).then(pl.lit("something else")).otherwise("transcript"))
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (len(lab.jobs()), lab.n_invoked) == (n_jobs, 1)
         assert lab.materialize("joined_table")
         table = pl.concat(
             pl.read_parquet(path) for path in sorted((tmp_path / "s3/bucket/calls/table").glob("*.parquet"))
         )
         assert set(table["status"]) == {"ok"}
-        assert table.filter(here)["lane"].item() == "on_demand"
+        assert table.filter(here)["answer_source"].item() == "on_demand"
 
 
 def test_shards_that_share_prompts(tmp_path: Path) -> None:
@@ -182,10 +182,10 @@ def test_shards_that_share_prompts(tmp_path: Path) -> None:
     with open_lab(tmp_path, n_rows=40) as lab:
         rewrite(lab, pl.lit("the same in every row"))
         lab.ask()
-        assert len(lab.tick_only().launches.asked) == 1
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert len(lab.tick_only().collect_runs.asked) == 1
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (lab.jobs(), lab.n_invoked) == ([], 1)
-        lanes = pl.concat([lab.outputs(shard) for shard in lab.shards])["lane"].value_counts()
+        lanes = pl.concat([lab.outputs(shard) for shard in lab.shards])["answer_source"].value_counts()
         assert dict(lanes.iter_rows()) == {"on_demand": 1, "cache": 3, "duplicate": 36}
 
 
@@ -197,8 +197,8 @@ def test_a_shard_that_brings_nothing_holds_up_nobody(tmp_path: Path) -> None:
         lab.tick()
         assert len(lab.wait_for_jobs()) == 1
         lab.emulator.set_faults(Faults())
-        assert lab.finish() == {lab.shards[0]: State.FAILED, lab.shards[1]: State.ANSWERED}
-        assert set(lab.outputs(lab.shards[1])["lane"]) == {"batch"}
+        assert lab.finish() == {lab.shards[0]: RequestState.FAILED, lab.shards[1]: RequestState.ANSWERED}
+        assert set(lab.outputs(lab.shards[1])["answer_source"]) == {"batch"}
         assert lab.materialize("batch_outputs", lab.shards[0])
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert sum(job.n_success for job in lab.jobs()) == 20

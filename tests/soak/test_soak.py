@@ -21,11 +21,11 @@ from dagster import DagsterInstance
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from bedrock_assets.aws.batch import Bedrock
-from bedrock_assets.jobs.ledger import Ledger, State
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.request import Request, name_of
 from bedrock_assets.local.stack import store_folder
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.storage.manifests import Lane
+from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 from tests.labs.short import SHORT
 from tests.soak.definitions import SPECS, source_of
@@ -105,20 +105,20 @@ def _finish(ui: DagsterUI, made: Site) -> None:
                 ledger.refresh(instance)
                 n_shards = len(instance.get_dynamic_partitions(f"{name}_shards"))
                 states = _states(ledger)
-                asked = states[State.REQUESTED] + states[State.SUBMITTED]
+                asked = states[RequestState.REQUESTED] + states[RequestState.SUBMITTED]
                 active = instance.get_backfills(filters=BulkActionsFilter(statuses=[BulkActionStatus.REQUESTED]))
-                if not asked and not active and states[State.ANSWERED] < n_shards:
+                if not asked and not active and states[RequestState.ANSWERED] < n_shards:
                     _backfill(ui, made, name, ["prompt_shards", "batch_outputs"])
             time.sleep(2)
 
 
-def _states(ledger: Ledger) -> Counter[State]:
+def _states(ledger: Ledger) -> Counter[RequestState]:
     return Counter(entry.state for entry in ledger.entries.values())
 
 
 def _attempts(store: Store, last: Request) -> list[str]:
     """Names of the jobs of a shard's attempts, from its last request."""
-    jobs = [*last.former_jobs, "" if last.lane is Lane.ON_DEMAND else "its own"]
+    jobs = [*last.former_jobs, "" if last.inference_mode is InferenceMode.ON_DEMAND else "its own"]
     return [name_of(store, replace(last, attempt=i)) for i, job in enumerate(jobs, 1) if job]
 
 

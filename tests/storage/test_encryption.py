@@ -11,7 +11,7 @@ import pytest
 
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.operations.probes import Finding, Patient, look_at
+from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import Store
@@ -96,26 +96,26 @@ def test_without_a_key_the_bucket_decides(server: S3) -> None:
     assert set(keys_of(server).values()) == {None}
 
 
-def examined(store: Store, client: Any) -> dict[str, Finding]:
+def examined(store: Store, client: Any) -> dict[str, CheckResult]:
     """What doctor finds of the store."""
     bedrock = Bedrock(client("bedrock"), "arn:aws:iam::123456789012:role/x")
-    patient = Patient(store, bedrock, REGION, client, on_aws=False)
-    return {finding.check: finding for finding in islice(look_at(patient), 5)}
+    patient = Probe(store, bedrock, REGION, client, on_aws=False)
+    return {finding.check: finding for finding in islice(run_probes(patient), 5)}
 
 
 def test_doctor_looks_at_key_and_owner(server: S3) -> None:
     """A file is written under the key, and the bucket is the account's; one of another account is told."""
 
-    with open_place(server.url) as place:  # whose door looks at the owner, as S3 does
+    with open_place(server.url) as region:  # whose door looks at the owner, as S3 does
 
         def client(service: str) -> Any:
-            return boto3.Session().client(service, endpoint_url=place.door_url, region_name=REGION)
+            return boto3.Session().client(service, endpoint_url=region.door_url, region_name=REGION)
 
         store = Store(f"s3://{BUCKET}", REGION, server.url, made_key(server), "123456789012")
         found = examined(store, client)
         assert (found["encryption"].verdict, found["bucket Region"].verdict) == ("ok", "ok")
         found = examined(replace(store, bucket_owner="999999999999"), client)
-        assert "is not account 999999999999's (BEDROCK_ASSETS_BUCKET_OWNER)" in found["bucket Region"].cure
+        assert "is not account 999999999999's (BEDROCK_ASSETS_BUCKET_OWNER)" in found["bucket Region"].fix
 
 
 def test_a_key_that_is_none(server: S3) -> None:

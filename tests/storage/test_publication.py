@@ -13,14 +13,14 @@ from bedrock_assets.errors import StoreConflict
 from bedrock_assets.outputs.collect import publish
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import (
+    publish_lock_key,
     raw_manifest_key,
     shard_manifest_key,
-    table_claim_key,
     table_manifest_key,
     table_part_key,
 )
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest, TableManifest
-from bedrock_assets.storage.publish_lock import Claim
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from bedrock_assets.table.parts import prepare_part
@@ -209,7 +209,7 @@ def test_answers_that_come_while_a_table_is_published(stages: Stages) -> None:
 
 def test_a_build_that_was_killed_holds_nobody_up(stages: Stages) -> None:
     """The right of a process that is gone is taken at once."""
-    Claim(stages.store, table_claim_key("calls"), "calls/joined_table").take()
+    PublishLock(stages.store, publish_lock_key("calls"), "calls/joined_table").take()
     assert responses(stages, join_table(stages.store, stages.pipeline, stages.raw)) == ["to"] * 3
 
 

@@ -12,7 +12,7 @@ import pytest
 from botocore.exceptions import BotoCoreError
 
 from bedrock_assets.errors import ConfigError, StoreError
-from bedrock_assets.jobs.ledger import State
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.local.stack import free_port
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
@@ -48,7 +48,7 @@ def test_pipeline_on_s3(endpoint: str, tmp_path: Path) -> None:
     store = StoreResource(url="s3://calls-bucket/some/prefix", region_name=REGION, endpoint_url=endpoint)
     with open_lab(tmp_path, store=store) as lab:
         lab.ask()
-        assert set(lab.finish().values()) == {State.ANSWERED}
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         keys = [file.key for file in lab.store.files("calls/table") if file.key.endswith(".parquet")]
         table = lab.store.scan_parquet(keys).collect()

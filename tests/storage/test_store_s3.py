@@ -60,14 +60,14 @@ def test_a_writer_that_fails_leaves_no_upload(store: Store, seaweedfs: S3, error
 
 def test_a_part_that_fails_leaves_no_upload(store: Store, seaweedfs: S3, monkeypatch: pytest.MonkeyPatch) -> None:
     """Where the server refuses a part, the writer fails and the upload is given up."""
-    with open_place(seaweedfs.url) as place:
-        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", place.door_url)
+    with open_place(seaweedfs.url) as region:
+        monkeypatch.setenv("AWS_ENDPOINT_URL_S3", region.door_url)
         through = Store(store.url, store.region)
 
         def write() -> None:
             with through.writer("calls/a.bin") as file:
                 file.write(b"x" * (2 * PART_BYTES))
-                place.refuse_parts()
+                region.refuse_parts()
                 file.write(b"x" * (3 * PART_BYTES))
 
         with pytest.raises(StoreError, match=r"cannot write 'calls/a\.bin'"):
