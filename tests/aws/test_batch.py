@@ -72,7 +72,7 @@ def ended(bedrock: Bedrock, arn: str) -> Job:
     return job
 
 
-def planned_shards(bedrock: Bedrock, name: str) -> list[str]:
+def named(bedrock: Bedrock, name: str) -> list[str]:
     """ARNs of the jobs whose name contains *name*."""
     return [job.arn for job in bedrock.list(name_contains=name)]
 
@@ -97,7 +97,7 @@ def test_a_lost_response_is_no_second_job(bedrock: Bedrock, emulator: Emulator) 
         bedrock.create(new("lost-job"))
     emulator.set_faults(Faults())
     arn = bedrock.create(new("lost-job"))
-    assert planned_shards(bedrock, "lost-job") == [arn]
+    assert named(bedrock, "lost-job") == [arn]
 
 
 def test_a_name_in_use_is_adopted(bedrock: Bedrock) -> None:
@@ -112,13 +112,13 @@ def test_a_name_in_use_is_adopted(bedrock: Bedrock) -> None:
             outputDataConfig={"s3OutputDataConfig": {"s3Uri": "s3://bucket/out/"}},
         )["jobArn"]
     assert bedrock.create(new("adopted")) == arns["adopted"]
-    assert set(planned_shards(bedrock, "adopted")) == set(arns.values())
+    assert set(named(bedrock, "adopted")) == set(arns.values())
 
 
 def test_listing_by_name_and_time(bedrock: Bedrock) -> None:
     """Jobs are listed newest first, of one name or since a time."""
     arns = [bedrock.create(new(f"listed-{i}")) for i in range(3)]
-    assert planned_shards(bedrock, "listed-") == arns[::-1]
+    assert named(bedrock, "listed-") == arns[::-1]
     assert {job.arn for job in bedrock.list(since=datetime.now(UTC) - timedelta(hours=1))} >= set(arns)
     assert list(bedrock.list(since=datetime.now(UTC) + timedelta(hours=1))) == []
 

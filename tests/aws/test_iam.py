@@ -88,11 +88,11 @@ def test_interfaces_are_for_jobs_in_these_subnets_alone() -> None:
     assert set(found) == {"Vpc", "Interfaces", "OwnInterfaces", "TagInterfaces"}
     assert all(action.startswith("ec2:Describe") for action in found["Vpc"]["Action"])
     own = "arn:aws:ec2:us-east-1:123456789012"
-    planned_shards = [f"{own}:subnet/subnet-1", f"{own}:subnet/subnet-2", f"{own}:security-group/sg-1"]
-    assert found["Interfaces"]["Resource"] == [f"{own}:network-interface/*", *planned_shards]
+    named = [f"{own}:subnet/subnet-1", f"{own}:subnet/subnet-2", f"{own}:security-group/sg-1"]
+    assert found["Interfaces"]["Resource"] == [f"{own}:network-interface/*", *named]
     for name in ("Interfaces", "OwnInterfaces", "TagInterfaces"):
         assert "BedrockModelInvocationJobArn" in json.dumps(found[name]["Condition"])
-    assert found["OwnInterfaces"]["Condition"]["ArnLike"]["ec2:Subnet"] == planned_shards[:2]
+    assert found["OwnInterfaces"]["Condition"]["ArnLike"]["ec2:Subnet"] == named[:2]
 
 
 def test_only_bedrock_takes_the_role_on() -> None:
@@ -161,23 +161,25 @@ def called() -> tuple[set[tuple[str, str]], set[str]]:
     """The boto3 operations of the package by service, and the functions of obstore that it calls."""
     boto, objects = set[tuple[str, str]](), set[str]()
     services = {
-        "bedrock.py": "bedrock",
-        "runtime.py": "bedrock-runtime",
-        "events.py": "sqs",
-        "drops.py": "s3",
-        "s3.py": "s3",
-        "cloudwatch.py": "cloudwatch",
-        "assuming.py": "sts",
+        "aws/batch.py": "bedrock",
+        "aws/runtime.py": "bedrock-runtime",
+        "aws/job_events.py": "sqs",
+        "inbox/files.py": "s3",
+        "storage/s3.py": "s3",
+        "aws/cloudwatch.py": "cloudwatch",
+        "aws/assume_role.py": "sts",
     }
     for path in PACKAGE.rglob("*.py"):
+        if path.is_relative_to(PACKAGE / "emulator"):
+            continue
         for node in ast.walk(ast.parse(path.read_text())):
             if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Attribute):
                 continue
             if ast.unparse(node.func.value) == "obstore":
                 objects.add(node.func.attr)
             elif ast.unparse(node.func.value).endswith("client"):
-                planned_shards = node.args[0] if node.func.attr == "get_paginator" else ast.Constant(node.func.attr)
-                boto.add((services[path.name], str(ast.literal_eval(planned_shards))))
+                named = node.args[0] if node.func.attr == "get_paginator" else ast.Constant(node.func.attr)
+                boto.add((services[path.relative_to(PACKAGE).as_posix()], str(ast.literal_eval(named))))
     return boto, objects
 
 

@@ -234,7 +234,8 @@ def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyP
         component = {"type": "bedrock_assets.BatchInference", "attributes": spec}
         (tmp_path / "defs.yaml").write_text(json.dumps(component))
         url = lab.emulator.endpoint_url
-        settings = {"STORE": lab.store.root, "ROLE_ARN": lab.bedrock.role_arn, "REGIONS": str(tmp_path / "regions.yaml")}
+        file = tmp_path / "regions.yaml"
+        settings = {"STORE": lab.store.root, "ROLE_ARN": lab.bedrock.role_arn, "REGIONS": str(file)}
         env = {f"BEDROCK_ASSETS_{name}": value for name, value in settings.items()}
         env |= {f"AWS_ENDPOINT_URL_{name}": url for name in ("BEDROCK", "SERVICE_QUOTAS")}
         env |= {"AWS_REGION": "us-east-1", "AWS_ACCESS_KEY_ID": "local", "AWS_SECRET_ACCESS_KEY": "local"}

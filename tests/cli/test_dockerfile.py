@@ -81,8 +81,8 @@ def test_its_command_serves_the_code_location(tmp_path: Path) -> None:
 @pytest.mark.parametrize("kind", ["server.yaml", "ecs.yaml", "kubernetes.yaml"])
 def test_every_deployment_names_what_the_image_has(kind: str) -> None:
     """The classes that the other configurations name come from packages that the image installs."""
-    planned_shards = set(re.findall(r"module: ([a-z_0-9]+)", (FOLDER / kind).read_text("utf-8")))
-    assert planned_shards <= {"dagster", "dagster_aws", "dagster_postgres", "dagster_k8s"}
+    named = set(re.findall(r"module: ([a-z_0-9]+)", (FOLDER / kind).read_text("utf-8")))
+    assert named <= {"dagster", "dagster_aws", "dagster_postgres", "dagster_k8s"}
 
 
 def path_with_dagster() -> str:

@@ -68,9 +68,9 @@ class Deployment:
 
     def _places(self) -> list[RegionConfig]:
         """The other Regions that the pipeline names, each with a bucket beside the home."""
-        planned_shards = [target.region for target in self.pipeline.spec.targets if target.region]
+        named = [target.region for target in self.pipeline.spec.targets if target.region]
         url = {"endpoint_url": self.endpoint_url, "runtime_endpoint_url": self.endpoint_url}
-        return [RegionConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in planned_shards]
+        return [RegionConfig(region_name=name, store_url=f"{self.home}-{name}", **url) for name in named]
 
     @property
     def name(self) -> str:

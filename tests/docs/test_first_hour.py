@@ -23,9 +23,9 @@ def test_the_readme_leads_to_it() -> None:
 def test_its_commands_exist() -> None:
     """Each `bedrock-assets ...` of the page is a command."""
     commands = get_command(app).commands  # type: ignore[attr-defined]
-    planned_shards = re.findall(r"bedrock-assets ([a-z]+)(?: ([a-z]+))?", PAGE)
-    assert {"aws", "plan", "deployment", "doctor", "iam"} <= {first for first, _ in planned_shards}
-    for first, second in planned_shards:
+    named = re.findall(r"bedrock-assets ([a-z]+)(?: ([a-z]+))?", PAGE)
+    assert {"aws", "plan", "deployment", "doctor", "iam"} <= {first for first, _ in named}
+    for first, second in named:
         assert first in commands, first
         assert first != "aws" or second in commands["aws"].commands, second
 

@@ -71,7 +71,14 @@ def test_the_table_is_built_once(done: Lab) -> None:
 
 def test_the_metrics_tell_of_it(done: Lab) -> None:
     """What the command prints of the stack: the sensors that a daemon evaluates, and the shards as they are now."""
-    command = ["-c", "from bedrock_assets.cli import main; main()", "metrics", "--once", "--home", str(done.stack.home)]
+    command = [
+        "-c",
+        "from bedrock_assets.cli.app import main; main()",
+        "metrics",
+        "--once",
+        "--home",
+        str(done.stack.home),
+    ]
     told = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True).stdout
     found = parsed(told)
     sensors = dict.fromkeys(["bedrock_jobs_sensor", "joined_table_sensor", "inbox_files_sensor"], 1)

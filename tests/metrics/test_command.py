@@ -37,7 +37,7 @@ def test_the_command_serves(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> 
     """A process of its own answers over HTTP with what `--once` prints, and ends at SIGTERM."""
     with desk(tmp_path, monkeypatch, n_rows=10, speed=None) as (lab, path):
         lab.ask()
-        main = "from bedrock_assets.cli import main; main()"
+        main = "from bedrock_assets.cli.app import main; main()"
         command = [sys.executable, "-c", main, "metrics", str(path), "--port", "0"]
         with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdout
@@ -78,7 +78,7 @@ def test_settings_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 
 def test_without_the_extra(tmp_path: Path) -> None:
     """Without prometheus_client the command says what to install; dashboard and rules are printed all the same."""
-    hidden = "import sys; sys.modules['prometheus_client'] = None; from bedrock_assets.cli import main; main()"
+    hidden = "import sys; sys.modules['prometheus_client'] = None; from bedrock_assets.cli.app import main; main()"
     command = [sys.executable, "-c", hidden, "metrics"]
     printed = subprocess.run([*command, "--rules"], capture_output=True, text=True, check=True)
     assert yaml.safe_load(printed.stdout)["groups"]
