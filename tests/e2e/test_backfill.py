@@ -71,7 +71,8 @@ def test_the_table_is_built_once(done: Lab) -> None:
 
 def test_the_metrics_tell_of_it(done: Lab) -> None:
     """What the command prints of the stack: the sensors that a daemon evaluates, and the shards as they are now."""
-    command = [
+    main = "from bedrock_assets.cli.app import main; main()"
+    command = ["-c", main, "metrics", "--once", "--home", str(done.stack.home)]
         "-c",
         "from bedrock_assets.cli.app import main; main()",
         "metrics",
