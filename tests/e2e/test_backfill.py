@@ -73,13 +73,6 @@ def test_the_metrics_tell_of_it(done: Lab) -> None:
     """What the command prints of the stack: the sensors that a daemon evaluates, and the shards as they are now."""
     main = "from bedrock_assets.cli.app import main; main()"
     command = ["-c", main, "metrics", "--once", "--home", str(done.stack.home)]
-        "-c",
-        "from bedrock_assets.cli.app import main; main()",
-        "metrics",
-        "--once",
-        "--home",
-        str(done.stack.home),
-    ]
     told = subprocess.run([sys.executable, *command], capture_output=True, text=True, check=True).stdout
     found = parsed(told)
     sensors = dict.fromkeys(["bedrock_jobs_sensor", "joined_table_sensor", "inbox_files_sensor"], 1)
