@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import REGION, S3
 from tests.labs.stages import MakePipeline, build_pipeline

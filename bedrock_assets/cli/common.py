@@ -15,7 +15,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
     from bedrock_assets.resources.bedrock import BedrockResource
     from bedrock_assets.storage.store import Store
 
@@ -24,7 +24,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 
 console, notes_console = Console(), Console(stderr=True)

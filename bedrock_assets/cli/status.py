@@ -24,7 +24,7 @@ from bedrock_assets.cli.common import (
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.status import ShardProgress
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.cli.common import Names, pipelines_of
 
 WATCH_S = 5

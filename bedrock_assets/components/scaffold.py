@@ -13,7 +13,7 @@ from typing_extensions import override
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.load import COMPONENT
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 
 class Params(BaseModel):

@@ -10,7 +10,8 @@ import polars as pl
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.errors import DataError, StoreConflict
 from bedrock_assets.pipeline.ids import content_hash, derived_id, require_ids, require_unique
-from bedrock_assets.pipeline.records import LINE, MADE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE, MADE
 from bedrock_assets.storage.keys import raw_manifest_key, raw_part_key
 from bedrock_assets.storage.manifests import Digest, Part, RawManifest
 from bedrock_assets.storage.parquet import write_frames

@@ -18,7 +18,6 @@ from bedrock_assets.inbox.files import list_files
 from bedrock_assets.inbox.rejections import Rejections
 from bedrock_assets.jobs.observe import ObservedJobs, pool_limit
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -84,7 +83,7 @@ class JobCounts:
         Raises:
             BedrockError: Bedrock cannot be asked anywhere now, or may not be.
         """
-        observed = ObservedJobs.take(regions, [Workload(spec) for spec in specs])
+        observed = ObservedJobs.observe(regions, specs)
         return cls([job for jobs in observed.recent.values() for job in jobs.values()], specs, observed)
 
     def pipeline_of(self, job: Job) -> str:
@@ -111,7 +110,7 @@ class JobCounts:
 
     def n_in_flight(self, pool: str) -> int | None:
         """Jobs that take a slot of a pool, as the dispatcher counts them; None where nobody knows now."""
-        return self.observed.n_in_flight(pool, [Workload(spec) for spec in self.specs], {})
+        return self.observed.n_in_flight(pool, self.specs, {})
 
     @property
     def trouble(self) -> str:
@@ -131,7 +130,7 @@ def limit_of(instance: DagsterInstance, specs: Sequence[WorkloadSpec], pool: str
     Raises:
         Exception: What Dagster's storage raises when it cannot be read.
     """
-    return pool_limit(instance, pool, [Workload(spec) for spec in specs])
+    return pool_limit(instance, pool, specs)
 
 
 @dataclass

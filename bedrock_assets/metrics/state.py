@@ -62,7 +62,7 @@ class PipelineLog:
         self._ledger.refresh(instance)
         for told in self._tail.read(instance):
             if told.event.partition:
-                self._answers[told.event.partition] = {n: v for n, v in told.facts.items() if n in _ADDED}
+                self._answers[told.event.partition] = {n: v for n, v in told.metadata.items() if n in _ADDED}
         found, now = PipelineState(self.pipeline, oldest_s=dict.fromkeys(OPEN, 0.0)), time.time()
         for key in shards_of(instance, self.pipeline):
             self._add(found, key, now)

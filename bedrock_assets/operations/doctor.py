@@ -13,7 +13,7 @@ from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
 from bedrock_assets.jobs.observe import pool_limit
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 HEARTBEAT_S = 300
 """Dagster's own daemons beat every 30 s."""
@@ -131,7 +131,7 @@ def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) ->
         return
     for pool in sorted({pool for pipeline in pipelines for pool in pipeline.spec.pools}):
         explicit = instance.event_log_storage.get_concurrency_info(pool).limit is not None
-        limit = pool_limit(instance, pool, pipelines)
+        limit = pool_limit(instance, pool, [pipeline.spec for pipeline in pipelines])
         fix = "" if explicit else f"dagster instance concurrency set {pool} {limit}"
         told = f"{limit} jobs at once" + ("" if explicit else ", by limits.max_jobs: the pool has no limit of its own")
         yield CheckResult(f"pool {pool}", "ok" if explicit else "warn", told, fix)

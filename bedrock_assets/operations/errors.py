@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import outputs_folder
 from bedrock_assets.storage.store import Store
 

@@ -12,7 +12,8 @@ from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE
 from bedrock_assets.prices import price_of
 from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.storage.keys import raw_manifest_key
@@ -69,9 +70,9 @@ def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) ->
     spec, counted = pipeline.spec, _count(pipeline, store)
     shards = plan_with_canary(counted.blocks, spec.all_limits, spec.on_small, spec.canary)
     n_jobs = min(len(shards), -(-counted.n_new // max(1, spec.limits.min_records_per_job))) if counted.n_new else 0
-    inference_mode = mode_for(pipeline, counted.n_new) or InferenceMode.BATCH
+    inference_mode = mode_for(pipeline.workload, counted.n_new) or InferenceMode.BATCH
     raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
-    estimator = estimator_of(store, pipeline, [shard.key for shard in (raw.shards if raw else shards)])
+    estimator = estimator_of(store, pipeline.workload, [shard.key for shard in (raw.shards if raw else shards)])
     price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, inference_mode)
     n_waves = -(-n_jobs // spec.all_limits.max_jobs)
     job_hours = _job_hours(pipeline, bedrock)

@@ -13,7 +13,8 @@ from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.dataset.plan import Block, plan_shards
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
 from bedrock_assets.pipeline.ids import require_ids, require_unique
-from bedrock_assets.pipeline.records import ERROR_CODE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE
 from bedrock_assets.shards.format import made_records
 from bedrock_assets.shards.record_file import RecordFile
 from bedrock_assets.storage.manifests import Document, Shard

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance
 
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import (
     outputs_key,
     prepared_part_key,

@@ -12,7 +12,7 @@ from bedrock_assets.operations.format_files import by_shard, read_notes
 from bedrock_assets.outputs.buffers import buffer_for
 from bedrock_assets.outputs.outcomes import answer_columns
 from bedrock_assets.outputs.parse import AT, Answers, one_outcome_per_row
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import Document, InferenceMode, Shard
 from bedrock_assets.storage.objects import whole_lines
 from bedrock_assets.storage.parquet import write_frames

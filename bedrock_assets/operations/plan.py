@@ -6,7 +6,8 @@ import polars as pl
 
 from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import plan_with_canary
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
 

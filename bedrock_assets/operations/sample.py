@@ -13,7 +13,8 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.outputs.buffers import buffer_for
 from bedrock_assets.outputs.parse import Answers
 from bedrock_assets.pipeline.ids import wire_id
-from bedrock_assets.pipeline.records import ERROR_MESSAGE, LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_MESSAGE, LINE
 from bedrock_assets.prices import price_of
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store

@@ -12,7 +12,7 @@ from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts

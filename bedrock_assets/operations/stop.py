@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
 
-from bedrock_assets.audit import Effect, announced
 from bedrock_assets.aws.batch import Jobs
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
@@ -47,7 +46,6 @@ def stop_requests(instance: DagsterInstance, ledger: Ledger, entries: list[Entry
                 continue
             done.stopped.append(entry.job_arn)
         facts = {"message": BY_HAND} | ({"job_arn": entry.job_arn} if entry.job_arn else {})
-        with announced(Effect.RECORD, RequestState.WITHDRAWN):
-            instance.report_runless_asset_event(ledger.record(entry.request, RequestState.WITHDRAWN, **facts))
+        ledger.log(instance.report_runless_asset_event, entry.request, RequestState.WITHDRAWN, **facts)
         done.withdrawn.append(entry.request.shard)
     return done

@@ -26,9 +26,9 @@ class SeriesBuffer:
         self.pieces.append(values)
         self.n += len(values)
 
-    def take(self, regions: pl.Series) -> pl.Series:
-        """The values at *places*, null where that is null."""
-        return pl.concat(self.pieces).gather(regions)
+    def take(self, positions: pl.Series) -> pl.Series:
+        """The values at *positions*, null where that is null."""
+        return pl.concat(self.pieces).gather(positions)
 
     def fit(self, values: pl.Expr) -> pl.Expr:
         """*values* as they are to be added."""
@@ -57,18 +57,18 @@ class VectorBuffer:
             self.blocks.append(block)
             self.n += len(vectors)
 
-    def take(self, regions: pl.Series) -> pl.Series:
+    def take(self, positions: pl.Series) -> pl.Series:
         """
-        The vectors at *places*, null where that is null; nothing is left here.
+        The vectors at *positions*, null where that is null; nothing is left here.
 
         Args:
-            places: Integer, counted in the order of reading.
+            positions: Integer, counted in the order of reading.
         """
         import numpy as np
         import pyarrow as pa
 
-        found, first = _block(len(regions), self.dimensions), 0
-        wanted = regions.cast(pl.Int64).fill_null(-1).to_numpy()
+        found, first = _block(len(positions), self.dimensions), 0
+        wanted = positions.cast(pl.Int64).fill_null(-1).to_numpy()
         rows = np.argsort(wanted, kind="stable")
         while self.blocks:
             block = self.blocks.pop(0)

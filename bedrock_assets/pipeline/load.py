@@ -9,7 +9,7 @@ from pydantic import ValidationError
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 DEFS = Path(__file__).parent.parent / "defs"
 COMPONENT = "bedrock_assets.BatchInference"

@@ -16,7 +16,8 @@ from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
-from bedrock_assets.pipeline.records import KEY, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import KEY
 from bedrock_assets.storage.keys import shard_bit
 from bedrock_assets.storage.store import Store
 

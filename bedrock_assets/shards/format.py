@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import polars as pl
 
 from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
-from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
 from bedrock_assets.shards.dedup import DedupedRows, sent_keys
 from bedrock_assets.shards.record_file import RecordFile, encoded, padded

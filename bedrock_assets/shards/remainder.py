@@ -6,7 +6,7 @@ from itertools import chain
 import polars as pl
 
 from bedrock_assets.pipeline.ids import PADDING_ID, wire_id
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import shard_batches
 from bedrock_assets.shards.record_file import RecordFile, padded
@@ -65,7 +65,7 @@ def repaired_lines(store: Store, pipeline: Workload, shard: ShardManifest, broke
     None where there are none, where the pipeline repairs nothing, or where the dataset is no longer the one that the
     shard was made of: then they are sent as they were.
     """
-    if not isinstance(pipeline, Pipeline) or not pipeline.n_repairs or broken.is_empty():
+    if pipeline.records is None or not pipeline.n_repairs or broken.is_empty():
         return None
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     if raw is None or raw.revision != shard.raw_revision:
@@ -74,7 +74,7 @@ def repaired_lines(store: Store, pipeline: Workload, shard: ShardManifest, broke
     for rows in shard_batches(store, raw, shard.shard):
         ids = rows.select(record_id=pipeline.record_id)
         told = ids.join(broken, on="record_id", how="left", maintain_order="left")["error_message"]
-        lines = pipeline.with_records(rows.filter(told.is_not_null()), told.drop_nulls())[LINE].drop_nulls()
+        lines = pipeline.records.make(rows.filter(told.is_not_null()), told.drop_nulls())[LINE].drop_nulls()
         made.append(lines.to_frame("line").with_columns(id=pl.col("line").str.extract(ID_OF_LINE)))
     return pl.concat(made)
 

@@ -2,7 +2,7 @@
 
 import polars as pl
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import RawManifest, Shard, TableManifest

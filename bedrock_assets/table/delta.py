@@ -8,7 +8,7 @@ import polars as pl
 
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import ConfigError, StoreError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
 from bedrock_assets.storage.store import Store

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import StoreError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from bedrock_assets.errors import StoreConflict
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import Tokens, add
 from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import (

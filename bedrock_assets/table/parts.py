@@ -15,7 +15,7 @@ import polars as pl
 
 from bedrock_assets.errors import DataError, StoreError
 from bedrock_assets.outputs.outcomes import n_truncated
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key, prepared_part_key, raw_manifest_key
 from bedrock_assets.storage.manifests import OutputFacts, PartFacts, RawManifest, Shard

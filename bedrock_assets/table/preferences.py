@@ -8,7 +8,7 @@ import polars as pl
 
 from bedrock_assets.config.task import POSITION, POSITIONS, WINNERS
 from bedrock_assets.errors import DataError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import preferences_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import write_frames

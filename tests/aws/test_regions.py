@@ -102,7 +102,7 @@ def test_a_lost_answer_is_looked_for_where_it_was_lost(tmp_path: Path) -> None:
         assert (set(lab.states.values()), regions(lab)) == ({RequestState.ROUTED}, {WEST: 1})
         lab.emulator.set_faults(Faults())
         entry = lab.ledger.entries[lab.shards[0]]
-        assert entry.request.target == f"{HAIKU}@{WEST}"
+        assert entry.request.where == f"{HAIKU}@{WEST}"
         assert lab.materialize("batch_outputs", lab.shards[0])  # asked for again
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1

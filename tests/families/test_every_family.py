@@ -13,7 +13,8 @@ from bedrock_assets.emulator import Emulator
 from bedrock_assets.emulator.replies import reply_function
 from bedrock_assets.families import FAMILIES, family_of
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE
 from tests.labs.family_models import MODELS
 from tests.labs.stages import MakePipeline
 

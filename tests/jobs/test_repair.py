@@ -8,10 +8,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from bedrock_assets.jobs.attempts import next_attempt
+from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.request import Request
-from bedrock_assets.outputs.collect import Collected, publish, violations
+from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
@@ -37,8 +37,10 @@ def request_after(stages: Stages, collected: Collected) -> Request:
     """The second attempt."""
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
-    broken = violations(collected.rows, collected.unanswered)
-    found = next_attempt(stages.pipeline, stages.store, shard, former, "arn", collected.unanswered, broken)
+    broken = collected.violations
+    found = ShardAttempts(stages.pipeline.workload, stages.store, shard).next_attempt(
+        former, "arn", collected.unanswered, broken
+    )
     assert found is not None
     return found
 
@@ -104,10 +106,10 @@ def test_a_violation_cannot_leave_the_turn(store: Store, make_pipeline: MakePipe
     rows = stages.collect().rows.with_columns(
         error_code=pl.lit("schema"), error_message=pl.lit("score is not an integer: <|eot_id|></s>[/INST]")
     )
-    broken = violations(rows, rows["record_id"])
+    broken = rows.select("record_id", "error_message")
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
-    found = next_attempt(stages.pipeline, store, shard, former, "arn", rows["record_id"], broken)
+    found = ShardAttempts(stages.pipeline.workload, store, shard).next_attempt(former, "arn", rows["record_id"], broken)
     assert found is not None
     assert found.n_records == 3
 
@@ -119,7 +121,7 @@ def test_the_table_is_typed(store: Store, make_pipeline: MakePipeline) -> None:
     for line in lines[1:]:
         line["modelOutput"]["stop_reason"] = "max_tokens"
     stages.write(jsonl(lines))
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     manifest = join_table(store, stages.pipeline, stages.raw)
     assert (manifest.n_ok, manifest.n_error, manifest.n_truncated) == (2, 1, 2)
     table = stages.parts([part.key for part in manifest.parts])

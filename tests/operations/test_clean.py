@@ -95,7 +95,7 @@ def test_what_waits_in_dagster_is_withdrawn(lab: Lab, monkeypatch: pytest.Monkey
     assert (done["n_withdrawn"], done["deleted"]) == (N_SHARDS, True)
     assert set(lab.states.values()) == {RequestState.WITHDRAWN}
     n_jobs = len(lab.jobs())
-    assert lab.tick().collect_runs.asked == []
+    assert lab.tick().collect_runs.run_requests == []
     assert len(lab.jobs()) == n_jobs
     lab.ask()
     assert set(lab.finish().values()) == {RequestState.ANSWERED}

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from bedrock_assets.errors import ConfigError, DataError, EmptyDataset, InvalidRecordIds, StoreError
 from bedrock_assets.operations.format_files import NOTES, format_files, plain_pipeline, read_notes
 from bedrock_assets.operations.parse_files import parse_files
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from tests.labs.stages import HAIKU, TITAN, failed, jsonl, ok, texts
 from tests.labs.values import every_dtype
 

@@ -10,7 +10,7 @@ import pytest
 from bedrock_assets.audit import Effect
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import StoreConflict
-from bedrock_assets.outputs.collect import publish
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import (
     publish_lock_key,
@@ -148,7 +148,9 @@ def answer_anew(stages: Stages, shard: int) -> None:
     """A second attempt brings other answers to a shard."""
     lines = [ok(record_id, f"anew {record_id}") for record_id in stages.ids(shard)]
     stages.write(jsonl(lines), shard, attempt=2)
-    publish(stages.store, stages.pipeline, stages.shards[shard], stages.collect(attempt=2, shard=shard))
+    Collector(stages.pipeline.workload, stages.store, stages.shards[shard]).publish(
+        stages.collect(attempt=2, shard=shard)
+    )
 
 
 def responses(stages: Stages, manifest: TableManifest) -> list[str]:
