@@ -132,8 +132,8 @@ def plan(
             actions += [] if waits else [Collect(request, job)]
         elif request.status is RequestStatus.WANTED and not is_running:
             actions += _start(request, refused.get(request.identity), queue, pending)
-    for action in actions:
-        yield action  # noqa: UP028 - `yield from` would send the caller's answer to the list
+    for action in actions:  # noqa: UP028 - `yield from` would send the caller's answer to the list
+        yield action
     yield from _submissions(queue, Counter(jobs_in_flight.values()), capacity)
 
 
