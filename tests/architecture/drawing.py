@@ -52,7 +52,7 @@ class _Node:
 
 def draw(house: Architecture, *, sizes: bool = False) -> str:
     """
-    The picture, 1,100 px wide.
+    The picture, 1,100 px wide, or wider where a floor has more boxes than that holds.
 
     Args:
         sizes: Whether boxes say how many files and lines they have; otherwise, how many packages use them.
@@ -62,14 +62,14 @@ def draw(house: Architecture, *, sizes: bool = False) -> str:
     wrong = {*house.backward, *(arrow for arrow in house.arrows if floor_of[arrow[0]] >= floor_of[arrow[1]])}
     direct = [arrow for arrow in _not_implied(house.arrows) if arrow not in wrong]
     boxes = {name: _Node(i, _box_width(name)) for name, i in floor_of.items()}
-    paths = _layout(boxes, direct, len(floors))
+    paths, width = _layout(boxes, direct, len(floors))
     height = TOP + FLOOR_HEIGHT * len(floors) + MARGIN
     implied = [arrow for arrow in house.arrows if arrow not in wrong and arrow not in paths]
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {WIDTH} {height}" width="{WIDTH}" height="{height}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}">',
         f"<style>{STYLE}</style>",
         f"<defs>{_head('head', INK)}{_head('wrong', RED)}</defs>",
-        f'<rect width="{WIDTH}" height="{height}" fill="#ffffff"/>',
+        f'<rect width="100%" height="{height}" fill="#ffffff"/>',
         *_heading(house),
         *(_band(i) for i in range(len(floors))),
         *(_line(_straight(boxes, arrow), "implied", house.arrows[arrow]) for arrow in implied),
@@ -126,39 +126,40 @@ def _layout(
         for upper, lower in pairwise(chains[a, b]):
             upper.below.append(lower)
             lower.above.append(upper)
-    _order(floors)
-    _place(floors)
-    return {arrow: _points(chain) for arrow, chain in chains.items()}
+    width = max([WIDTH, *(sum(node.width + GAP for node in floor) + 2 * MARGIN for floor in floors)])
+    _order(floors, width)
+    _place(floors, width)
+    return {arrow: _points(chain) for arrow, chain in chains.items()}, width
 
 
-def _order(floors: list[list[_Node]]) -> None:
+def _order(floors: list[list[_Node]], width: float) -> None:
     """Sort each floor so that few arrows cross."""
     for floor in floors:
-        _spread(floor, [WIDTH * (i + 0.5) / len(floor) for i in range(len(floor))])
+        _spread(floor, [width * (i + 0.5) / len(floor) for i in range(len(floor))], width)
     best, fewest = [list(floor) for floor in floors], _n_crossings(floors)
     for sweep in range(SWEEPS):
         for floor in floors if sweep % 2 == 0 else reversed(floors):
             centers = {id(node): _center(node.above if sweep % 2 == 0 else node.below, node.x) for node in floor}
             floor.sort(key=lambda node: centers[id(node)])
-            _spread(floor, [centers[id(node)] for node in floor])
+            _spread(floor, [centers[id(node)] for node in floor], width)
         if (n_crossings := _n_crossings(floors)) < fewest:
             best, fewest = [list(floor) for floor in floors], n_crossings
     for floor, ordered in zip(floors, best, strict=True):
         floor[:] = ordered
-        _spread(floor, [WIDTH * (i + 0.5) / len(floor) for i in range(len(floor))])
+        _spread(floor, [width * (i + 0.5) / len(floor) for i in range(len(floor))], width)
 
 
-def _place(floors: list[list[_Node]]) -> None:
+def _place(floors: list[list[_Node]], width: float) -> None:
     """Move nodes near what they are joined to, and then apart, over the whole width."""
     for _ in range(SWEEPS):
         for floor in (*floors, *reversed(floors)):
-            _spread(floor, [_center([*node.above, *node.below], node.x) for node in floor])
+            _spread(floor, [_center([*node.above, *node.below], node.x) for node in floor], width)
     nodes = [node for floor in floors for node in floor]
     left, right = min(node.x - node.width / 2 for node in nodes), max(node.x + node.width / 2 for node in nodes)
     for node in nodes:
-        node.x = WIDTH / 2 + (node.x - (left + right) / 2) * (WIDTH - 2 * MARGIN) / (right - left)
+        node.x = width / 2 + (node.x - (left + right) / 2) * (width - 2 * MARGIN) / (right - left)
     for floor in floors:
-        _spread(floor, [node.x for node in floor])
+        _spread(floor, [node.x for node in floor], width)
 
 
 def _center(nodes: Sequence[_Node], otherwise: float) -> float:
@@ -176,7 +177,7 @@ def _n_crossings(floors: Sequence[Sequence[_Node]]) -> int:
     return count
 
 
-def _spread(floor: Sequence[_Node], wanted: Sequence[float]) -> None:
+def _spread(floor: Sequence[_Node], wanted: Sequence[float], width: float) -> None:
     """Put nodes, in their order, as near to *wanted* as their widths allow (least squares)."""
     steps = [0.0]
     for left, right in pairwise(floor):
@@ -188,7 +189,7 @@ def _spread(floor: Sequence[_Node], wanted: Sequence[float]) -> None:
             groups[-2:] = [groups[-2] + groups[-1]]
     starts = [fmean(group) for group in groups for _ in group]
     low = MARGIN + floor[0].width / 2
-    high = WIDTH - MARGIN - steps[-1] - floor[-1].width / 2
+    high = width - MARGIN - steps[-1] - floor[-1].width / 2
     for node, start, step in zip(floor, starts, steps, strict=True):
         node.x = max(low, min(high, start)) + step
 
@@ -242,7 +243,7 @@ def _head(name: str, color: str) -> str:
 def _band(floor: int) -> str:
     y = TOP + FLOOR_HEIGHT * floor
     color = "#f4f7fa" if floor % 2 == 0 else "#ffffff"
-    return f'<rect x="0" y="{y}" width="{WIDTH}" height="{FLOOR_HEIGHT}" fill="{color}"/>'
+    return f'<rect x="0" y="{y}" width="100%" height="{FLOOR_HEIGHT}" fill="{color}"/>'
 
 
 def _box_width(name: str) -> float:
