@@ -65,8 +65,9 @@ def draw(house: Architecture, *, sizes: bool = False) -> str:
     paths, width = _layout(boxes, direct, len(floors))
     height = TOP + FLOOR_HEIGHT * len(floors) + MARGIN
     implied = [arrow for arrow in house.arrows if arrow not in wrong and arrow not in paths]
+    size = f'viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}"'
     parts = [
-        f'<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 {width:.0f} {height}" width="{width:.0f}" height="{height}">',
+        f'<svg xmlns="http://www.w3.org/2000/svg" {size}>',
         f"<style>{STYLE}</style>",
         f"<defs>{_head('head', INK)}{_head('wrong', RED)}</defs>",
         f'<rect width="100%" height="{height}" fill="#ffffff"/>',
@@ -271,7 +272,7 @@ def _box(house: Architecture, name: str, node: _Node, *, sizes: bool) -> str:
 
 def _heading(house: Architecture) -> list[str]:
     title = f"{house.package}: {len(house.files)} packages, {len(house.arrows)} arrows"
-    note = "Arrows are imports: thick where many modules import, pale where other arrows imply them, red where not allowed."
+    note = "Arrows are imports: thick from many modules, pale where other arrows imply them, red where forbidden."
     if house.floors:
         note += " They point down only. Dashed: on no floor."
     return [
