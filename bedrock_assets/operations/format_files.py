@@ -14,7 +14,6 @@ from bedrock_assets.dataset.plan import Block, plan_shards
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
 from bedrock_assets.pipeline.ids import require_ids, require_unique
 from bedrock_assets.pipeline.records import ERROR_CODE, Pipeline
-from bedrock_assets.shards.format import made_records
 from bedrock_assets.shards.record_file import RecordFile
 from bedrock_assets.storage.manifests import Document, Shard
 
