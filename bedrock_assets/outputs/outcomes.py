@@ -49,7 +49,7 @@ def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None
     Read the fields of each answer, and turn answers that do not conform into errors that keep their text.
 
     Returns:
-        *read*, and with a schema `fields`: a Struct of the schema's columns, so that their names cannot clash with ours.
+        *read*, and with a schema `fields`: a Struct of the schema's columns, whose names cannot clash with ours there.
     """
     if schema is None:
         return read
@@ -66,7 +66,7 @@ def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None
 
 
 def answer_columns(names: Iterable[str], schema: AnswerSchema | None) -> list[pl.Expr]:
-    """Expressions for the columns of an answer, in the order of *names*; a field of the schema is taken from `fields`."""
+    """Expressions for the columns of an answer, in the order of *names*; the schema's fields come from `fields`."""
     fields = schema.fields if schema else ()
     return [pl.col(FIELDS).struct.field(name) if name in fields else pl.col(name) for name in names]
 
