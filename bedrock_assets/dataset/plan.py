@@ -70,9 +70,7 @@ def plan_shards(blocks: Sequence[Block], limits: JobLimits, *, on_small: OnSmall
             "Leave those rows out, set `on_small: on_demand`, or raise the limits to your account's quotas."
         )
     best = min(candidates, key=lambda n: (_makespan_s(n_rows, n, limits.max_jobs), n))
-    return tuple(
-        Shard(key=shard_key(i, best), offset=a, n_rows=b - a) for i, (a, b) in enumerate(_bounds(n_rows, best))
-    )
+    return _shards([stop - start for start, stop in _bounds(n_rows, best)])
 
 
 def plan_with_canary(
@@ -96,11 +94,14 @@ def plan_with_canary(
             f"{limits.min_records_per_job}; raise canary.rows, or set `on_small: on_demand`"
         )
     rest = plan_shards(blocks[n_blocks:], limits, on_small=on_small)
-    sizes = [n_first, *(shard.n_rows for shard in rest)]
-    offsets = [0, *(n_first + shard.offset for shard in rest)]
+    return _shards([n_first, *(shard.n_rows for shard in rest)])
+
+
+def _shards(sizes: Sequence[int]) -> tuple[Shard, ...]:
+    offsets = accumulate(sizes, initial=0)
     return tuple(
         Shard(key=shard_key(i, len(sizes)), offset=offset, n_rows=n_rows)
-        for i, (offset, n_rows) in enumerate(zip(offsets, sizes, strict=True))
+        for i, (offset, n_rows) in enumerate(zip(offsets, sizes, strict=False))
     )
 
 
@@ -108,7 +109,6 @@ class _Counts:
     """Sums over any range of rows: exact at the borders of blocks, and on the safe side in between."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:
-        self._blocks = blocks
         self._starts = [0, *accumulate(block.n_rows for block in blocks)]
         self._sendable = [0, *accumulate(block.n_sendable for block in blocks)]
         self._bytes = [0, *accumulate(block.n_bytes for block in blocks)]
@@ -124,24 +124,25 @@ class _Counts:
     def _enough(self, start: int, stop: int, limits: JobLimits, on_small: OnSmall) -> bool:
         if on_small == "error":
             return self.least_sendable(start, stop) >= limits.min_records_per_job
-        return on_small == "on_demand" or self.most_sendable(start, stop) > 0
+        return on_small == "on_demand" or self._most(self._sendable, start, stop) > 0
 
     def most_bytes(self, start: int, stop: int) -> int:
         """Upper bound of the bytes of rows *start* to *stop*."""
-        return self._bytes[self._block(stop - 1) + 1] - self._bytes[self._block(start)]
-
-    def most_sendable(self, start: int, stop: int) -> int:
-        """Upper bound of the records of rows *start* to *stop*."""
-        return self._sendable[self._block(stop - 1) + 1] - self._sendable[self._block(start)]
+        return self._most(self._bytes, start, stop)
 
     def least_sendable(self, start: int, stop: int) -> int:
         """Lower bound of the records of rows *start* to *stop*."""
-        first, last = self._block(start), self._block(stop - 1)
-        inside = self._sendable[last + 1] - self._sendable[first]
-        return max(0, inside - (start - self._starts[first]) - (self._starts[last + 1] - stop))
+        first, end = self._blocks_of(start, stop)
+        outside = (start - self._starts[first]) + (self._starts[end] - stop)
+        return max(0, self._most(self._sendable, start, stop) - outside)
 
-    def _block(self, row: int) -> int:
-        return bisect_right(self._starts, row) - 1
+    def _most(self, sums: Sequence[int], start: int, stop: int) -> int:
+        first, end = self._blocks_of(start, stop)
+        return sums[end] - sums[first]
+
+    def _blocks_of(self, start: int, stop: int) -> tuple[int, int]:
+        """The range of blocks that rows *start* to *stop* are in."""
+        return bisect_right(self._starts, start) - 1, bisect_right(self._starts, stop - 1)
 
 
 def _fewest(counts: _Counts, limits: JobLimits, n_rows: int) -> int:

@@ -48,18 +48,6 @@ class JobManifest(Document):
     output_token_count: int | None = Field(default=None, alias="outputTokenCount")
 
 
-@dataclass(frozen=True)
-class _Read:
-    """The content of one chunk."""
-
-    frame: pl.DataFrame
-    """The columns of `Answers.index`; `AT` counts from the chunk's first answer."""
-    answers: pl.Series
-    """Without nulls, in the order of the lines."""
-    n_lines: int
-    n_unreadable: int
-
-
 @dataclass
 class Answers:
     """
@@ -90,11 +78,11 @@ class Answers:
 
     def add_all(self, chunks: Iterable[bytes]) -> None:
         """Read chunks of whole lines, several at once."""
-        for read in map_ordered(self._read_chunk, chunks):
-            self.frames.append(read.frame.with_columns(pl.col(AT) + self.values.n))
-            self.values.add(read.answers)
-            self.n_lines += read.n_lines
-            self.n_unreadable += read.n_unreadable
+        for frame, answers, n_lines, n_unreadable in map_ordered(self._read_chunk, chunks):
+            self.frames.append(frame.with_columns(pl.col(AT) + self.values.n))
+            self.values.add(answers)
+            self.n_lines += n_lines
+            self.n_unreadable += n_unreadable
 
     def index(self) -> pl.DataFrame:
         """
@@ -115,7 +103,11 @@ class Answers:
         answers = self.values.take(index[AT]).alias(self.answer)
         return index.with_columns(answers).select(self.answer if name == AT else name for name in index.columns)
 
-    def _read_chunk(self, chunk: bytes) -> _Read:
+    def _read_chunk(self, chunk: bytes) -> tuple[pl.DataFrame, pl.Series, int, int]:
+        """
+        The columns of `index`, where `AT` counts from the chunk's first answer; the answers without nulls; the number
+        of lines; and the number of lines without a record id.
+        """
         schema = self._schema()
         frame = decode(chunk, schema, skip_input=self.family.kind == "text") if chunk else pl.DataFrame(schema=schema)
         lines = [line for line in chunk.split(b"\n") if line.strip()] if frame is None else []
@@ -123,11 +115,11 @@ class Answers:
         rows = pl.concat([self._read(first, part, chunk) for first, part in parts])
         answered = pl.col(self.answer).is_not_null()
         position = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
-        return _Read(
-            frame=rows.with_columns(position).select(AT if name == self.answer else name for name in rows.columns),
-            answers=rows[self.answer].drop_nulls(),
-            n_lines=sum(len(part) for _, part in parts),
-            n_unreadable=sum(part["recordId"].null_count() for _, part in parts),
+        return (
+            rows.with_columns(position).select(AT if name == self.answer else name for name in rows.columns),
+            rows[self.answer].drop_nulls(),
+            sum(len(part) for _, part in parts),
+            sum(part["recordId"].null_count() for _, part in parts),
         )
 
     def _schema(self) -> dict[str, pl.DataType]:

@@ -23,7 +23,7 @@ from bedrock_assets.storage.keys import (
 from bedrock_assets.storage.manifests import Part, RawManifest, Shard, TableManifest
 from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
-from bedrock_assets.table.parts import MadePart, find_part, make_part
+from bedrock_assets.table.parts import TablePart, find_part, make_part
 from bedrock_assets.threads import N_READERS, map_ordered
 
 TRIES = 3
@@ -83,11 +83,10 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     lock = PublishLock(store, publish_lock_key(name), f"{name}/joined_table")
     with lock.explained():
         for _ in range(TRIES):
-            made, parts = _made(store, pipeline, raw)
-            manifest = _manifest(name, raw, made, parts)
+            parts = _all_parts(store, pipeline, raw)
+            manifest = _manifest(name, raw, parts)
             lock.take()
-            _move(store, lock, parts, manifest)
-            if _are_own(store, made, manifest):
+            if _move(store, lock, parts, manifest):
                 lock.hold()
                 _publish(store, name, manifest)
                 return manifest
@@ -96,58 +95,57 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     )
 
 
-def _made(store: Store, pipeline: Pipeline, raw: RawManifest) -> tuple[list[MadePart], list[Part]]:
-    """The parts of all shards, in order, made where they are missing, and their current files."""
+def _all_parts(store: Store, pipeline: Pipeline, raw: RawManifest) -> list[TablePart]:
+    """The parts of all shards, in order; those that are missing are made."""
     name = pipeline.spec.name
     sizes = {file.key: file.n_bytes for folder in (PREPARED, "table") for file in store.files(f"{name}/{folder}")}
 
-    def find(item: tuple[int, Shard]) -> MadePart | None:
+    def find(item: tuple[int, Shard]) -> TablePart | None:
         index, shard = item
-        candidates = (prepared_part_key(name, shard.key), table_part_key(name, index))
-        return find_part(store, pipeline, raw, shard, tuple(key for key in candidates if key in sizes))
+        keys = (prepared_part_key(name, shard.key), table_part_key(name, index))
+        return find_part(store, pipeline, raw, shard, {key: sizes[key] for key in keys if key in sizes})
 
     existing = map_ordered(find, enumerate(raw.shards), N_READERS)
-    made = [part or make_part(store, pipeline, raw, shard) for shard, part in zip(raw.shards, existing, strict=True)]
-    parts = [
-        Part(key=part.key, n_rows=part.facts.n_rows, n_bytes=sizes.get(part.key) or store.size(part.key))
-        for part in made
-    ]
-    return made, parts
+    return [part or make_part(store, pipeline, raw, shard) for shard, part in zip(raw.shards, existing, strict=True)]
 
 
-def _manifest(name: str, raw: RawManifest, made: Sequence[MadePart], parts: Sequence[Part]) -> TableManifest:
+def _manifest(name: str, raw: RawManifest, parts: Sequence[TablePart]) -> TableManifest:
     counts, digest = Counter[str](), hashlib.sha256(raw.revision.encode())
     tokens: Tokens = {}
-    for part in made:
+    for part in parts:
         counts.update(part.facts.counts)
         digest.update(json.dumps([part.answers.fingerprint, part.answers.version]).encode())
         tokens = add(tokens, part.answers.tokens)
     return TableManifest(
         revision=digest.hexdigest()[:16],
-        n_rows=sum(part.n_rows for part in parts),
+        n_rows=sum(part.facts.n_rows for part in parts),
         n_ok=counts["ok"],
         n_error=counts["error"],
         n_missing=counts["missing"],
         n_truncated=counts["truncated"],
         tokens=dict(tokens),
         mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
-        columns=made[0].facts.columns,
-        parts=tuple(part.model_copy(update={"key": table_part_key(name, i)}) for i, part in enumerate(parts)),
+        columns=parts[0].facts.columns,
+        parts=tuple(
+            Part(key=table_part_key(name, index), n_rows=part.facts.n_rows, n_bytes=part.n_bytes)
+            for index, part in enumerate(parts)
+        ),
     )
 
 
-def _move(store: Store, lock: PublishLock, parts: Sequence[Part], manifest: TableManifest) -> None:
-    for part, final in zip(parts, manifest.parts, strict=True):
-        if part.key != final.key:
-            lock.hold()
-            store.move(part.key, final.key)
+def _move(store: Store, lock: PublishLock, parts: Sequence[TablePart], manifest: TableManifest) -> bool:
+    """
+    Move the prepared parts to the table.
 
-
-def _are_own(store: Store, made: Sequence[MadePart], manifest: TableManifest) -> bool:
-    """Whether the parts that were moved are those that were counted; new answers replace a prepared part."""
-    moved = [(part, final.key) for part, final in zip(made, manifest.parts, strict=True) if part.key != final.key]
-    identities = map_ordered(lambda item: store.parquet_facts(item[1]).get("identity"), moved, N_READERS)
-    return all(identity == part.facts.identity for (part, _), identity in zip(moved, identities, strict=True))
+    Returns:
+        Whether the parts that were moved are those that were counted; new answers may have replaced one before.
+    """
+    moves = [(part, final.key) for part, final in zip(parts, manifest.parts, strict=True) if part.key != final.key]
+    for part, key in moves:
+        lock.hold()
+        store.move(part.key, key)
+    identities = map_ordered(lambda move: store.parquet_facts(move[1]).get("identity"), moves, N_READERS)
+    return all(identity == part.facts.identity for (part, _), identity in zip(moves, identities, strict=True))
 
 
 def _publish(store: Store, name: str, manifest: TableManifest) -> None:

@@ -8,6 +8,7 @@ parts, makes those that are missing, and publishes all of them, so that no proce
 import hashlib
 import json
 from collections import Counter
+from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 
@@ -24,13 +25,14 @@ from bedrock_assets.storage.store import FACTS, Store
 
 
 @dataclass(frozen=True)
-class MadePart:
+class TablePart:
     """A part that exists, prepared or published."""
 
     key: str
     facts: PartFacts
     answers: OutputFacts
     """Metadata of the answers in it."""
+    n_bytes: int
 
 
 def prepare_part(store: Store, pipeline: Pipeline, shard: str) -> None:
@@ -46,7 +48,7 @@ def prepare_part(store: Store, pipeline: Pipeline, shard: str) -> None:
                 make_part(store, pipeline, raw, planned)
 
 
-def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> MadePart:
+def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> TablePart:
     """
     Join a shard's rows with its answers and write them aside, with `PartFacts` in the file's metadata.
 
@@ -70,21 +72,21 @@ def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) 
     key = prepared_part_key(pipeline.spec.name, shard.key)
     with store.writer(key) as file:
         write_frames([joined], file, {FACTS: facts.model_dump_json()})
-    return MadePart(key, facts, answers)
+    return TablePart(key, facts, answers, store.size(key))
 
 
 def find_part(
-    store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, candidates: tuple[str, ...]
-) -> MadePart | None:
-    """The first of the files *candidates* that has a shard's rows and current answers, or None."""
+    store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, candidates: Mapping[str, int]
+) -> TablePart | None:
+    """The first of the files *candidates*, with their sizes, that has a shard's rows and current answers, or None."""
     answers = _answers(store, pipeline, shard)
     if answers is None:
         return None
     identity = _identity(pipeline, raw, shard, answers)
-    for key in candidates:
+    for key, n_bytes in candidates.items():
         facts = store.parquet_facts(key)
         if facts.get("identity") == identity:
-            return MadePart(key, PartFacts.model_validate(facts), answers)
+            return TablePart(key, PartFacts.model_validate(facts), answers, n_bytes)
     return None
 
 
