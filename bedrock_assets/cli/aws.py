@@ -22,7 +22,7 @@ from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from bedrock_assets.aws.regions import Regions
-    from bedrock_assets.operations.clean import CleanTarget
+    from bedrock_assets.operations.clean import CleanPlan
     from bedrock_assets.storage.store import Store
 
 
@@ -56,12 +56,12 @@ def clean(
 
     Example: bedrock-assets aws clean call_summaries --keep-table
     """
-    from bedrock_assets.operations.clean import delete_files, find_remains, stop_jobs
+    from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
 
     with errors():
         use(home)
         regions = _opened(pipeline)
-        found = find_remains(regions, pipeline, keep_table=keep_table)
+        found = plan_clean(regions, pipeline, keep_table=keep_table)
         if not as_json:
             _show(found, regions.store)
         if not (
@@ -71,8 +71,8 @@ def clean(
             return
         n_withdrawn = _withdraw(pipeline, regions)
         tell = (lambda _: None) if as_json else console.print
-        stop_jobs(regions, pipeline, timeout_s=timeout_s, tell=tell)
-        found = find_remains(regions, pipeline, keep_table=keep_table)
+        stop_jobs(regions, pipeline, timeout_s=timeout_s, report=tell)
+        found = plan_clean(regions, pipeline, keep_table=keep_table)
         for n_gone in delete_files(regions.store, found):
             tell(f"{n_gone:,} of {len(found.all_files):,} files deleted")
     _end(found, deleted=True, n_withdrawn=n_withdrawn, as_json=as_json)
@@ -108,7 +108,7 @@ def _withdraw(pipeline: str, regions: "Regions") -> int:
         return len(stop_requests(instance, ledger, entries, regions).withdrawn)
 
 
-def _show(found: "CleanTarget", store: "Store") -> None:
+def _show(found: "CleanPlan", store: "Store") -> None:
     console.print(f"{found.pipeline} in {store.root}", soft_wrap=True, highlight=False)
     for job in found.jobs:
         console.print(
@@ -116,14 +116,14 @@ def _show(found: "CleanTarget", store: "Store") -> None:
         )
     for name, (n_files, n_bytes) in sorted(found.folders.items()):
         console.print(f"  files {name:<20} {n_files:>8,} {n_bytes / 1e6:>12,.1f} MB")
-    for root in sorted({where.root for where, _ in found.elsewhere}):
-        files = [file for where, file in found.elsewhere if where.root == root]
+    for root in sorted({where.root for where, _ in found.other_files}):
+        files = [file for where, file in found.other_files if where.root == root]
         console.print(f"  files in {root}: {len(files):,}, {sum(file.n_bytes for file in files) / 1e6:,.1f} MB")
     if not (found.jobs or found.all_files):
         console.print("  nothing")
 
 
-def _end(found: "CleanTarget", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
+def _end(found: "CleanPlan", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
     jobs, n_files = [job.arn for job in found.jobs], len(found.all_files)
     told = {"pipeline": found.pipeline, "jobs": jobs, "n_files": n_files, "n_bytes": found.n_bytes}
     if as_json:

@@ -50,10 +50,10 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         print_json([dataclasses.asdict(finding) for finding in found])
     else:
         for finding in found:
-            verdict = f"[{COLORS[finding.verdict]}]{finding.verdict:<7}[/]"
-            console.print(f"{verdict} [bold]{finding.check}[/bold]: ", end="")
-            console.print(finding.told, markup=False, highlight=False, soft_wrap=True)
+            status = f"[{COLORS[finding.status]}]{finding.status:<7}[/]"
+            console.print(f"{status} [bold]{finding.check}[/bold]: ", end="")
+            console.print(finding.message, markup=False, highlight=False, soft_wrap=True)
             if finding.fix:
                 console.print(f"        {finding.fix}", markup=False, highlight=False, style="dim", soft_wrap=True)
-    if any(finding.verdict == "fail" for finding in found):
+    if any(finding.status == "fail" for finding in found):
         raise typer.Exit(1)

@@ -10,11 +10,11 @@ The form of a structured answer: written in YAML or as a pydantic class, sent as
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import polars as pl
-from pydantic import Field, ValidationError
+from pydantic import BaseModel, Field, ValidationError
 
 from bedrock_assets.config.answer_node import Kind, Node, checked, enum_kind, object_schema
 from bedrock_assets.errors import ConfigError
@@ -26,6 +26,8 @@ class AnswerSchema:
     """The fields of an answer, each a column."""
 
     fields: Mapping[str, Node]
+    answer_class: type[BaseModel] | None = field(default=None, compare=False)
+    """The pydantic class that the fields are from; its own validators run as well."""
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:
@@ -46,9 +48,9 @@ def parse_schema(written: Mapping[str, Any] | str) -> AnswerSchema:
         ConfigError: It is no schema; the message names the field and the cure.
     """
     if isinstance(written, str):
-        from bedrock_assets.config.pydantic_schema import fields_of_class
+        from bedrock_assets.config.pydantic_schema import fields_of_class, load_class
 
-        return AnswerSchema(fields_of_class(written))
+        return AnswerSchema(fields_of_class(written), load_class(written))
     return AnswerSchema(_fields(written, "schema"))
 
 

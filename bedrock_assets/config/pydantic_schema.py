@@ -2,7 +2,7 @@
 A pydantic class, named by its import path, as the form of an answer.
 
 The class is the user's own code, which the pipeline's YAML names; nothing of a dataset or an answer is ever imported.
-Types, enums, limits and descriptions of its JSON schema count; validators written in Python do not run.
+Types, enums, limits and descriptions of its JSON schema make the columns. Validators written in it run on each answer.
 """
 
 import importlib
@@ -32,14 +32,20 @@ def fields_of_class(path: str) -> dict[str, Node]:
     Raises:
         ConfigError: There is no such class, or it has a field of a kind that has no column type.
     """
-    schema = _load(path).model_json_schema()
+    schema = load_class(path).model_json_schema()
     node = _node(schema, schema.get("$defs", {}), f"schema {path}", ())
     if node.kind != "object" or not node.fields:
         raise ConfigError(f"schema {path}: the class has no fields; an answer needs at least one")
     return dict(node.fields)
 
 
-def _load(path: str) -> type[BaseModel]:
+def load_class(path: str) -> type[BaseModel]:
+    """
+    The class at an import path.
+
+    Raises:
+        ConfigError: There is none.
+    """
     module, _, name = path.partition(":")
     if not module or not name:
         raise ConfigError(f"schema: {path!r} is no import path; write fields, or my_package.models:Answer")

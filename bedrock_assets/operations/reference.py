@@ -1,4 +1,4 @@
-"""Every key of a defs.yaml, read off the model: as a page for people, and as JSON schema for editors."""
+"""Describe every key of a defs.yaml: as a Markdown page for people, and as JSON schema for editors."""
 
 import json
 from collections.abc import Iterator, Mapping
@@ -19,7 +19,7 @@ A key without a default has to be given; `none` is the same as leaving it out.
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a whole defs.yaml, for editors that check YAML as it is written."""
+    """JSON schema of a whole defs.yaml, for editors that check YAML while it is written."""
     kinds: list[dict[str, Any]] = []
     definitions: dict[str, Any] = {}
     for name, spec in COMPONENTS.items():
@@ -37,27 +37,27 @@ def json_schema() -> dict[str, Any]:
 
 
 def page() -> str:
-    """The reference, as Markdown: a table for each component, and one for each part of it."""
-    sections, told = [HEAD], set[str]()
+    """The reference as Markdown, with a table for each component and for each of its parts."""
+    sections, paths = [HEAD], set[str]()
     for component, spec in COMPONENTS.items():
         schema = spec.model_json_schema(by_alias=True)
         definitions = schema.get("$defs", {})
         sections += _table(f"type: {component}", schema, definitions)
         for path, name in _parts("", schema, definitions):
-            if path not in told:
+            if path not in paths:
                 sections += _table(path, definitions[name], definitions)
-                told.add(path)
+                paths.add(path)
     return "\n".join(sections) + "\n"
 
 
 def _parts(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """Where each part stands, and its name among the definitions, in the order of the keys."""
+    """The path of each part and its name among the definitions, in the order of the keys."""
     for key, value in schema["properties"].items():
         for name in _referred(value):
             if "properties" in definitions[name]:
-                at = f"{path}.{key}".lstrip(".")
-                yield at, name
-                yield from _parts(at, definitions[name], definitions)
+                inner = f"{path}.{key}".lstrip(".")
+                yield inner, name
+                yield from _parts(inner, definitions[name], definitions)
 
 
 def _table(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
@@ -68,8 +68,8 @@ def _table(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any])
     required = schema.get("required", [])
     for key, value in schema["properties"].items():
         default = "" if key in required else f"`{_default(value)}`"
-        told = " ".join(value.get("description", "").split()).replace("|", "\\|")
-        yield f"| `{key}` | {_type(value, definitions)} | {default} | {told} |"
+        text = " ".join(value.get("description", "").split()).replace("|", "\\|")
+        yield f"| `{key}` | {_type(value, definitions)} | {default} | {text} |"
     yield ""
 
 

@@ -122,7 +122,7 @@ class Collector:
         rows = _with_origin(rows, jobs, models)
         if len({target.model for target in workload.spec.targets}) == 1:
             rows = rows.with_columns(pl.col("model_id").fill_null(workload.spec.model))
-        rows = rows.with_columns(buffer.take(rows[AT]).alias(self._answer))
+        rows = rows.with_columns(buffer.gather(rows[AT]).alias(self._answer))
         columns = answer_columns(workload.answer_columns, workload.schema)
         return Collected(rows.select("record_id", *columns), unanswered, n_unreadable, n_unknown, manifest)
 
@@ -169,7 +169,7 @@ class Collector:
         }
         outcomes: list[pl.DataFrame] = []
         for answers in read_answers(self.store, ids):
-            usable = answers.with_columns(buffer.fit(pl.col(self._answer))).drop_nulls(self._answer)
+            usable = answers.with_columns(buffer.cast(pl.col(self._answer))).drop_nulls(self._answer)
             at = pl.int_range(buffer.n, buffer.n + len(usable), dtype=pl.Int64, eager=True).alias(AT)
             rows = apply_schema(usable.with_columns(**constants), self.workload.family, self.workload.schema)
             outcomes.append(rows.with_columns(at).select(schema.names()))

@@ -3,9 +3,6 @@
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
-
-import polars as pl
 
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.config.pipeline import PipelineSpec
@@ -166,20 +163,3 @@ class Pipeline:
     def answer_columns(self) -> dict[str, str]:
         """From an answer column's own name to its name in the tables."""
         return self.workload.answer_columns
-
-    def with_records(
-        self, rows: "pl.DataFrame", violations: "pl.Series | None" = None, *, keyed: bool = False
-    ) -> "pl.DataFrame":  # TEMPORARY
-        return self.records.make(rows, violations, keyed=keyed)
-
-    @property
-    def dimensions(self) -> int | None:
-        return self.workload.dimensions  # TEMPORARY
-
-    @property
-    def parameters(self) -> "dict[str, Any]":
-        return self.records.parameters  # TEMPORARY
-
-    @property
-    def prompt(self) -> Template | None:
-        return self.records.prompt  # TEMPORARY

@@ -107,7 +107,7 @@ def test_a_pipeline_has_its_columns(make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline(texts(1), schema={"score": "integer", "note": "string"}, output_prefix="b_")
     names = list(pipeline.answer_columns.values())
     assert names[names.index("b_response") + 1 :][:2] == ["b_score", "b_note"]
-    assert pipeline.parameters["schema_mode"] == "tool"
+    assert pipeline.records.parameters["schema_mode"] == "tool"
 
 
 def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:

@@ -58,8 +58,8 @@ def test_prompts_beside_the_yaml(tmp_path: Path) -> None:
     task = "task: {text: {prompt_id: mine}}"
     (tmp_path / "defs.yaml").write_text(f"attributes: {{name: a, source: {{path: {source}}}, model: {HAIKU}, {task}}}")
     pipeline = load_pipeline(str(tmp_path / "defs.yaml"))
-    assert pipeline.prompt is not None
-    assert pipeline.prompt.text == "Mine: {text}"
+    assert pipeline.records.prompt is not None
+    assert pipeline.records.prompt.text == "Mine: {text}"
 
 
 def test_an_inbox_is_no_pipeline() -> None:

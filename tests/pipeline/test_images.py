@@ -31,7 +31,7 @@ def records(make_pipeline: MakePipeline, family: str, pictures: pl.Series, **ove
     invocation = {"model_invocation_type": FAMILIES[family].invocation_type}
     pipeline = make_pipeline(frame, model=MODELS[family], task=TASK, **invocation, **overrides)
     ids = pl.Series([f"r{i}" for i in range(len(frame))])
-    return pipeline.with_records(frame.with_columns(record_id=ids))
+    return pipeline.records.make(frame.with_columns(record_id=ids))
 
 
 def sent(line: str) -> tuple[str, bytes, str]:
@@ -54,7 +54,7 @@ def test_several_images(make_pipeline: MakePipeline) -> None:
     """Columns are sent in the order in which they are named."""
     frame = pl.DataFrame({"text": ["x"], "a": [PICTURES["png"]], "b": [PICTURES["gif"]]})
     pipeline = make_pipeline(frame, task={"text": {"prompt": "{text}", "images": ["b", "a"]}})
-    made = pipeline.with_records(frame.with_columns(record_id=pl.lit("r")))
+    made = pipeline.records.make(frame.with_columns(record_id=pl.lit("r")))
     content = json.loads(made[LINE].item())["modelInput"]["messages"][0]["content"]
     assert [block.get("source", {}).get("media_type") for block in content] == ["image/gif", "image/png", None]
 

@@ -201,7 +201,7 @@ def test_a_table_is_the_source_of_the_next(make_pipeline: MakePipeline, store: S
     table = pl.concat(pipeline.rows(store).batches())
     assert table.equals(former.parts([f"calls/table/part-{i:05d}.parquet" for i in range(3)]))
     assert (raw.n_rows, raw.source) == (10, "calls/joined_table")
-    made = pipeline.with_records(next(read_rows(pipeline, store)))
+    made = pipeline.records.make(next(read_rows(pipeline, store)))
     assert "Again: to c0" in made["__line"][0]
 
 

@@ -97,7 +97,7 @@ def test_two_ingests(store: Store, make_pipeline: MakePipeline, n_first: int) ->
     if n_first:
         ingest(make_pipeline(texts(n_first), limits=THREE_SHARDS), store)
     older, made = make_pipeline(texts(20), limits=THREE_SHARDS), list[RawManifest]()
-    match = "calls/raw_dataset was published by another run .* materialize it again"
+    match = "another run published calls/raw_dataset .* materialize it again"
     with (
         meanwhile("before", Effect.WRITE, "raw/", later(make_pipeline, store, 7, made)),
         pytest.raises(StoreConflict, match=match) as raised,
@@ -135,7 +135,7 @@ def test_two_runs_format_a_shard(stages: Stages, make_pipeline: MakePipeline) ->
         newer.append(format_shard(pipeline, store, stages.raw, shard))
 
     older = make_pipeline(texts(10), prompt="Other {text}", limits=THREE_SHARDS)
-    match = f"shard {shard.key} of calls was formatted by another run"
+    match = f"another run formatted shard {shard.key} of calls"
     with meanwhile("before", Effect.WRITE, "/incoming-", edited), pytest.raises(StoreConflict, match=match):
         format_shard(older, store, stages.raw, shard)
     found = store.read_model(shard_manifest_key("calls", shard.key), ShardManifest)

@@ -142,7 +142,7 @@ def test_answers_that_do_not_match(stages: Stages, tamper: object) -> None:
     answers = pl.read_parquet(stages.store.path(key))
     assert callable(tamper)
     tamper(answers).write_parquet(stages.store.path(key))
-    with pytest.raises(DataError, match=r"shard 00001-of-00003 has 3 rows and \d answers, .*calls/batch_outputs"):
+    with pytest.raises(DataError, match=r"shard 00001-of-00003 has 3 rows and \d answers; .*calls/batch_outputs"):
         join_table(stages.store, stages.pipeline, stages.raw)
     manifest = stages.store.read_model(table_manifest_key("calls"), TableManifest)
     assert manifest is not None
