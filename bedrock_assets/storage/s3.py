@@ -69,7 +69,7 @@ class Connection:
             config |= {"sse_bucket_key_enabled": True}
         return S3Store.from_url(
             self.url,
-            credential_provider=self._credentials.for_obstore,
+            credential_provider=self._credentials,
             client_options={"allow_http": True},
             **config,
         )
