@@ -260,7 +260,7 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (("more", "--prompt", "{txt}"), "column 'txt'"),
         (("Calls", "--prompt", "{text}"), "name: String should match"),
         (("more",), "exactly one of --prompt and --embed"),
-        (("more", "--embed", "text"), "does text, but the task is embedding"),
+        (("more", "--embed", "text"), "is for text tasks, but the task is embedding"),
     ):
         refused = run("new", *arguments, *common)
         assert (refused.exit_code, message in refused.stderr) == (2, True), refused.output

@@ -91,7 +91,7 @@ def test_a_missing_column_is_refused(make_pipeline: MakePipeline) -> None:
 def test_families_without_images(make_pipeline: MakePipeline, family: str) -> None:
     """A model that takes no images is refused at load, with those that do."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
-    with pytest.raises(ConfigError, match="takes no images here"):
+    with pytest.raises(ConfigError, match="does not take images here"):
         make_pipeline(frame, model=MODELS[family], task=TASK)
 
 
@@ -99,7 +99,7 @@ def test_models_without_images(make_pipeline: MakePipeline) -> None:
     """A model of such a family that reads text alone is refused as well, under either way to invoke it."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
     for invocation in ("InvokeModel", "Converse"):
-        with pytest.raises(ConfigError, match=r"amazon\.nova-micro-v1:0' \(\w+\) takes no images here"):
+        with pytest.raises(ConfigError, match=r"amazon\.nova-micro-v1:0' \(\w+\) does not take images here"):
             make_pipeline(frame, model="us.amazon.nova-micro-v1:0", model_invocation_type=invocation, task=TASK)
 
 
