@@ -4,13 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from bedrock_assets.pipeline.load import COMPONENTS
 
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.pipeline.load import COMPONENT
-
-COMPONENTS: dict[str, type[BaseModel]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 HEAD = """# Every key of a defs.yaml
 
 Printed by `bedrock-assets reference`. Keys stand under `attributes:`, beside `type:`.
