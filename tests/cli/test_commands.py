@@ -256,7 +256,7 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.exit_code == 0, made.output
     assert told("plan", tmp_path / "defs/calls/defs.yaml")["rows"] == 1
     for arguments, message in (
-        (("calls", "--prompt", "{text}"), "is there already"),
+        (("calls", "--prompt", "{text}"), "already exists"),
         (("more", "--prompt", "{txt}"), "column 'txt'"),
         (("Calls", "--prompt", "{text}"), "name: String should match"),
         (("more",), "exactly one of --prompt and --embed"),
