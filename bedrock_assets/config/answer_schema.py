@@ -1,5 +1,5 @@
 """
-The form of a structured answer: written in YAML or as a pydantic class, sent as JSON schema, kept as typed columns.
+The schema of a structured answer: written in YAML or as a pydantic class, sent as JSON schema, stored as typed columns.
 
     schema:
       sentiment: {enum: [positive, neutral, negative]}
@@ -17,43 +17,44 @@ import polars as pl
 from pydantic import Field, ValidationError
 
 from bedrock_assets.config.answer_node import Kind, Node, checked, enum_kind, object_schema
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.config.pydantic_schema import fields_of_class
+from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.limits import Strict
 
 
 @dataclass(frozen=True)
 class AnswerSchema:
-    """The fields of an answer, each a column."""
+    """The fields of an answer, one column each."""
 
     fields: Mapping[str, Node]
 
     @property
     def dtypes(self) -> dict[str, pl.DataType]:
-        """The columns."""
+        """Column types by field name."""
         return {name: node.dtype for name, node in self.fields.items()}
 
     def json_schema(self, *, bounds: bool) -> dict[str, Any]:
-        """JSON schema of the answer, see `Node.json_schema`."""
+        """JSON schema of the answer; see `Node.json_schema`."""
         return {"type": "object"} | object_schema(self.fields, bounds=bounds)
 
 
 def parse_schema(written: Mapping[str, Any] | str) -> AnswerSchema:
     """
+    Read the value of `schema:`.
+
     Args:
-        written: What stands under `schema:`, fields or the import path of a pydantic class.
+        written: Fields, or the import path of a pydantic class.
 
     Raises:
-        ConfigError: It is no schema; the message names the field and the cure.
+        ConfigError: It is not a schema; the message names the field and the fix.
     """
     if isinstance(written, str):
-        from bedrock_assets.config.pydantic_schema import fields_of_class
-
         return AnswerSchema(fields_of_class(written))
     return AnswerSchema(_fields(written, "schema"))
 
 
 class _Written(Strict):
-    """A field as it is written out in YAML."""
+    """A field as it is written in YAML."""
 
     type: Literal["string", "integer", "number", "boolean"] | None = None
     enum: tuple[Any, ...] | None = None
@@ -74,7 +75,7 @@ def _fields(written: Any, path: str) -> dict[str, Node]:
         raise ConfigError(f"{path}: name at least one field, e.g. {{score: integer}}")
     for name in written:
         if not isinstance(name, str) or not name or name.startswith("__"):
-            raise ConfigError(f"{path}: {name!r} is no name of a field; use words, not beginning with `__`")
+            raise ConfigError(f"{path}: {name!r} is not a field name; use a word that does not start with `__`")
     return {name: _node(value, f"{path}.{name}") for name, value in written.items()}
 
 
@@ -82,32 +83,31 @@ def _node(written: Any, path: str) -> Node:
     if isinstance(written, str):
         written = {"type": written}
     try:
-        told = _Written.model_validate(written)
+        field = _Written.model_validate(written)
     except ValidationError as error:
-        first = error.errors()[0]
-        at = ".".join([path, *map(str, first["loc"])])
-        raise ConfigError(f"{at}: {first['msg'].removeprefix('Value error, ')}") from error
-    given = [told.type and told.enum is None, told.enum is not None, told.item is not None, told.members is not None]
-    if sum(map(bool, given)) != 1:
+        raise ConfigError(describe_validation_error(error, path)) from error
+    is_list = field.item is not None
+    kinds = [field.type and field.enum is None, field.enum is not None, is_list, field.members is not None]
+    if sum(map(bool, kinds)) != 1:
         raise ConfigError(f"{path}: write exactly one of type, enum, list, object, e.g. {{type: integer, minimum: 1}}")
     node = Node(
-        kind=_kind(told, path),
-        optional=told.optional,
-        description=told.description,
-        enum=told.enum or (),
-        minimum=told.minimum,
-        maximum=told.maximum,
-        min_size=told.min_items if told.item is not None else told.min_length,
-        max_size=told.max_items if told.item is not None else told.max_length,
-        item=None if told.item is None else _node(told.item, f"{path}[]"),
-        fields={} if told.members is None else _fields(told.members, path),
+        kind=_kind(field, path),
+        optional=field.optional,
+        description=field.description,
+        enum=field.enum or (),
+        minimum=field.minimum,
+        maximum=field.maximum,
+        min_size=field.min_items if is_list else field.min_length,
+        max_size=field.max_items if is_list else field.max_length,
+        item=_node(field.item, f"{path}[]") if is_list else None,
+        fields={} if field.members is None else _fields(field.members, path),
     )
     return checked(node, path)
 
 
-def _kind(told: _Written, path: str) -> Kind:
-    if told.item is not None:
+def _kind(field: _Written, path: str) -> Kind:
+    if field.item is not None:
         return "list"
-    if told.members is not None:
+    if field.members is not None:
         return "object"
-    return told.type or enum_kind(told.enum or (), path)
+    return field.type or enum_kind(field.enum or (), path)

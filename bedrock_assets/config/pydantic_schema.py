@@ -1,8 +1,8 @@
 """
-A pydantic class, named by its import path, as the form of an answer.
+A pydantic class, named by its import path, as the schema of an answer.
 
-The class is the user's own code, which the pipeline's YAML names; nothing of a dataset or an answer is ever imported.
-Types, enums, limits and descriptions of its JSON schema count; validators written in Python do not run.
+The class is the user's own code, named in the pipeline's YAML; nothing in a dataset or an answer is ever imported.
+Types, enums, limits and descriptions in its JSON schema are used; validators written in Python do not run.
 """
 
 import importlib
@@ -21,16 +21,18 @@ KNOWN = frozenset(
         *("required", "additionalProperties", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
     )
 )
-"""Keywords that are understood; `title`, `default`, `examples` and `format` change nothing."""
+"""Supported JSON schema keywords; `title`, `default`, `examples` and `format` have no effect."""
 
 
 def fields_of_class(path: str) -> dict[str, Node]:
     """
+    The fields of a pydantic class.
+
     Args:
         path: `my_package.models:Answer`.
 
     Raises:
-        ConfigError: There is no such class, or it has a field of a kind that has no column type.
+        ConfigError: There is no such class, or one of its fields has no column type.
     """
     schema = _load(path).model_json_schema()
     node = _node(schema, schema.get("$defs", {}), f"schema {path}", ())
@@ -42,14 +44,14 @@ def fields_of_class(path: str) -> dict[str, Node]:
 def _load(path: str) -> type[BaseModel]:
     module, _, name = path.partition(":")
     if not module or not name:
-        raise ConfigError(f"schema: {path!r} is no import path; write fields, or my_package.models:Answer")
+        raise ConfigError(f"schema: {path!r} is not an import path; write fields, or my_package.models:Answer")
     try:
-        found: Any = getattr(importlib.import_module(module), name)
+        loaded: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"schema: {path!r} cannot be imported: {error}. Is the package installed?") from error
-    if not (isinstance(found, type) and issubclass(found, BaseModel)):
-        raise ConfigError(f"schema: {path!r} is no pydantic class (a subclass of pydantic.BaseModel)")
-    return found
+        raise ConfigError(f"schema: {path!r} cannot be imported: {error}; is the package installed?") from error
+    if not (isinstance(loaded, type) and issubclass(loaded, BaseModel)):
+        raise ConfigError(f"schema: {path!r} is not a pydantic class; name a subclass of pydantic.BaseModel")
+    return loaded
 
 
 def _node(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...]) -> Node:
@@ -71,7 +73,7 @@ def _node(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within:
         min_size=schema.get("minItems" if is_list else "minLength"),
         max_size=schema.get("maxItems" if is_list else "maxLength"),
         item=_node(schema.get("items", {}), defs, f"{path}[]", within) if is_list else None,
-        fields={name: _member(name, one, defs, path, within, required) for name, one in properties.items()},
+        fields={name: _member(name, member, defs, path, within, required) for name, member in properties.items()},
     )
     return checked(node, path)
 
@@ -85,7 +87,7 @@ def _member(
     required: list[str],
 ) -> Node:
     node = _node(schema, defs, f"{path}.{name}", within)
-    # a field with a default need not be answered
+    # A field with a default may be left out of an answer.
     return node if name in required or node.optional else replace(node, optional=True)
 
 
@@ -103,21 +105,21 @@ def _kind(schema: Mapping[str, Any], enum: tuple[Any, ...], path: str) -> Kind:
 def _resolved(
     schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...]
 ) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
-    """The schema with its reference and its alternative to null taken away, and whether it may be null."""
-    found, optional = dict(schema), False
-    while "anyOf" in found or "$ref" in found:
-        if "anyOf" in found:
-            branches = [one for one in found.pop("anyOf") if one.get("type") != "null"]
+    """The schema with references and `X | None` resolved, whether it may be null, and the classes it is within."""
+    plain, optional = dict(schema), False
+    while "anyOf" in plain or "$ref" in plain:
+        if "anyOf" in plain:
+            branches = [branch for branch in plain.pop("anyOf") if branch.get("type") != "null"]
             if len(branches) != 1:
-                raise ConfigError(f"{path}: one of several types cannot be a typed column; name one, or `X | None`")
-            optional, found = True, {**branches[0], **found}
+                raise ConfigError(f"{path}: one of several types cannot be a typed column; use one type, or `X | None`")
+            optional, plain = True, {**branches[0], **plain}
         else:
-            name = found.pop("$ref").rpartition("/")[2]
+            name = plain.pop("$ref").rpartition("/")[2]
             if name in within:
-                raise ConfigError(f"{path}: class {name} holds itself, which has no column type")
-            found, within = {**defs[name], **found}, (*within, name)
+                raise ConfigError(f"{path}: class {name} contains itself, which has no column type; remove that field")
+            plain, within = {**defs[name], **plain}, (*within, name)
     exclusive = {"exclusiveMinimum": ("minimum", 1), "exclusiveMaximum": ("maximum", -1)}
     for name, (inclusive, step) in exclusive.items():
-        if name in found and found.get("type") == "integer":
-            found[inclusive] = found.pop(name) + step
-    return found, optional, within
+        if name in plain and plain.get("type") == "integer":
+            plain[inclusive] = plain.pop(name) + step
+    return plain, optional, within
