@@ -74,9 +74,7 @@ def _listed(model: str) -> Price | None:
         price = calc_price(Usage(input_tokens=MTOK, output_tokens=MTOK), bare, provider_id="aws")
     except LookupError:
         return None
-    source = (
-        f"genai-prices {version('genai-prices')}, on demand; batch jobs at {BATCH_FACTOR:.0%} of that"
-    )
+    source = f"genai-prices {version('genai-prices')}, on demand; batch jobs at {BATCH_FACTOR:.0%} of that"
     return Price(float(price.input_price), float(price.output_price), BATCH_FACTOR, source)
 
 
