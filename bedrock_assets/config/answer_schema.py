@@ -49,7 +49,7 @@ def parse_schema(written: Mapping[str, Any] | str) -> AnswerSchema:
         ConfigError: It is not a schema; the message names the field and the fix.
     """
     if isinstance(written, str):
-        return AnswerSchema(fields_of_class(written))
+        return AnswerSchema(_fields(fields_of_class(written), f"schema {written}"))
     return AnswerSchema(_fields(written, "schema"))
 
 

@@ -1,5 +1,5 @@
 """
-A pydantic class, named by its import path, as the schema of an answer.
+A pydantic class, named by its import path, as the fields of an answer.
 
 The class is the user's own code, named in the pipeline's YAML; nothing in a dataset or an answer is ever imported.
 Types, enums, limits and descriptions in its JSON schema are used; validators written in Python do not run.
@@ -7,26 +7,25 @@ Types, enums, limits and descriptions in its JSON schema are used; validators wr
 
 import importlib
 from collections.abc import Mapping
-from dataclasses import replace
 from typing import Any
 
 from pydantic import BaseModel
 
-from bedrock_assets.config.answer_node import KINDS, Kind, Node, checked, enum_kind
+from bedrock_assets.config.answer_node import KINDS
 from bedrock_assets.errors import ConfigError
 
-KNOWN = frozenset(
-    (
-        *("type", "title", "description", "default", "examples", "enum", "const", "format", "items", "properties"),
-        *("required", "additionalProperties", "minimum", "maximum", "minLength", "maxLength", "minItems", "maxItems"),
-    )
-)
-"""Supported JSON schema keywords; `title`, `default`, `examples` and `format` have no effect."""
+YAML_KEYS = {
+    **{name: name for name in ("type", "enum", "minimum", "maximum", "description")},
+    **{"minLength": "min_length", "maxLength": "max_length", "minItems": "min_items", "maxItems": "max_items"},
+}
+"""Keywords of JSON schema, and the keys of a field in YAML that mean the same."""
+OTHERS = {"const", "items", "properties", "required", "title", "default", "examples", "format", "additionalProperties"}
+"""Other supported keywords; `title`, `default`, `examples` and `format` have no effect."""
 
 
-def fields_of_class(path: str) -> dict[str, Node]:
+def fields_of_class(path: str) -> dict[str, Any]:
     """
-    The fields of a pydantic class.
+    The fields of a pydantic class, as they would be written under `schema:`.
 
     Args:
         path: `my_package.models:Answer`.
@@ -35,10 +34,10 @@ def fields_of_class(path: str) -> dict[str, Node]:
         ConfigError: There is no such class, or one of its fields has no column type.
     """
     schema = _load(path).model_json_schema()
-    node = _node(schema, schema.get("$defs", {}), f"schema {path}", ())
-    if node.kind != "object" or not node.fields:
+    fields = _field(schema, schema.get("$defs", {}), f"schema {path}", ()).get("object")
+    if not fields:
         raise ConfigError(f"schema {path}: the class has no fields; an answer needs at least one")
-    return dict(node.fields)
+    return fields
 
 
 def _load(path: str) -> type[BaseModel]:
@@ -48,65 +47,46 @@ def _load(path: str) -> type[BaseModel]:
     try:
         loaded: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
-        raise ConfigError(f"schema: {path!r} cannot be imported: {error}; is the package installed?") from error
+        raise ConfigError(f"schema: {path!r} cannot be imported: {error}. Is the package installed?") from error
     if not (isinstance(loaded, type) and issubclass(loaded, BaseModel)):
         raise ConfigError(f"schema: {path!r} is not a pydantic class; name a subclass of pydantic.BaseModel")
     return loaded
 
 
-def _node(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...]) -> Node:
+def _field(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...]) -> dict[str, Any]:
+    """A JSON schema as a field in YAML; *within* are the classes around it."""
     schema, optional, within = _resolved(schema, defs, path, within)
-    unknown = [name for name in schema if name not in KNOWN and name != "$defs"]
+    unknown = [name for name in schema if name not in YAML_KEYS and name not in OTHERS]
     if unknown or isinstance(schema.get("additionalProperties"), Mapping):
         raise ConfigError(f"{path}: {unknown or 'a mapping with free keys'} cannot be a typed column; use plain types")
-    enum = tuple(schema.get("enum") or ([schema["const"]] if "const" in schema else []))
-    kind = _kind(schema, enum, path)
-    properties, required = schema.get("properties", {}), schema.get("required", [])
-    is_list = kind == "list"
-    node = Node(
-        kind=kind,
-        optional=optional,
-        description=schema.get("description"),
-        enum=enum,
-        minimum=schema.get("minimum"),
-        maximum=schema.get("maximum"),
-        min_size=schema.get("minItems" if is_list else "minLength"),
-        max_size=schema.get("maxItems" if is_list else "maxLength"),
-        item=_node(schema.get("items", {}), defs, f"{path}[]", within) if is_list else None,
-        fields={name: _member(name, member, defs, path, within, required) for name, member in properties.items()},
-    )
-    return checked(node, path)
-
-
-def _member(
-    name: str,
-    schema: Mapping[str, Any],
-    defs: Mapping[str, Any],
-    path: str,
-    within: tuple[str, ...],
-    required: list[str],
-) -> Node:
-    node = _node(schema, defs, f"{path}.{name}", within)
-    # A field with a default may be left out of an answer.
-    return node if name in required or node.optional else replace(node, optional=True)
-
-
-def _kind(schema: Mapping[str, Any], enum: tuple[Any, ...], path: str) -> Kind:
-    written = schema.get("type")
-    if written in KINDS:
-        return written
-    if written in ("array", "object"):
-        return "list" if written == "array" else "object"
-    if enum:
-        return enum_kind(enum, path)
-    raise ConfigError(f"{path}: a value of {written or 'any type'} cannot be a typed column; name one plain type")
+    field: dict[str, Any] = {YAML_KEYS[name]: value for name, value in schema.items() if name in YAML_KEYS}
+    field["optional"] = optional
+    if "const" in schema:
+        field["enum"] = [schema["const"]]
+    match field.pop("type", None):
+        case "array":
+            field["list"] = _field(schema.get("items", {}), defs, f"{path}[]", within)
+        case "object":
+            required = schema.get("required", ())
+            members = schema.get("properties", {})
+            field["object"] = {name: _field(each, defs, f"{path}.{name}", within) for name, each in members.items()}
+            for name in members.keys() - required:  # a field with a default may be left out of an answer
+                field["object"][name]["optional"] = True
+        case kind if kind in KINDS:
+            field["type"] = kind
+        case kind if "enum" not in field:
+            raise ConfigError(f"{path}: a value of {kind or 'any type'} cannot be a typed column; name one plain type")
+        case _:
+            pass  # an enum says its kind by its values
+    return field
 
 
 def _resolved(
     schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within: tuple[str, ...]
 ) -> tuple[dict[str, Any], bool, tuple[str, ...]]:
-    """The schema with references and `X | None` resolved, whether it may be null, and the classes it is within."""
+    """The schema with references and `X | None` resolved, whether it may be null, and the classes around it."""
     plain, optional = dict(schema), False
+    plain.pop("$defs", None)
     while "anyOf" in plain or "$ref" in plain:
         if "anyOf" in plain:
             branches = [branch for branch in plain.pop("anyOf") if branch.get("type") != "null"]

@@ -1,4 +1,4 @@
-"""Every key of a defs.yaml, read off the model: as a page for people, and as JSON schema for editors."""
+"""The reference of all keys in a defs.yaml, made from the models: a page for people, JSON schema for editors."""
 
 import json
 from collections.abc import Iterator, Mapping
