@@ -12,8 +12,8 @@ from importlib.metadata import version
 
 import polars as pl
 
-from bedrock_assets.config.pipeline import WorkloadSpec
-from bedrock_assets.storage.manifests import InferenceMode
+from bedrock_assets.config import WorkloadSpec
+from bedrock_assets.storage import InferenceMode
 
 BATCH_FACTOR = 0.5
 """Price of a batch job divided by the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""

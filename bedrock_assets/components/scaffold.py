@@ -9,7 +9,7 @@ import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config import PipelineSpec
 from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.load import COMPONENT
 from bedrock_assets.pipeline.records import Pipeline

@@ -69,8 +69,12 @@ class JobSettings:
 
     def __post_init__(self) -> None:
         require_key(self.kms_key_arn)
-        require_owner(self.bucket_owner)
         require_tags(self.tags)
+        owner = self.bucket_owner
+        if owner is not None and not _OWNER.fullmatch(owner):
+            raise ConfigError(
+                f"bucket owner {owner!r} is not an AWS account id; set BEDROCK_ASSETS_BUCKET_OWNER to 12 digits"
+            )
 
     def arguments(self, input_uri: str, output_uri: str, tags: Mapping[str, str], pipeline: str) -> dict[str, Any]:
         """
@@ -99,8 +103,6 @@ class JobSettings:
 
 def require_key(arn: str | None) -> None:
     """
-    Check a KMS key.
-
     Raises:
         ConfigError: It is not the ARN of a KMS key or alias.
     """
@@ -111,25 +113,10 @@ def require_key(arn: str | None) -> None:
         )
 
 
-def require_owner(account: str | None) -> None:
-    """
-    Check a bucket owner.
-
-    Raises:
-        ConfigError: It is not an account id.
-    """
-    if account is not None and not _OWNER.fullmatch(account):
-        raise ConfigError(
-            f"bucket owner {account!r} is not an AWS account id; set BEDROCK_ASSETS_BUCKET_OWNER to 12 digits"
-        )
-
-
 def require_tags(tags: Mapping[str, str]) -> None:
     """
-    Check tags of jobs.
-
     Raises:
-        ConfigError: There are too many, or AWS would not accept one.
+        ConfigError: There are too many tags of jobs, or AWS would not accept one.
     """
     if len(tags) >= MAX_TAGS:
         raise ConfigError(f"{len(tags)} job tags are too many; AWS allows {MAX_TAGS}, and bedrock-assets adds one")

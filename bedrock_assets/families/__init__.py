@@ -6,8 +6,7 @@ A new one is a `Family` in one of these files, a name in `FAMILIES`, and a golde
 
 import re
 
-from bedrock_assets.config.pipeline import PipelineSpec, SchemaMode, WorkloadSpec
-from bedrock_assets.config.target import bare_id
+from bedrock_assets.config import PipelineSpec, SchemaMode, WorkloadSpec, bare_id
 from bedrock_assets.errors import ConfigError, UnknownModel
 from bedrock_assets.families.amazon import CONVERSE, NOVA, TITAN_TEXT
 from bedrock_assets.families.anthropic import ANTHROPIC

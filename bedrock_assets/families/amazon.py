@@ -19,7 +19,7 @@ from typing import Any
 
 import polars as pl
 
-from bedrock_assets.config.task import TextTask
+from bedrock_assets.config import TextTask
 from bedrock_assets.families.anthropic import NATIVE
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
 from bedrock_assets.families.jsontext import Plain, Tree

@@ -7,8 +7,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from bedrock_assets.config.pipeline import SchemaMode
-from bedrock_assets.config.task import EmbeddingTask, TextTask
+from bedrock_assets.config import EmbeddingTask, SchemaMode, TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.jsontext import Tree
 

@@ -11,7 +11,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from bedrock_assets.config.task import EmbeddingTask
+from bedrock_assets.config import EmbeddingTask
 from bedrock_assets.families.base import Family, Prompt, at, embedding_answer, embedding_check
 from bedrock_assets.families.jsontext import Tree
 

@@ -16,7 +16,7 @@ from dataclasses import replace
 
 import polars as pl
 
-from bedrock_assets.config.task import TextTask
+from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree

@@ -7,8 +7,7 @@ from typing import TypeVar
 import yaml
 from pydantic import ValidationError
 
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config import InboxSpec, PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.records import Pipeline
 

@@ -12,7 +12,7 @@ from bedrock_assets.config.source import ExpandSpec, GroupSpec, SourceSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.templates import Template, parse_template
 from bedrock_assets.sources import BATCH_ROWS, Source, open_source
-from bedrock_assets.storage.store import Store
+from bedrock_assets.storage import Store
 
 HELD_BYTES = 256 * 1024 * 1024
 """Rows to group are held in memory up to this size; larger data is sorted into files."""

@@ -4,13 +4,13 @@ Where rows come from: files, datasets, and tables of other pipelines.
 A new source is a file here, a key of `SourceSpec`, and a line in `open_source`.
 """
 
-from bedrock_assets.config.source import SourceSpec
+from bedrock_assets.config import SourceSpec
 from bedrock_assets.sources.base import BATCH_ROWS, Source
 from bedrock_assets.sources.chitchat import Chitchat
 from bedrock_assets.sources.files import Files
 from bedrock_assets.sources.huggingface import HuggingFace
 from bedrock_assets.sources.upstream import Upstream
-from bedrock_assets.storage.store import Store
+from bedrock_assets.storage import Store
 
 __all__ = ["BATCH_ROWS", "Source", "open_source"]
 

@@ -8,9 +8,8 @@ from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError, DataError
 from bedrock_assets.sources.base import BATCH_ROWS, Source
+from bedrock_assets.storage import Store, TableManifest
 from bedrock_assets.storage.keys import table_manifest_key
-from bedrock_assets.storage.manifests import TableManifest
-from bedrock_assets.storage.store import Store
 
 
 @dataclass(frozen=True)

@@ -28,14 +28,7 @@ _AWS_OWN = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 @dataclass(frozen=True)
 class Connection:
     """
-    Where a store in S3 is, and how to reach it.
-
-    Args:
-        url: `s3://bucket/prefix`.
-        region: AWS Region of the bucket; by default the session's.
-        endpoint_url: S3 endpoint, if not AWS's own; by default from the session's settings.
-        kms_key_arn: Encrypt objects with this key; by default the bucket's encryption.
-        open_session: Opens the boto3 session to take credentials and settings from.
+    Where a store in S3 is, and how to reach it; the arguments are those of `Store`.
 
     Raises:
         ConfigError: The environment names another endpoint, which obstore and polars would prefer, so files would go to

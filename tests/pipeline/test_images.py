@@ -77,7 +77,7 @@ def test_images_of_datasets(make_pipeline: MakePipeline) -> None:
 @pytest.mark.parametrize("pictures", [["s3://bucket/a.png"], [5]])
 def test_other_columns_are_refused(make_pipeline: MakePipeline, pictures: list[Any]) -> None:
     """A column of URIs or of anything else is refused by name, with the reason."""
-    with pytest.raises(PromptError, match=r"column 'picture' named in task\.text\.images is .*; an image is bytes"):
+    with pytest.raises(PromptError, match=r"column 'picture' named in task\.text\.images is .*; use bytes"):
         records(make_pipeline, "nova", pl.Series(pictures))
 
 
