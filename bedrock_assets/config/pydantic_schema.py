@@ -63,22 +63,23 @@ def _field(schema: Mapping[str, Any], defs: Mapping[str, Any], path: str, within
     field["optional"] = optional
     if "const" in schema:
         field["enum"] = [schema["const"]]
-    match field.pop("type", None):
-        case "array":
-            field["list"] = _field(schema.get("items", {}), defs, f"{path}[]", within)
-        case "object":
-            required = schema.get("required", ())
-            members = schema.get("properties", {})
-            field["object"] = {name: _field(each, defs, f"{path}.{name}", within) for name, each in members.items()}
-            for name in members.keys() - required:  # a field with a default may be left out of an answer
-                field["object"][name]["optional"] = True
-        case kind if kind in KINDS:
-            field["type"] = kind
-        case kind if "enum" not in field:
-            raise ConfigError(f"{path}: a value of {kind or 'any type'} cannot be a typed column; name one plain type")
-        case _:
-            pass  # an enum says its kind by its values
+    kind = field.pop("type", None)
+    if kind == "array":
+        field["list"] = _field(schema.get("items", {}), defs, f"{path}[]", within)
+    elif kind == "object":
+        members = schema.get("properties", {})
+        field["object"] = {name: _field(member, defs, f"{path}.{name}", within) for name, member in members.items()}
+        for name in members.keys() - schema.get("required", ()):  # a field with a default may be left out of an answer
+            field["object"][name]["optional"] = True
+    elif "enum" not in field or kind in ("number", "boolean"):  # of words or whole numbers, the values say the type
+        field["type"] = _scalar(kind, path)
     return field
+
+
+def _scalar(kind: str | None, path: str) -> str:
+    if kind not in KINDS:
+        raise ConfigError(f"{path}: a value of {kind or 'any type'} cannot be a typed column; name one plain type")
+    return kind
 
 
 def _resolved(

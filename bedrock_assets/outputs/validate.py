@@ -46,7 +46,7 @@ def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
         `violation` String, null where an answer conforms or there is none; `value` Struct of the schema's columns, its
         fields null where there is a violation.
     """
-    root = Node(kind="object", fields=schema.fields)
+    root = schema.root
     found = _json(texts)
     # one reading for each level of lists and objects: what stands there is text, whatever it is
     levels = [_read(found, root, depth) for depth in range(1, root.depth + 1)]
