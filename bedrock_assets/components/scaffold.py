@@ -32,7 +32,7 @@ class Draft:
 
     def attributes(self, defs: Path) -> dict[str, Any]:
         """
-        What stands under `attributes:`.
+        The value of `attributes:`.
 
         Args:
             defs: Folder of all pipelines.

@@ -53,10 +53,9 @@ def parse_schema(written: Mapping[str, Any] | str) -> AnswerSchema:
     Raises:
         ConfigError: It is not a schema; the message names the field and the fix.
     """
-    name, fields = (
-        ("schema", written) if isinstance(written, Mapping) else (f"schema {written}", fields_of_class(written))
-    )
+    fields = fields_of_class(written) if isinstance(written, str) else written
     try:
         return AnswerSchema(FIELDS.validate_python(fields))
     except ValidationError as error:
-        raise ConfigError(describe_validation_error(error, name)) from error
+        path = f"schema {written}" if isinstance(written, str) else "schema"
+        raise ConfigError(describe_validation_error(error, path)) from error

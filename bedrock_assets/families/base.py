@@ -49,7 +49,7 @@ class Prompt:
     """Model id without Region prefix."""
 
     def schema_for(self, mode: SchemaMode) -> Mapping[str, Any] | None:
-        """The schema, if it is to be asked for in this mode."""
+        """The schema, if this is the mode to ask for it."""
         return self.form.schema if self.form and self.form.mode == mode else None
 
 

@@ -53,7 +53,7 @@ class Expanded(Source):
     @override
     def columns(self) -> list[str] | None:
         columns = self.rows.columns()
-        return columns and self._checked(columns)
+        return columns and self._output_columns(columns)
 
     @override
     def n_rows(self) -> int:
@@ -64,10 +64,10 @@ class Expanded(Source):
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
         for batch in self.rows.batches():
-            columns = self._checked(batch.columns)
-            yield from self._expanded(batch).select(columns).iter_slices(BATCH_ROWS)
+            columns = self._output_columns(batch.columns)
+            yield from self._expand(batch).select(columns).iter_slices(BATCH_ROWS)
 
-    def _expanded(self, batch: pl.DataFrame) -> pl.DataFrame:
+    def _expand(self, batch: pl.DataFrame) -> pl.DataFrame:
         column = self.spec.column
         if self.spec.values:
             batch = batch.with_columns(pl.lit(pl.Series([self.spec.values])).first().alias(column))
@@ -78,7 +78,7 @@ class Expanded(Source):
             )
         return batch.explode(column, empty_as_null=True)
 
-    def _checked(self, columns: list[str]) -> list[str]:
+    def _output_columns(self, columns: list[str]) -> list[str]:
         column = self.spec.column
         if self.spec.values and column in columns:
             raise ConfigError(f"expand: the dataset already has a column {column!r}; name the new one differently")
@@ -108,38 +108,38 @@ class Grouped(Source):
     @override
     def columns(self) -> list[str] | None:
         columns = self.rows.columns()
-        return columns and self._checked(columns)
+        return columns and self._output_columns(columns)
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        held, n_bytes, batches = list[pl.DataFrame](), 0, iter(self.rows.batches())
+        buffer, n_bytes, batches = list[pl.DataFrame](), 0, iter(self.rows.batches())
         for batch in batches:
-            self._checked(batch.columns)
-            held.append(batch)
+            self._output_columns(batch.columns)
+            buffer.append(batch)
             n_bytes += batch.estimated_size()
             if n_bytes > HELD_BYTES:
-                yield from self._spilled(held, batches)
+                yield from self._group_in_files(buffer, batches)
                 return
-        if held:
-            yield from self._joined(pl.concat(held)).iter_slices(BATCH_ROWS)
+        if buffer:
+            yield from self._group(pl.concat(buffer)).iter_slices(BATCH_ROWS)
 
-    def _spilled(self, held: list[pl.DataFrame], batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def _group_in_files(self, buffer: list[pl.DataFrame], batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         with tempfile.TemporaryDirectory(prefix="bedrock-assets-") as folder:
             n_pieces = 0
-            while held:
-                rows = pl.concat(held)
+            while buffer:
+                rows = pl.concat(buffer)
                 for (number,), piece in rows.group_by(self._hash() % N_FILES, maintain_order=True):
                     piece.write_parquet(Path(folder) / f"{number:02}-{n_pieces:06}.parquet", compression="lz4")
                 n_pieces += 1
-                held = list(_some(batches))
+                buffer = list(_take(batches))
             for number in range(N_FILES):
                 if pieces := sorted(Path(folder).glob(f"{number:02}-*.parquet")):
-                    yield from self._joined(pl.concat(map(pl.read_parquet, pieces))).iter_slices(BATCH_ROWS)
+                    yield from self._group(pl.concat(map(pl.read_parquet, pieces))).iter_slices(BATCH_ROWS)
 
     def _hash(self) -> pl.Expr:
         return pl.struct(self.spec.columns).hash(0).alias("hash")
 
-    def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
+    def _group(self, rows: pl.DataFrame) -> pl.DataFrame:
         spec = self.spec
         rows = rows.with_columns(self.each.render(rows.schema, self.null_default).alias(spec.into))
         values = pl.exclude(spec.columns)
@@ -148,9 +148,9 @@ class Grouped(Source):
         groups = rows.group_by(spec.columns, maintain_order=True).agg(values)
         # A null in one row makes the text null, as in any prompt.
         text = pl.col(spec.into).list.join(spec.separator, ignore_nulls=False)
-        return groups.with_columns(text).select(self._checked(rows.columns[:-1]))
+        return groups.with_columns(text).select(self._output_columns(rows.columns[:-1]))
 
-    def _checked(self, columns: list[str]) -> list[str]:
+    def _output_columns(self, columns: list[str]) -> list[str]:
         for column in (*self.spec.columns, *([self.spec.order_by] if self.spec.order_by else [])):
             if column not in columns:
                 raise ConfigError(f"group_by: column {column!r} is not in the dataset; it has: {', '.join(columns)}")
@@ -160,7 +160,7 @@ class Grouped(Source):
         return [*self.spec.columns, self.spec.into, *(c for c in columns if c not in self.spec.columns)]
 
 
-def _some(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+def _take(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
     """The next batches, up to `HELD_BYTES`."""
     n_bytes = 0
     for batch in batches:

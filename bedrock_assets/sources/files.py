@@ -33,26 +33,26 @@ class Files(Source):
     def columns(self) -> list[str] | None:
         if self.path.startswith("s3://"):
             return None
-        with self._readable():
+        with self._explained_errors():
             return self._scan().collect_schema().names() if _matches(self.path) else None
 
     @override
     def n_rows(self) -> int:
-        with self._readable():
+        with self._explained_errors():
             return self._scan().select(pl.len()).collect().item()
 
     @override
     def column(self, name: str) -> Iterator[pl.Series]:
-        with self._readable():
-            for batch in self._pieces(self._scan().select(name)):
+        with self._explained_errors():
+            for batch in self._read_batches(self._scan().select(name)):
                 yield batch[name]
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        with self._readable():
-            yield from self._pieces(self._scan())
+        with self._explained_errors():
+            yield from self._read_batches(self._scan())
 
-    def _pieces(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    def _read_batches(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         if Path(self.path).suffix.lower() != ".parquet":
             yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
             return
@@ -62,7 +62,7 @@ class Files(Source):
             yield from rows.slice(start, slice_rows).collect().iter_slices(BATCH_ROWS)
 
     @contextmanager
-    def _readable(self) -> Generator[None]:
+    def _explained_errors(self) -> Generator[None]:
         try:
             yield
         except (OSError, PolarsError) as error:

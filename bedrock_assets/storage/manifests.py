@@ -67,7 +67,7 @@ class ShardManifest(Document):
     shard: Shard
     raw_revision: str
     fingerprint: str
-    """Hash of the records, the content, the model and its invocation type: identifies what is asked."""
+    """Hash of the records, the content, the model and its invocation type: what decides the answers."""
     content: str
     """Hash of what all rows say, sent or not."""
     prompts: str

@@ -60,7 +60,7 @@ class Store:
     Files under one URL.
 
     Args:
-        url: A local folder, whose last name stands for the bucket, or `s3://bucket/prefix`.
+        url: `s3://bucket/prefix`, or a local folder whose last name is used as the bucket name.
         region: AWS Region of the bucket; by default from the usual AWS settings.
         endpoint_url: S3 endpoint, if not AWS's own.
         kms_key_arn: Encrypt S3 objects with this key; by default the bucket's encryption.
@@ -87,24 +87,24 @@ class Store:
 
     def uri(self, key: str) -> str:
         """
-        The `s3://` URI that Bedrock uses for *key*. A local folder's name stands for the bucket.
+        The `s3://` URI that Bedrock uses for *key*. A local folder's name is used as the bucket name.
 
         Raises:
             ConfigError: The local folder's name is not a valid bucket name.
         """
         if not self.is_local:
-            return f"{self.root}/{_checked(key)}"
+            return f"{self.root}/{_check_key(key)}"
         bucket = Path(self.root).name
         if not BUCKET.fullmatch(bucket):
             raise ConfigError(
-                f"store {self.root!r}: its last folder stands for an S3 bucket, but {bucket!r} is not a bucket name; "
+                f"store {self.root!r}: its last folder is used as an S3 bucket name, but {bucket!r} is not a bucket name; "
                 "use 3 to 63 lower-case letters, digits, dots or hyphens"
             )
-        return f"s3://{bucket}/{_checked(key)}"
+        return f"s3://{bucket}/{_check_key(key)}"
 
     def path(self, key: str) -> str:
         """The absolute path or S3 URL of *key*, for polars and other readers."""
-        return f"{self.root}/{_checked(key)}"
+        return f"{self.root}/{_check_key(key)}"
 
     def get(self, key: str) -> bytes:
         """
@@ -114,12 +114,12 @@ class Store:
             StoreError: There is no such file, or it cannot be read.
         """
         with self._errors("read", key):
-            return bytes(obstore.get(self._objects, _checked(key)).bytes())
+            return bytes(obstore.get(self._objects, _check_key(key)).bytes())
 
     def put(self, key: str, content: bytes) -> None:
         """Write a small file."""
         with self._errors("write", key), announced(Effect.WRITE, key):
-            obstore.put(self._objects, _checked(key), content)
+            obstore.put(self._objects, _check_key(key), content)
 
     def replace(self, key: str, content: bytes, version: str | None) -> None:
         """
@@ -132,8 +132,8 @@ class Store:
             StoreConflict: Another process has written the file; it stays as it is.
         """
         with self._errors("write", key):
-            folder = (Path(self.root) / _checked(key)).parent if self.is_local else None
-            if not replace(self._objects, _checked(key), content, version, folder):
+            folder = (Path(self.root) / _check_key(key)).parent if self.is_local else None
+            if not replace(self._objects, _check_key(key), content, version, folder):
                 raise self._conflict(key)
 
     def require_version(self, key: str, version: str | None) -> None:
@@ -149,12 +149,12 @@ class Store:
     def version(self, key: str) -> str | None:
         """An id of a file's current content; None if there is no file."""
         with self._errors("read", key):
-            return version_of(self._objects, _checked(key))
+            return version_of(self._objects, _check_key(key))
 
     def read_model(self, key: str, model: type[Model]) -> Model | None:
         """The JSON document at *key*; None if there is none."""
         with self._errors("read", key):
-            content = content_of(self._objects, _checked(key))
+            content = content_of(self._objects, _check_key(key))
         try:
             return None if content is None else model.model_validate_json(content)
         except ValidationError as error:
@@ -177,13 +177,13 @@ class Store:
     def size(self, key: str) -> int:
         """Bytes in the file at *key*."""
         with self._errors("read", key):
-            return obstore.head(self._objects, _checked(key))["size"]
+            return obstore.head(self._objects, _check_key(key))["size"]
 
     def files(self, prefix: str) -> list[StoredFile]:
         """All files below the folder *prefix*, sorted by key, without files whose keys could not be ours."""
         with self._errors("list", prefix):
             try:
-                pages = obstore.list(self._objects, prefix=_checked(prefix))
+                pages = obstore.list(self._objects, prefix=_check_key(prefix))
                 files = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
             except InvalidPathError:
                 # obstore fails if one of the keys is not a path, for example has a newline or `..` in it.
@@ -196,13 +196,13 @@ class Store:
         with self._errors("delete", ", ".join(keys[:3])):
             for key in keys:
                 with suppress(FileNotFoundError), announced(Effect.DELETE, key):
-                    obstore.delete(self._objects, _checked(key))
+                    obstore.delete(self._objects, _check_key(key))
 
     def move(self, source: str, target: str) -> None:
         """Move *source* to *target*, replacing what is there."""
         with self._errors("write", target), announced(Effect.MOVE, target):
             try:
-                obstore.rename(self._objects, _checked(source), _checked(target))
+                obstore.rename(self._objects, _check_key(source), _check_key(target))
             except BaseError:
                 if self.is_local or self.size(source) <= MAX_COPY_BYTES:
                     raise
@@ -212,13 +212,13 @@ class Store:
     @contextmanager
     def writer(self, key: str) -> Generator[IO[bytes]]:
         """A file to write as a stream. It appears when the block ends; after an exception it does not."""
-        with self._errors("write", key), streamed(self._objects, _checked(key)) as file:
+        with self._errors("write", key), streamed(self._objects, _check_key(key)) as file:
             yield file
 
     def chunks(self, key: str) -> Generator[bytes]:
         """The content of *key* in blocks of about 8 MB that end after a newline; a longer line is one block."""
         with self._errors("read", key):
-            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=READ_BYTES)
+            blocks = obstore.get(self._objects, _check_key(key)).stream(min_chunk_size=READ_BYTES)
             for lines in cut_at_newlines(bytes(block) for block in blocks):
                 announce(Effect.READ, "during", key)
                 yield lines
@@ -282,7 +282,7 @@ def _json(document: BaseModel) -> bytes:
     return document.model_dump_json(indent=2).encode()
 
 
-def _checked(key: str) -> str:
+def _check_key(key: str) -> str:
     if not _KEY.fullmatch(key):
         raise StoreError(f"key {key!r} would leave the store or break Bedrock's S3 URI pattern; nothing was changed")
     return key
