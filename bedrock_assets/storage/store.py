@@ -97,7 +97,7 @@ class Store:
         bucket = Path(self.root).name
         if not BUCKET.fullmatch(bucket):
             raise ConfigError(
-                f"store {self.root!r}: its last folder is used as an S3 bucket name, but {bucket!r} is not a bucket name; "
+                f"store {self.root!r}: its last folder is used as the bucket, but {bucket!r} is not a bucket name; "
                 "use 3 to 63 lower-case letters, digits, dots or hyphens"
             )
         return f"s3://{bucket}/{_check_key(key)}"
