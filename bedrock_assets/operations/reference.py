@@ -1,16 +1,11 @@
-"""Describe every key of a defs.yaml: as a Markdown page for people, and as JSON schema for editors."""
+"""The reference of all keys in a defs.yaml, made from the models: a page for people, JSON schema for editors."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from bedrock_assets.pipeline.load import COMPONENTS
 
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.pipeline.load import COMPONENT
-
-COMPONENTS: dict[str, type[BaseModel]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 HEAD = """# Every key of a defs.yaml
 
 Printed by `bedrock-assets reference`. Keys stand under `attributes:`, beside `type:`.
@@ -19,7 +14,7 @@ A key without a default has to be given; `none` is the same as leaving it out.
 
 
 def json_schema() -> dict[str, Any]:
-    """JSON schema of a whole defs.yaml, for editors that check YAML while it is written."""
+    """JSON schema of a whole defs.yaml, for editors that check YAML as it is written."""
     kinds: list[dict[str, Any]] = []
     definitions: dict[str, Any] = {}
     for name, spec in COMPONENTS.items():
@@ -37,27 +32,27 @@ def json_schema() -> dict[str, Any]:
 
 
 def page() -> str:
-    """The reference as Markdown, with a table for each component and for each of its parts."""
-    sections, paths = [HEAD], set[str]()
+    """The reference, as Markdown: a table for each component, and one for each part of it."""
+    sections, told = [HEAD], set[str]()
     for component, spec in COMPONENTS.items():
         schema = spec.model_json_schema(by_alias=True)
         definitions = schema.get("$defs", {})
         sections += _table(f"type: {component}", schema, definitions)
         for path, name in _parts("", schema, definitions):
-            if path not in paths:
+            if path not in told:
                 sections += _table(path, definitions[name], definitions)
-                paths.add(path)
+                told.add(path)
     return "\n".join(sections) + "\n"
 
 
 def _parts(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    """The path of each part and its name among the definitions, in the order of the keys."""
+    """Where each part stands, and its name among the definitions, in the order of the keys."""
     for key, value in schema["properties"].items():
         for name in _referred(value):
             if "properties" in definitions[name]:
-                inner = f"{path}.{key}".lstrip(".")
-                yield inner, name
-                yield from _parts(inner, definitions[name], definitions)
+                at = f"{path}.{key}".lstrip(".")
+                yield at, name
+                yield from _parts(at, definitions[name], definitions)
 
 
 def _table(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any]) -> Iterator[str]:
@@ -68,8 +63,8 @@ def _table(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any])
     required = schema.get("required", [])
     for key, value in schema["properties"].items():
         default = "" if key in required else f"`{_default(value)}`"
-        text = " ".join(value.get("description", "").split()).replace("|", "\\|")
-        yield f"| `{key}` | {_type(value, definitions)} | {default} | {text} |"
+        told = " ".join(value.get("description", "").split()).replace("|", "\\|")
+        yield f"| `{key}` | {_type(value, definitions)} | {default} | {told} |"
     yield ""
 
 

@@ -26,7 +26,7 @@ _WITHOUT_VALUE = ("missing", "value_error", "assertion_error")
 
 def column_validator(schema: AnswerSchema) -> SchemaValidator:
     """A validator that accepts what the columns of *schema* hold."""
-    return SchemaValidator(_core(Node(kind="object", fields=schema.fields)))
+    return SchemaValidator(_core(schema.root))
 
 
 def class_validator(answer_class: type[BaseModel]) -> SchemaValidator:

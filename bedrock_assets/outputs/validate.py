@@ -78,7 +78,7 @@ def _json(texts: pl.Series) -> pl.Series:
 
 def _check_columns(answers: pl.Series, schema: AnswerSchema) -> Checked:
     """The values of JSON objects, and whether each object conforms to *schema*."""
-    root = Node(kind="object", fields=schema.fields)
+    root = schema.root
     marked = answers.str.replace_all(_STRING, f'"{MARK}$1"').str.replace_all(_MARKED_KEY, '"$1":')
     # One reading for each level of lists and objects: what stands below it is text, whatever it is.
     return _check(root, marked, [_read(marked, root, depth) for depth in range(1, root.depth + 1)])

@@ -256,11 +256,11 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.exit_code == 0, made.output
     assert told("plan", tmp_path / "defs/calls/defs.yaml")["rows"] == 1
     for arguments, message in (
-        (("calls", "--prompt", "{text}"), "is there already"),
+        (("calls", "--prompt", "{text}"), "already exists"),
         (("more", "--prompt", "{txt}"), "column 'txt'"),
         (("Calls", "--prompt", "{text}"), "name: String should match"),
         (("more",), "exactly one of --prompt and --embed"),
-        (("more", "--embed", "text"), "does text, but the task is embedding"),
+        (("more", "--embed", "text"), "is for text tasks, but the task is embedding"),
     ):
         refused = run("new", *arguments, *common)
         assert (refused.exit_code, message in refused.stderr) == (2, True), refused.output

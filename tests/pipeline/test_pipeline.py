@@ -26,7 +26,7 @@ EMBEDDING = {"embedding": {"column": "text", "dimensions": 256}}
         ({"prompt": "{text"}, PromptError, "line 1: a lone"),
         ({"task": {"text": {"prompt_id": "nothing"}}}, PromptError, "has no file nothing.txt"),
         ({"task": {"embedding": {"column": "body"}}, "model": TITAN}, PromptError, "'body' is not in the dataset"),
-        ({"task": EMBEDDING}, ConfigError, "does text, but the task is embedding"),
+        ({"task": EMBEDDING}, ConfigError, "is for text tasks, but the task is embedding"),
     ],
 )
 def test_what_does_not_fit_is_refused(

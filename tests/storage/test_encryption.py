@@ -120,5 +120,5 @@ def test_doctor_looks_at_key_and_owner(server: S3) -> None:
 
 def test_a_key_that_is_none(server: S3) -> None:
     """It is told before anything is written."""
-    with pytest.raises(ConfigError, match="is no ARN such as"):
+    with pytest.raises(ConfigError, match="is not an ARN such as"):
         Store(f"s3://{BUCKET}/pre", REGION, server.url, kms_key_arn="mine").put("a", b"x")

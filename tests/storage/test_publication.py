@@ -42,7 +42,7 @@ def stages(store: Store, make_pipeline: MakePipeline) -> Stages:
 def test_a_file_is_replaced_only_as_it_was_seen(store: Store) -> None:
     """The first to write wins; who comes later with what he saw before is told, and changes nothing."""
     store.replace("calls/a.json", b"1", None)
-    with pytest.raises(StoreConflict, match=r"a\.json was written by another process meanwhile"):
+    with pytest.raises(StoreConflict, match=r"a\.json was written by another process in the meantime"):
         store.replace("calls/a.json", b"2", None)
     seen = store.version("calls/a.json")
     store.replace("calls/a.json", b"3", seen)
