@@ -1,4 +1,4 @@
-"""What happens to a call once it is read: faults strike it, or its operation answers it."""
+"""Answers a call once it is read: a fault strikes it, or its operation answers it."""
 
 import asyncio
 from collections.abc import Callable
@@ -25,20 +25,20 @@ class Api:
     def __init__(self, backend: Backend, on_demand: OnDemand) -> None:
         self.backend = backend
         self.on_demand = on_demand
-        self._listing = Listing(backend.table)
         self._numbers = count()
+        limits, defaults = backend.limits, JobLimits.model_validate({})
         self._handlers: dict[Operation, Callable[[JsonObject, str], JsonObject | str]] = {
             "Create": lambda members, region: {"jobArn": backend.create(members, region).arn},
             "Get": self._get,
-            "List": self._listing.page,
+            "List": Listing(backend.table).page,
             "Stop": self._stop,
             "TagResource": self._tag,
             "UntagResource": self._untag,
-            "ListTagsForResource": self._tags,
-            "ListServiceQuotas": lambda query, region: quotas.quota_page(self._applied(region), query),
-            "ListAWSDefaultServiceQuotas": lambda query, region: quotas.quota_page(_defaults(region), query),
-            "GetServiceQuota": lambda query, region: quotas.one_quota(self._applied(region), query),
-            "GetAWSDefaultServiceQuota": lambda query, region: quotas.one_quota(_defaults(region), query),
+            "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
+            "ListServiceQuotas": lambda query, region: quotas.quota_page(limits, region, query),
+            "ListAWSDefaultServiceQuotas": lambda query, region: quotas.quota_page(defaults, region, query),
+            "GetServiceQuota": lambda query, region: quotas.one_quota(limits, region, query),
+            "GetAWSDefaultServiceQuota": lambda query, region: quotas.one_quota(defaults, region, query),
         }
 
     async def answer(self, call: Call) -> Answer:
@@ -46,10 +46,10 @@ class Api:
         Answer a call.
 
         Raises:
-            AWSError: The operation refuses it, or a fault strikes it.
+            AWSError: The operation refuses the call, or a fault strikes it.
         """
-        struck = self.backend.faults.strikes_call(call.operation, call.members)
-        faults = self.backend.faults if struck else Faults()
+        strikes = self.backend.faults.strikes_call(call.operation, call.members)
+        faults = self.backend.faults if strikes else Faults()
         number = next(self._numbers)
         await asyncio.sleep(faults.latency_s)
         _refuse(faults, number)
@@ -64,14 +64,14 @@ class Api:
         return answer
 
     def _get(self, members: JsonObject, region: str) -> JsonObject:
-        return wire.job_body(self.backend.get(wire.job_id_of(members, region), region), "Get")
+        return wire.job_body(self.backend.get(wire.job_id_of(members["jobIdentifier"], region), region), "Get")
 
     def _stop(self, members: JsonObject, region: str) -> JsonObject:
-        self.backend.stop(wire.job_id_of(members, region), region)
+        self.backend.stop(wire.job_id_of(members["jobIdentifier"], region), region)
         return {}
 
     def _tag(self, members: JsonObject, region: str) -> JsonObject:
-        with self.backend.table.transaction():
+        with self.backend.transaction():
             self.backend.tags.put(self._tagged(members, region), members["tags"])
         return {}
 
@@ -79,19 +79,9 @@ class Api:
         self.backend.tags.remove(self._tagged(members, region), members["tagKeys"])
         return {}
 
-    def _tags(self, members: JsonObject, region: str) -> JsonObject:
-        return {"tags": self.backend.tags.of(self._tagged(members, region))}
-
     def _tagged(self, members: JsonObject, region: str) -> str:
-        """The job that a resourceARN names; ResourceNotFoundException when it is none."""
-        return self.backend.get(wire.job_id_of({"jobIdentifier": members["resourceARN"]}, region), region).job_id
-
-    def _applied(self, region: str) -> list[JsonObject]:
-        return quotas.service_quotas(self.backend.rules.limits, region)
-
-
-def _defaults(region: str) -> list[JsonObject]:
-    return quotas.service_quotas(JobLimits.model_validate({}), region)
+        """Id of the job that a resourceARN names."""
+        return self.backend.get(wire.job_id_of(members["resourceARN"], region), region).job_id
 
 
 def _refuse(faults: Faults, number: int) -> None:

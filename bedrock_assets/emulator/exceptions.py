@@ -1,23 +1,5 @@
 """
-The errors that Bedrock answers with, one class each.
-
-    AWSError
-    ├── ValidationException            400
-    ├── SerializationException         400   the body is not JSON, or a member has another JSON type
-    ├── ConflictException              400
-    ├── ServiceQuotaExceededException  400
-    ├── TooManyTagsException           400
-    ├── NoSuchResourceException        400   Service Quotas only, as the next
-    ├── InvalidPaginationTokenException 400
-    ├── AccessDeniedException          403
-    ├── ResourceNotFoundException      404
-    ├── UnknownOperationException      404
-    ├── ModelTimeoutException          408   on demand only, as the next two and ServiceUnavailable
-    ├── ModelErrorException            424
-    ├── ModelNotReadyException         429
-    ├── ThrottlingException            429
-    ├── InternalServerException        500
-    └── ServiceUnavailableException    503
+The errors that Bedrock and Service Quotas answer with, one class each.
 
 The class name is the wire name (header `x-amzn-ErrorType`). HTTP codes: botocore service model, 2026-11.
 """
@@ -26,7 +8,7 @@ from typing import ClassVar
 
 
 class AWSError(Exception):
-    """Root of the errors that go over the wire; its text is the `message`."""
+    """Root of the errors that go over the wire; the text is the `message`."""
 
     http_status: ClassVar[int] = 500
 
@@ -42,19 +24,19 @@ class ValidationException(AWSError):
 
 
 class SerializationException(AWSError):
-    """The body is not JSON, or a member has another JSON type than the model's."""
+    """The body is not JSON, or a member has the wrong JSON type."""
 
     http_status = 400
 
 
 class ConflictException(AWSError):
-    """The request clashes with a job that exists, or with the state the job is in."""
+    """The request conflicts with an existing job, or with the job's status."""
 
     http_status = 400
 
 
 class ServiceQuotaExceededException(AWSError):
-    """The model already has as many jobs in flight as the account may have."""
+    """The model has as many jobs in flight as the account may have."""
 
     http_status = 400
 
@@ -66,13 +48,13 @@ class TooManyTagsException(AWSError):
 
 
 class NoSuchResourceException(AWSError):
-    """Service Quotas knows no such service or quota."""
+    """Service Quotas only: there is no such service or quota."""
 
     http_status = 400
 
 
 class InvalidPaginationTokenException(AWSError):
-    """Service Quotas gave no such page token."""
+    """Service Quotas only: the page token is not from this service."""
 
     http_status = 400
 
@@ -84,13 +66,13 @@ class AccessDeniedException(AWSError):
 
 
 class ResourceNotFoundException(AWSError):
-    """There is no such job or resource in this Region."""
+    """The region has no such job or resource."""
 
     http_status = 404
 
 
 class UnknownOperationException(AWSError):
-    """The method and path belong to no operation that is emulated."""
+    """No emulated operation has this method and path."""
 
     http_status = 404
 
@@ -102,30 +84,30 @@ class ThrottlingException(AWSError):
 
 
 class InternalServerException(AWSError):
-    """The service failed; the call may or may not have had its effect."""
+    """The service failed; the call may have had its effect."""
 
     http_status = 500
 
 
 class ModelTimeoutException(AWSError):
-    """The model took too long over this request."""
+    """On demand only: the model took too long."""
 
     http_status = 408
 
 
 class ModelErrorException(AWSError):
-    """The model failed on this request."""
+    """On demand only: the model failed on this request."""
 
     http_status = 424
 
 
 class ModelNotReadyException(AWSError):
-    """The model is not ready to serve requests; AWS SDKs retry it."""
+    """On demand only: the model is not ready; AWS SDKs retry."""
 
     http_status = 429
 
 
 class ServiceUnavailableException(AWSError):
-    """The service cannot take the call now."""
+    """On demand only: the service cannot take the call now."""
 
     http_status = 503

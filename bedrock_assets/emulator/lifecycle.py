@@ -1,11 +1,11 @@
 """
-The lives of jobs, one step at a time.
+Moves jobs from status to status, one step at a time.
 
     Submitted → Validating → Scheduled → InProgress → Completed | PartiallyCompleted | Failed
-    (before InProgress) → Expired        (any of them, on request) → Stopping → Stopped
+    (before InProgress) → Expired        (any, on request) → Stopping → Stopped
 
-It keeps nothing that a restart would miss: each step is decided from the job's row, and work that was cut off
-starts over and writes the same output.
+Each step depends on the job's row alone, so a restart loses nothing: interrupted work starts over and writes the same
+output.
 """
 
 import logging
@@ -32,7 +32,7 @@ PERSIST_S = 0.2
 
 @dataclass
 class Work:
-    """An execution under way."""
+    """An execution in progress."""
 
     execution: Execution
     steps: Iterator[None]
@@ -40,7 +40,7 @@ class Work:
 
 
 class Lifecycle:
-    """Takes jobs from one status to the next, when it is due."""
+    """Moves jobs to their next status when it is due."""
 
     def __init__(self, backend: Backend, buckets: Buckets, models: Models) -> None:
         self._backend = backend
@@ -59,7 +59,7 @@ class Lifecycle:
         }
 
     def advance(self, job: Job) -> bool:
-        """Do what is due for a job; whether more may be due at once."""
+        """Do what is due for a job; whether more may be due now."""
         try:
             return self._handlers[job.status](job)
         except (JobFailedError, StorageError) as failure:
@@ -70,13 +70,13 @@ class Lifecycle:
         return False
 
     def write_late_manifests(self) -> bool:
-        """Write the manifests that are due; whether any was held back."""
-        waiting = self._backend.waiting
-        due = waiting.due_manifests(self._clock.now())
+        """Write the manifests that are due; whether there were any."""
+        delays = self._backend.delays
+        due = delays.due_manifests(self._clock.now())
         for job_id, region, manifest in due:
             with suppress(ResourceNotFoundException, StorageError):
                 write_manifest(self._buckets, self._backend.get(job_id, region), manifest)
-            waiting.drop_manifest(job_id)
+            delays.drop_manifest(job_id)
         return bool(due)
 
     def _submitted(self, job: Job) -> bool:
@@ -86,7 +86,7 @@ class Lifecycle:
         return self._move(job, JobStatus.VALIDATING, max(end, self._slot_since(job)))
 
     def _validating(self, job: Job) -> bool:
-        limits = self._backend.rules.limits
+        limits = self._backend.limits
         steps = self._validations.setdefault(job.job_id, validate(self._buckets, job.input_uri, limits))
         if job.counts.total == 0:
             self._check_visible(job)
@@ -105,7 +105,7 @@ class Lifecycle:
     def _check_visible(self, job: Job) -> None:
         hidden_s = self._clock.real_s(job.faults.bucket_hidden_s)
         for uri in (job.input_uri, job.output_uri):
-            named = self._backend.waiting.named(locate(uri).bucket)
+            named = self._backend.delays.named(locate(uri).bucket)
             if hidden_s and job.phase_time < named + hidden_s:
                 raise JobFailedError(f"Could not validate ListBucket permissions for S3URI {uri}.")
 
@@ -142,13 +142,13 @@ class Lifecycle:
         if job.faults.fails_late:
             raise JobFailedError(str(job.faults.fail_message))
         partial = job.faults.partial_fraction is not None or work.execution.limit < job.counts.total
-        self._hold_manifest(job, work.execution, end)
+        self._delay_manifest(job, work.execution, end)
         self._move(job, JobStatus.PARTIALLY_COMPLETED if partial else JobStatus.COMPLETED, end)
 
     def _stop(self, job: Job) -> bool:
         work = None
         if job.started:
-            # after a restart there is no work at hand: do again what had been counted
+            # after a restart the work is gone: repeat what was counted
             work = self._works.get(job.job_id) or self._begin(job, job.counts.processed)
             if job.job_id in self._works and work.execution.limit > job.counts.processed:
                 work.execution.halt()
@@ -158,15 +158,15 @@ class Lifecycle:
         end = self._phase_end(job, durations.STOPPING_S)
         if end is not None:
             if work is not None:
-                self._hold_manifest(job, work.execution, end)
+                self._delay_manifest(job, work.execution, end)
             self._move(job, JobStatus.STOPPED, end)
         return False
 
-    def _hold_manifest(self, job: Job, execution: Execution, end: float) -> None:
+    def _delay_manifest(self, job: Job, execution: Execution, end: float) -> None:
         faults = job.faults
         if faults.late_manifest_s and not faults.missing_manifest:
             due = end + self._clock.real_s(faults.late_manifest_s)
-            self._backend.waiting.hold_manifest(job.job_id, job.region, due, execution.manifest)
+            self._backend.delays.add_manifest(job.job_id, job.region, due, execution.manifest)
 
     def _begin(self, job: Job, limit: int) -> Work:
         reply = reply_function(job.model_id, job.invocation_type, self._models)
@@ -177,11 +177,11 @@ class Lifecycle:
         return work
 
     def _limit(self, job: Job) -> int:
-        """Records that the job will process before its faults or its timeout end it."""
+        """Records that the job processes before its faults or its timeout end it."""
         faults, total = job.faults, job.counts.total
         share = faults.partial_fraction
         if share is None:
-            # A modelled time, not the emulator's own pace: a slow machine must not cut jobs short.
+            # A modeled time, not the emulator's own pace: a slow machine must not cut jobs short.
             needed_s = self._clock.real_s(durations.in_progress_s(total))
             share = 0.0 if faults.fails_late else min(1.0, (job.expires - job.phase_time) / needed_s)
         return int(total * share)
@@ -197,7 +197,7 @@ class Lifecycle:
             work.persisted = time.monotonic()
 
     def _expire_if_over(self, job: Job) -> bool:
-        """Let a job expire that cannot go on, if its time is over; in no case is more due at once."""
+        """Expire a waiting job whose time is over. Returns False: no more is due now."""
         if self._clock.now() >= job.expires:
             self._expire(job, self._clock.end_of(job.expires, 0))
         return False
@@ -207,32 +207,31 @@ class Lifecycle:
             work = self._begin(job, 0)
             for _ in work.steps:
                 pass
-            self._hold_manifest(job, work.execution, end)
+            self._delay_manifest(job, work.execution, end)
         self._move(job, JobStatus.EXPIRED, end, "The job expired before it could start. Resubmit the job.")
 
     def _has_slot(self, job: Job) -> bool:
-        if self._backend.rules.quota_mode == "refuse":
+        if not self._backend.queue:
             return True
         key = model_key(job.model_id)
         where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(RUNNING)
-        return self._table.tally(where, "model_key").get(key, 0) < self._backend.rules.max_jobs(key)
+        return self._table.tally(where, "model_key").get(key, 0) < self._backend.max_jobs(key)
 
     def _slot_since(self, job: Job) -> float:
-        """When the last job of the model ended, if this one may have waited for it."""
-        if self._backend.rules.quota_mode == "refuse":
+        """When the last job of the model ended, as this one may have waited for it."""
+        if not self._backend.queue:
             return 0.0
         return self._table.last_end(job.region, model_key(job.model_id))
 
     def _phase_end(self, job: Job, emulated_s: float) -> float | None:
-        """When a phase of this length ended; None while it lasts, and when the job's time is over before."""
+        """When a phase of this length ended; None while it lasts, and if the job expires first."""
         if self._clock.fraction(job.phase_time, emulated_s) < 1:
             return None
         end = self._clock.end_of(job.phase_time, emulated_s)
         return end if end < job.expires else None
 
     def _move(self, job: Job, status: JobStatus, now: float, message: str | None = None) -> bool:
-        with suppress(KeyError):
-            del self._validations[job.job_id]
+        self._validations.pop(job.job_id, None)
         if status not in (JobStatus.IN_PROGRESS, JobStatus.STOPPING):
             self._works.pop(job.job_id, None)
         return self._table.move(job, status, now, message=message)

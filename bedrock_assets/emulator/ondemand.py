@@ -1,7 +1,7 @@
 """
-The on-demand lane: InvokeModel and Converse, answered by the same functions as batch records.
+On demand: InvokeModel and Converse, answered by the same functions as batch records.
 
-An answered call is counted before it is sent, as the real service bills it before the caller has it.
+An answer is counted before it is sent, as the real service bills it before the caller has it.
 """
 
 import asyncio
@@ -13,9 +13,9 @@ from hashlib import blake2b
 from bedrock_assets.emulator import exceptions
 from bedrock_assets.emulator.exceptions import AWSError, ValidationException
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.invocations import InvocationTable
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.replies import RULES, Models, RecordError, Reply, on_demand_function
+from bedrock_assets.emulator.tables import InvocationTable
 from bedrock_assets.emulator.wire import Call, model_input
 
 _ERRORS: dict[str, type[AWSError]] = {
@@ -27,10 +27,9 @@ _ERRORS: dict[str, type[AWSError]] = {
     "429": exceptions.ThrottlingException,
     "503": exceptions.ServiceUnavailableException,
 }
-"""What a batch record's `errorCode` is as an answer on demand; any other code is InternalServerException."""
+"""Error on demand for a batch record's `errorCode`; any other code is InternalServerException."""
 
-
-_NOT_THIS_WAY = (
+_NOT_SUPPORTED = (
     "This action doesn't support the model that you provided. Try again with a supported text or chat model."
 )
 
@@ -55,8 +54,8 @@ class OnDemand:
         Answer one call.
 
         Args:
-            faults: Those that strike this call.
-            number: The call's number since the start, which decides whom transient faults strike.
+            faults: Faults that apply to this call.
+            number: Number of the call since the start; it decides which calls transient faults strike.
 
         Raises:
             AWSError: The model refuses the request, or a fault strikes it.
@@ -78,7 +77,7 @@ class OnDemand:
         function = on_demand_function(model_id, operation, self._models)
         if function is None:
             known = on_demand_function(model_id, "InvokeModel") is not None
-            raise ValidationException(_NOT_THIS_WAY if known else "The provided model identifier is invalid.")
+            raise ValidationException(_NOT_SUPPORTED if known else "The provided model identifier is invalid.")
         try:
             return await asyncio.to_thread(function, request, model_id)
         except RecordError as refusal:
@@ -87,11 +86,11 @@ class OnDemand:
 
 def _strike(faults: Faults, number: int, model_id: str, digest: bytes) -> None:
     if faults.hits(faults.model_error_rate, "model error", number):
-        kind: type[AWSError] = getattr(exceptions, faults.model_error)
-        raise kind(f"The model could not answer in time or at all: {faults.model_error}.")
-    struck = faults.record_error(model_id, digest.hex(), call=number)
-    if struck is not None:
-        raise _error(struck.code, struck.message)
+        error: type[AWSError] = getattr(exceptions, faults.model_error)
+        raise error(f"The model could not answer in time or at all: {faults.model_error}.")
+    record_error = faults.record_error(model_id, digest.hex(), call=number)
+    if record_error is not None:
+        raise _error(record_error.code, record_error.message)
 
 
 def _error(code: int | str, message: str) -> AWSError:
