@@ -1,17 +1,17 @@
-"""The command `new`: a pipeline's YAML and prompt, checked before they are written."""
+"""`bedrock-assets new`: a pipeline's YAML and prompt, checked before they are written."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import console, errors
+from bedrock_assets.cli.common import console, session
 
 DEFS = Path("bedrock_assets/defs")
 
 
 def new(
-    name: Annotated[str, typer.Argument(help="Name of the pipeline: small letters, digits and _.")],
+    name: Annotated[str, typer.Argument(help="Name of the pipeline: lower-case letters, digits and _.")],
     source: Annotated[
         str, typer.Option(help="File or glob, local or s3://; or hf:ID of a hub dataset; or another pipeline.")
     ],
@@ -28,8 +28,8 @@ def new(
     """
     from bedrock_assets.components.scaffold import Draft, write
 
-    with errors():
-        written = write(Draft(name, source, model, prompt, embed, id_column), defs)
-    for path in written:
+    with session():
+        paths = write(Draft(name, source, model, prompt, embed, id_column), defs)
+    for path in paths:
         console.print(str(path), soft_wrap=True)
-    console.print(f"look at it with: bedrock-assets plan {written[0]}", soft_wrap=True)
+    console.print(f"look at it with: bedrock-assets plan {paths[0]}", soft_wrap=True)
