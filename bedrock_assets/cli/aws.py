@@ -87,8 +87,8 @@ def _withdraw(pipeline: str, regions: "Regions") -> int:
     """Withdraw shards that wait in Dagster, so that the sensor does not submit them; returns their number."""
     if not os.environ.get("DAGSTER_HOME"):
         warn(
-            "DAGSTER_HOME is not set, so shards that wait in Dagster were not withdrawn; if there are any, cancel their "
-            "run, or its sensor will submit them again"
+            "DAGSTER_HOME is not set, so shards that wait in Dagster were not withdrawn; if there are any, cancel "
+            "their run, or its sensor will submit them again"
         )
         return 0
     from bedrock_assets.operations.stop import open_requests, stop_requests

@@ -1,4 +1,4 @@
-"""The main job from end to end on the local stack, driven as a person would drive it in the UI."""
+"""The demo: a pipeline from end to end on the local stack, with the same calls as the Dagster UI."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _OPEN = ("REQUESTED", "CANCELING", "FAILING")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo ended with."""
+    """Result of the demo."""
 
     pipeline: str
     backfill: str
@@ -40,7 +40,7 @@ class DemoResult:
     missing: int
     conserved: bool
     jobs: int
-    """Jobs the emulator was asked to run for this pipeline, ever."""
+    """Jobs of this pipeline that the emulator ever ran."""
     table: str
     seconds: float
 
@@ -52,10 +52,10 @@ class DemoResult:
 
 def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     """
-    Materialize `raw_dataset`, backfill the rest, and prove that every row arrived.
+    Materialize `raw_dataset`, backfill the rest, and check that every row arrived.
 
     Raises:
-        BedrockAssetsError: Dagster did not load the pipeline, or `raw_dataset` failed.
+        BedrockAssetsError: Dagster does not load the pipeline, or `raw_dataset` failed.
     """
     started, ui, name = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name
     with console.status("starting Dagster"):
@@ -93,7 +93,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
 
 
 def show(result: DemoResult, console: Console) -> None:
-    """Counts, the first rows and the table's path, for a person."""
+    """Print the counts, the first rows and the table's path."""
     verdict = "[green]every row is in the table once[/green]" if result.conserved else "[red]rows are missing[/red]"
     console.print(
         f"\nbackfill {result.backfill}: {result.rows_in:,} rows in, {result.rows_out:,} rows out "
@@ -102,9 +102,9 @@ def show(result: DemoResult, console: Console) -> None:
     parts = sorted(Path(result.table).glob("*.parquet"))
     if parts:
         rows = pl.read_parquet(parts[0], n_rows=3)
-        shown = [column for column in ("id", "n_turns", "status", "response", "embedding") if column in rows.columns]
+        columns = [column for column in ("id", "n_turns", "status", "response", "embedding") if column in rows.columns]
         with pl.Config(tbl_hide_dataframe_shape=True, fmt_str_lengths=150, tbl_width_chars=console.width):
-            console.print(str(rows.select(shown)))
+            console.print(str(rows.select(columns)))
     console.print(f"table: {result.table}/part-*.parquet", soft_wrap=True)
 
 
