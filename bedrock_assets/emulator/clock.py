@@ -1,11 +1,11 @@
 """
-The emulator's clocks: real time with shortened durations, or time that a test steps.
+The emulator's clock: real time with shortened durations, or time that a test steps.
 
-With `Clock` **every timestamp is a real wall-clock time**, so that clients can filter with `submitTimeAfter=now()`.
-Only *durations* are emulated: at speed 60 a phase of 60 s lasts one real second, and a timeout of 24 h is over 24 real
+In real time **every timestamp is a wall-clock time**, so that clients can filter with `submitTimeAfter=now()`. Only
+*durations* are emulated: at speed 60 a phase of 60 s lasts one real second, and a timeout of 24 h is over 24 real
 minutes after the submission, as `jobExpirationTime` says.
 
-With `SteppedClock` nothing happens until `advance`. Every phase that ended by then ended at its own time, however
+On a stepped clock nothing happens until `advance`. Every phase that ended by then ended at its own time, however
 large the step, so a test sees the same times on every run.
 """
 
@@ -38,24 +38,24 @@ def in_progress_s(n_records: int) -> float:
 
 
 class Clock:
-    """Real time, with emulated durations."""
+    """Tells the time, and how emulated durations pass."""
 
-    stepped = False
-    steps = 0
-    """Number of calls of `advance`."""
-
-    def __init__(self, speed: float = 1.0) -> None:
+    def __init__(self, speed: float = 1.0, *, stepped: bool = False) -> None:
         """
         Args:
-            speed: Emulated seconds per real second.
+            speed: Emulated seconds per real second; a stepped clock has none.
+            stepped: Whether time moves only by `advance`, from the time of its creation.
         """
-        if not speed > 0:
-            raise ValueError(f"the speed of the clock must be above 0, not {speed}")
-        self.speed = speed
+        self.speed = 1.0 if stepped else speed
+        self.stepped = stepped
+        self.steps = 0
+        """Number of calls of `advance`."""
+        self._now = time.time()
+        self._lock = threading.Lock()
 
     def now(self) -> float:
         """Seconds since the epoch."""
-        return time.time()
+        return self._now if self.stepped else time.time()
 
     def real_s(self, emulated_s: float) -> float:
         """Seconds of this clock that *emulated_s* take."""
@@ -65,51 +65,21 @@ class Clock:
         """Share of a span of *emulated_s* since *since* that is over, from 0 to 1."""
         return min(1.0, max(0.0, (self.now() - since) * self.speed / emulated_s)) if emulated_s > 0 else 1.0
 
-    def advance(self, seconds: float) -> None:
-        """
-        Let time pass.
-
-        Raises:
-            ValueError: Always; only a stepped clock can advance.
-        """
-        raise ValueError(f"the clock runs in real time and cannot advance by {seconds} s; start the emulator stepped")
-
-    def end_of(self, since: float, emulated_s: float) -> float:  # noqa: ARG002 - a stepped clock needs them
-        """When a span that is over counts as ended: now."""
-        return self.now()
-
-
-class SteppedClock(Clock):
-    """Time that stands still between calls of `advance`."""
-
-    stepped = True
-
-    def __init__(self, start: float | None = None) -> None:
-        """
-        Args:
-            start: Seconds since the epoch; now by default.
-        """
-        super().__init__()
-        self._now = time.time() if start is None else start
-        self._lock = threading.Lock()
-
-    def now(self) -> float:
-        """Seconds since the epoch."""
-        return self._now
+    def end_of(self, since: float, emulated_s: float) -> float:
+        """When a span that is over ended. In real time this is now, when its end is noticed."""
+        return since + emulated_s if self.stepped else self.now()
 
     def advance(self, seconds: float) -> None:
         """
-        Let time pass.
+        Let time pass on a stepped clock.
 
         Raises:
-            ValueError: *seconds* is negative or not a number.
+            ValueError: The clock runs in real time, or *seconds* is negative or not finite.
         """
+        if not self.stepped:
+            raise ValueError(f"the clock runs in real time and cannot advance by {seconds} s; start it stepped")
         if not 0 <= seconds < float("inf"):
             raise ValueError(f"the clock advances by 0 s or more, not by {seconds}")
         with self._lock:
             self._now += seconds
             self.steps += 1
-
-    def end_of(self, since: float, emulated_s: float) -> float:
-        """The span's own end."""
-        return since + emulated_s

@@ -25,11 +25,11 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+Regex = Annotated[str, AfterValidator(_compiles)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 ModelError = Literal[
     "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
 ]
-Regex = Annotated[str, AfterValidator(_compiles)]
 
 
 class RecordErrorKind(BaseModel):

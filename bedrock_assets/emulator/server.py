@@ -63,7 +63,7 @@ class _Service:
         return JSONResponse({"status": "ok"})
 
     async def page(self, _: Request) -> Response:
-        return HTMLResponse(page.render(self._api.backend, self._api.on_demand.invocations.summary()))
+        return HTMLResponse(page.render(self._api.backend, self._api.invocations.summary()))
 
     async def faults(self, request: Request) -> Response:
         """GET reads the faults, PUT replaces them; existing jobs keep theirs."""
@@ -87,7 +87,7 @@ class _Service:
 
     async def invocations(self, _: Request) -> Response:
         """What InvokeModel and Converse answered, by operation and model."""
-        return JSONResponse({"invocations": [row.body() for row in self._api.on_demand.invocations.summary()]})
+        return JSONResponse({"invocations": [row.body() for row in self._api.invocations.summary()]})
 
     async def call(self, request: Request) -> Response:
         """Answer one call of the AWS API."""
@@ -99,10 +99,11 @@ class _Service:
             call = wire.read_call(request.method, raw_path, request.url.query, body, request.headers)
             answer = await self._api.answer(call)
         except AWSError as aws_error:
-            error = protocol.error(aws_error)
+            error = aws_error
         except Exception:
             logger.exception("the emulator failed to answer %s %s", request.method, request.url.path)
-            error = protocol.error(InternalServerException("Internal server error"))
+            error = InternalServerException("Internal server error")
         else:
             return Response(answer.body, 200, headers | answer.headers, protocol.media_type)
-        return JSONResponse(error.body, error.http_status, headers | {"x-amzn-ErrorType": error.name})
+        name, http_status, body = protocol.error(error)
+        return JSONResponse(body, http_status, headers | {"x-amzn-ErrorType": name})

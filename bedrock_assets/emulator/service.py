@@ -13,9 +13,9 @@ import uvicorn
 
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend
+from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import Database
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.ondemand import OnDemand
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
 from bedrock_assets.emulator.settings import EmulatorSettings
@@ -43,9 +43,9 @@ class Emulator:
         models = chosen.choose_models()
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
-        self.backend = Backend(self._database, chosen.build_clock(), chosen)
+        self.backend = Backend(self._database, Clock(chosen.speed, stepped=chosen.stepped), chosen)
         self._runner = Runner(self.backend, Buckets(store), models)
-        app = build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance)
+        app = build_app(Api(self.backend, self._invocations, models), self.advance)
         config = uvicorn.Config(
             app,
             log_config=None,

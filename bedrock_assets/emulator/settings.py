@@ -5,7 +5,6 @@ from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from bedrock_assets.emulator.clock import Clock, SteppedClock
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.replies import Endpoint, Models, choose_models
 from bedrock_assets.limits import JobLimits
@@ -43,19 +42,10 @@ class EmulatorSettings(BaseModel):
     faults: Faults | None = Field(default=None, description="Instead of faults_file and fault.")
     models: Models | None = Field(default=None, description="Instead of the URLs and minilm.")
 
-    def build_clock(self) -> Clock:
-        """A stepped clock, or a real one at `speed`."""
-        return SteppedClock() if self.stepped else Clock(self.speed)
-
     def read_limits(self) -> JobLimits:
         """Quotas of the account."""
-        return self.limits or JobLimits.model_validate(
-            {
-                "max_jobs": self.max_jobs,
-                "min_records_per_job": self.min_records,
-                "max_records_per_job": self.max_records,
-            }
-        )
+        sizes = {"min_records_per_job": self.min_records, "max_records_per_job": self.max_records}
+        return self.limits or JobLimits.model_validate({"max_jobs": self.max_jobs, **sizes})
 
     def read_faults(self) -> Faults:
         """

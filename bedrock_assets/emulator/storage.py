@@ -6,7 +6,7 @@ A local folder holds one folder per bucket. A root of `s3://` is real S3, config
 """
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TypeAlias
@@ -57,16 +57,10 @@ def locate(uri: str) -> Location:
 
 
 class Buckets:
-    """Opens buckets under one root: a folder, or S3."""
+    """Opens buckets under one root: a folder that holds one folder per bucket, or `s3://` for real S3."""
 
-    def __init__(self, root: str, env: Mapping[str, str] | None = None) -> None:
-        """
-        Args:
-            root: A folder that holds one folder per bucket, or `s3://` for real S3.
-            env: Variables that configure S3; the process's environment by default.
-        """
-        self._dir = None if root.startswith("s3://") else Path(root).resolve()
-        self._env = os.environ if env is None else env
+    def __init__(self, root: str) -> None:
+        self._folder = None if root.startswith("s3://") else Path(root).resolve()
         self._open: dict[str, BucketStore] = {}
 
     def store(self, bucket: str) -> BucketStore:
@@ -77,16 +71,8 @@ class Buckets:
             StorageError: There is no such bucket.
         """
         if bucket not in self._open:
-            self._open[bucket] = self._s3(bucket) if self._dir is None else _local(self._dir, bucket)
+            self._open[bucket] = _s3(bucket) if self._folder is None else _local(self._folder, bucket)
         return self._open[bucket]
-
-    def _s3(self, bucket: str) -> S3Store:
-        endpoint = self._env.get("AWS_ENDPOINT_URL_S3") or self._env.get("AWS_ENDPOINT_URL")
-        region = self._env.get("AWS_REGION") or self._env.get("AWS_DEFAULT_REGION") or "us-east-1"
-        if endpoint:
-            plain = endpoint.startswith("http://")
-            return S3Store(bucket, endpoint=endpoint, region=region, client_options={"allow_http": plain})
-        return S3Store(bucket, region=region)
 
     def check_output(self, location: Location) -> None:
         """
@@ -109,6 +95,15 @@ def list_objects(store: BucketStore, prefix: str) -> Iterator[tuple[str, int]]:
     for page in obstore.list(store, prefix or None):  # pyright: ignore[reportUnknownMemberType] - arrow is optional
         for meta in page:
             yield meta["path"], meta["size"]
+
+
+def _s3(bucket: str) -> S3Store:
+    endpoint = os.environ.get("AWS_ENDPOINT_URL_S3") or os.environ.get("AWS_ENDPOINT_URL")
+    region = os.environ.get("AWS_REGION") or os.environ.get("AWS_DEFAULT_REGION") or "us-east-1"
+    if not endpoint:
+        return S3Store(bucket, region=region)
+    plain = endpoint.startswith("http://")
+    return S3Store(bucket, endpoint=endpoint, region=region, client_options={"allow_http": plain})
 
 
 def _local(root: Path, bucket: str) -> LocalStore:

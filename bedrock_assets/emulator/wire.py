@@ -69,16 +69,6 @@ class Call:
 
 
 @dataclass(frozen=True)
-class WireError:
-    """An error as it goes over the wire."""
-
-    name: str
-    """Also the header `x-amzn-ErrorType`."""
-    http_status: int
-    body: JsonObject
-
-
-@dataclass(frozen=True)
 class Protocol:
     """One of the two wire formats; they differ in media type and errors."""
 
@@ -90,12 +80,12 @@ class Protocol:
     typed: bool = False
     """Whether the body names the error too; every error of the caller is a 400 then."""
 
-    def error(self, error: AWSError) -> WireError:
-        """*error* in this format."""
+    def error(self, error: AWSError) -> tuple[str, int, JsonObject]:
+        """Name, HTTP status and body of an error."""
         name = self.names.get(type(error).__name__, type(error).__name__)
         kind: JsonObject = {"__type": name} if self.typed else {}
         status = 400 if self.typed and error.http_status < SERVICE_ERROR else error.http_status
-        return WireError(name, status, {**kind, self.member: error.message})
+        return name, status, {**kind, self.member: error.message}
 
 
 REST_JSON = Protocol("application/json", "message")

@@ -49,7 +49,7 @@ def serving(registry: "CollectorRegistry", host: str, port: int) -> Generator[st
         server, thread = start_http_server(port, host, registry)
     except (OSError, OverflowError) as error:
         raise ConfigError(
-            f"metrics cannot be served on {host}, port {port}: {error}; choose others with --host, --port"
+            f"metrics cannot be served on {host}, port {port}: {error}; name others with --host, --port"
         ) from error
     try:
         shown = f"[{host}]" if ":" in host else host
