@@ -7,16 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    LocalHome,
-    console,
-    open_instance,
-    open_regions,
-    open_store,
-    print_json,
-    session,
-    warn,
-)
+from bedrock_assets.cli.common import Environment, LocalHome, console, print_json, session, warn
 from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -56,8 +47,9 @@ def clean(
     """
     from bedrock_assets.operations.clean import find_remains
 
-    with session(home):
-        regions = _open(pipeline)
+    with session(home) as env:
+        _check_name(pipeline)
+        regions = env.regions
         target = find_remains(regions, pipeline, keep_table=keep_table)
         if not as_json:
             _show(target, regions.store)
@@ -65,25 +57,20 @@ def clean(
         confirmed = yes or (asks and typer.confirm("Stop and delete all of it?"))
         n_withdrawn = 0
         if confirmed:
-            n_withdrawn = _withdraw(pipeline, regions)
+            n_withdrawn = _withdraw(env, pipeline)
             target = _delete(regions, pipeline, timeout_s, keep_table=keep_table, quiet=as_json)
     _report(target, deleted=confirmed, n_withdrawn=n_withdrawn, as_json=as_json)
 
 
-def _open(pipeline: str) -> "Regions":
-    """
-    Raises:
-        ConfigError: The name is not a pipeline's name, or the settings of the environment do not work.
-    """
+def _check_name(pipeline: str) -> None:
     if not _NAME.fullmatch(pipeline):
         raise ConfigError(
             f"{pipeline!r} is not a pipeline's name: up to 40 lower-case letters, digits and underscores. It is the "
             "`name` in its defs.yaml and its folder in the store"
         )
-    return open_regions(open_store())
 
 
-def _withdraw(pipeline: str, regions: "Regions") -> int:
+def _withdraw(env: Environment, pipeline: str) -> int:
     """Withdraw shards that wait in Dagster, so that the sensor does not submit them; returns their number."""
     if not os.environ.get("DAGSTER_HOME"):
         warn(
@@ -93,9 +80,9 @@ def _withdraw(pipeline: str, regions: "Regions") -> int:
         return 0
     from bedrock_assets.operations.stop import open_requests, stop_requests
 
-    with open_instance() as instance:
+    with env.instance() as instance:
         ledger, entries = open_requests(instance, pipeline)
-        return len(stop_requests(instance, ledger, entries, regions).withdrawn)
+        return len(stop_requests(instance, ledger, entries, env.regions).withdrawn)
 
 
 def _delete(regions: "Regions", pipeline: str, timeout_s: float, *, keep_table: bool, quiet: bool) -> "CleanTarget":

@@ -4,6 +4,7 @@ import json
 import os
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -32,8 +33,73 @@ LocalHome = Annotated[
 ]
 
 
+class Environment:
+    """Pipelines, store, Bedrock and Dagster instance, as the environment configures them."""
+
+    def pipeline(self, name: str) -> "Pipeline":
+        """
+        Load a pipeline.
+
+        Raises:
+            ConfigError: There is no such pipeline, or its YAML is wrong.
+        """
+        from bedrock_assets.pipeline.load import load_pipeline
+
+        return load_pipeline(name)
+
+    def pipelines(self, names: Sequence[str] | None) -> list["Pipeline"]:
+        """
+        Load these pipelines, or all of defs/.
+
+        Raises:
+            ConfigError: There is no such pipeline, or its YAML is wrong.
+        """
+        from bedrock_assets.pipeline.load import known_pipelines
+
+        chosen = names or known_pipelines()
+        if not chosen:
+            fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
+        return [self.pipeline(name) for name in chosen]
+
+    @cached_property
+    def store(self) -> "Store":
+        """The store."""
+        from bedrock_assets.resources.environment import store_resource
+
+        return store_resource().open()
+
+    @cached_property
+    def bedrock(self) -> "BedrockResource":
+        """Bedrock's settings."""
+        from bedrock_assets.resources.environment import bedrock_resource
+
+        return bedrock_resource()
+
+    @cached_property
+    def regions(self) -> "Regions":
+        """Bedrock's regions; the store may be a local folder."""
+        return self.bedrock.open(self.store, local=True)
+
+    @contextmanager
+    def instance(self) -> "Generator[DagsterInstance]":
+        """
+        Open the Dagster instance of `DAGSTER_HOME`.
+
+        Raises:
+            ConfigError: The variable is not set, or is not a folder.
+        """
+        from dagster import DagsterInstance
+
+        home = os.environ.get("DAGSTER_HOME")
+        if not home or not Path(home).is_dir():
+            problem = f"names {home}, which is not a folder" if home else "is not set"
+            raise ConfigError(f"DAGSTER_HOME {problem}; set it to Dagster's folder, or name a local stack with --home")
+        with DagsterInstance.get() as instance:
+            yield instance
+
+
 @contextmanager
-def session(home: Path | None = None) -> Generator[None]:
+def session(home: Path | None = None) -> Generator[Environment]:
     """
     Print a BedrockAssetsError as one line and exit 2; exit 130 on Ctrl-C.
 
@@ -43,7 +109,7 @@ def session(home: Path | None = None) -> Generator[None]:
     try:
         if home is not None:
             _use_local_stack(home)
-        yield
+        yield Environment()
     except BedrockAssetsError as error:
         fail(str(error), 2)
     except KeyboardInterrupt:
@@ -59,70 +125,6 @@ def _use_local_stack(home: Path) -> None:
         raise ConfigError(
             f"{home} is not a folder of a local stack; start one: bedrock-assets dev --home {home}"
         ) from error
-
-
-def pipeline_of(name: str) -> "Pipeline":
-    """
-    Load a pipeline.
-
-    Raises:
-        ConfigError: There is no such pipeline, or its YAML is wrong.
-    """
-    from bedrock_assets.pipeline.load import load_pipeline
-
-    return load_pipeline(name)
-
-
-def pipelines_of(names: Sequence[str] | None) -> list["Pipeline"]:
-    """
-    Load these pipelines, or all of defs/.
-
-    Raises:
-        ConfigError: There is no such pipeline, or its YAML is wrong.
-    """
-    from bedrock_assets.pipeline.load import known_pipelines
-
-    chosen = names or known_pipelines()
-    if not chosen:
-        fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
-    return [pipeline_of(name) for name in chosen]
-
-
-def open_store() -> "Store":
-    """The store of the environment."""
-    from bedrock_assets.resources.environment import store_resource
-
-    return store_resource().open()
-
-
-def bedrock_resource() -> "BedrockResource":
-    """Bedrock as the environment configures it."""
-    from bedrock_assets.resources import environment
-
-    return environment.bedrock_resource()
-
-
-def open_regions(store: "Store") -> "Regions":
-    """Bedrock's regions as the environment configures them; the store may be a local folder."""
-    return bedrock_resource().open(store, local=True)
-
-
-@contextmanager
-def open_instance() -> "Generator[DagsterInstance]":
-    """
-    The Dagster instance of `DAGSTER_HOME`.
-
-    Raises:
-        ConfigError: The variable is not set, or is not a folder.
-    """
-    from dagster import DagsterInstance
-
-    home = os.environ.get("DAGSTER_HOME")
-    if not home or not Path(home).is_dir():
-        problem = f"names {home}, which is not a folder" if home else "is not set"
-        raise ConfigError(f"DAGSTER_HOME {problem}; set it to Dagster's folder, or name a local stack with --home")
-    with DagsterInstance.get() as instance:
-        yield instance
 
 
 @contextmanager

@@ -7,22 +7,11 @@ from typing import TYPE_CHECKING
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Names,
-    bedrock_resource,
-    console,
-    open_instance,
-    open_store,
-    pipelines_of,
-    print_json,
-    say,
-    session,
-)
+from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.probes import CheckResult
+    from bedrock_assets.pipeline.records import Pipeline
 
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
 
@@ -33,8 +22,8 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
-    with session(home):
-        results = _gather(pipelines)
+    with session(home) as env:
+        results = _gather(env, env.pipelines(pipelines))
     if as_json:
         print_json([dataclasses.asdict(result) for result in results])
     else:
@@ -43,16 +32,14 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         raise typer.Exit(1)
 
 
-def _gather(names: list[str] | None) -> "list[CheckResult]":
+def _gather(env: Environment, pipelines: "list[Pipeline]") -> "list[CheckResult]":
     from bedrock_assets.operations.doctor import run_checks
     from bedrock_assets.operations.probes import Probe
 
-    pipelines, store, resource = pipelines_of(names), open_store(), bedrock_resource()
-    regions = resource.open(store, local=True)
-    used = regions.used_by((target for pipeline in pipelines for target in pipeline.spec.targets), strict=False)
-    probes = {region: Probe.of(region, store, resource) for region in used.all}
-    with open_instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
-        return list(run_checks(probes, regions, pipelines, instance))
+    used = env.regions.used_by((target for pipeline in pipelines for target in pipeline.spec.targets), strict=False)
+    probes = {region: Probe.of(region, env.store, env.bedrock) for region in used.all}
+    with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
+        return list(run_checks(probes, env.regions, pipelines, instance))
 
 
 def _show(results: "list[CheckResult]") -> None:

@@ -7,19 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    Yes,
-    confirm,
-    console,
-    notes_console,
-    open_store,
-    pipeline_of,
-    print_json,
-    session,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.errors import ErrorGroup
@@ -42,9 +30,9 @@ def errors(
     """
     from bedrock_assets.operations.errors import group_errors
 
-    with session(home):
-        chosen = pipeline_of(pipeline)
-        groups = group_errors(open_store(), chosen)
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
+        groups = group_errors(env.store, chosen)
         if as_json:
             print_json([dataclasses.asdict(group) for group in groups])
         else:

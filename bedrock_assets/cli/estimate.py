@@ -4,12 +4,10 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from bedrock_assets.cli.common import (
+    Environment,
     Json,
     LocalHome,
     Name,
-    open_regions,
-    open_store,
-    pipeline_of,
     print_fields,
     print_json,
     session,
@@ -30,26 +28,25 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
 
     Example: bedrock-assets estimate call_summaries
     """
-    with session(home):
-        chosen = pipeline_of(pipeline)
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
         with working(f"reading {chosen.source.describe()}", quiet=as_json):
-            result = _gather(chosen)
+            result = _gather(env, chosen)
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
         _show(result)
 
 
-def _gather(pipeline: "Pipeline") -> "PipelineEstimate":
+def _gather(env: Environment, pipeline: "Pipeline") -> "PipelineEstimate":
     from bedrock_assets.errors import BedrockError
     from bedrock_assets.operations.estimate import estimate_pipeline
 
-    store = open_store()
     try:
-        return estimate_pipeline(pipeline, store, open_regions(store))
+        return estimate_pipeline(pipeline, env.store, env.regions)
     except BedrockError as error:
         warn(f"how long jobs take is unknown: {error}")
-        return estimate_pipeline(pipeline, store, None)
+        return estimate_pipeline(pipeline, env.store, None)
 
 
 def _show(result: "PipelineEstimate") -> None:

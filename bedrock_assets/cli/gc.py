@@ -5,20 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    Yes,
-    confirm,
-    notes_console,
-    open_instance,
-    open_store,
-    pipeline_of,
-    print_json,
-    say,
-    session,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, notes_console, print_json, say, session
 
 if TYPE_CHECKING:
     from bedrock_assets.storage.store import StoredFile
@@ -39,9 +26,9 @@ def gc(
     """
     from bedrock_assets.operations.gc import unreferenced_files
 
-    with session(home):
-        chosen, store = pipeline_of(pipeline), open_store()
-        with open_instance() as instance:
+    with session(home) as env:
+        chosen, store = env.pipeline(pipeline), env.store
+        with env.instance() as instance:
             files = unreferenced_files(instance, store, chosen, timedelta(hours=older_than_hours))
         _show(files, as_json=as_json)
         if delete and files:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, console, notes_console, pipeline_of, print_json, session
+from bedrock_assets.cli.common import Json, console, notes_console, print_json, session
 
 Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
 Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
@@ -25,8 +25,8 @@ def demo(
     from bedrock_assets.local.demo import run_demo, show
     from bedrock_assets.local.stack import Settings, local_stack
 
-    with session():
-        chosen = pipeline_of(pipeline)
+    with session() as env:
+        chosen = env.pipeline(pipeline)
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
             result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import LocalHome, console, fail, open_instance, open_regions, open_store, session, warn
+from bedrock_assets.cli.common import LocalHome, console, fail, session, warn
 
 DEPLOY = files("bedrock_assets") / "deploy"
 DASHBOARD, RULES = "grafana-dashboard.json", "prometheus-rules.yaml"
@@ -46,9 +46,9 @@ def _serve(names: list[str] | None, host: str, port: int, every_s: float, home: 
     from bedrock_assets.metrics.server import registry_of, serving, wait_for_the_end
     from bedrock_assets.pipeline.load import specs_of
 
-    with session(home):
-        specs, regions = specs_of(names), open_regions(open_store())
-        with open_instance() as instance:
+    with session(home) as env:
+        specs, regions = specs_of(names), env.regions
+        with env.instance() as instance:
             patience_s = PATIENCE_ONCE_S if once else PATIENCE_S
             registry = registry_of(DeploymentCollector(specs, instance, regions, every_s, warn, patience_s))
             if once:

@@ -1,16 +1,16 @@
 """`bedrock-assets plan`: rows, shards, bytes and the first prompt."""
 
-from bedrock_assets.cli.common import Json, Name, open_store, pipeline_of, print_fields, print_json, session, working
+from bedrock_assets.cli.common import Json, Name, print_fields, print_json, session, working
 
 
 def plan(pipeline: Name, as_json: Json = False) -> None:
     """Show rows, shards, bytes and the first prompt of a pipeline, without any side effect."""
     from bedrock_assets.operations.plan import preview
 
-    with session():
-        chosen = pipeline_of(pipeline)
+    with session() as env:
+        chosen = env.pipeline(pipeline)
         with working(f"reading {chosen.source.describe()}", quiet=as_json):
-            fields = preview(chosen, open_store() if chosen.spec.source.pipeline else None)
+            fields = preview(chosen, env.store if chosen.spec.source.pipeline else None)
     if as_json:
         print_json(fields)
     else:

@@ -5,18 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    bedrock_resource,
-    console,
-    notes_console,
-    open_store,
-    pipeline_of,
-    print_json,
-    session,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, session
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.sample import Sample
@@ -37,10 +26,10 @@ def sample(
     """
     from bedrock_assets.operations.sample import sample_rows
 
-    with session(home):
-        chosen, store, resource = pipeline_of(pipeline), open_store(), bedrock_resource()
-        region = resource.open(store, local=True).at(chosen.spec.targets[0]) if ask else None
-        rows = sample_rows(chosen, store, n, row_id or [], resource.open_runtime(region) if ask else None)
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
+        runtime = env.bedrock.open_runtime(env.regions.at(chosen.spec.targets[0])) if ask else None
+        rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
     if as_json:
         print_json([dataclasses.asdict(row) for row in rows])
         return

@@ -9,20 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Names,
-    console,
-    open_instance,
-    open_regions,
-    open_store,
-    pipelines_of,
-    print_json,
-    say,
-    session,
-    warn,
-)
+from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session, warn
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.status import ShardProgress
@@ -54,37 +41,36 @@ def status(
 
     Example: bedrock-assets status call_summaries --watch
     """
-    with session(home):
-        chosen = pipelines_of(pipelines)
+    with session(home) as env:
+        chosen = env.pipelines(pipelines)
         if as_json:
-            print_json([dataclasses.asdict(row) for row in _gather(chosen)[0]])
+            print_json([dataclasses.asdict(row) for row in _gather(env, chosen)[0]])
         elif watch:
-            _watch(chosen)
+            _watch(env, chosen)
         else:
-            _show(*_gather(chosen))
+            _show(*_gather(env, chosen))
 
 
-def _gather(pipelines: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
+def _gather(env: Environment, pipelines: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
     """Progress of all shards, and warnings."""
     from bedrock_assets.operations.status import shard_progress
 
-    store, rows, warnings = open_store(), list["ShardProgress"](), list[str]()
-    regions = open_regions(store)
-    with open_instance() as instance:
+    rows, warnings = list["ShardProgress"](), list[str]()
+    with env.instance() as instance:
         for pipeline in pipelines:
-            shards, trouble = shard_progress(instance, pipeline, store, regions)
+            shards, trouble = shard_progress(instance, pipeline, env.store, env.regions)
             rows += shards
             warnings += [f"{pipeline.spec.name}: no news of its jobs: {trouble}"] if trouble else []
     return rows, warnings
 
 
-def _watch(pipelines: Sequence["Pipeline"]) -> None:
+def _watch(env: Environment, pipelines: Sequence["Pipeline"]) -> None:
     from rich.console import Group
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(Group(*_tables(_gather(pipelines)[0])), refresh=True)
+            live.update(Group(*_tables(_gather(env, pipelines)[0])), refresh=True)
             time.sleep(WATCH_S)
 
 

@@ -5,21 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    Yes,
-    confirm,
-    console,
-    notes_console,
-    open_instance,
-    open_regions,
-    open_store,
-    pipeline_of,
-    print_json,
-    session,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
 
 
 def stop(
@@ -36,15 +22,14 @@ def stop(
     """
     from bedrock_assets.operations.stop import open_requests, stop_requests
 
-    with session(home):
-        name = pipeline_of(pipeline).spec.name
-        regions = open_regions(open_store())
-        with open_instance() as instance:
+    with session(home) as env:
+        name = env.pipeline(pipeline).spec.name
+        with env.instance() as instance:
             ledger, entries = open_requests(instance, name, shard or ())
             n_jobs = sum(entry.job_arn is not None for entry in entries)
             if entries:
                 confirm(f"withdraw {len(entries)} shards of {name}, {n_jobs} with a job?", yes=yes)
-            result = stop_requests(instance, ledger, entries, regions)
+            result = stop_requests(instance, ledger, entries, env.regions)
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
