@@ -13,9 +13,8 @@ from bedrock_assets.emulator.exceptions import (
     ServiceQuotaExceededException,
     ValidationException,
 )
-from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject
-from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
+from bedrock_assets.emulator.models import IN_FLIGHT, Job, JobStatus, data_uri, model_key
 from bedrock_assets.emulator.replies import is_supported
 from bedrock_assets.emulator.settings import EmulatorSettings
 from bedrock_assets.emulator.storage import locate
@@ -116,20 +115,13 @@ class Backend:
         hours = request.get("timeoutDurationInHours", DEFAULT_TIMEOUT_HOURS)
         timeout_s = 3600.0 * (hours if isinstance(hours, int) else DEFAULT_TIMEOUT_HOURS)
         job = Job(
-            seq=0,
             job_id="".join(secrets.choice(_ID_ALPHABET) for _ in range(12)),
             region=region,
             request=request,
-            faults=Faults(),
-            status=JobStatus.SUBMITTED,
-            message=None,
-            counts=Counts(),
             submit_time=now,
             modified_time=now,
-            end_time=None,
             expires=now + self.clock.real_s(timeout_s),
             phase_time=now,
-            started=False,
         )
         return replace(job, faults=self.faults.for_job(job.name, job.model_id))
 
@@ -143,8 +135,7 @@ class Backend:
     def _check_quota(self, job: Job) -> None:
         key = model_key(job.model_id)
         quota = self.max_jobs(key)
-        where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(IN_FLIGHT)
-        if not self.queue and self.table.tally(where, "model_key").get(key, 0) >= quota:
+        if not self.queue and self.table.n_jobs(job.region, key, IN_FLIGHT) >= quota:
             raise ServiceQuotaExceededException(
                 f"Your account has reached the quota of {quota} in-progress and submitted batch inference jobs "
                 f"for {key}. Wait for a job to end, or request an increase of the quota."

@@ -49,6 +49,9 @@ CREATE INDEX IF NOT EXISTS jobs_order_of_status ON jobs (region, status, seq);
 CREATE INDEX IF NOT EXISTS jobs_model ON jobs (region, model_key, status);
 """
 
+_COPIED = ("job_id", "region", "name", "status", "submit_time", "modified_time", "expires", "phase_time")
+"""Columns that a new job's attributes fill as they are."""
+
 
 class Database:
     """One SQLite file, with a connection for each thread."""
@@ -129,18 +132,11 @@ class JobTable:
     def insert(self, job: Job) -> None:
         """Add a job; the table assigns its `seq`."""
         row: dict[str, str | float | int | None] = {
-            "job_id": job.job_id,
-            "region": job.region,
-            "name": job.name,
+            **{name: getattr(job, name) for name in _COPIED},
             "token": token_of(job.request),
             "model_key": model_key(job.model_id),
             "request": dump(job.request),
             "faults": job.faults.model_dump_json(exclude_defaults=True),
-            "status": job.status,
-            "submit_time": job.submit_time,
-            "modified_time": job.modified_time,
-            "expires": job.expires,
-            "phase_time": job.phase_time,
         }
         sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join(':' + key for key in row)})"  # noqa: S608 - fixed names
         self._database.connection.execute(sql, row)
@@ -182,6 +178,11 @@ class JobTable:
         """Number of jobs that meet a condition, by value of *column*."""
         sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
         return {str(row[0]): int(row[1]) for row in self._database.connection.execute(sql, where.values)}
+
+    def n_jobs(self, region: str, key: str, statuses: Iterable[JobStatus]) -> int:
+        """Number of a model's jobs that have one of these statuses."""
+        where = Where().also("region = ?", region).also("model_key = ?", key).status_in(statuses)
+        return self.tally(where, "model_key").get(key, 0)
 
     def last_end(self, region: str, key: str) -> float:
         """When the last job of a model ended; 0 if none did."""

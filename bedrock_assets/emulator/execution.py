@@ -61,6 +61,8 @@ class Execution:
         self._cut_after = None if share is None else int(share * job.counts.total)
         self.limit = limit
         self.tally = Tally()
+        self.saved_at = 0.0
+        """Monotonic time at which the live counts were last saved."""
         self._job = job
         self._buckets = buckets
         self._reply = reply
@@ -68,7 +70,8 @@ class Execution:
         self._folder = locate(job.output_uri).join(job.job_id)
         # Other jobs wait for the end of a step, so jobs that wait for models take short ones.
         n_records = min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
-        self._step = n_threads if n_threads > 1 else n_records
+        self._step_records = n_threads if n_threads > 1 else n_records
+        self._steps = self._run()
 
     @property
     def counts(self) -> Counts:
@@ -80,17 +83,20 @@ class Execution:
         """Process no further record; the remaining steps publish the lines so far."""
         self.limit = min(self.limit, self.tally.processed)
 
-    def steps(self, *, manifest: bool) -> Iterator[None]:
+    def step(self) -> bool:
         """
-        Do the work, some records between one yield and the next.
+        Process some records; whether more steps follow.
 
         Each file appears whole when it is done. The manifest is last, unless a fault delays it.
         """
+        return next(self._steps, self) is None
+
+    def _run(self) -> Iterator[None]:
         for file in input_files(self._buckets, self._job.input_uri):
             if not self._done:
                 yield from self._file_steps(file)
         faults = self._job.faults
-        if manifest and not faults.missing_manifest and not faults.late_manifest_s:
+        if not (faults.fails_late or faults.missing_manifest or faults.late_manifest_s):
             write_manifest(self._buckets, self._job, self.manifest)
 
     @property
@@ -119,8 +125,8 @@ class Execution:
         # Not closed on an error: closing publishes.
         for number, records in enumerate(self._blocks(file)):
             random.Random(f"{self._job.name}/{file.name}/{number}").shuffle(records)  # noqa: S311 - must be repeatable
-            for start in range(0, len(records), self._step):
-                chunk = records[start : start + self._step]
+            for start in range(0, len(records), self._step_records):
+                chunk = records[start : start + self._step_records]
                 output.write("".join(map(self._lines, chunk, self._outcomes(chunk))))
                 yield
             if self._done:

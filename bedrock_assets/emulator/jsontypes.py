@@ -1,5 +1,6 @@
-"""JSON as types: strict parsing, compact writing, and helpers that narrow a value."""
+"""JSON as types: strict parsing, compact writing, page tokens, and helpers that narrow a value."""
 
+import base64
 import json
 from typing import TypeAlias
 
@@ -36,6 +37,21 @@ def dump(value: Json) -> str:
         ValueError: A number is not finite (`1e999` parses to infinity).
     """
     return _encode(value)
+
+
+def write_token(value: Json) -> str:
+    """An opaque page token that holds *value*."""
+    return base64.urlsafe_b64encode(dump(value).encode()).decode()
+
+
+def read_token(token: str) -> Json:
+    """
+    The value in a page token.
+
+    Raises:
+        ValueError: It is not a page token.
+    """
+    return parse(base64.urlsafe_b64decode(token.encode()))
 
 
 def as_object(value: Json) -> JsonObject:

@@ -1,6 +1,6 @@
 """A job: its request, status and counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bedrock_assets.emulator.faults import Faults
@@ -42,29 +42,29 @@ class Counts:
     error: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One batch inference job; times are real seconds since the epoch."""
 
-    seq: int
-    """Grows with every job; List sorts by it."""
+    seq: int = 0
+    """Grows with every job; List sorts by it. The table assigns it."""
     job_id: str
     """The last twelve characters of the ARN."""
     region: str
     request: JsonObject
     """The Create request."""
-    faults: Faults
+    faults: Faults = field(default_factory=Faults)
     """Faults set when the job was created, if they apply to it."""
-    status: JobStatus
-    message: str | None
-    counts: Counts
+    status: JobStatus = JobStatus.SUBMITTED
+    message: str | None = None
+    counts: Counts = field(default_factory=Counts)
     submit_time: float
     modified_time: float
-    end_time: float | None
+    end_time: float | None = None
     expires: float
     phase_time: float
     """When the current status began."""
-    started: bool
+    started: bool = False
     """Whether the job was ever InProgress; a Stopping job then has output to write."""
 
     @property

@@ -5,14 +5,13 @@ Names are those of the real service (2026-11), which spells "in GB" in two ways.
 so the codes here are hashes of the names: look quotas up by name.
 """
 
-import base64
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 
 from bedrock_assets.emulator.exceptions import InvalidPaginationTokenException, NoSuchResourceException
 from bedrock_assets.emulator.inputs import MAX_JOB_BYTES
-from bedrock_assets.emulator.jsontypes import JsonObject
+from bedrock_assets.emulator.jsontypes import JsonObject, read_token, write_token
 from bedrock_assets.emulator.models import ACCOUNT_ID
 from bedrock_assets.limits import GB, JobLimits
 
@@ -46,10 +45,10 @@ def quota_page(limits: JobLimits, region: str, query: JsonObject) -> JsonObject:
     """
     code, size = query.get("QuotaCode"), query.get("MaxResults", DEFAULT_PAGE)
     matching = [quota for quota in _service_quotas(limits, region, query) if code in (None, quota["QuotaCode"])]
-    start = _read_token(str(query["NextToken"])) if "NextToken" in query else 0
+    start = _start(str(query["NextToken"])) if "NextToken" in query else 0
     end = start + (size if isinstance(size, int) else DEFAULT_PAGE)
     page: JsonObject = {"Quotas": [*matching[start:end]]}
-    return page | ({"NextToken": _token(end)} if end < len(matching) else {})
+    return page | ({"NextToken": write_token([end])} if end < len(matching) else {})
 
 
 def one_quota(limits: JobLimits, region: str, query: JsonObject) -> JsonObject:
@@ -104,13 +103,11 @@ def _quota(name: str, value: float, region: str) -> JsonObject:
     }
 
 
-def _token(start: int) -> str:
-    return base64.b64encode(json.dumps([start]).encode()).decode()
-
-
-def _read_token(token: str) -> int:
-    try:
-        (start,) = json.loads(base64.b64decode(token))
-        return int(start)
-    except (ValueError, TypeError):
-        raise InvalidPaginationTokenException("Invalid token was provided.") from None
+def _start(token: str) -> int:
+    with suppress(ValueError):
+        match read_token(token):
+            case [int(start)]:
+                return start
+            case _:
+                pass
+    raise InvalidPaginationTokenException("Invalid token was provided.")

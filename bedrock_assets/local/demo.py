@@ -57,16 +57,12 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     Raises:
         BedrockAssetsError: Dagster does not load the pipeline, or `raw_dataset` failed.
     """
-    started, ui, name = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name
+    started, ui, name, store = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name, Store(str(stack.store))
     with console.status("starting Dagster"):
         ui.wait_until_loaded(stack.require_alive)
     console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
     with console.status(f"materializing {name}/raw_dataset"):
-        run_id = ui.materialize([name, "raw_dataset"])
-        if ui.wait_for_run(run_id) != "SUCCESS":
-            raise BedrockAssetsError(f"raw_dataset failed: {'; '.join(ui.failures(run_id)) or 'see dagster.log'}")
-    store = Store(str(stack.store))
-    raw = _require(store.read_model(raw_manifest_key(name), RawManifest))
+        raw = _ingest(ui, store, name)
     console.print(f"{raw.n_rows:,} rows from {raw.source} in {len(raw.shards)} shards")
     backfill_id = ui.backfill(
         [[name, asset] for asset in ("prompt_shards", "batch_outputs", "joined_table")],
@@ -106,6 +102,16 @@ def show(result: DemoResult, console: Console) -> None:
         with pl.Config(tbl_hide_dataframe_shape=True, fmt_str_lengths=150, tbl_width_chars=console.width):
             console.print(str(rows.select(columns)))
     console.print(f"table: {result.table}/part-*.parquet", soft_wrap=True)
+
+
+def _ingest(ui: DagsterUI, store: Store, pipeline: str) -> RawManifest:
+    run_id = ui.materialize([pipeline, "raw_dataset"])
+    if ui.wait_for_run(run_id) != "SUCCESS":
+        raise BedrockAssetsError(f"raw_dataset failed: {'; '.join(ui.failures(run_id)) or 'see dagster.log'}")
+    manifest = store.read_model(raw_manifest_key(pipeline), RawManifest)
+    if manifest is None:
+        raise BedrockAssetsError("raw_dataset succeeded, but its manifest is not in the store")
+    return manifest
 
 
 def _follow(
@@ -149,9 +155,3 @@ def _bedrock(stack: Stack) -> Bedrock:
         aws_secret_access_key="local",  # noqa: S106 - the emulator takes any
     )
     return Bedrock(client, role_arn="")
-
-
-def _require(manifest: RawManifest | None) -> RawManifest:
-    if manifest is None:
-        raise BedrockAssetsError("raw_dataset succeeded, but its manifest is not in the store")
-    return manifest
