@@ -1,1 +1,1 @@
-"""The command line: one file a command, named like the command. Every command is a thin shell around `operations`."""
+"""The command line: one file for each command. Commands read options and print; `operations` does the work."""

@@ -6,7 +6,7 @@ from bedrock_assets.cli.aws import app as aws
 from bedrock_assets.cli.deployment import deployment
 from bedrock_assets.cli.doctor import doctor
 from bedrock_assets.cli.emulate import emulate
-from bedrock_assets.cli.errors import errors_command
+from bedrock_assets.cli.errors import errors
 from bedrock_assets.cli.estimate import estimate
 from bedrock_assets.cli.files import format_command, parse
 from bedrock_assets.cli.gc import gc
@@ -22,17 +22,15 @@ from bedrock_assets.cli.stop import stop
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
+for command in (
+    *(demo, dev, new, plan, estimate, sample, doctor, status, stop, gc, parse),
+    *(iam, deployment, metrics, emulate, reference, errors),
+):
+    app.command()(command)
+app.command("format")(format_command)
+app.add_typer(aws, name="aws")
+
 
 def main() -> None:
     """Entry point of the console script."""
     app()
-
-
-for command in (
-    *(demo, dev, new, plan, estimate, sample, doctor, status, stop, gc, parse),
-    *(iam, deployment, metrics, emulate, reference),
-):
-    app.command()(command)
-app.command("errors")(errors_command)
-app.command("format")(format_command)
-app.add_typer(aws, name="aws")

@@ -1,4 +1,4 @@
-"""The commands `bedrock-assets aws`: the resources of an account, and what a pipeline left in it."""
+"""`bedrock-assets aws`: the AWS resources that a deployment needs, and what a pipeline left behind."""
 
 import os
 import re
@@ -7,17 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    LocalHome,
-    bedrock_resource,
-    console,
-    errors,
-    notes_console,
-    open_instance,
-    open_store,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Environment, LocalHome, console, print_json, session, warn
 from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -25,11 +15,10 @@ if TYPE_CHECKING:
     from bedrock_assets.operations.clean import CleanPlan
     from bedrock_assets.storage.store import Store
 
-
 TEMPLATE = files("bedrock_assets") / "deploy" / "aws-resources.yaml"
 _NAME = re.compile(r"[a-z][a-z0-9_]{0,39}")
 
-app = typer.Typer(help="What this needs, and leaves, in an AWS account.", no_args_is_help=True)
+app = typer.Typer(help="What a deployment needs, and leaves, in an AWS account.", no_args_is_help=True)
 
 
 @app.command()
@@ -56,77 +45,77 @@ def clean(
 
     Example: bedrock-assets aws clean call_summaries --keep-table
     """
-    from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
+    from bedrock_assets.operations.clean import plan_clean
 
-    with errors():
-        use(home)
-        regions = _opened(pipeline)
-        found = plan_clean(regions, pipeline, keep_table=keep_table)
+    with session(home) as env:
+        _check_name(pipeline)
+        regions = env.regions
+        target = plan_clean(regions, pipeline, keep_table=keep_table)
         if not as_json:
-            _show(found, regions.store)
-        if not (
-            yes or (not as_json and (found.all_files or found.jobs) and typer.confirm("Stop and delete all of it?"))
-        ):
-            _end(found, deleted=False, as_json=as_json)
-            return
-        n_withdrawn = _withdraw(pipeline, regions)
-        tell = (lambda _: None) if as_json else console.print
-        stop_jobs(regions, pipeline, timeout_s=timeout_s, report=tell)
-        found = plan_clean(regions, pipeline, keep_table=keep_table)
-        for n_gone in delete_files(regions.store, found):
-            tell(f"{n_gone:,} of {len(found.all_files):,} files deleted")
-    _end(found, deleted=True, n_withdrawn=n_withdrawn, as_json=as_json)
+            _show(target, regions.store)
+        asks = not (yes or as_json) and bool(target.all_files or target.jobs)
+        confirmed = yes or (asks and typer.confirm("Stop and delete all of it?"))
+        n_withdrawn = 0
+        if confirmed:
+            n_withdrawn = _withdraw(env, pipeline)
+            target = _delete(regions, pipeline, timeout_s, keep_table=keep_table, quiet=as_json)
+    _report(target, deleted=confirmed, n_withdrawn=n_withdrawn, as_json=as_json)
 
 
-def _opened(pipeline: str) -> "Regions":
-    """
-    Raises:
-        ConfigError: That is no name of a pipeline, or the settings of the environment do not work.
-    """
+def _check_name(pipeline: str) -> None:
     if not _NAME.fullmatch(pipeline):
         raise ConfigError(
-            f"{pipeline!r} is no pipeline's name: up to 40 lower-case letters, digits and underscores; it is the "
-            "`name` of its defs.yaml and its folder in the store"
+            f"{pipeline!r} is not a pipeline's name: up to 40 lower-case letters, digits and underscores. It is the "
+            "`name` in its defs.yaml and its folder in the store"
         )
-    return bedrock_resource().open(open_store())
 
 
-def _withdraw(pipeline: str, regions: "Regions") -> int:
-    """Close what still waits in Dagster, so that its sensor submits nothing more; how many shards that were."""
+def _withdraw(env: Environment, pipeline: str) -> int:
+    """Withdraw shards that wait in Dagster, so that the sensor does not submit them; returns their number."""
     if not os.environ.get("DAGSTER_HOME"):
-        notes_console.print(
-            "warning: DAGSTER_HOME is not set, so shards that still wait in Dagster were not withdrawn; if there are "
-            "any, cancel their run, or its sensor will submit them again",
-            style="yellow",
-            soft_wrap=True,
+        warn(
+            "DAGSTER_HOME is not set, so shards that wait in Dagster were not withdrawn; if there are any, cancel "
+            "their run, or its sensor will submit them again"
         )
         return 0
     from bedrock_assets.operations.stop import open_requests, stop_requests
 
-    with open_instance() as instance:
+    with env.instance() as instance:
         ledger, entries = open_requests(instance, pipeline)
-        return len(stop_requests(instance, ledger, entries, regions).withdrawn)
+        return len(stop_requests(instance, ledger, entries, env.regions).withdrawn)
 
 
-def _show(found: "CleanPlan", store: "Store") -> None:
-    console.print(f"{found.pipeline} in {store.root}", soft_wrap=True, highlight=False)
-    for job in found.jobs:
+def _delete(regions: "Regions", pipeline: str, timeout_s: float, *, keep_table: bool, quiet: bool) -> "CleanPlan":
+    """Stop the jobs and delete the files, also those that the jobs wrote meanwhile; returns what was deleted."""
+    from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
+
+    tell = (lambda _: None) if quiet else console.print
+    stop_jobs(regions, pipeline, timeout_s=timeout_s, report=tell)
+    target = plan_clean(regions, pipeline, keep_table=keep_table)
+    for n_deleted in delete_files(regions.store, target):
+        tell(f"{n_deleted:,} of {len(target.all_files):,} files deleted")
+    return target
+
+
+def _show(target: "CleanPlan", store: "Store") -> None:
+    console.print(f"{target.pipeline} in {store.root}", soft_wrap=True, highlight=False)
+    for job in target.jobs:
         console.print(
             f"  job   {job.name}  {job.status}  {job.n_processed:,} of {job.n_total:,} records", soft_wrap=True
         )
-    for name, (n_files, n_bytes) in sorted(found.folders.items()):
+    for name, (n_files, n_bytes) in sorted(target.folders.items()):
         console.print(f"  files {name:<20} {n_files:>8,} {n_bytes / 1e6:>12,.1f} MB")
-    for root in sorted({where.root for where, _ in found.other_files}):
-        files = [file for where, file in found.other_files if where.root == root]
-        console.print(f"  files in {root}: {len(files):,}, {sum(file.n_bytes for file in files) / 1e6:,.1f} MB")
-    if not (found.jobs or found.all_files):
+    for root in sorted({store.root for store, _ in target.other_files}):
+        sizes_bytes = [file.n_bytes for store, file in target.other_files if store.root == root]
+        console.print(f"  files in {root}: {len(sizes_bytes):,}, {sum(sizes_bytes) / 1e6:,.1f} MB")
+    if not (target.jobs or target.all_files):
         console.print("  nothing")
 
 
-def _end(found: "CleanPlan", *, deleted: bool, n_withdrawn: int = 0, as_json: bool) -> None:
-    jobs, n_files = [job.arn for job in found.jobs], len(found.all_files)
-    told = {"pipeline": found.pipeline, "jobs": jobs, "n_files": n_files, "n_bytes": found.n_bytes}
+def _report(target: "CleanPlan", *, deleted: bool, n_withdrawn: int, as_json: bool) -> None:
+    jobs, n_files = [job.arn for job in target.jobs], len(target.all_files)
     if as_json:
-        print_json({**told, "n_withdrawn": n_withdrawn, "deleted": deleted})
+        counts = {"n_files": n_files, "n_bytes": target.n_bytes, "n_withdrawn": n_withdrawn, "deleted": deleted}
+        print_json({"pipeline": target.pipeline, "jobs": jobs, **counts})
     elif deleted:
-        console.print(f"deleted {n_files:,} files, {found.n_bytes / 1e6:,.1f} MB; withdrew {n_withdrawn:,} shards")
+        console.print(f"deleted {n_files:,} files, {target.n_bytes / 1e6:,.1f} MB; withdrew {n_withdrawn:,} shards")

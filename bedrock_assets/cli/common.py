@@ -1,9 +1,10 @@
-"""What the commands share: output, errors and exit codes, and how they find pipelines, store and instance."""
+"""What the commands share: their common options, output and exit codes, and access to pipelines, store and instance."""
 
 import json
 import os
-from collections.abc import Generator
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
@@ -15,103 +16,120 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError
 if TYPE_CHECKING:
     from dagster import DagsterInstance
 
+    from bedrock_assets.aws.regions import Regions
     from bedrock_assets.pipeline.pipeline import Pipeline
     from bedrock_assets.resources.bedrock import BedrockResource
     from bedrock_assets.storage.store import Store
-
-
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    from bedrock_assets.pipeline.pipeline import Pipeline
-
 
 console, notes_console = Console(), Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]
 Name = Annotated[str, typer.Argument(help="A pipeline's name, or the path of a defs.yaml.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Pipelines; all of defs/ if none is named.")]
+Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 LocalHome = Annotated[
     Path | None,
-    typer.Option("--home", help="Folder of a local stack, `demo` or `dev`; else settings come from the environment."),
+    typer.Option("--home", help="Folder of a local stack (`demo`, `dev`); its settings replace the environment's."),
 ]
 
 
-def use(home: Path | None) -> None:
-    """
-    Take a local stack's settings as the environment's.
+class Environment:
+    """Pipelines, store, Bedrock and Dagster instance, as the environment configures them."""
 
-    Raises:
-        ConfigError: There is no local stack in *home*.
-    """
-    if home is None:
-        return
-    from bedrock_assets.local.stack import SETTINGS
+    def pipeline(self, name: str) -> "Pipeline":
+        """
+        Load a pipeline.
 
-    try:
-        os.environ |= json.loads((home / SETTINGS).read_text("utf-8"))
-    except (OSError, ValueError) as error:
-        raise ConfigError(
-            f"{home} is no folder of a local stack; start one: bedrock-assets dev --home {home}"
-        ) from error
+        Raises:
+            ConfigError: There is no such pipeline, or its YAML is wrong.
+        """
+        from bedrock_assets.pipeline.load import load_pipeline
 
+        return load_pipeline(name)
 
-def pipeline_of(name: str) -> "Pipeline":
-    """
-    Raises:
-        ConfigError: There is no such pipeline, or its YAML is wrong.
-    """
-    from bedrock_assets.pipeline.load import load_pipeline
+    def pipelines(self, names: Sequence[str] | None) -> list["Pipeline"]:
+        """
+        Load these pipelines, or all of defs/.
 
-    return load_pipeline(name)
+        Raises:
+            ConfigError: There is no such pipeline, or its YAML is wrong.
+        """
+        from bedrock_assets.pipeline.load import known_pipelines
 
+        chosen = names or known_pipelines()
+        if not chosen:
+            fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
+        return [self.pipeline(name) for name in chosen]
 
-def open_store() -> "Store":
-    """The store that the environment names."""
-    from bedrock_assets.resources.environment import store_resource
+    @cached_property
+    def store(self) -> "Store":
+        """The store."""
+        from bedrock_assets.resources.environment import store_resource
 
-    return store_resource().open()
+        return store_resource().open()
 
+    @cached_property
+    def bedrock(self) -> "BedrockResource":
+        """Bedrock's settings."""
+        from bedrock_assets.resources.environment import bedrock_resource
 
-def bedrock_resource() -> "BedrockResource":
-    """Bedrock as the environment has it."""
-    from bedrock_assets.resources.environment import bedrock_resource as found
+        return bedrock_resource()
 
-    return found()
+    @cached_property
+    def regions(self) -> "Regions":
+        """Bedrock's regions; the store may be a local folder."""
+        return self.bedrock.open(self.store, local=True)
+
+    @contextmanager
+    def instance(self) -> "Generator[DagsterInstance]":
+        """
+        Open the Dagster instance of `DAGSTER_HOME`.
+
+        Raises:
+            ConfigError: The variable is not set, or is not a folder.
+        """
+        from dagster import DagsterInstance
+
+        home = os.environ.get("DAGSTER_HOME")
+        if not home or not Path(home).is_dir():
+            problem = f"names {home}, which is not a folder" if home else "is not set"
+            raise ConfigError(f"DAGSTER_HOME {problem}; set it to Dagster's folder, or name a local stack with --home")
+        with DagsterInstance.get() as instance:
+            yield instance
 
 
 @contextmanager
-def open_instance() -> "Generator[DagsterInstance]":
+def session(home: Path | None = None) -> Generator[Environment]:
     """
-    The Dagster instance of `DAGSTER_HOME`.
+    Print a BedrockAssetsError as one line and exit 2; exit 130 on Ctrl-C.
 
-    Raises:
-        ConfigError: The variable is not set, or names no instance.
+    Args:
+        home: Folder of a local stack whose settings replace those of the environment.
     """
-    from dagster import DagsterInstance
-
-    home = os.environ.get("DAGSTER_HOME")
-    if not home or not Path(home).is_dir():
-        found = f"names {home}, which is no folder" if home else "is not set"
-        raise ConfigError(f"DAGSTER_HOME {found}; set it to Dagster's folder, or name a local stack with --home")
-    with DagsterInstance.get() as instance:
-        yield instance
-
-
-@contextmanager
-def errors() -> Generator[None]:
-    """Errors of ours are told in one line; Ctrl-C is no error."""
     try:
-        yield
+        if home is not None:
+            _use_local_stack(home)
+        yield Environment()
     except BedrockAssetsError as error:
         fail(str(error), 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
 
 
+def _use_local_stack(home: Path) -> None:
+    from bedrock_assets.local.stack import SETTINGS
+
+    try:
+        os.environ |= json.loads((home / SETTINGS).read_text("utf-8"))
+    except (OSError, ValueError) as error:
+        raise ConfigError(
+            f"{home} is not a folder of a local stack; start one: bedrock-assets dev --home {home}"
+        ) from error
+
+
 @contextmanager
 def working(what: str, *, quiet: bool = False) -> Generator[None]:
-    """Show that something is being done, on a terminal; nothing where nobody looks."""
+    """Show a spinner on a terminal, nothing elsewhere."""
     if quiet or not notes_console.is_terminal:
         yield
         return
@@ -120,31 +138,34 @@ def working(what: str, *, quiet: bool = False) -> Generator[None]:
 
 
 def fail(message: str, code: int) -> NoReturn:
-    """End with a message on standard error."""
+    """Print an error on standard error and exit with *code*."""
     notes_console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
     raise typer.Exit(code)
 
 
+def warn(message: str) -> None:
+    """Print a warning on standard error."""
+    notes_console.print(f"warning: {message}", style="yellow", markup=False, highlight=False, soft_wrap=True)
+
+
+def say(text: str) -> None:
+    """Print plain text on standard output."""
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+
+
 def print_json(result: object) -> None:
-    """The result for programs."""
+    """Print the result for programs."""
     typer.echo(json.dumps(result, ensure_ascii=False, default=str))
 
 
+def print_fields(fields: Mapping[str, object]) -> None:
+    """Print names and values, one pair a line."""
+    for name, value in fields.items():
+        console.print(f"[bold]{name:<18}[/bold] ", end="")
+        say(f"{value:,}" if isinstance(value, int) else str(value))
+
+
 def confirm(question: str, *, yes: bool) -> None:
-    """Go on only if the person says so, or has said so with `--yes`."""
+    """Exit 1 unless the person agrees, or gave `--yes`."""
     if not yes and not typer.confirm(question, err=True):
         fail("nothing was done", 1)
-
-
-Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
-
-Names = Annotated[list[str] | None, typer.Argument(help="Pipelines; all of defs/ without any.")]
-
-
-def pipelines_of(names: Sequence[str] | None) -> list["Pipeline"]:
-    from bedrock_assets.pipeline.load import known_pipelines
-
-    known = names or known_pipelines()
-    if not known:
-        fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
-    return [pipeline_of(name) for name in known]

@@ -1,4 +1,4 @@
-"""The command `bedrock-assets deployment`: the configuration files that ship, one for each kind of deployment."""
+"""`bedrock-assets deployment`: the configuration files that ship, one for each kind of deployment."""
 
 from importlib.resources import files
 from typing import Annotated
@@ -18,21 +18,18 @@ FILES = {
 
 
 def deployment(
-    kind: Annotated[str | None, typer.Argument(help="One of those that are listed without it.")] = None,
+    kind: Annotated[str | None, typer.Argument(help="Kind of deployment; without it, all kinds are listed.")] = None,
 ) -> None:
     """
     Print a configuration to start from: dagster.yaml, Helm values or a Dockerfile.
 
     Example: bedrock-assets deployment one-machine > $DAGSTER_HOME/dagster.yaml
     """
+    texts = {name: (FOLDER / file).read_text("utf-8") for name, file in FILES.items()}
     if kind is None:
-        for name, file in FILES.items():
-            typer.echo(f"{name:<12} {_text(file).splitlines()[0].removeprefix('# ')}")
-        return
-    if kind not in FILES:
+        for name, text in texts.items():
+            typer.echo(f"{name:<12} {text.splitlines()[0].removeprefix('# ')}")
+    elif kind in texts:
+        typer.echo(texts[kind], nl=False)
+    else:
         fail(f"there is no deployment {kind!r}; known: {', '.join(FILES)}", 2)
-    typer.echo(_text(FILES[kind]), nl=False)
-
-
-def _text(file: str) -> str:
-    return (FOLDER / file).read_text("utf-8")

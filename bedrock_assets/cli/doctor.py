@@ -2,25 +2,16 @@
 
 import dataclasses
 import os
+from contextlib import nullcontext
 from typing import TYPE_CHECKING
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    bedrock_resource,
-    console,
-    errors,
-    open_instance,
-    open_store,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session
 
 if TYPE_CHECKING:
-    pass
-from bedrock_assets.cli.common import Names, pipelines_of
+    from bedrock_assets.operations.probes import CheckResult
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
 
@@ -31,29 +22,30 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
-    from bedrock_assets.operations.doctor import run_checks
-    from bedrock_assets.operations.probes import CheckResult, Probe
-
-    found: list[CheckResult] = []
-    with errors():
-        use(home)
-        chosen, store, resource = pipelines_of(pipelines), open_store(), bedrock_resource()
-        regions = resource.open(store, local=True)
-        used = regions.used_by((target for one in chosen for target in one.spec.targets), strict=False)
-        probes = {region: Probe.of(region, store, resource) for region in used.all}
-        if os.environ.get("DAGSTER_HOME"):
-            with open_instance() as instance:
-                found = list(run_checks(probes, regions, chosen, instance))
-        else:
-            found = list(run_checks(probes, regions, chosen, None))
+    with session(home) as env:
+        results = _gather(env, env.pipelines(pipelines))
     if as_json:
-        print_json([dataclasses.asdict(finding) for finding in found])
+        print_json([dataclasses.asdict(result) for result in results])
     else:
-        for finding in found:
-            status = f"[{COLORS[finding.status]}]{finding.status:<7}[/]"
-            console.print(f"{status} [bold]{finding.check}[/bold]: ", end="")
-            console.print(finding.message, markup=False, highlight=False, soft_wrap=True)
-            if finding.fix:
-                console.print(f"        {finding.fix}", markup=False, highlight=False, style="dim", soft_wrap=True)
-    if any(finding.status == "fail" for finding in found):
+        _show(results)
+    if any(result.status == "fail" for result in results):
         raise typer.Exit(1)
+
+
+def _gather(env: Environment, pipelines: "list[Pipeline]") -> "list[CheckResult]":
+    from bedrock_assets.operations.doctor import run_checks
+    from bedrock_assets.operations.probes import Probe
+
+    used = env.regions.used_by((target for pipeline in pipelines for target in pipeline.spec.targets), strict=False)
+    probes = {region: Probe.of(region, env.store, env.bedrock) for region in used.all}
+    with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
+        return list(run_checks(probes, env.regions, pipelines, instance))
+
+
+def _show(results: "list[CheckResult]") -> None:
+    for result in results:
+        verdict = f"[{COLORS[result.status]}]{result.status:<7}[/]"
+        console.print(f"{verdict} [bold]{result.check}[/bold]: ", end="")
+        say(result.message)
+        if result.fix:
+            console.print(f"        {result.fix}", markup=False, highlight=False, style="dim", soft_wrap=True)

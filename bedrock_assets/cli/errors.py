@@ -1,28 +1,19 @@
 """`bedrock-assets errors`: rows without an answer, grouped by what went wrong."""
 
 import dataclasses
-from typing import Annotated
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    Yes,
-    confirm,
-    console,
-    errors,
-    notes_console,
-    open_store,
-    pipeline_of,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
+
+if TYPE_CHECKING:
+    from bedrock_assets.operations.errors import ErrorGroup
 
 
-def errors_command(
+def errors(
     pipeline: Name,
     retry: Annotated[bool, typer.Option("--retry", help="Send these rows once more: launches their shards.")] = False,
     ui: Annotated[str, typer.Option(help="Address of Dagster's web server, for --retry.")] = "http://127.0.0.1:3000",
@@ -31,7 +22,7 @@ def errors_command(
     as_json: Json = False,
 ) -> None:
     """
-    Gather rows without an answer by what went wrong, with an example of each.
+    Group rows without an answer by what went wrong, with an example of each.
 
     With --retry their shards are launched again, as a backfill with `retry_errors: true`: only those rows are sent.
 
@@ -39,24 +30,29 @@ def errors_command(
     """
     from bedrock_assets.operations.errors import group_errors
 
-    with errors():
-        use(home)
-        chosen = pipeline_of(pipeline)
-        found = group_errors(open_store(), chosen)
-        shards = sorted({shard for cluster in found for shard in cluster.shards})
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
+        groups = group_errors(env.store, chosen)
         if as_json:
-            print_json([dataclasses.asdict(cluster) for cluster in found])
-        elif found:
-            table = Table("rows", "code", "message", "example", "shards")
-            for cluster in found:
-                row = (f"{cluster.n_rows:,}", cluster.error_code or "", cluster.message, cluster.example)
-                table.add_row(*row, str(len(cluster.shards)))
-            console.print(table)
+            print_json([dataclasses.asdict(group) for group in groups])
         else:
-            console.print("no row of an answered shard is without an answer")
-        if retry and found:
-            confirm(f"send {sum(cluster.n_rows for cluster in found):,} rows of {len(shards)} shards again?", yes=yes)
+            _show(groups)
+        if retry and groups:
+            n_rows = sum(group.n_rows for group in groups)
+            shards = sorted({shard for group in groups for shard in group.shards})
+            confirm(f"send {n_rows:,} rows of {len(shards)} shards again?", yes=yes)
             _launch(chosen.spec.name, shards, ui)
+
+
+def _show(groups: "Sequence[ErrorGroup]") -> None:
+    if not groups:
+        console.print("no row of an answered shard is without an answer")
+        return
+    table = Table("rows", "code", "message", "example", "shards")
+    for group in groups:
+        cells = (f"{group.n_rows:,}", group.error_code or "", group.message, group.example, str(len(group.shards)))
+        table.add_row(*cells)
+    console.print(table)
 
 
 def _launch(pipeline: str, shards: list[str], url: str) -> None:

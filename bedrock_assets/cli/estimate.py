@@ -4,64 +4,67 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from bedrock_assets.cli.common import (
+    Environment,
     Json,
     LocalHome,
     Name,
-    bedrock_resource,
-    console,
-    errors,
-    notes_console,
-    open_store,
-    pipeline_of,
+    print_fields,
     print_json,
-    use,
+    session,
+    warn,
     working,
 )
 
 if TYPE_CHECKING:
-    pass
+    from bedrock_assets.operations.estimate import PipelineEstimate
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 
 def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:
     """
-    Tell what sending everything would take: records, jobs, waves, tokens, money, hours. Nothing is sent.
+    Estimate records, jobs, waves, tokens, money and hours to send everything. Nothing is sent.
 
     Rows whose prompt has an answer already are left out.
 
     Example: bedrock-assets estimate call_summaries
     """
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
+        with working(f"reading {chosen.source.describe()}", quiet=as_json):
+            result = _gather(env, chosen)
+    if as_json:
+        print_json(dataclasses.asdict(result))
+    else:
+        _show(result)
+
+
+def _gather(env: Environment, pipeline: "Pipeline") -> "PipelineEstimate":
     from bedrock_assets.errors import BedrockError
     from bedrock_assets.operations.estimate import estimate_pipeline
 
-    with errors():
-        use(home)
-        chosen, store = pipeline_of(pipeline), open_store()
-        with working(f"reading {chosen.source.describe()}", quiet=as_json):
-            try:
-                found = estimate_pipeline(chosen, store, bedrock_resource().open(store, local=True))
-            except BedrockError as error:
-                notes_console.print(
-                    f"warning: how long jobs take is not known: {error}", style="yellow", soft_wrap=True
-                )
-                found = estimate_pipeline(chosen, store, None)
-    if as_json:
-        print_json(dataclasses.asdict(found))
-        return
-    dollars = "unknown: set `price:`" if found.cost_usd is None else f"${found.cost_usd:,.2f}"
-    hours = "unknown: no job of this pipeline has completed lately" if found.hours is None else f"{found.hours:,.1f}"
-    lines: dict[str, object] = {
-        "rows": f"{found.n_rows:,}",
-        "without a record": f"{found.n_rejected:,}",
-        "answered already": f"{found.n_reused:,} (or asked for another row)",
-        "records to send": f"{found.n_records:,}, {found.n_bytes:,} bytes",
-        "jobs": "none: on demand, one by one" if found.inference_mode == "on_demand" else f"{found.n_jobs}",
-        "waves": f"{found.n_waves}",
-        "tokens": f"{found.input_tokens:,} in, {found.output_tokens:,} out",
-        "basis": found.basis,
-        "cost": dollars + ("" if found.on_demand_usd is None else f" (on demand ${found.on_demand_usd:,.2f})"),
-        "prices": found.price_source or "-",
-        "hours": hours,
-    }
-    for name, value in lines.items():
-        console.print(f"[bold]{name:<18}[/bold]", end="")
-        console.print(str(value), markup=False, highlight=False, soft_wrap=True)
+    try:
+        return estimate_pipeline(pipeline, env.store, env.regions)
+    except BedrockError as error:
+        warn(f"how long jobs take is unknown: {error}")
+        return estimate_pipeline(pipeline, env.store, None)
+
+
+def _show(result: "PipelineEstimate") -> None:
+    cost = "unknown: set `price:`" if result.cost_usd is None else f"${result.cost_usd:,.2f}"
+    on_demand = "" if result.on_demand_usd is None else f" (on demand ${result.on_demand_usd:,.2f})"
+    hours = "unknown: no job of this pipeline has completed lately" if result.hours is None else f"{result.hours:,.1f}"
+    print_fields(
+        {
+            "rows": result.n_rows,
+            "without a record": result.n_rejected,
+            "answered already": f"{result.n_reused:,} (or sent for another row)",
+            "records to send": f"{result.n_records:,}, {result.n_bytes:,} bytes",
+            "jobs": "none: on demand, one by one" if result.inference_mode == "on_demand" else result.n_jobs,
+            "waves": result.n_waves,
+            "tokens": f"{result.input_tokens:,} in, {result.output_tokens:,} out",
+            "basis": result.basis,
+            "cost": cost + on_demand,
+            "prices": result.price_source or "-",
+            "hours": hours,
+        }
+    )

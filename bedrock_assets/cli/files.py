@@ -5,7 +5,7 @@ from typing import Annotated, Any
 
 import typer
 
-from bedrock_assets.cli.common import Json, console, errors, fail, notes_console, print_json, working
+from bedrock_assets.cli.common import Json, fail, print_json, say, session, warn, working
 
 
 def format_command(
@@ -24,18 +24,11 @@ def format_command(
     id_column: Annotated[str | None, typer.Option(help="Column with a unique id; derived otherwise.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Write the JSONL shards that a job would be given, without Dagster and without AWS."""
+    """Write the JSONL shards of a job, without Dagster and without AWS."""
     from bedrock_assets.operations.format_files import format_files, plain_pipeline
-    from bedrock_assets.pipeline.templates import read_template
 
-    with errors():
-        if (prompt_file is None) == (embed is None):
-            fail("name exactly one of --prompt-file and --embed", 2)
-        if prompt_file:
-            prompt = read_template(prompt_file, prompt_file.name).text
-            task: dict[str, Any] = {"text": {"prompt": prompt, "max_tokens": max_tokens}}
-        else:
-            task = {"embedding": {"column": embed, "dimensions": dimensions}}
+    with session():
+        task = _task(prompt_file, max_tokens, embed, dimensions)
         pipeline = plain_pipeline(source, model, task, id_column, max_records)
         with working(f"formatting {source}", quiet=as_json):
             notes = format_files(pipeline, out)
@@ -43,11 +36,10 @@ def format_command(
         print_json({"out": str(out), **notes.model_dump(mode="json")})
         return
     for warning in notes.warnings:
-        notes_console.print(f"warning: {warning}", style="yellow", soft_wrap=True)
-    console.print(
+        warn(warning)
+    say(
         f"{notes.n_rows:,} rows: {notes.n_records:,} records in {len(notes.shards)} shards, {notes.n_bytes:,} bytes, "
-        f"{notes.n_rejected:,} rows without a record; {out}/*.jsonl",
-        soft_wrap=True,
+        f"{notes.n_rejected:,} rows without a record; {out}/*.jsonl"
     )
 
 
@@ -63,7 +55,7 @@ def parse(
     from bedrock_assets.operations.format_files import plain_pipeline, read_notes
     from bedrock_assets.operations.parse_files import parse_files
 
-    with errors():
+    with session():
         formatted = read_notes(shards)
         embedding = {"column": formatted.embed, "dimensions": formatted.dimensions}
         task = {"embedding": embedding} if formatted.embed else {"text": {"prompt": "-"}}
@@ -73,8 +65,17 @@ def parse(
     if as_json:
         print_json({"out": str(out), **notes.model_dump(mode="json")})
         return
-    console.print(
+    say(
         f"{notes.n_rows:,} rows: {notes.n_ok:,} ok, {notes.n_error:,} error, {notes.n_missing:,} missing; "
-        f"{notes.n_unreadable:,} lines could not be read, {notes.n_unknown:,} were not of this input; {out}",
-        soft_wrap=True,
+        f"{notes.n_unreadable:,} lines could not be read, {notes.n_unknown:,} were not of this input; {out}"
     )
+
+
+def _task(prompt_file: Path | None, max_tokens: int, embed: str | None, dimensions: int | None) -> dict[str, Any]:
+    from bedrock_assets.pipeline.templates import read_template
+
+    if (prompt_file is None) == (embed is None):
+        fail("name exactly one of --prompt-file and --embed", 2)
+    if prompt_file is None:
+        return {"embedding": {"column": embed, "dimensions": dimensions}}
+    return {"text": {"prompt": read_template(prompt_file, prompt_file.name).text, "max_tokens": max_tokens}}

@@ -1,25 +1,14 @@
 """`bedrock-assets gc`: files in the store that nothing refers to."""
 
 from datetime import timedelta
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    Yes,
-    confirm,
-    console,
-    errors,
-    notes_console,
-    open_instance,
-    open_store,
-    pipeline_of,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, notes_console, print_json, say, session
+
+if TYPE_CHECKING:
+    from bedrock_assets.storage.store import StoredFile
 
 
 def gc(
@@ -37,19 +26,22 @@ def gc(
     """
     from bedrock_assets.operations.gc import unreferenced_files
 
-    with errors():
-        use(home)
-        chosen, store = pipeline_of(pipeline), open_store()
-        with open_instance() as instance:
-            found = unreferenced_files(instance, store, chosen, timedelta(hours=older_than_hours))
-        n_bytes = sum(file.n_bytes for file in found)
-        if as_json:
-            print_json({"n_files": len(found), "n_bytes": n_bytes, "files": [file.key for file in found]})
-        else:
-            for file in found:
-                console.print(f"{file.n_bytes:>14,}  {file.key}", markup=False, highlight=False, soft_wrap=True)
-            console.print(f"{len(found):,} files, {n_bytes:,} bytes")
-        if delete and found:
-            confirm(f"delete {len(found):,} files of {store.root}?", yes=yes)
-            store.delete([file.key for file in found])
+    with session(home) as env:
+        chosen, store = env.pipeline(pipeline), env.store
+        with env.instance() as instance:
+            files = unreferenced_files(instance, store, chosen, timedelta(hours=older_than_hours))
+        _show(files, as_json=as_json)
+        if delete and files:
+            confirm(f"delete {len(files):,} files of {store.root}?", yes=yes)
+            store.delete([file.key for file in files])
             notes_console.print("deleted")
+
+
+def _show(files: "list[StoredFile]", *, as_json: bool) -> None:
+    n_bytes = sum(file.n_bytes for file in files)
+    if as_json:
+        print_json({"n_files": len(files), "n_bytes": n_bytes, "files": [file.key for file in files]})
+        return
+    for file in files:
+        say(f"{file.n_bytes:>14,}  {file.key}")
+    say(f"{len(files):,} files, {n_bytes:,} bytes")

@@ -6,14 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    console,
-    errors,
-    notes_console,
-    pipeline_of,
-    print_json,
-)
+from bedrock_assets.cli.common import Json, console, notes_console, print_json, session
 
 Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
 Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
@@ -32,8 +25,8 @@ def demo(
     from bedrock_assets.local.demo import run_demo, show
     from bedrock_assets.local.stack import Settings, local_stack
 
-    with errors():
-        chosen = pipeline_of(pipeline)
+    with session() as env:
+        chosen = env.pipeline(pipeline)
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
             result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:
@@ -56,7 +49,7 @@ def dev(
     from bedrock_assets.local.stack import Settings, local_stack
     from bedrock_assets.local.ui import DagsterUI
 
-    with errors(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
+    with session(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
         DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
         if as_json:
             print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})

@@ -1,11 +1,11 @@
-"""The command `new`: write the YAML and prompt of a new pipeline, if it loads."""
+"""`bedrock-assets new`: a pipeline's YAML and prompt, checked before they are written."""
 
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import console, errors
+from bedrock_assets.cli.common import console, session
 
 DEFS = Path("bedrock_assets/defs")
 
@@ -28,8 +28,8 @@ def new(
     """
     from bedrock_assets.components.scaffold import Draft, write
 
-    with errors():
-        written = write(Draft(name, source, model, prompt, embed, id_column), defs)
-    for path in written:
+    with session():
+        paths = write(Draft(name, source, model, prompt, embed, id_column), defs)
+    for path in paths:
         console.print(str(path), soft_wrap=True)
-    console.print(f"preview it with: bedrock-assets plan {written[0]}", soft_wrap=True)
+    console.print(f"preview it with: bedrock-assets plan {paths[0]}", soft_wrap=True)

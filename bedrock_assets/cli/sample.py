@@ -5,22 +5,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    Name,
-    bedrock_resource,
-    console,
-    errors,
-    notes_console,
-    open_store,
-    pipeline_of,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, session
 
 if TYPE_CHECKING:
-    pass
+    from bedrock_assets.operations.sample import Sample
 
 
 def sample(
@@ -38,21 +26,25 @@ def sample(
     """
     from bedrock_assets.operations.sample import sample_rows
 
-    with errors():
-        use(home)
-        chosen, store, resource = pipeline_of(pipeline), open_store(), bedrock_resource()
-        first = resource.open(store, local=True).at(chosen.spec.targets[0]) if ask else None
-        found = sample_rows(chosen, store, n, row_id or [], resource.open_runtime(first) if ask else None)
+    with session(home) as env:
+        chosen = env.pipeline(pipeline)
+        runtime = env.bedrock.open_runtime(env.regions.at(chosen.spec.targets[0])) if ask else None
+        rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
     if as_json:
-        print_json([dataclasses.asdict(trial) for trial in found])
+        print_json([dataclasses.asdict(row) for row in rows])
         return
-    for trial in found:
-        console.rule(trial.record_id)
-        console.print_json(data=trial.record) if trial.record else notes_console.print(
-            f"no record: {trial.error}", style="yellow"
-        )
-        if trial.answer:
-            _show_answer(trial.answer, trial.cost_usd)
+    for row in rows:
+        _show(row)
+
+
+def _show(row: "Sample") -> None:
+    console.rule(row.record_id)
+    if row.record:
+        console.print_json(data=row.record)
+    else:
+        notes_console.print(f"no record: {row.error}", style="yellow")
+    if row.answer:
+        _show_answer(row.answer, row.cost_usd)
 
 
 def _show_answer(answer: dict[str, Any], cost_usd: float | None) -> None:

@@ -1,4 +1,4 @@
-"""Commands that look and change nothing: status, doctor, estimate, sample, errors."""
+"""`bedrock-assets status`: how the shards of pipelines progress."""
 
 import dataclasses
 import time
@@ -9,107 +9,97 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import (
-    Json,
-    LocalHome,
-    bedrock_resource,
-    console,
-    errors,
-    notes_console,
-    open_instance,
-    open_store,
-    print_json,
-    use,
-)
+from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session, warn
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.status import ShardProgress
     from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.cli.common import Names, pipelines_of
 
 WATCH_S = 5
+
+COLUMNS: dict[str, Callable[["ShardProgress"], str]] = {
+    "shard": lambda row: row.shard,
+    "state": lambda row: row.state,
+    "records": lambda row: f"{row.n_done:,} / {row.n_records:,}" if row.n_records else "",
+    "per min": lambda row: "" if row.records_per_min is None else f"{row.records_per_min:,.0f}",
+    "left": lambda row: "" if row.eta_min is None else f"{row.eta_min:,.0f} min",
+    "attempt": lambda row: str(row.attempt) if row.attempt > 1 else "",
+    "cost": lambda row: "" if row.cost_usd is None else f"${row.cost_usd:,.2f}",
+    "estimate": lambda row: "" if row.estimated_usd is None else f"${row.estimated_usd:,.2f}",
+}
+"""Columns of the table, with the text of a cell."""
 
 
 def status(
     pipelines: Names = None,
-    watch: Annotated[bool, typer.Option("--watch", help="Show it again every few seconds, until Ctrl-C.")] = False,
+    watch: Annotated[bool, typer.Option("--watch", help="Refresh every few seconds, until Ctrl-C.")] = False,
     home: LocalHome = None,
     as_json: Json = False,
 ) -> None:
     """
-    Show how the shards of pipelines get on.
+    Show the progress of pipelines, shard by shard.
 
     Example: bedrock-assets status call_summaries --watch
     """
-    with errors():
-        use(home)
-        chosen = pipelines_of(pipelines)
+    with session(home) as env:
+        chosen = env.pipelines(pipelines)
         if as_json:
-            print_json([dataclasses.asdict(line) for line in _progress(chosen)[0]])
-            return
-        if not watch:
-            _show(*_progress(chosen))
-            return
-        from rich.console import Group
-        from rich.live import Live
-
-        with Live(console=console, auto_refresh=False) as live:
-            while True:
-                live.update(Group(*_tables(_progress(chosen)[0])), refresh=True)
-                time.sleep(WATCH_S)
+            print_json([dataclasses.asdict(row) for row in _gather(env, chosen)[0]])
+        elif watch:
+            _watch(env, chosen)
+        else:
+            _show(*_gather(env, chosen))
 
 
-def _progress(chosen: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
+def _gather(env: Environment, pipelines: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
+    """Progress of all shards, and warnings."""
     from bedrock_assets.operations.status import shard_progress
 
-    store, found, troubles = open_store(), list["ShardProgress"](), list[str]()
-    bedrock = bedrock_resource().open(store, local=True)
-    with open_instance() as instance:
-        for pipeline in chosen:
-            lines, trouble = shard_progress(instance, pipeline, store, bedrock)
-            found += lines
-            troubles += [f"{pipeline.spec.name}: no news of its jobs: {trouble}"] if trouble else []
-    return found, troubles
+    rows, warnings = list["ShardProgress"](), list[str]()
+    with env.instance() as instance:
+        for pipeline in pipelines:
+            shards, trouble = shard_progress(instance, pipeline, env.store, env.regions)
+            rows += shards
+            warnings += [f"{pipeline.spec.name}: no news of its jobs: {trouble}"] if trouble else []
+    return rows, warnings
 
 
-def _show(lines: Sequence["ShardProgress"], troubles: Sequence[str]) -> None:
-    if not lines:
+def _watch(env: Environment, pipelines: Sequence["Pipeline"]) -> None:
+    from rich.console import Group
+    from rich.live import Live
+
+    with Live(console=console, auto_refresh=False) as live:
+        while True:
+            live.update(Group(*_tables(_gather(env, pipelines)[0])), refresh=True)
+            time.sleep(WATCH_S)
+
+
+def _show(rows: Sequence["ShardProgress"], warnings: Sequence[str]) -> None:
+    if not rows:
         console.print("no shards yet: materialize raw_dataset")
-    for table in _tables(lines):
+    for table in _tables(rows):
         console.print(table)
-    for line in lines:
-        if line.message:
-            console.print(f"{line.shard}: {line.message}", markup=False, highlight=False, soft_wrap=True)
-    for trouble in troubles:
-        notes_console.print(f"warning: {trouble}", style="yellow", soft_wrap=True)
+    for row in rows:
+        if row.message:
+            say(f"{row.shard}: {row.message}")
+    for warning in warnings:
+        warn(warning)
 
 
-def _tables(lines: Sequence["ShardProgress"]) -> list[Table]:
-    """A table for each pipeline; columns in which nothing stands are left out."""
-    by_pipeline = {name: list(group) for name, group in groupby(lines, lambda line: line.pipeline)}
-    tables: list[Table] = []
-    for name, group in by_pipeline.items():
-        n_done, n_all = sum(line.n_done for line in group), sum(line.n_records for line in group)
-        costs = [line.cost_usd for line in group if line.cost_usd is not None]
-        caption = f"{n_done:,} of {n_all:,} records" + (f", ${sum(costs):,.2f} so far" if costs else "")
-        table = Table(title=name, caption=caption)
-        columns = {title: [cell(line) for line in group] for title, cell in CELLS.items()}
-        shown = {title: cells for title, cells in columns.items() if any(cells)}
-        for title in shown:
-            table.add_column(title, no_wrap=True, justify="left" if title in ("shard", "state") else "right")
-        for row in zip(*shown.values(), strict=True):
-            table.add_row(*row)
-        tables.append(table)
-    return tables
+def _tables(rows: Sequence["ShardProgress"]) -> list[Table]:
+    return [_table(name, list(group)) for name, group in groupby(rows, lambda row: row.pipeline)]
 
 
-CELLS: dict[str, Callable[["ShardProgress"], str]] = {
-    "shard": lambda line: line.shard,
-    "state": lambda line: line.state,
-    "records": lambda line: f"{line.n_done:,} / {line.n_records:,}" if line.n_records else "",
-    "per min": lambda line: "" if line.records_per_min is None else f"{line.records_per_min:,.0f}",
-    "left": lambda line: "" if line.eta_min is None else f"{line.eta_min:,.0f} min",
-    "attempt": lambda line: str(line.attempt) if line.attempt > 1 else "",
-    "cost": lambda line: "" if line.cost_usd is None else f"${line.cost_usd:,.2f}",
-    "estimate": lambda line: "" if line.estimated_usd is None else f"${line.estimated_usd:,.2f}",
-}
+def _table(pipeline: str, rows: Sequence["ShardProgress"]) -> Table:
+    """A table of one pipeline, without empty columns."""
+    n_done, n_records = sum(row.n_done for row in rows), sum(row.n_records for row in rows)
+    costs_usd = [row.cost_usd for row in rows if row.cost_usd is not None]
+    caption = f"{n_done:,} of {n_records:,} records" + (f", ${sum(costs_usd):,.2f} so far" if costs_usd else "")
+    table = Table(title=pipeline, caption=caption)
+    columns = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
+    columns = {title: cells for title, cells in columns.items() if any(cells)}
+    for title in columns:
+        table.add_column(title, no_wrap=True, justify="left" if title in ("shard", "state") else "right")
+    for cells in zip(*columns.values(), strict=True):
+        table.add_row(*cells)
+    return table

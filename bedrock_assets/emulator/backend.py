@@ -1,30 +1,24 @@
-"""What Create, Get and Stop mean, over the table of jobs; for List see `listing`."""
+"""Create, Get and Stop over the table of jobs; `listing` has List."""
 
 import secrets
 import string
 import threading
-from dataclasses import dataclass, replace
-from typing import Literal
+from dataclasses import replace
 
 from bedrock_assets.emulator.clock import Clock
-from bedrock_assets.emulator.database import JobTable, Where, token_of
+from bedrock_assets.emulator.database import Database, JobTable, Where, token_of
 from bedrock_assets.emulator.exceptions import (
     ConflictException,
     ResourceNotFoundException,
     ServiceQuotaExceededException,
     ValidationException,
 )
-from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject
-from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, data_uri, model_key
+from bedrock_assets.emulator.models import IN_FLIGHT, Job, JobStatus, data_uri, model_key
 from bedrock_assets.emulator.replies import is_supported
-from bedrock_assets.emulator.sqlite import Database
+from bedrock_assets.emulator.settings import EmulatorSettings
 from bedrock_assets.emulator.storage import locate
-from bedrock_assets.emulator.tags import TagTable
-from bedrock_assets.emulator.waiting import WaitingTable
-from bedrock_assets.limits import JobLimits
-
-QuotaMode = Literal["refuse", "queue"]
+from bedrock_assets.emulator.tables import DelayTable, TagTable
 
 DEFAULT_TIMEOUT_HOURS = 24
 
@@ -34,33 +28,27 @@ MAX_CUSTOM_JOBS = 3
 _ID_ALPHABET = string.ascii_lowercase + string.digits
 
 
-@dataclass(frozen=True)
-class Rules:
-    """How the account behaves."""
+class Backend:
+    """The account: its jobs, quotas and faults."""
 
-    limits: JobLimits
-    quota_mode: QuotaMode = "refuse"
-    """What happens to a job over the quota: Create refuses it, or it waits as Submitted."""
-    reuse_names: bool = False
-    """Whether a name is free again when its job has ended; AWS documents neither, so the stricter is the default."""
+    def __init__(self, database: Database, clock: Clock, settings: EmulatorSettings) -> None:
+        self.transaction = database.transaction
+        self.table = JobTable(database)
+        self.tags = TagTable(database)
+        self.delays = DelayTable(database)
+        self.clock = clock
+        self.limits = settings.read_limits()
+        self.queue = settings.queue
+        """What happens to a job over the quota: it waits as Submitted, or Create refuses it."""
+        self.reuse_names = settings.reuse_names
+        """Whether the name of an ended job is free again. AWS documents neither; the stricter is the default."""
+        self.faults = settings.read_faults()
+        self.changed = threading.Event()
+        """Set when a call gave the runner something to do."""
 
     def max_jobs(self, key: str) -> int:
         """Jobs in flight that the model with this key may have."""
         return min(self.limits.max_jobs, MAX_CUSTOM_JOBS) if "custom-model/" in key else self.limits.max_jobs
-
-
-class Backend:
-    """The account's jobs, and what can be done with them."""
-
-    def __init__(self, database: Database, clock: Clock, rules: Rules, faults: Faults) -> None:
-        self.table = JobTable(database)
-        self.tags = TagTable(database)
-        self.waiting = WaitingTable(database)
-        self.clock = clock
-        self.rules = rules
-        self.faults = faults
-        self.changed = threading.Event()
-        """Set when a request gave the runner something to do."""
 
     def create(self, request: JsonObject, region: str) -> Job:
         """
@@ -68,10 +56,10 @@ class Backend:
 
         Raises:
             ConflictException: The token belongs to another request, or the name is in use.
-            ServiceQuotaExceededException: The model has its quota of jobs in flight (mode `refuse`).
-            ValidationException: Model or location cannot be used.
+            ServiceQuotaExceededException: The model has its quota of jobs in flight, and jobs do not queue.
+            ValidationException: The model or a location cannot be used.
         """
-        with self.table.transaction():
+        with self.transaction():
             existing = self._same_token(request, region)
             if existing is not None:
                 return existing
@@ -82,7 +70,7 @@ class Backend:
             self.table.insert(job)
             self.tags.put(job.job_id, request.get("tags"))
             for uri in (job.input_uri, job.output_uri):
-                self.waiting.name_bucket(locate(uri).bucket, job.submit_time)
+                self.delays.name_bucket(locate(uri).bucket, job.submit_time)
         self.changed.set()
         return job
 
@@ -91,7 +79,7 @@ class Backend:
         The job with this id.
 
         Raises:
-            ResourceNotFoundException: There is none in this Region.
+            ResourceNotFoundException: The region has no such job.
         """
         jobs = self.table.find(Where().also("job_id = ?", job_id).also("region = ?", region))
         if not jobs:
@@ -100,12 +88,12 @@ class Backend:
 
     def stop(self, job_id: str, region: str) -> None:
         """
-        Ask a job to stop; asking again while it does is accepted.
+        Ask a job to stop. A job that is stopping accepts it again.
 
         Raises:
-            ConflictException: It has ended already.
+            ConflictException: The job has ended.
         """
-        with self.table.transaction():
+        with self.transaction():
             job = self.get(job_id, region)
             if job.status not in IN_FLIGHT:
                 raise ConflictException(f"The model invocation job has already ended; its status is {job.status}.")
@@ -127,34 +115,27 @@ class Backend:
         hours = request.get("timeoutDurationInHours", DEFAULT_TIMEOUT_HOURS)
         timeout_s = 3600.0 * (hours if isinstance(hours, int) else DEFAULT_TIMEOUT_HOURS)
         job = Job(
-            seq=0,
             job_id="".join(secrets.choice(_ID_ALPHABET) for _ in range(12)),
             region=region,
             request=request,
-            faults=Faults(),
-            status=JobStatus.SUBMITTED,
-            message=None,
-            counts=Counts(),
             submit_time=now,
             modified_time=now,
-            end_time=None,
             expires=now + self.clock.real_s(timeout_s),
             phase_time=now,
-            started=False,
         )
         return replace(job, faults=self.faults.for_job(job.name, job.model_id))
 
     def _check_name(self, job: Job) -> None:
         where = Where().also("region = ?", job.region).also("name = ?", job.name)
-        if self.rules.reuse_names:
+        if self.reuse_names:
             where = where.status_in(IN_FLIGHT)
         if self.table.tally(where, "name"):
             raise ConflictException("The provided job name is currently in use.")
 
     def _check_quota(self, job: Job) -> None:
-        key, quota = model_key(job.model_id), self.rules.max_jobs(model_key(job.model_id))
-        where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(IN_FLIGHT)
-        if self.rules.quota_mode == "refuse" and self.table.tally(where, "model_key").get(key, 0) >= quota:
+        key = model_key(job.model_id)
+        quota = self.max_jobs(key)
+        if not self.queue and self.table.n_jobs(job.region, key, IN_FLIGHT) >= quota:
             raise ServiceQuotaExceededException(
                 f"Your account has reached the quota of {quota} in-progress and submitted batch inference jobs "
                 f"for {key}. Wait for a job to end, or request an increase of the quota."

@@ -1,16 +1,22 @@
-"""The table of jobs."""
+"""
+The SQLite file and its table of jobs.
+
+Each change is one committed transaction, so a killed process loses nothing and repeats nothing. The HTTP server and
+the runner each have their own connection; in WAL mode one reads while the other writes.
+"""
 
 import json
 import sqlite3
-from collections.abc import Iterable, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import NamedTuple
 
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import IN_FLIGHT, Counts, Job, JobStatus, model_key
-from bedrock_assets.emulator.sqlite import Database
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -43,9 +49,53 @@ CREATE INDEX IF NOT EXISTS jobs_order_of_status ON jobs (region, status, seq);
 CREATE INDEX IF NOT EXISTS jobs_model ON jobs (region, model_key, status);
 """
 
+_COPIED = ("job_id", "region", "name", "status", "submit_time", "modified_time", "expires", "phase_time")
+"""Columns that a new job's attributes fill as they are."""
+
+
+class Database:
+    """One SQLite file, with a connection for each thread."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = path
+        self._threads = threading.local()
+        self._connections: list[sqlite3.Connection] = []
+        path.parent.mkdir(parents=True, exist_ok=True)
+
+    @property
+    def connection(self) -> sqlite3.Connection:
+        """This thread's connection, in autocommit mode."""
+        connection: sqlite3.Connection | None = getattr(self._threads, "connection", None)
+        if connection is None:
+            # another thread closes it, after this one has ended
+            connection = sqlite3.connect(self._path, isolation_level=None, timeout=30, check_same_thread=False)
+            connection.row_factory = sqlite3.Row
+            connection.execute("PRAGMA journal_mode = WAL")
+            connection.execute("PRAGMA synchronous = NORMAL")
+            self._threads.connection = connection
+            self._connections.append(connection)
+        return connection
+
+    @contextmanager
+    def transaction(self) -> Generator[None]:
+        """Hold the write lock, so that nothing changes between a read and the write that follows."""
+        connection = self.connection
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            yield
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("COMMIT")
+
+    def close(self) -> None:
+        """Close the connections of all threads."""
+        for connection in self._connections:
+            connection.close()
+
 
 class JobVersion(NamedTuple):
-    """What tells one state of a job from another."""
+    """Columns that change when a job does."""
 
     seq: int
     status: str
@@ -79,50 +129,30 @@ class JobTable:
         self._database = database
         database.connection.executescript(_SCHEMA)
 
-    def transaction(self) -> AbstractContextManager[None]:
-        """Hold the write lock, so that what is read stays true until what follows is written."""
-        return self._database.transaction()
-
     def insert(self, job: Job) -> None:
-        """Add a job; its `seq` is given by the table."""
+        """Add a job; the table assigns its `seq`."""
         row: dict[str, str | float | int | None] = {
-            "job_id": job.job_id,
-            "region": job.region,
-            "name": job.name,
+            **{name: getattr(job, name) for name in _COPIED},
             "token": token_of(job.request),
             "model_key": model_key(job.model_id),
             "request": dump(job.request),
             "faults": job.faults.model_dump_json(exclude_defaults=True),
-            "status": job.status,
-            "submit_time": job.submit_time,
-            "modified_time": job.modified_time,
-            "expires": job.expires,
-            "phase_time": job.phase_time,
         }
         sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join(':' + key for key in row)})"  # noqa: S608 - fixed names
         self._database.connection.execute(sql, row)
 
     def move(self, job: Job, status: JobStatus, now: float, *, message: str | None = None) -> bool:
-        """Take *job* to another status, unless its status has changed since it was read; whether it did."""
-        ended = status not in IN_FLIGHT
+        """Give *job* another status, unless its status has changed since it was read; whether it did."""
+        end_time = None if status in IN_FLIGHT else now
         cursor = self._database.connection.execute(
             "UPDATE jobs SET status = ?, message = ?, modified_time = ?, phase_time = ?, end_time = ?, "
             "started = started OR ? WHERE job_id = ? AND status = ?",
-            (
-                status,
-                message,
-                now,
-                now,
-                now if ended else None,
-                status == JobStatus.IN_PROGRESS,
-                job.job_id,
-                job.status,
-            ),
+            (status, message, now, now, end_time, status == JobStatus.IN_PROGRESS, job.job_id, job.status),
         )
         return cursor.rowcount == 1
 
     def set_counts(self, job_id: str, counts: Counts, now: float) -> None:
-        """Record a job's progress; it never goes back, also when a restarted process does a part again."""
+        """Record a job's progress. It never goes back, even when a restarted process repeats a part."""
         self._database.connection.execute(
             "UPDATE jobs SET total = max(total, ?), processed = max(processed, ?), success = max(success, ?), "
             "error = max(error, ?), modified_time = ? WHERE job_id = ?",
@@ -131,22 +161,28 @@ class JobTable:
 
     def find(self, where: Where, *, descending: bool = False, limit: int = -1) -> list[Job]:
         """Jobs that meet a condition, in the order of their creation or its reverse."""
-        order = "DESC" if descending else "ASC"
-        sql = f"SELECT * FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
-        return [_job(row) for row in self._database.connection.execute(sql, (*where.values, limit))]
+        return [_job(row) for row in self._select("*", where, descending=descending, limit=limit)]
 
     def versions(self, where: Where, *, descending: bool, limit: int) -> list[JobVersion]:
-        """The states of the jobs that meet a condition, in the order of their creation or its reverse."""
-        order = "DESC" if descending else "ASC"
-        sql = f"SELECT {','.join(JobVersion._fields)} FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
-        cursor = self._database.connection.execute(sql, (*where.values, limit))
+        """Versions of the jobs that meet a condition, in the order of their creation or its reverse."""
+        cursor = self._select(",".join(JobVersion._fields), where, descending=descending, limit=limit)
         cursor.row_factory = None
         return list(map(JobVersion._make, cursor))
 
+    def _select(self, columns: str, where: Where, *, descending: bool, limit: int) -> sqlite3.Cursor:
+        order = "DESC" if descending else "ASC"
+        sql = f"SELECT {columns} FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
+        return self._database.connection.execute(sql, (*where.values, limit))
+
     def tally(self, where: Where, column: str) -> dict[str, int]:
-        """How many jobs that meet a condition have each value of *column*."""
+        """Number of jobs that meet a condition, by value of *column*."""
         sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
         return {str(row[0]): int(row[1]) for row in self._database.connection.execute(sql, where.values)}
+
+    def n_jobs(self, region: str, key: str, statuses: Iterable[JobStatus]) -> int:
+        """Number of a model's jobs that have one of these statuses."""
+        where = Where().also("region = ?", region).also("model_key = ?", key).status_in(statuses)
+        return self.tally(where, "model_key").get(key, 0)
 
     def last_end(self, region: str, key: str) -> float:
         """When the last job of a model ended; 0 if none did."""
@@ -163,21 +199,14 @@ def token_of(request: JsonObject) -> str | None:
 
 
 def _job(row: sqlite3.Row) -> Job:
-    columns: Sequence[str] = row.keys()
-    values = {name: row[name] for name in columns}
-    return Job(
-        seq=values["seq"],
-        job_id=values["job_id"],
-        region=values["region"],
-        request=json.loads(values["request"]),
-        faults=Faults.model_validate_json(values["faults"]),
-        status=JobStatus(values["status"]),
-        message=values["message"],
-        counts=Counts(values["total"], values["processed"], values["success"], values["error"]),
-        submit_time=values["submit_time"],
-        modified_time=values["modified_time"],
-        end_time=values["end_time"],
-        expires=values["expires"],
-        phase_time=values["phase_time"],
-        started=bool(values["started"]),
-    )
+    values = {name: row[name] for name in row.keys()}  # noqa: SIM118 - iterating a row gives its values
+    counts = Counts(*(values.pop(name) for name in ("total", "processed", "success", "error")))
+    for name in ("name", "token", "model_key"):  # read from the request
+        del values[name]
+    values |= {
+        "request": json.loads(values["request"]),
+        "faults": Faults.model_validate_json(values["faults"]),
+        "status": JobStatus(values["status"]),
+        "started": bool(values["started"]),
+    }
+    return Job(counts=counts, **values)

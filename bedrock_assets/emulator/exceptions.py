@@ -1,131 +1,85 @@
 """
-The errors that Bedrock answers with, one class each.
-
-    AWSError
-    ├── ValidationException            400
-    ├── SerializationException         400   the body is not JSON, or a member has another JSON type
-    ├── ConflictException              400
-    ├── ServiceQuotaExceededException  400
-    ├── TooManyTagsException           400
-    ├── NoSuchResourceException        400   Service Quotas only, as the next
-    ├── InvalidPaginationTokenException 400
-    ├── AccessDeniedException          403
-    ├── ResourceNotFoundException      404
-    ├── UnknownOperationException      404
-    ├── ModelTimeoutException          408   on demand only, as the next two and ServiceUnavailable
-    ├── ModelErrorException            424
-    ├── ModelNotReadyException         429
-    ├── ThrottlingException            429
-    ├── InternalServerException        500
-    └── ServiceUnavailableException    503
+The errors that Bedrock and Service Quotas answer with, one class each.
 
 The class name is the wire name (header `x-amzn-ErrorType`). HTTP codes: botocore service model, 2026-11.
 """
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 
 class AWSError(Exception):
-    """Root of the errors that go over the wire; its text is the `message`."""
+    """Root of the errors that go over the wire; the text is the `message`."""
 
-    http_status: ClassVar[int] = 500
+    http_status: ClassVar[int]
+
+    def __init_subclass__(cls, *, http_status: int, **more: Any) -> None:
+        super().__init_subclass__(**more)
+        cls.http_status = http_status
 
     def __init__(self, message: str) -> None:
         super().__init__(message)
         self.message = message
 
 
-class ValidationException(AWSError):
+class ValidationException(AWSError, http_status=400):
     """A member of the request breaks a constraint of the API."""
 
-    http_status = 400
+
+class SerializationException(AWSError, http_status=400):
+    """The body is not JSON, or a member has the wrong JSON type."""
 
 
-class SerializationException(AWSError):
-    """The body is not JSON, or a member has another JSON type than the model's."""
-
-    http_status = 400
+class ConflictException(AWSError, http_status=400):
+    """The request conflicts with an existing job, or with the job's status."""
 
 
-class ConflictException(AWSError):
-    """The request clashes with a job that exists, or with the state the job is in."""
-
-    http_status = 400
+class ServiceQuotaExceededException(AWSError, http_status=400):
+    """The model has as many jobs in flight as the account may have."""
 
 
-class ServiceQuotaExceededException(AWSError):
-    """The model already has as many jobs in flight as the account may have."""
-
-    http_status = 400
-
-
-class TooManyTagsException(AWSError):
+class TooManyTagsException(AWSError, http_status=400):
     """A resource has as many tags as it may have."""
 
-    http_status = 400
+
+class NoSuchResourceException(AWSError, http_status=400):
+    """Service Quotas only: there is no such service or quota."""
 
 
-class NoSuchResourceException(AWSError):
-    """Service Quotas knows no such service or quota."""
-
-    http_status = 400
+class InvalidPaginationTokenException(AWSError, http_status=400):
+    """Service Quotas only: the page token is not from this service."""
 
 
-class InvalidPaginationTokenException(AWSError):
-    """Service Quotas gave no such page token."""
-
-    http_status = 400
-
-
-class AccessDeniedException(AWSError):
+class AccessDeniedException(AWSError, http_status=403):
     """The caller may not do this."""
 
-    http_status = 403
+
+class ResourceNotFoundException(AWSError, http_status=404):
+    """The region has no such job or resource."""
 
 
-class ResourceNotFoundException(AWSError):
-    """There is no such job or resource in this Region."""
-
-    http_status = 404
+class UnknownOperationException(AWSError, http_status=404):
+    """No emulated operation has this method and path."""
 
 
-class UnknownOperationException(AWSError):
-    """The method and path belong to no operation that is emulated."""
-
-    http_status = 404
+class ModelTimeoutException(AWSError, http_status=408):
+    """On demand only: the model took too long."""
 
 
-class ThrottlingException(AWSError):
+class ModelErrorException(AWSError, http_status=424):
+    """On demand only: the model failed on this request."""
+
+
+class ModelNotReadyException(AWSError, http_status=429):
+    """On demand only: the model is not ready; AWS SDKs retry."""
+
+
+class ThrottlingException(AWSError, http_status=429):
     """Too many calls; the same call may succeed later."""
 
-    http_status = 429
+
+class InternalServerException(AWSError, http_status=500):
+    """The service failed; the call may have had its effect."""
 
 
-class InternalServerException(AWSError):
-    """The service failed; the call may or may not have had its effect."""
-
-    http_status = 500
-
-
-class ModelTimeoutException(AWSError):
-    """The model took too long over this request."""
-
-    http_status = 408
-
-
-class ModelErrorException(AWSError):
-    """The model failed on this request."""
-
-    http_status = 424
-
-
-class ModelNotReadyException(AWSError):
-    """The model is not ready to serve requests; AWS SDKs retry it."""
-
-    http_status = 429
-
-
-class ServiceUnavailableException(AWSError):
-    """The service cannot take the call now."""
-
-    http_status = 503
+class ServiceUnavailableException(AWSError, http_status=503):
+    """On demand only: the service cannot take the call now."""

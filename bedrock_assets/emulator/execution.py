@@ -1,8 +1,8 @@
 """
 One job's `InProgress`: records in, output lines out, in steps, so that one thread serves many jobs.
 
-The output depends on the input, the model, the faults and the job's name only: a job that starts over after a
-crash writes the same bytes. Lines are shuffled within blocks of the input, so memory holds one block.
+The output depends only on the input, the model, the faults and the job's name: a job that starts over after a crash
+writes the same bytes. Lines are shuffled within blocks of the input, so memory holds one block.
 """
 
 import random
@@ -18,9 +18,8 @@ import obstore
 from bedrock_assets.emulator.inputs import InputFile, Record, input_files, parse_record, read_lines
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import Counts, Job
-from bedrock_assets.emulator.output import OutputFile
 from bedrock_assets.emulator.replies import RecordError, Reply, ReplyFunction
-from bedrock_assets.emulator.storage import Buckets, Location, locate
+from bedrock_assets.emulator.storage import WRITE_BUFFER_BYTES, Buckets, Location, locate
 
 BLOCK_RECORDS = 4000
 BLOCK_BYTES = 32 * 1024 * 1024
@@ -29,11 +28,13 @@ BLOCK_BYTES = 32 * 1024 * 1024
 MAX_STEP_RECORDS = 250
 MIN_STEP_RECORDS = 10
 STEPS_PER_JOB = 50
-"""A job of N records takes about so many steps, within the bounds: enough for live counts that move."""
+"""A job takes about this many steps, within the bounds: enough for live counts that move."""
 
+EARLY_BYTES = 1024 * 1024
+"""Size to which a file that is visible early grows, until the whole file replaces it."""
 
 Outcome: TypeAlias = Callable[[], Reply | RecordError]
-"""Gives the reply to a record, or the model's refusal."""
+"""Returns the reply to a record, or the model's refusal."""
 
 
 @dataclass
@@ -53,24 +54,24 @@ class Execution:
     def __init__(self, job: Job, buckets: Buckets, reply: ReplyFunction, limit: int, n_threads: int = 1) -> None:
         """
         Args:
-            limit: Records to process; what comes after stays unprocessed.
+            limit: Records to process; later ones stay unprocessed.
             n_threads: Records that are answered at once.
         """
         share = job.faults.truncate_after
         self._cut_after = None if share is None else int(share * job.counts.total)
         self.limit = limit
         self.tally = Tally()
+        self.saved_at = 0.0
+        """Monotonic time at which the live counts were last saved."""
         self._job = job
         self._buckets = buckets
         self._reply = reply
         self._threads = ThreadPoolExecutor(n_threads, "bedrock-emulator-model") if n_threads > 1 else None
         self._folder = locate(job.output_uri).join(job.job_id)
-        # a step is the longest that other jobs wait for their turn, so those that wait for models take short ones
-        self._step = (
-            n_threads
-            if n_threads > 1
-            else min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
-        )
+        # Other jobs wait for the end of a step, so jobs that wait for models take short ones.
+        n_records = min(MAX_STEP_RECORDS, max(MIN_STEP_RECORDS, job.counts.total // STEPS_PER_JOB))
+        self._step_records = n_threads if n_threads > 1 else n_records
+        self._steps = self._run()
 
     @property
     def counts(self) -> Counts:
@@ -79,25 +80,28 @@ class Execution:
         return Counts(self._job.counts.total, tally.processed, tally.success, tally.error)
 
     def halt(self) -> None:
-        """Process no further record: the remaining steps publish what there is."""
+        """Process no further record; the remaining steps publish the lines so far."""
         self.limit = min(self.limit, self.tally.processed)
 
-    def steps(self, *, manifest: bool) -> Iterator[None]:
+    def step(self) -> bool:
         """
-        Do the work, a few records between one yield and the next.
+        Process some records; whether more steps follow.
 
-        Each file appears whole when it is done. The manifest is last, unless it is to come late.
+        Each file appears whole when it is done. The manifest is last, unless a fault delays it.
         """
+        return next(self._steps, self) is None
+
+    def _run(self) -> Iterator[None]:
         for file in input_files(self._buckets, self._job.input_uri):
-            if not self._over:
+            if not self._done:
                 yield from self._file_steps(file)
         faults = self._job.faults
-        if manifest and not faults.missing_manifest and not faults.late_manifest_s:
+        if not (faults.fails_late or faults.missing_manifest or faults.late_manifest_s):
             write_manifest(self._buckets, self._job, self.manifest)
 
     @property
     def manifest(self) -> str:
-        """What the manifest says of the work so far."""
+        """The manifest of the work so far."""
         tally = self.tally
         return dump(
             {
@@ -111,31 +115,31 @@ class Execution:
         )
 
     @property
-    def _over(self) -> bool:
-        """Whether the rest of the input does not matter."""
+    def _done(self) -> bool:
+        """Whether the rest of the input gets no output lines."""
         return self.tally.processed >= self.limit and not self._job.faults.mark_expired
 
     def _file_steps(self, file: InputFile) -> Iterator[None]:
-        place = self._folder.join(f"{file.name}.out")
-        output = OutputFile(self._buckets, place, early=self._job.faults.early_output)
+        location = self._folder.join(f"{file.name}.out")
+        output = _OutputFile(self._buckets, location, early=self._job.faults.early_output)
         # Not closed on an error: closing publishes.
         for number, records in enumerate(self._blocks(file)):
             random.Random(f"{self._job.name}/{file.name}/{number}").shuffle(records)  # noqa: S311 - must be repeatable
-            for start in range(0, len(records), self._step):
-                chunk = records[start : start + self._step]
+            for start in range(0, len(records), self._step_records):
+                chunk = records[start : start + self._step_records]
                 output.write("".join(map(self._lines, chunk, self._outcomes(chunk))))
                 yield
-            if self._over:
+            if self._done:
                 break
         output.close()
 
     def _outcomes(self, records: list[Record]) -> Iterator[Outcome]:
-        """What the model makes of each record, worked out when it is asked for, or by threads before that."""
+        """The model's outcome of each record, computed when it is called or earlier by threads."""
         if self._threads is None:
             return (partial(self._try, record) for record in records)
-        asked = records[: max(0, self.limit - self.tally.processed)]
-        answers = [self._threads.submit(self._try, record) for record in asked]
-        return chain((answer.result for answer in answers), repeat(_unasked))
+        wanted = records[: max(0, self.limit - self.tally.processed)]
+        futures = [self._threads.submit(self._try, record) for record in wanted]
+        return chain((future.result for future in futures), repeat(_not_processed))
 
     def _try(self, record: Record) -> Reply | RecordError:
         try:
@@ -158,7 +162,7 @@ class Execution:
             yield block
 
     def _lines(self, record: Record, outcome: Outcome) -> str:
-        """The output lines of a record: one, unless a fault or the limit says otherwise."""
+        """The output lines of a record: one, unless a fault or the limit changes that."""
         faults, key = self._job.faults, (self._job.name, record.record_id)
         if self.tally.processed >= self.limit:
             return _expired_line(record) if faults.mark_expired else ""
@@ -174,29 +178,56 @@ class Execution:
     def _answer(self, record: Record, outcome: Outcome) -> str:
         tally = self.tally
         tally.processed += 1
-        struck = self._job.faults.record_error(self._job.name, record.record_id)
-        if struck is not None:
+        fault = self._job.faults.record_error(self._job.name, record.record_id)
+        if fault is not None:
             tally.error += 1
-            retryable: JsonObject = {} if struck.retryable is None else {"retryable": struck.retryable}
-            return _error_line(record, {"errorCode": struck.code, "errorMessage": struck.message, **retryable})
-        found = outcome()
-        if isinstance(found, RecordError):
+            retryable: JsonObject = {} if fault.retryable is None else {"retryable": fault.retryable}
+            return _error_line(record, {"errorCode": fault.code, "errorMessage": fault.message, **retryable})
+        reply = outcome()
+        if isinstance(reply, RecordError):
             tally.error += 1
-            return _error_line(record, {"errorCode": found.code, "errorMessage": found.message})
+            return _error_line(record, {"errorCode": reply.code, "errorMessage": reply.message})
         tally.success += 1
-        tally.input_tokens += found.input_tokens
-        tally.output_tokens += found.output_tokens
-        return f'{{"modelInput":{_echo(record)},"modelOutput":{found.body},{_tail(record)}'
+        tally.input_tokens += reply.input_tokens
+        tally.output_tokens += reply.output_tokens
+        return f'{{"modelInput":{_echo(record)},"modelOutput":{reply.body},{_tail(record)}'
 
 
-def _unasked() -> Reply | RecordError:
-    return RecordError("This record was not processed.")
+class _OutputFile:
+    """An output file, streamed to the store and published whole; memory holds one part of the upload."""
+
+    def __init__(self, buckets: Buckets, location: Location, *, early: bool) -> None:
+        """
+        Args:
+            early: Whether the first part of the file is visible before it is closed.
+        """
+        self._store = buckets.store(location.bucket)
+        self._key = location.key
+        self._writer = obstore.open_writer(self._store, self._key, buffer_size=WRITE_BUFFER_BYTES, max_concurrency=2)
+        self._early: bytes | None = b"" if early else None
+
+    def write(self, text: str) -> None:
+        data = text.encode("utf-8", "replace")
+        self._writer.write(data)
+        if self._early is not None and data:
+            self._early += data
+            obstore.put(self._store, self._key, self._early)
+            if len(self._early) > EARLY_BYTES:
+                self._early = None
+
+    def close(self) -> None:
+        """Publish the file; without it, only an early part remains."""
+        self._writer.close()
 
 
 def write_manifest(buckets: Buckets, job: Job, manifest: str) -> None:
     """Publish a job's manifest beside its output."""
-    place: Location = locate(job.output_uri).join(job.job_id).join("manifest.json.out")
-    obstore.put(buckets.store(place.bucket), place.key, manifest.encode())
+    location = locate(job.output_uri).join(job.job_id).join("manifest.json.out")
+    obstore.put(buckets.store(location.bucket), location.key, manifest.encode())
+
+
+def _not_processed() -> Reply | RecordError:
+    return RecordError("This record was not processed.")
 
 
 def _echo(record: Record) -> str:

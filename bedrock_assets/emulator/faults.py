@@ -1,8 +1,8 @@
 """
-What goes wrong, how often, and for whom.
+Faults to inject: what goes wrong, how often, and for which jobs.
 
-Every decision is a hash of (seed, kind of fault, job name, record id or call number), so the same faults on
-the same jobs strike the same records on every run. A job keeps the faults that were set when it was created.
+Every decision is a hash of the seed, the kind of fault, the job name, and the record id or call number. So the same
+faults strike the same records on every run. A job keeps the faults that were set when it was created.
 """
 
 import json
@@ -25,21 +25,21 @@ def _compiles(pattern: str) -> str:
     return pattern
 
 
+Regex = Annotated[str, AfterValidator(_compiles)]
 Rate = Annotated[float, Field(ge=0, le=1)]
 ModelError = Literal[
     "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
 ]
-Regex = Annotated[str, AfterValidator(_compiles)]
 
 
 class RecordErrorKind(BaseModel):
-    """The error object of a record that is struck."""
+    """Error object of a record that a fault strikes."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     code: int | str = Field(default=500, description="`errorCode`.")
     message: str = Field(default="Internal server error", description="`errorMessage`.")
-    retryable: bool | None = Field(default=None, description="`retryable`, left out when None.")
+    retryable: bool | None = Field(default=None, description="`retryable`; left out if None.")
 
 
 class Faults(BaseModel):
@@ -48,12 +48,12 @@ class Faults(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
 
     seed: int = Field(default=0, description="Another seed strikes other calls and records.")
-    only_names: Regex | None = Field(default=None, description="Strike only jobs whose name this pattern is found in.")
+    only_names: Regex | None = Field(default=None, description="Strike only jobs whose name contains this pattern.")
     only_models: Regex | None = Field(
-        default=None, description="Strike only jobs and calls whose modelId this pattern is found in."
+        default=None, description="Strike only jobs and calls whose modelId contains this pattern."
     )
     only_operations: frozenset[Operation] = Field(
-        default=frozenset(OPERATIONS), description="Operations that the faults of calls strike."
+        default=frozenset(OPERATIONS), description="Operations that faults of calls strike."
     )
 
     throttle_rate: Rate = Field(default=0, description="Calls answered with ThrottlingException, without effect.")
@@ -61,30 +61,30 @@ class Faults(BaseModel):
         default=0, description="Calls answered with InternalServerException, without effect."
     )
     lost_response_rate: Rate = Field(
-        default=0, description="Creates, InvokeModels and Converses that take effect (are paid) and then answer 500."
+        default=0, description="Create, InvokeModel and Converse calls that take effect (are paid) and then answer 500."
     )
-    model_error_rate: Rate = Field(default=0, description="On-demand calls answered with `model_error`, unpaid.")
-    model_error: ModelError = Field(default="ModelTimeoutException", description="What those calls answer.")
+    model_error_rate: Rate = Field(default=0, description="On-demand calls answered with `model_error`; not paid.")
+    model_error: ModelError = Field(default="ModelTimeoutException", description="The error of these calls.")
     latency_s: float = Field(default=0, ge=0, le=3600, description="Real seconds that every call waits.")
     access_denied: bool = Field(default=False, description="Calls are answered with AccessDeniedException.")
 
     record_error_rate: Rate = Field(
-        default=0, description="Records that end in an error line, or on demand in an error answer: the same always."
+        default=0, description="Records that get an error line, or an error on demand: always the same records."
     )
-    record_error_code: int | str = Field(default=500, description="`errorCode` of those lines.")
-    record_error_message: str = Field(default="Internal server error", description="`errorMessage` of those lines.")
+    record_error_code: int | str = Field(default=500, description="`errorCode` of these lines.")
+    record_error_message: str = Field(default="Internal server error", description="`errorMessage` of these lines.")
     record_error_retryable: bool | None = Field(
         default=None,
-        description="`retryable` of those lines, left out when None. On demand, true strikes calls, not requests: "
-        "the same request may be answered when it is sent again.",
+        description="`retryable` of these lines; left out if None. On demand, true strikes calls, not requests: "
+        "the same request may succeed when it is sent again.",
     )
     record_error_kinds: tuple[RecordErrorKind, ...] = Field(
-        default=(), description="Kinds of error instead of the one above; each struck record gets one of them."
+        default=(), description="Kinds of error instead of the one above; each record in error gets one of them."
     )
     truncate_after: Rate | None = Field(
         default=None,
-        description="Output ends in the middle of a line after this share of the job's records; the counts "
-        "and the manifest know nothing of it.",
+        description="Output ends in the middle of a line after this share of the job's records; counts and "
+        "manifest do not show it.",
     )
     malformed_line_rate: Rate = Field(default=0, description="Output lines cut short, so that they are not JSON.")
     missing_record_rate: Rate = Field(default=0, description="Records without an output line.")
@@ -100,66 +100,66 @@ class Faults(BaseModel):
     fail_message: str | None = Field(default=None, description="End Failed with this message.")
     fail_at: Literal["Validating", "InProgress"] = Field(
         default="Validating",
-        description="Where it fails; InProgress writes what partial_fraction says, and no manifest.",
+        description="Status in which it fails; InProgress writes the share partial_fraction, and no manifest.",
     )
     missing_manifest: bool = Field(default=False, description="No manifest.json.out is written.")
     late_manifest_s: float = Field(
         default=0, ge=0, description="Emulated seconds between the end of the job and its manifest."
     )
     early_output: bool = Field(
-        default=False, description="Output files can be seen, and grow, while the job is still InProgress."
+        default=False, description="Output files are visible, and grow, while the job is InProgress."
     )
     bucket_hidden_s: float = Field(
         default=0,
         ge=0,
-        description="Emulated seconds for which a bucket cannot be read, from the first Create that names it.",
+        description="Emulated seconds for which a bucket cannot be read, after the first Create that names it.",
     )
 
     @classmethod
-    def from_file(cls, path: Path, more: Mapping[str, object] | None = None) -> "Faults":
+    def from_file(cls, path: Path, overrides: Mapping[str, object] | None = None) -> "Faults":
         """
         Read faults from a JSON file.
 
         Args:
-            more: Settings that take the place of the file's own.
+            overrides: Settings that replace those of the file.
 
         Raises:
             ValueError: The file is not a JSON object.
-            pydantic.ValidationError: A key is unknown or a value out of bounds; it names the key.
+            pydantic.ValidationError: A key is unknown, or a value is out of bounds.
         """
         settings = json.loads(path.read_bytes())
         if not isinstance(settings, dict):
-            raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004 - a value's fault, not a caller's
-        return cls.model_validate({**cast("dict[str, object]", settings), **(more or {})})
+            raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004 - wrong content, not a wrong call
+        return cls.model_validate({**cast("dict[str, object]", settings), **(overrides or {})})
 
     @property
     def fails_late(self) -> bool:
-        """Whether a job fails after it made a part of its output."""
+        """Whether a job fails after it wrote a part of its output."""
         return self.fail_message is not None and self.fail_at == "InProgress"
 
     def strikes_job(self, name: str, model_id: str) -> bool:
-        """Whether the faults of jobs and records apply to this job."""
+        """Whether faults of jobs and records apply to this job."""
         return all(
             pattern is None or re.search(pattern, text) is not None
             for pattern, text in ((self.only_names, name), (self.only_models, model_id))
         )
 
     def for_job(self, name: str, model_id: str) -> "Faults":
-        """These faults if they apply to this job, else none."""
+        """These faults if they apply to this job, else no faults."""
         return self if self.strikes_job(name, model_id) else Faults()
 
     def strikes_call(self, operation: Operation, request: Mapping[str, object]) -> bool:
-        """Whether the faults of calls apply; with a filter set, only calls that name the job can match it."""
+        """Whether faults of calls apply. A filter by name or model matches only calls that have the name or model."""
         if operation not in self.only_operations:
             return False
         return self.strikes_job(str(request.get("jobName", "")), str(request.get("modelId", "")))
 
     def record_error(self, *key: object, call: int | None = None) -> RecordErrorKind | None:
         """
-        The error that strikes the record *key*, if one does.
+        The error of the record *key*, if a fault strikes it.
 
         Args:
-            call: Number of the call, on demand; it decides about retryable kinds, so that a retry may succeed.
+            call: Number of the call, on demand. Retryable kinds depend on it, so that a retry may succeed.
         """
         if not self.record_error_rate:
             return None
@@ -172,11 +172,11 @@ class Faults(BaseModel):
         return kind if self.hits(self.record_error_rate, "record error", *key, *transient) else None
 
     def hits(self, rate: float, kind: str, *key: object) -> bool:
-        """Whether the fault *kind* with probability *rate* strikes *key*: always the same answer."""
+        """Whether the fault *kind* with probability *rate* strikes *key*; always the same for the same key."""
         return rate > 0 and self.roll(kind, *key) < rate
 
     def roll(self, kind: str, *key: object) -> float:
-        """A number in [0, 1) that depends on the seed, *kind* and *key* only."""
+        """A number in [0, 1) that depends only on the seed, *kind* and *key*."""
         text = "\x1f".join(map(str, (self.seed, kind, *key)))
         digest = blake2b(text.encode("utf-8", "surrogatepass"), digest_size=7).digest()
         return int.from_bytes(digest, "big") / (1 << 56)

@@ -1,6 +1,7 @@
-"""A job's input: its files, their lines, and what `Validating` refuses."""
+"""A job's input: its files and records, and what `Validating` refuses."""
 
 from collections.abc import Generator, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 
 import obstore
@@ -14,24 +15,24 @@ MAX_JOB_BYTES = 5 * GB
 """All files of one job (Service Quotas, 2025)."""
 
 CHUNK_BYTES = 4 * 1024 * 1024
-"""Bytes asked of the store at a time."""
+"""Bytes read from the store at a time."""
 
 
 class JobFailedError(Exception):
-    """Ends a job as Failed; the text is its `message`."""
+    """Ends a job as Failed; the text is the job's `message`."""
 
 
 @dataclass(frozen=True)
 class InputFile:
     """One JSONL file of a job."""
 
-    place: Location
+    location: Location
     n_bytes: int
 
     @property
     def name(self) -> str:
         """The file's name without its folders."""
-        return self.place.key.rsplit("/", 1)[-1]
+        return self.location.key.rsplit("/", 1)[-1]
 
 
 @dataclass(frozen=True)
@@ -44,26 +45,24 @@ class Record:
 
 def input_files(buckets: Buckets, uri: str) -> list[InputFile]:
     """
-    The files that an s3Uri stands for: itself, or all JSONL files under it, by name.
+    The files that an s3Uri names: the file itself, or all JSONL files under it, by name.
 
     Raises:
-        JobFailedError: There is none, it is not called `.jsonl`, or the bucket cannot be read.
+        JobFailedError: There is no file, its name does not end in `.jsonl`, or the bucket cannot be read.
     """
-    place = locate(uri)
+    location = locate(uri)
     try:
-        store = buckets.store(place.bucket)
-        if place.key and not uri.endswith("/"):
-            try:
-                return [_single(place, obstore.head(store, place.key)["size"])]
-            except FileNotFoundError:
-                pass
-        found = [InputFile(Location(place.bucket, path), size) for path, size in list_objects(store, place.key)]
+        store = buckets.store(location.bucket)
+        if location.key and not uri.endswith("/"):
+            with suppress(FileNotFoundError):
+                return [_single(location, obstore.head(store, location.key)["size"])]
+        files = [InputFile(Location(location.bucket, path), size) for path, size in list_objects(store, location.key)]
     except (BaseError, StorageError, OSError):
         raise JobFailedError(
-            f"Could not validate GetObject permissions to access S3 bucket: {place.bucket}. "
+            f"Could not validate GetObject permissions to access S3 bucket: {location.bucket}. "
             "Check that the bucket exists and that the role may read it."
         ) from None
-    files = sorted((file for file in found if file.name.endswith(".jsonl")), key=lambda file: file.place.key)
+    files = sorted((file for file in files if file.name.endswith(".jsonl")), key=lambda file: file.location.key)
     if not files:
         raise JobFailedError(
             f"Could not validate ListBucket permissions for S3URI {uri}: no JSONL file is found there."
@@ -71,16 +70,16 @@ def input_files(buckets: Buckets, uri: str) -> list[InputFile]:
     return files
 
 
-def _single(place: Location, n_bytes: int) -> InputFile:
-    if not place.key.endswith(".jsonl"):
-        raise JobFailedError(f"The input file {place.uri} is not a JSONL file: its name must end in .jsonl")
-    return InputFile(place, n_bytes)
+def _single(location: Location, n_bytes: int) -> InputFile:
+    if not location.key.endswith(".jsonl"):
+        raise JobFailedError(f"The input file {location.uri} is not a JSONL file: its name must end in .jsonl")
+    return InputFile(location, n_bytes)
 
 
 def read_lines(buckets: Buckets, file: InputFile) -> Iterator[list[bytes]]:
-    """The file's lines that are not blank, some megabytes at a time; only `\\n` ends a line."""
+    """The file's lines without blank ones, some megabytes at a time. Only `\\n` ends a line."""
     rest = b""
-    stream = obstore.get(buckets.store(file.place.bucket), file.place.key).stream(min_chunk_size=CHUNK_BYTES)
+    stream = obstore.get(buckets.store(file.location.bucket), file.location.key).stream(min_chunk_size=CHUNK_BYTES)
     for chunk in stream:
         *lines, rest = (rest + bytes(chunk)).split(b"\n")
         yield [line for line in lines if line.strip()]
@@ -90,10 +89,10 @@ def read_lines(buckets: Buckets, file: InputFile) -> Iterator[list[bytes]]:
 
 def parse_record(line: bytes, number: int) -> Record:
     """
-    Read one line; *number*, counted from 0 in its file, makes up a missing recordId.
+    Read one line. A missing recordId is made from *number*, counted from 0 in the file.
 
     Raises:
-        ValueError: It is not a record; the text says why.
+        ValueError: The line is not a record; the text says why.
     """
     match parse(line):
         case {"recordId": str(record_id), "modelInput": dict(model_input)}:
@@ -108,7 +107,7 @@ def parse_record(line: bytes, number: int) -> Record:
 
 def validate(buckets: Buckets, uri: str, limits: JobLimits) -> Generator[None, None, int]:
     """
-    Read the whole input as `Validating` does, a chunk at a step.
+    Read the whole input as `Validating` does, one chunk a step.
 
     Returns:
         Records in all files.
@@ -138,7 +137,7 @@ def _check_sizes(files: list[InputFile], limits: JobLimits) -> None:
     for file in files:
         if file.n_bytes > limits.max_bytes_per_file:
             raise JobFailedError(
-                f"Input file {file.place.uri} has {file.n_bytes} bytes, more than the allowed maximum of: "
+                f"Input file {file.location.uri} has {file.n_bytes} bytes, more than the allowed maximum of: "
                 f"{limits.max_bytes_per_file}"
             )
     n_bytes = sum(file.n_bytes for file in files)
@@ -150,7 +149,9 @@ def _check_line(line: bytes, number: int, file: InputFile) -> None:
     try:
         parse_record(line, number)
     except ValueError as error:
-        raise JobFailedError(f"Input file {file.place.uri} has a malformed record at line {number}: {error}") from None
+        raise JobFailedError(
+            f"Input file {file.location.uri} has a malformed record at line {number}: {error}"
+        ) from None
 
 
 def _check_maximum(n_records: int, limits: JobLimits) -> None:

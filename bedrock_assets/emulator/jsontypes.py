@@ -1,5 +1,6 @@
-"""What `json.loads` returns, spelled as types, and the narrowing helpers the emulator needs."""
+"""JSON as types: strict parsing, compact writing, page tokens, and helpers that narrow a value."""
 
+import base64
 import json
 from typing import TypeAlias
 
@@ -30,24 +31,39 @@ def parse(data: bytes) -> Json:
 
 def dump(value: Json) -> str:
     """
-    One line of JSON, non-ASCII characters raw, as Bedrock writes its output.
+    One line of JSON with raw non-ASCII characters, as Bedrock writes its output.
 
     Raises:
-        ValueError: A number is not finite (`1e999` parses to such a one).
+        ValueError: A number is not finite (`1e999` parses to infinity).
     """
     return _encode(value)
 
 
+def write_token(value: Json) -> str:
+    """An opaque page token that holds *value*."""
+    return base64.urlsafe_b64encode(dump(value).encode()).decode()
+
+
+def read_token(token: str) -> Json:
+    """
+    The value in a page token.
+
+    Raises:
+        ValueError: It is not a page token.
+    """
+    return parse(base64.urlsafe_b64decode(token.encode()))
+
+
 def as_object(value: Json) -> JsonObject:
-    """*value* when it is an object, else an empty one."""
+    """*value* if it is an object, else an empty one."""
     return value if isinstance(value, dict) else {}
 
 
 def as_list(value: Json) -> list[Json]:
-    """*value* when it is a list, else an empty one."""
+    """*value* if it is a list, else an empty one."""
     return value if isinstance(value, list) else []
 
 
 def as_str(value: Json) -> str:
-    """*value* when it is a string, else an empty one."""
+    """*value* if it is a string, else an empty one."""
     return value if isinstance(value, str) else ""

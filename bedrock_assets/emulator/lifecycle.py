@@ -1,22 +1,21 @@
 """
-The lives of jobs, one step at a time.
+Moves jobs from status to status, one step at a time.
 
     Submitted → Validating → Scheduled → InProgress → Completed | PartiallyCompleted | Failed
-    (before InProgress) → Expired        (any of them, on request) → Stopping → Stopped
+    (before InProgress) → Expired        (any, on request) → Stopping → Stopped
 
-It keeps nothing that a restart would miss: each step is decided from the job's row, and work that was cut off
-starts over and writes the same output.
+Each step depends on the job's row alone, so a restart loses nothing: interrupted work starts over and writes the same
+output.
 """
 
 import logging
 import time
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from bedrock_assets.emulator import clock as durations
 from bedrock_assets.emulator.backend import Backend
-from bedrock_assets.emulator.database import Where
 from bedrock_assets.emulator.exceptions import ResourceNotFoundException
 from bedrock_assets.emulator.execution import Execution, write_manifest
 from bedrock_assets.emulator.inputs import JobFailedError, validate
@@ -26,21 +25,12 @@ from bedrock_assets.emulator.storage import Buckets, StorageError, locate
 
 logger = logging.getLogger(__name__)
 
-PERSIST_S = 0.2
+SAVE_S = 0.2
 """Real seconds between two writes of a job's live counts."""
 
 
-@dataclass
-class Work:
-    """An execution under way."""
-
-    execution: Execution
-    steps: Iterator[None]
-    persisted: float = 0.0
-
-
 class Lifecycle:
-    """Takes jobs from one status to the next, when it is due."""
+    """Moves jobs to their next status when it is due."""
 
     def __init__(self, backend: Backend, buckets: Buckets, models: Models) -> None:
         self._backend = backend
@@ -49,7 +39,7 @@ class Lifecycle:
         self._buckets = buckets
         self._models = models
         self._validations: dict[str, Generator[None, None, int]] = {}
-        self._works: dict[str, Work] = {}
+        self._executions: dict[str, Execution] = {}
         self._handlers: dict[JobStatus, Callable[[Job], bool]] = {
             JobStatus.SUBMITTED: self._submitted,
             JobStatus.VALIDATING: self._validating,
@@ -59,7 +49,7 @@ class Lifecycle:
         }
 
     def advance(self, job: Job) -> bool:
-        """Do what is due for a job; whether more may be due at once."""
+        """Do what is due for a job; whether more may be due now."""
         try:
             return self._handlers[job.status](job)
         except (JobFailedError, StorageError) as failure:
@@ -70,13 +60,13 @@ class Lifecycle:
         return False
 
     def write_late_manifests(self) -> bool:
-        """Write the manifests that are due; whether any was held back."""
-        waiting = self._backend.waiting
-        due = waiting.due_manifests(self._clock.now())
+        """Write the manifests that are due; whether there were any."""
+        delays = self._backend.delays
+        due = delays.due_manifests(self._clock.now())
         for job_id, region, manifest in due:
             with suppress(ResourceNotFoundException, StorageError):
                 write_manifest(self._buckets, self._backend.get(job_id, region), manifest)
-            waiting.drop_manifest(job_id)
+            delays.drop_manifest(job_id)
         return bool(due)
 
     def _submitted(self, job: Job) -> bool:
@@ -86,7 +76,7 @@ class Lifecycle:
         return self._move(job, JobStatus.VALIDATING, max(end, self._slot_since(job)))
 
     def _validating(self, job: Job) -> bool:
-        limits = self._backend.rules.limits
+        limits = self._backend.limits
         steps = self._validations.setdefault(job.job_id, validate(self._buckets, job.input_uri, limits))
         if job.counts.total == 0:
             self._check_visible(job)
@@ -105,7 +95,7 @@ class Lifecycle:
     def _check_visible(self, job: Job) -> None:
         hidden_s = self._clock.real_s(job.faults.bucket_hidden_s)
         for uri in (job.input_uri, job.output_uri):
-            named = self._backend.waiting.named(locate(uri).bucket)
+            named = self._backend.delays.named(locate(uri).bucket)
             if hidden_s and job.phase_time < named + hidden_s:
                 raise JobFailedError(f"Could not validate ListBucket permissions for S3URI {uri}.")
 
@@ -123,65 +113,64 @@ class Lifecycle:
         return self._move(job, JobStatus.IN_PROGRESS, end)
 
     def _in_progress(self, job: Job) -> bool:
-        work = self._works.get(job.job_id) or self._begin(job, self._limit(job))
+        execution = self._executions.get(job.job_id) or self._begin(job, self._limit(job))
         duration_s = self._duration_s(job)
-        done = self._clock.fraction(job.phase_time, duration_s)
-        if done < 1 and work.execution.tally.processed >= done * work.execution.limit:
-            self._persist(job, work, at_once=self._clock.stepped)
+        share = self._clock.fraction(job.phase_time, duration_s)
+        if share < 1 and execution.tally.processed >= share * execution.limit:
+            self._save_counts(job, execution, at_once=self._clock.stepped)
             return False
-        if next(work.steps, job) is job:
-            if done < 1:
-                return False
-            self._table.set_counts(job.job_id, work.execution.counts, self._clock.now())
-            self._finish(job, work, self._clock.end_of(job.phase_time, duration_s))
-            return False
-        self._persist(job, work)
-        return True
+        if execution.step():
+            self._save_counts(job, execution)
+            return True
+        if share == 1:
+            self._table.set_counts(job.job_id, execution.counts, self._clock.now())
+            self._finish(job, execution, self._clock.end_of(job.phase_time, duration_s))
+        return False
 
-    def _finish(self, job: Job, work: Work, end: float) -> None:
+    def _finish(self, job: Job, execution: Execution, end: float) -> None:
         if job.faults.fails_late:
             raise JobFailedError(str(job.faults.fail_message))
-        partial = job.faults.partial_fraction is not None or work.execution.limit < job.counts.total
-        self._hold_manifest(job, work.execution, end)
+        partial = job.faults.partial_fraction is not None or execution.limit < job.counts.total
+        self._delay_manifest(job, execution, end)
         self._move(job, JobStatus.PARTIALLY_COMPLETED if partial else JobStatus.COMPLETED, end)
 
     def _stop(self, job: Job) -> bool:
-        work = None
+        execution = None
         if job.started:
-            # after a restart there is no work at hand: do again what had been counted
-            work = self._works.get(job.job_id) or self._begin(job, job.counts.processed)
-            if job.job_id in self._works and work.execution.limit > job.counts.processed:
-                work.execution.halt()
-            if next(work.steps, job) is not job:
+            # after a restart the execution is gone: repeat what was counted
+            execution = self._executions.get(job.job_id) or self._begin(job, job.counts.processed)
+            if execution.limit > job.counts.processed:
+                execution.halt()
+            if execution.step():
                 return True
-            self._table.set_counts(job.job_id, work.execution.counts, self._clock.now())
+            self._table.set_counts(job.job_id, execution.counts, self._clock.now())
         end = self._phase_end(job, durations.STOPPING_S)
         if end is not None:
-            if work is not None:
-                self._hold_manifest(job, work.execution, end)
+            if execution is not None:
+                self._delay_manifest(job, execution, end)
             self._move(job, JobStatus.STOPPED, end)
         return False
 
-    def _hold_manifest(self, job: Job, execution: Execution, end: float) -> None:
+    def _delay_manifest(self, job: Job, execution: Execution, end: float) -> None:
         faults = job.faults
         if faults.late_manifest_s and not faults.missing_manifest:
             due = end + self._clock.real_s(faults.late_manifest_s)
-            self._backend.waiting.hold_manifest(job.job_id, job.region, due, execution.manifest)
+            self._backend.delays.add_manifest(job.job_id, job.region, due, execution.manifest)
 
-    def _begin(self, job: Job, limit: int) -> Work:
+    def _begin(self, job: Job, limit: int) -> Execution:
         reply = reply_function(job.model_id, job.invocation_type, self._models)
         if reply is None:
             raise JobFailedError("Batch inference is not supported for the requested model.")
         execution = Execution(job, self._buckets, reply, limit, self._models.concurrency)
-        work = self._works[job.job_id] = Work(execution, execution.steps(manifest=not job.faults.fails_late))
-        return work
+        self._executions[job.job_id] = execution
+        return execution
 
     def _limit(self, job: Job) -> int:
-        """Records that the job will process before its faults or its timeout end it."""
+        """Records that the job processes before its faults or its timeout end it."""
         faults, total = job.faults, job.counts.total
         share = faults.partial_fraction
         if share is None:
-            # A modelled time, not the emulator's own pace: a slow machine must not cut jobs short.
+            # A modeled time, not the emulator's own pace: a slow machine must not cut jobs short.
             needed_s = self._clock.real_s(durations.in_progress_s(total))
             share = 0.0 if faults.fails_late else min(1.0, (job.expires - job.phase_time) / needed_s)
         return int(total * share)
@@ -190,49 +179,43 @@ class Lifecycle:
         left_s = (job.expires - job.phase_time) * self._clock.speed
         return max(0.0, min(durations.in_progress_s(job.counts.total), left_s))
 
-    def _persist(self, job: Job, work: Work, *, at_once: bool = False) -> None:
-        counts = work.execution.counts
-        if counts != job.counts and (at_once or time.monotonic() - work.persisted > PERSIST_S):
+    def _save_counts(self, job: Job, execution: Execution, *, at_once: bool = False) -> None:
+        counts = execution.counts
+        if counts != job.counts and (at_once or time.monotonic() - execution.saved_at > SAVE_S):
             self._table.set_counts(job.job_id, counts, self._clock.now())
-            work.persisted = time.monotonic()
+            execution.saved_at = time.monotonic()
 
     def _expire_if_over(self, job: Job) -> bool:
-        """Let a job expire that cannot go on, if its time is over; in no case is more due at once."""
+        """Expire a waiting job whose time is over. Returns False: no more is due now."""
         if self._clock.now() >= job.expires:
             self._expire(job, self._clock.end_of(job.expires, 0))
         return False
 
     def _expire(self, job: Job, end: float) -> None:
         if job.faults.mark_expired and job.counts.total:
-            work = self._begin(job, 0)
-            for _ in work.steps:
+            execution = self._begin(job, 0)
+            while execution.step():
                 pass
-            self._hold_manifest(job, work.execution, end)
+            self._delay_manifest(job, execution, end)
         self._move(job, JobStatus.EXPIRED, end, "The job expired before it could start. Resubmit the job.")
 
     def _has_slot(self, job: Job) -> bool:
-        if self._backend.rules.quota_mode == "refuse":
-            return True
         key = model_key(job.model_id)
-        where = Where().also("region = ?", job.region).also("model_key = ?", key).status_in(RUNNING)
-        return self._table.tally(where, "model_key").get(key, 0) < self._backend.rules.max_jobs(key)
+        return not self._backend.queue or self._table.n_jobs(job.region, key, RUNNING) < self._backend.max_jobs(key)
 
     def _slot_since(self, job: Job) -> float:
-        """When the last job of the model ended, if this one may have waited for it."""
-        if self._backend.rules.quota_mode == "refuse":
-            return 0.0
-        return self._table.last_end(job.region, model_key(job.model_id))
+        """When the last job of the model ended, as this one may have waited for it."""
+        return self._table.last_end(job.region, model_key(job.model_id)) if self._backend.queue else 0.0
 
     def _phase_end(self, job: Job, emulated_s: float) -> float | None:
-        """When a phase of this length ended; None while it lasts, and when the job's time is over before."""
+        """When a phase of this length ended; None while it lasts, and if the job expires first."""
         if self._clock.fraction(job.phase_time, emulated_s) < 1:
             return None
         end = self._clock.end_of(job.phase_time, emulated_s)
         return end if end < job.expires else None
 
     def _move(self, job: Job, status: JobStatus, now: float, message: str | None = None) -> bool:
-        with suppress(KeyError):
-            del self._validations[job.job_id]
+        self._validations.pop(job.job_id, None)
         if status not in (JobStatus.IN_PROGRESS, JobStatus.STOPPING):
-            self._works.pop(job.job_id, None)
+            self._executions.pop(job.job_id, None)
         return self._table.move(job, status, now, message=message)

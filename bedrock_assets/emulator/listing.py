@@ -1,28 +1,24 @@
 """
 ListModelInvocationJobs: filters, order, pages with opaque tokens, and a cache of rendered jobs.
 
-A job's summary is written as JSON once for each of its states, because clients list all jobs again and again and
-most of those have ended: a page of 100 jobs then costs one query and one join of strings.
+Clients list all jobs again and again, and most of these have ended. So each version of a job is rendered as JSON once:
+a page of 100 jobs then costs one query and one join of strings.
 """
 
-import base64
-import json
 from collections.abc import Sequence
+from contextlib import suppress
 from hashlib import blake2b
-from typing import TypeAlias
 
 from bedrock_assets.emulator.database import JobTable, JobVersion, Where
 from bedrock_assets.emulator.exceptions import ValidationException
-from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.jsontypes import JsonObject, dump, read_token, write_token
 from bedrock_assets.emulator.wire import job_body
 
 DEFAULT_PAGE = 100
 """Jobs in a page of List without `maxResults`; AWS documents none."""
 
 MAX_CACHED = 20_000
-"""Rendered summaries kept; each has about 1 kB."""
-
-Rendered: TypeAlias = dict[JobVersion, str]
+"""Rendered summaries kept, about 1 kB each."""
 
 
 class Listing:
@@ -30,26 +26,26 @@ class Listing:
 
     def __init__(self, table: JobTable) -> None:
         self._table = table
-        self._rendered: Rendered = {}
+        self._rendered: dict[JobVersion, str] = {}
 
     def page(self, query: JsonObject, region: str) -> str:
         """
         The JSON body that answers a List request.
 
         Raises:
-            ValidationException: The page token is not one of this query's.
+            ValidationException: The page token belongs to another query.
         """
         where = _filters(query, region)
         descending = query.get("sortOrder", "Descending") == "Descending"
         page_key = blake2b(dump([where.sql, list(where.values), descending]).encode(), digest_size=6).hexdigest()
         token, size = query.get("nextToken"), query.get("maxResults")
         if isinstance(token, str):
-            where = where.also("seq < ?" if descending else "seq > ?", _read_token(token, page_key))
+            where = where.also("seq < ?" if descending else "seq > ?", _first_seq(token, page_key))
         n_jobs = size if isinstance(size, int) else DEFAULT_PAGE
-        found = self._table.versions(where, descending=descending, limit=n_jobs + 1)
-        more = len(found) > n_jobs
-        next_token = f',"nextToken":"{_write_token(found[n_jobs - 1].seq, page_key)}"' if more else ""
-        return f'{{"invocationJobSummaries":[{",".join(self._summaries(found[:n_jobs]))}]{next_token}}}'
+        versions = self._table.versions(where, descending=descending, limit=n_jobs + 1)
+        has_more = len(versions) > n_jobs
+        next_token = f',"nextToken":"{write_token([versions[n_jobs - 1].seq, page_key])}"' if has_more else ""
+        return f'{{"invocationJobSummaries":[{",".join(self._summaries(versions[:n_jobs]))}]{next_token}}}'
 
     def _summaries(self, versions: Sequence[JobVersion]) -> list[str]:
         new = {version.seq: version for version in versions if version not in self._rendered}
@@ -74,15 +70,11 @@ def _filters(query: JsonObject, region: str) -> Where:
     return where.also("instr(name, ?) > 0", part) if isinstance(part, str) else where
 
 
-def _write_token(seq: int, page_key: str) -> str:
-    return base64.urlsafe_b64encode(json.dumps([seq, page_key]).encode()).decode()
-
-
-def _read_token(token: str, page_key: str) -> int:
-    try:
-        seq, key = json.loads(base64.urlsafe_b64decode(token.encode()))
-        if key == page_key:
-            return int(seq)
-    except (ValueError, TypeError):
-        pass
+def _first_seq(token: str, page_key: str) -> int:
+    with suppress(ValueError):
+        match read_token(token):
+            case [int(seq), key] if key == page_key:
+                return seq
+            case _:
+                pass
     raise ValidationException("The provided nextToken is invalid for this request.")

@@ -1,6 +1,6 @@
-"""What the emulator knows of a job."""
+"""A job: its request, status and counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 from bedrock_assets.emulator.faults import Faults
@@ -25,7 +25,7 @@ class JobStatus(StrEnum):
 
 
 RUNNING = (JobStatus.VALIDATING, JobStatus.SCHEDULED, JobStatus.IN_PROGRESS, JobStatus.STOPPING)
-"""Statuses of a job that holds one of the model's slots."""
+"""Statuses of a job that takes one of the model's slots."""
 
 IN_FLIGHT = (JobStatus.SUBMITTED, *RUNNING)
 """Statuses of a job that has not ended."""
@@ -33,39 +33,39 @@ IN_FLIGHT = (JobStatus.SUBMITTED, *RUNNING)
 
 @dataclass(frozen=True)
 class Counts:
-    """Records of a job so far, as Get and List report them live."""
+    """Records of a job so far, as Get and List report them."""
 
     total: int = 0
-    """Records in the input; 0 until it has been validated."""
+    """Records in the input; 0 until it is validated."""
     processed: int = 0
     success: int = 0
     error: int = 0
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class Job:
     """One batch inference job; times are real seconds since the epoch."""
 
-    seq: int
-    """Grows with every job created; the order that List sorts by."""
+    seq: int = 0
+    """Grows with every job; List sorts by it. The table assigns it."""
     job_id: str
     """The last twelve characters of the ARN."""
     region: str
     request: JsonObject
-    """The Create request as it came."""
-    faults: Faults
-    """The faults that were set when the job was created, if they apply to it."""
-    status: JobStatus
-    message: str | None
-    counts: Counts
+    """The Create request."""
+    faults: Faults = field(default_factory=Faults)
+    """Faults set when the job was created, if they apply to it."""
+    status: JobStatus = JobStatus.SUBMITTED
+    message: str | None = None
+    counts: Counts = field(default_factory=Counts)
     submit_time: float
     modified_time: float
-    end_time: float | None
+    end_time: float | None = None
     expires: float
     phase_time: float
-    """When the present status began."""
-    started: bool
-    """Whether it has been InProgress; a Stopping job then has output to write."""
+    """When the current status began."""
+    started: bool = False
+    """Whether the job was ever InProgress; a Stopping job then has output to write."""
 
     @property
     def arn(self) -> str:
@@ -106,7 +106,7 @@ def data_uri(request: JsonObject, side: str) -> str:
 
 def model_key(model_id: str) -> str:
     """
-    What quotas count by: the model behind an id, a foundation-model ARN or a cross-Region profile.
+    The model that quotas count by: the one behind an id, a foundation-model ARN or a cross-Region profile.
 
     >>> model_key("arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.amazon.nova-lite-v1:0")
     'amazon.nova-lite-v1:0'

@@ -1,7 +1,6 @@
-"""The operations that are emulated, by the short name that faults know them under."""
+"""The emulated operations, by the short name that faults use."""
 
-from dataclasses import dataclass
-from typing import Literal, TypeAlias, get_args
+from typing import Literal, NamedTuple, TypeAlias, get_args
 
 Operation: TypeAlias = Literal[
     "Create",
@@ -22,8 +21,7 @@ Operation: TypeAlias = Literal[
 OPERATIONS: tuple[Operation, ...] = get_args(Operation)
 
 
-@dataclass(frozen=True)
-class Spec:
+class Spec(NamedTuple):
     """Where botocore describes an operation."""
 
     service: str

@@ -1,16 +1,16 @@
-"""A page for people: the jobs, their states and counts."""
+"""The status page: jobs, their statuses and counts, and what was answered on demand."""
 
 from html import escape
 from urllib.parse import quote
 
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.database import Where
-from bedrock_assets.emulator.invocations import Invocations
 from bedrock_assets.emulator.models import IN_FLIGHT, Job
+from bedrock_assets.emulator.tables import Invocations
 from bedrock_assets.emulator.wire import timestamp
 
 N_JOBS = 200
-"""Jobs shown, the newest first."""
+"""Jobs shown, newest first."""
 
 _HEAD = """<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><meta http-equiv="refresh" content="2">
@@ -35,11 +35,11 @@ def render(backend: Backend, invocations: list[Invocations]) -> str:
     in_flight = sum(n for status, n in tally.items() if status in IN_FLIGHT)
     jobs = backend.table.find(Where(), descending=True, limit=N_JOBS)
     states = ", ".join(f'{n} <span class="{escape(s)}">{escape(s)}</span>' for s, n in sorted(tally.items()))
-    stepped = backend.clock.stepped
-    clock = f"clock stepped, at {timestamp(backend.clock.now())}" if stepped else f"clock at {backend.clock.speed:g}x"
+    clock = backend.clock
+    time = f"clock stepped, at {timestamp(clock.now())}" if clock.stepped else f"clock at {clock.speed:g}x"
     summary = (
-        f"<p>{sum(tally.values())} jobs, {in_flight} in flight (quota {backend.rules.limits.max_jobs} per model, "
-        f"{escape(backend.rules.quota_mode)}); {clock}. {states}</p>"
+        f"<p>{sum(tally.values())} jobs, {in_flight} in flight (quota {backend.limits.max_jobs} per model, "
+        f"{'queue' if backend.queue else 'refuse'}); {time}. {states}</p>"
     )
     names = ("Job", "Model", "Status", "Total", "Processed", "Success", "Error", "Submitted")
     header = "".join(f"<th{_numeric(name)}>{name}</th>" for name in names)
@@ -62,10 +62,10 @@ def _row(job: Job) -> str:
     )
 
 
-def _on_demand(found: Invocations) -> str:
+def _on_demand(row: Invocations) -> str:
     return (
-        f"<p>On demand: {found.answered:,} {escape(found.operation)} of {escape(found.model_id)} answered, "
-        f"{found.distinct:,} distinct</p>"
+        f"<p>On demand: {row.answered:,} {escape(row.operation)} of {escape(row.model_id)} answered, "
+        f"{row.distinct:,} distinct</p>"
     )
 
 

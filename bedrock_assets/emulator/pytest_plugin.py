@@ -5,8 +5,7 @@ In a `conftest.py`:
 
     pytest_plugins = ["bedrock_assets.emulator.pytest_plugin"]
 
-A test that asks for `bedrock_emulator` has an emulator of its own, and every AWS client that it makes finds it by
-the environment, without an argument:
+A test that uses `bedrock_emulator` has its own emulator. AWS clients find it through the environment:
 
     def test_my_batch(bedrock_emulator, bedrock_buckets):
         (bedrock_buckets / "my-bucket").mkdir()                           # s3://my-bucket
@@ -15,8 +14,8 @@ the environment, without an argument:
         bedrock_emulator.advance(3600)                                    # an hour passes; the job is done
         assert boto3.client("bedrock").get_model_invocation_job(jobIdentifier=arn)["status"] == "Completed"
 
-The clock stands still but for `advance`. Override the fixture `bedrock_emulator_settings` to change that, or
-anything else that `Emulator` takes; `bedrock_emulator.set_faults(Faults(...))` injects faults.
+The clock moves only by `advance`. Override the fixture `bedrock_emulator_settings` to change this or any other
+field of `EmulatorSettings`. `bedrock_emulator.set_faults(Faults(...))` injects faults.
 """
 
 from collections.abc import Iterator
@@ -26,28 +25,27 @@ from typing import Any
 import pytest
 
 from bedrock_assets.emulator.service import Emulator
-from bedrock_assets.limits import JobLimits
 
 ENDPOINT_VARIABLES = (
     "AWS_ENDPOINT_URL_BEDROCK",
     "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
     "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
 )
-"""What points AWS SDKs at an emulator."""
+"""Variables that point AWS SDKs at an emulator."""
 
 _SESSION = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-"""Made-up credentials, so that no test signs with real ones."""
+"""Made-up credentials, so that tests never sign with real ones."""
 
 
 @pytest.fixture
 def bedrock_emulator_settings() -> dict[str, Any]:
-    """Arguments of `Emulator`; override it in a test module or a conftest."""
-    return {"stepped": True, "limits": JobLimits.model_validate({"min_records_per_job": 1})}
+    """Fields of `EmulatorSettings`; override the fixture in a test module or a conftest."""
+    return {"stepped": True, "min_records": 1}
 
 
 @pytest.fixture
 def bedrock_buckets(tmp_path: Path) -> Path:
-    """The folder that holds one folder per bucket; the test creates those it needs."""
+    """Folder that holds one folder per bucket; the test creates the buckets it needs."""
     folder = tmp_path / "buckets"
     folder.mkdir()
     return folder

@@ -1,18 +1,17 @@
 """
-The batch quotas as Service Quotas lists them: one set for each model, valued by the emulator's own limits.
+The batch quotas as Service Quotas lists them: one set for each model, with the emulator's own limits as values.
 
-Names are those of the real service (facts of 2026-11), which spells "in GB" in two ways. Real quota codes are not
-documented, so the codes here are hashes of the names: look quotas up by name.
+Names are those of the real service (2026-11), which spells "in GB" in two ways. Real quota codes are not documented,
+so the codes here are hashes of the names: look quotas up by name.
 """
 
-import base64
-import json
 from collections.abc import Iterator
+from contextlib import suppress
 from hashlib import blake2b
 
 from bedrock_assets.emulator.exceptions import InvalidPaginationTokenException, NoSuchResourceException
 from bedrock_assets.emulator.inputs import MAX_JOB_BYTES
-from bedrock_assets.emulator.jsontypes import JsonObject
+from bedrock_assets.emulator.jsontypes import JsonObject, read_token, write_token
 from bedrock_assets.emulator.models import ACCOUNT_ID
 from bedrock_assets.limits import GB, JobLimits
 
@@ -33,11 +32,42 @@ DISPLAY_NAMES = {
     "meta.llama3-1-8b-instruct-v1:0": "Llama 3.1 8B Instruct",
     "mistral.mistral-large-2407-v1:0": "Mistral Large 2 (24.07)",
 }
-"""Model id to the name that quotas are listed under; other models have quotas too, but are not listed."""
+"""Model id to the name in its quotas. Other models have quotas too, but are not listed."""
 
 
-def service_quotas(limits: JobLimits, region: str) -> list[JsonObject]:
+def quota_page(limits: JobLimits, region: str, query: JsonObject) -> JsonObject:
+    """
+    One page of ListServiceQuotas or ListAWSDefaultServiceQuotas.
+
+    Raises:
+        NoSuchResourceException: The service is not Bedrock.
+        InvalidPaginationTokenException: The token is not from this service.
+    """
+    code, size = query.get("QuotaCode"), query.get("MaxResults", DEFAULT_PAGE)
+    matching = [quota for quota in _service_quotas(limits, region, query) if code in (None, quota["QuotaCode"])]
+    start = _start(str(query["NextToken"])) if "NextToken" in query else 0
+    end = start + (size if isinstance(size, int) else DEFAULT_PAGE)
+    page: JsonObject = {"Quotas": [*matching[start:end]]}
+    return page | ({"NextToken": write_token([end])} if end < len(matching) else {})
+
+
+def one_quota(limits: JobLimits, region: str, query: JsonObject) -> JsonObject:
+    """
+    The response of GetServiceQuota or GetAWSDefaultServiceQuota.
+
+    Raises:
+        NoSuchResourceException: There is no such quota or service.
+    """
+    for quota in _service_quotas(limits, region, query):
+        if quota["QuotaCode"] == query["QuotaCode"]:
+            return {"Quota": quota}
+    raise NoSuchResourceException("The request failed because the specified service quota does not exist.")
+
+
+def _service_quotas(limits: JobLimits, region: str, query: JsonObject) -> list[JsonObject]:
     """Every batch quota of an account with these limits."""
+    if query["ServiceCode"] != SERVICE_CODE:
+        raise NoSuchResourceException("The request failed because the specified service does not exist.")
     return [
         _quota(name, value, region)
         for model_id, model in DISPLAY_NAMES.items()
@@ -45,39 +75,8 @@ def service_quotas(limits: JobLimits, region: str) -> list[JsonObject]:
     ]
 
 
-def quota_page(found: list[JsonObject], query: JsonObject) -> JsonObject:
-    """
-    One page of ListServiceQuotas or ListAWSDefaultServiceQuotas.
-
-    Raises:
-        NoSuchResourceException: The service is another than Bedrock.
-        InvalidPaginationTokenException: The token is not one of ours.
-    """
-    _check_service(query)
-    code, size = query.get("QuotaCode"), query.get("MaxResults", DEFAULT_PAGE)
-    wanted = [quota for quota in found if code in (None, quota["QuotaCode"])]
-    start = _read_token(str(query["NextToken"])) if "NextToken" in query else 0
-    end = start + (size if isinstance(size, int) else DEFAULT_PAGE)
-    page: JsonObject = {"Quotas": [*wanted[start:end]]}
-    return page | ({"NextToken": _token(end)} if end < len(wanted) else {})
-
-
-def one_quota(found: list[JsonObject], query: JsonObject) -> JsonObject:
-    """
-    The response of GetServiceQuota or GetAWSDefaultServiceQuota.
-
-    Raises:
-        NoSuchResourceException: There is no such quota or service.
-    """
-    _check_service(query)
-    for quota in found:
-        if quota["QuotaCode"] == query["QuotaCode"]:
-            return {"Quota": quota}
-    raise NoSuchResourceException("The request failed because the specified service quota does not exist.")
-
-
 def _values(model_id: str, model: str, limits: JobLimits) -> Iterator[tuple[str, float]]:
-    # the service itself is of two minds about where the unit stands
+    # the real service puts the unit before or after the model
     unit_first = model_id.startswith("anthropic.")
     per_gb = "{} (in GB) for {}" if unit_first else "{} for {} (in GB)"
     yield f"Minimum number of records per batch inference job for {model}", limits.min_records_per_job
@@ -104,18 +103,11 @@ def _quota(name: str, value: float, region: str) -> JsonObject:
     }
 
 
-def _check_service(query: JsonObject) -> None:
-    if query["ServiceCode"] != SERVICE_CODE:
-        raise NoSuchResourceException("The request failed because the specified service does not exist.")
-
-
-def _token(start: int) -> str:
-    return base64.b64encode(json.dumps([start]).encode()).decode()
-
-
-def _read_token(token: str) -> int:
-    try:
-        (start,) = json.loads(base64.b64decode(token))
-        return int(start)
-    except (ValueError, TypeError):
-        raise InvalidPaginationTokenException("Invalid token was provided.") from None
+def _start(token: str) -> int:
+    with suppress(ValueError):
+        match read_token(token):
+            case [int(start)]:
+                return start
+            case _:
+                pass
+    raise InvalidPaginationTokenException("Invalid token was provided.")

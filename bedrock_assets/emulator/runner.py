@@ -1,4 +1,4 @@
-"""The thread that moves jobs through their lives."""
+"""The thread that moves jobs from status to status."""
 
 import threading
 
@@ -15,14 +15,9 @@ MAX_POLL_S, MIN_POLL_S = 0.25, 0.005
 
 
 class Runner:
-    """Moves the jobs of a backend; start it once per table."""
+    """Moves the jobs of a backend; start one for each database."""
 
-    def __init__(
-        self,
-        backend: Backend,
-        buckets: Buckets,
-        models: Models = RULES,
-    ) -> None:
+    def __init__(self, backend: Backend, buckets: Buckets, models: Models = RULES) -> None:
         self._backend = backend
         self._lifecycle = Lifecycle(backend, buckets, models)
         self._stopping = threading.Event()
@@ -31,27 +26,27 @@ class Runner:
         self._thread = threading.Thread(target=self._run, name="bedrock-emulator-runner", daemon=True)
 
     def start(self) -> None:
-        """Begin, or go on where an earlier process stopped."""
+        """Begin, or continue where an earlier process stopped."""
         self._thread.start()
 
     def stop(self) -> None:
-        """End the thread; jobs in flight stay as they are, for the next process."""
+        """End the thread; jobs in flight stay as they are for the next process."""
         self._stopping.set()
         self._backend.changed.set()
         self._thread.join()
 
     def settle(self, timeout_s: float) -> None:
         """
-        Wait until everything that is due by the clock's present step has been done.
+        Wait until everything that is due at the clock's present step is done.
 
         Raises:
-            TimeoutError: It was not within *timeout_s* real seconds.
+            TimeoutError: It took more than *timeout_s* real seconds.
         """
         steps = self._backend.clock.steps
         self._backend.changed.set()
         with self._settled:
             if not self._settled.wait_for(lambda: self._settled_steps >= steps, timeout_s):
-                raise TimeoutError(f"the jobs have not caught up with the clock within {timeout_s} s")
+                raise TimeoutError(f"the jobs did not catch up with the clock within {timeout_s} s")
 
     def _run(self) -> None:
         clock = self._backend.clock
@@ -63,9 +58,9 @@ class Runner:
             steps = clock.steps
             jobs = self._backend.table.find(Where().status_in(IN_FLIGHT))
             busy = [self._lifecycle.advance(job) for job in jobs if not self._stopping.is_set()]
-            waiting = self._lifecycle.write_late_manifests()
+            wrote_manifest = self._lifecycle.write_late_manifests()
             if not any(busy):
                 with self._settled:
                     self._settled_steps = steps
                     self._settled.notify_all()
-                self._backend.changed.wait(poll_s if jobs or waiting else IDLE_S)
+                self._backend.changed.wait(poll_s if jobs or wrote_manifest else IDLE_S)

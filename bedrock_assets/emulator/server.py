@@ -1,4 +1,4 @@
-"""The HTTP side: the operations, a status page, a health check and the knobs of tests."""
+"""The HTTP side: the AWS operations, a status page, a health check and the admin endpoints of tests."""
 
 import asyncio
 import logging
@@ -15,10 +15,10 @@ from bedrock_assets.emulator import page, wire
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.protocol import WireError, protocol_of
-from bedrock_assets.emulator.wire import timestamp
 
 logger = logging.getLogger(__name__)
+
+_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
 
 
 class Step(BaseModel):
@@ -29,15 +29,12 @@ class Step(BaseModel):
     advance_s: float = Field(ge=0)
 
 
-_METHODS = ["GET", "POST", "PUT", "DELETE", "PATCH"]
-
-
 def build_app(api: Api, advance: Callable[[float], None]) -> Starlette:
     """
-    The emulator as an ASGI application; the jobs move only while a runner works on the same backend.
+    The emulator as an ASGI application; jobs move only while a runner works on the same backend.
 
     Args:
-        advance: Lets the clock's time pass by so many seconds, or raises ValueError.
+        advance: Advances the clock by so many seconds, or raises ValueError.
     """
     service = _Service(api, advance)
     return Starlette(
@@ -54,8 +51,8 @@ def build_app(api: Api, advance: Callable[[float], None]) -> Starlette:
 
 class _Service:
     """
-    Handlers run on the event loop, without a thread pool: each takes well under a millisecond, and the loop
-    gives SQLite the single connection it likes. Only models on demand answer in threads.
+    Handlers run on the event loop, without threads: each takes well under a millisecond, and SQLite then has one
+    connection for all of them. Only on-demand models answer in threads.
     """
 
     def __init__(self, api: Api, advance: Callable[[float], None]) -> None:
@@ -66,10 +63,10 @@ class _Service:
         return JSONResponse({"status": "ok"})
 
     async def page(self, _: Request) -> Response:
-        return HTMLResponse(page.render(self._api.backend, self._api.on_demand.invocations.summary()))
+        return HTMLResponse(page.render(self._api.backend, self._api.invocations.summary()))
 
     async def faults(self, request: Request) -> Response:
-        """Read the faults with GET, replace them with PUT; jobs that exist keep theirs."""
+        """GET reads the faults, PUT replaces them; existing jobs keep theirs."""
         if request.method == "PUT":
             try:
                 self._api.backend.faults = Faults.model_validate_json(await request.body())
@@ -78,7 +75,7 @@ class _Service:
         return Response(self._api.backend.faults.model_dump_json(), media_type="application/json")
 
     async def clock(self, request: Request) -> Response:
-        """Read the clock with GET; POST `{"advance_s": 60}` lets a stepped clock's time pass and waits for the jobs."""
+        """GET reads the clock; POST `{"advance_s": 60}` advances a stepped one and waits for the jobs."""
         if request.method == "POST":
             try:
                 step = Step.model_validate_json(await request.body())
@@ -86,29 +83,27 @@ class _Service:
             except ValueError as error:
                 return JSONResponse({"message": str(error)}, 400)
         clock = self._api.backend.clock
-        return JSONResponse({"now": timestamp(clock.now()), "speed": clock.speed, "stepped": clock.stepped})
+        return JSONResponse({"now": wire.timestamp(clock.now()), "speed": clock.speed, "stepped": clock.stepped})
 
     async def invocations(self, _: Request) -> Response:
-        """What the on-demand lane has answered, by operation and model."""
-        return JSONResponse({"invocations": [found.body() for found in self._api.on_demand.invocations.summary()]})
+        """What InvokeModel and Converse answered, by operation and model."""
+        return JSONResponse({"invocations": [row.body() for row in self._api.invocations.summary()]})
 
     async def call(self, request: Request) -> Response:
         """Answer one call of the AWS API."""
         raw_path = bytes(request.scope["raw_path"]).decode("ascii", "replace")
         headers = {"x-amzn-RequestId": str(uuid.uuid4())}
-        protocol = protocol_of(request.headers)
+        protocol = wire.protocol_of(request.headers)
         try:
             body = await request.body()
             call = wire.read_call(request.method, raw_path, request.url.query, body, request.headers)
             answer = await self._api.answer(call)
-        except AWSError as error:
-            return _error_response(protocol.error(error), headers)
+        except AWSError as aws_error:
+            error = aws_error
         except Exception:
             logger.exception("the emulator failed to answer %s %s", request.method, request.url.path)
-            return _error_response(protocol.error(InternalServerException("Internal server error")), headers)
-        return Response(answer.body, 200, headers | answer.headers, protocol.media_type)
-
-
-def _error_response(error: WireError, headers: dict[str, str]) -> Response:
-    kind = {"x-amzn-ErrorType": error.name}
-    return JSONResponse(error.body, error.http_status, headers | kind)
+            error = InternalServerException("Internal server error")
+        else:
+            return Response(answer.body, 200, headers | answer.headers, protocol.media_type)
+        name, http_status, body = protocol.error(error)
+        return JSONResponse(body, http_status, headers | {"x-amzn-ErrorType": name})

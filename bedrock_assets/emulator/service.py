@@ -1,4 +1,4 @@
-"""Starts and stops the whole: jobs, runner and HTTP server."""
+"""Starts and stops an emulator: jobs, runner and HTTP server."""
 
 import signal
 import socket
@@ -7,72 +7,62 @@ import threading
 from collections.abc import Callable
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import Self
+from typing import Any, Self
+
+import uvicorn
 
 from bedrock_assets.emulator.api import Api
-from bedrock_assets.emulator.backend import Backend, QuotaMode, Rules
-from bedrock_assets.emulator.clock import Clock, SteppedClock
+from bedrock_assets.emulator.backend import Backend
+from bedrock_assets.emulator.clock import Clock
+from bedrock_assets.emulator.database import Database
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.httpserver import HttpServer
-from bedrock_assets.emulator.invocations import Invocations, InvocationTable
-from bedrock_assets.emulator.ondemand import OnDemand
-from bedrock_assets.emulator.replies import RULES, Models
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
-from bedrock_assets.emulator.sqlite import Database
+from bedrock_assets.emulator.settings import EmulatorSettings
 from bedrock_assets.emulator.storage import Buckets
-from bedrock_assets.limits import JobLimits
+from bedrock_assets.emulator.tables import Invocations, InvocationTable
 
-START_TIMEOUT_S = 10.0
+GRACE_S = 2
+"""Seconds that unfinished answers (a long `latency_s`, a slow model) may take before the server stops."""
 
 
 class Emulator:
     """An emulated Bedrock control plane, as a context manager; see the package's docstring."""
 
-    def __init__(  # noqa: PLR0913, PLR0917 - the settings of a service, all but two with a default
-        self,
-        store: str,
-        db: Path,
-        port: int = 0,
-        host: str = "127.0.0.1",
-        speed: float = 1.0,
-        limits: JobLimits | None = None,
-        quota_mode: QuotaMode = "refuse",
-        faults: Faults | None = None,
-        *,
-        reuse_names: bool = False,
-        stepped: bool = False,
-        models: Models = RULES,
-    ) -> None:
+    def __init__(self, store: str, db: Path, **settings: Any) -> None:
         """
         Args:
-            store: A directory with one folder per bucket, or `s3://` for real S3.
-            db: SQLite file of the jobs; a file that exists is taken up again.
-            port: 0 takes a free one.
-            speed: Emulated seconds per real second.
-            limits: Quotas of the account; `max_jobs` counts per model and Region.
-            quota_mode: Whether Create refuses a job over the quota or lets it wait as Submitted.
-            faults: What goes wrong.
-            reuse_names: Whether the name of an ended job is free again.
-            models: Who answers; see `bedrock_assets.emulator.replies`.
-            stepped: The clock stands still but for `advance`; *speed* is not looked at then.
+            store: A folder with one folder per bucket, or `s3://` for real S3.
+            db: SQLite file of the jobs. Jobs in an existing file continue.
+            settings: Other fields of `EmulatorSettings`; without `port`, a free one is taken.
+
+        Raises:
+            ValueError: A setting is unknown or out of bounds (also pydantic's ValidationError).
         """
-        self._address = (host, port)
+        self._settings = chosen = EmulatorSettings.model_validate({"store": store, "db": db, "port": 0, **settings})
+        models = chosen.choose_models()
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
-        rules = Rules(limits or JobLimits.model_validate({}), quota_mode, reuse_names)
-        clock = SteppedClock() if stepped else Clock(speed)
-        self.backend = Backend(self._database, clock, rules, faults or Faults())
+        self.backend = Backend(self._database, Clock(chosen.speed, stepped=chosen.stepped), chosen)
         self._runner = Runner(self.backend, Buckets(store), models)
-        self._server = HttpServer(build_app(Api(self.backend, OnDemand(self._invocations, models)), self.advance))
+        app = build_app(Api(self.backend, self._invocations, models), self.advance)
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            log_level="warning",
+            lifespan="off",
+            access_log=False,
+            timeout_graceful_shutdown=GRACE_S,
+        )
+        self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
         self._thread: threading.Thread | None = None
 
     @property
     def endpoint_url(self) -> str:
-        """What `AWS_ENDPOINT_URL_BEDROCK` and `..._BEDROCK_RUNTIME` have to be; known once it has started."""
+        """Value of `AWS_ENDPOINT_URL_BEDROCK` and `..._BEDROCK_RUNTIME`; known after the start."""
         if self._socket is None:
-            raise RuntimeError("the emulator has no address before it is entered")
+            raise RuntimeError("the emulator has no address yet; start it first")
         host, port = self._socket.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
 
@@ -82,7 +72,7 @@ class Emulator:
 
     def advance(self, seconds: float, timeout_s: float = 60.0) -> None:
         """
-        Let the stepped clock's time pass, and wait until the jobs have done what is due by then.
+        Advance the stepped clock, and wait until the jobs have done what is due.
 
         Args:
             seconds: Emulated seconds.
@@ -101,24 +91,29 @@ class Emulator:
 
     def start(self) -> Self:
         """
-        Begin to answer; jobs that an earlier process left in flight go on.
+        Begin to answer. Jobs that an earlier process left in flight continue.
 
         Raises:
             OSError: The address is taken.
         """
-        family = socket.AF_INET6 if ":" in self._address[0] else socket.AF_INET
+        address = (self._settings.host, self._settings.port)
+        family = socket.AF_INET6 if ":" in self._settings.host else socket.AF_INET
         try:
-            self._socket = socket.create_server(self._address, family=family)
+            self._socket = socket.create_server(address, family=family)
         except OSError:
             self._database.close()
             raise
         self._runner.start()
-        self._thread = self._server.start(self._socket)
+        # The socket listens already: calls that arrive before the server runs wait in its queue.
+        self._thread = threading.Thread(
+            target=self._server.run, args=([self._socket],), name="bedrock-emulator-http", daemon=True
+        )
+        self._thread.start()
         return self
 
     def close(self) -> None:
-        """Stop answering and stop the jobs' clockwork; calls under way are finished."""
-        self._server.end()
+        """Finish open calls, then stop the server and the jobs."""
+        self._server.should_exit = True
         if self._thread is not None:
             self._thread.join()
             self._runner.stop()
@@ -137,24 +132,24 @@ class Emulator:
 
 def serve(emulator: Emulator, on_start: Callable[[str], None] | None = None) -> None:
     """
-    Run until SIGINT or SIGTERM; call it from the main thread.
+    Run until SIGINT or SIGTERM. Call it from the main thread.
 
     Args:
-        on_start: Told the endpoint URL once requests are accepted.
+        on_start: Called with the endpoint URL once calls are accepted.
     """
-    ended = threading.Event()
+    stopped = threading.Event()
 
-    def end(_: int, __: FrameType | None) -> None:
-        ended.set()
+    def stop(_: int, __: FrameType | None) -> None:
+        stopped.set()
 
-    # a job under way must not make callers wait for their turn at the interpreter lock
+    # A job in progress must not make callers wait long for the interpreter lock.
     sys.setswitchinterval(0.001)
-    before = {number: signal.signal(number, end) for number in (signal.SIGINT, signal.SIGTERM)}
+    handlers = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
         with emulator:
             if on_start is not None:
                 on_start(emulator.endpoint_url)
-            ended.wait()
+            stopped.wait()
     finally:
-        for number, handler in before.items():
+        for number, handler in handlers.items():
             signal.signal(number, handler)

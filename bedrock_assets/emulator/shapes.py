@@ -1,6 +1,6 @@
 """
-Checks requests against the service models that ship with botocore: required members, types, lengths, bounds,
-enums, patterns and unions. boto3 itself checks only the first three.
+Checks requests against botocore's service models: required members, types, lengths, bounds, enums, patterns and
+unions. boto3 itself checks only the first three.
 """
 
 import re
@@ -32,8 +32,8 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
 }
 
 _LINEAR_PATTERNS = {
-    # Equal within 63 characters, which are checked first. The model's own spelling takes exponential time on a
-    # run of hyphens, which would let one request hang the server.
+    # The same within 63 characters, which are checked first. The model's own pattern takes exponential time on a
+    # run of hyphens: one request could hang the server.
     r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\+\-\.]){0,63}": r"[a-zA-Z0-9][a-zA-Z0-9+\-.]*",
 }
 
@@ -62,17 +62,17 @@ def members(shape: StructureShape) -> Members:
 
 def check(name: Operation, request: JsonObject) -> JsonObject:
     """
-    Check the request of operation *name*, and leave out what the model does not know, as AWS does.
+    Check the request of an operation, and drop members that are not in the model, as AWS does.
 
     Raises:
-        ValidationException: It breaks constraints; the message lists all of them in AWS's words.
-        SerializationException: A member has another JSON type.
+        ValidationException: The request breaks constraints; the message lists all of them in AWS's words.
+        SerializationException: A member has the wrong JSON type.
     """
     shape = cast("StructureShape", operation(name).input_shape)
-    found = list(_problems(shape, request, ""))
-    if found:
-        noun = "error" if len(found) == 1 else "errors"
-        raise ValidationException(f"{len(found)} validation {noun} detected: {'; '.join(found)}")
+    problems = list(_problems(shape, request, ""))
+    if problems:
+        noun = "error" if len(problems) == 1 else "errors"
+        raise ValidationException(f"{len(problems)} validation {noun} detected: {'; '.join(problems)}")
     return cast("JsonObject", _known(shape, request))
 
 
@@ -121,10 +121,10 @@ def _map_problems(shape: MapShape, value: JsonObject, path: str) -> Iterator[str
 
 
 def _string_problems(shape: Shape, value: str, path: str) -> Iterator[str]:
-    too_long_or_short = list(_bounds(shape, len(value), value, path, "length"))
-    yield from too_long_or_short
+    wrong_length = list(_bounds(shape, len(value), value, path, "length"))
+    yield from wrong_length
     pattern = cast("str | None", shape.metadata.get("pattern"))
-    if pattern and not too_long_or_short and not _compiled(pattern).fullmatch(value):
+    if pattern and not wrong_length and not _compiled(pattern).fullmatch(value):
         yield _problem(value, path, f"Member must satisfy regular expression pattern: {pattern}")
     choices = shape.enum if isinstance(shape, StringShape) else []
     if choices and value not in choices:
@@ -154,7 +154,7 @@ def _compiled(pattern: str) -> re.Pattern[str]:
 
 
 def _is_document(shape: Shape) -> bool:
-    """Whether any JSON may stand here."""
+    """Whether any JSON is allowed here."""
     return isinstance(shape, StructureShape) and shape.is_document_type
 
 

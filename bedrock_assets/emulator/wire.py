@@ -1,20 +1,27 @@
 """
-The rest-json protocol: raw paths, query strings, headers and bodies to checked requests, jobs to response bodies.
+The wire: HTTP requests to checked calls, jobs and errors to response bodies.
 
-ARNs arrive percent-encoded (`%3A`, `%2F`), which frameworks decode before routing, so paths are matched raw.
+Bedrock speaks rest-json, Service Quotas speaks AWS JSON 1.1. ARNs arrive percent-encoded (`%3A`, `%2F`), and
+frameworks decode them before routing, so paths are matched raw.
 """
 
 import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import cast
 from urllib.parse import parse_qsl, unquote
 
 from botocore.model import StructureShape
 
 from bedrock_assets.emulator import shapes
-from bedrock_assets.emulator.exceptions import SerializationException, UnknownOperationException, ValidationException
+from bedrock_assets.emulator.exceptions import (
+    AWSError,
+    SerializationException,
+    UnknownOperationException,
+    ValidationException,
+)
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_str, dump, parse
 from bedrock_assets.emulator.models import Job
 from bedrock_assets.emulator.operations import SPECS, Operation
@@ -23,6 +30,9 @@ DEFAULT_REGION = "us-east-1"
 
 MAX_INVOKE_BYTES = 25_000_000
 """Bytes of InvokeModel's body (service model)."""
+
+SERVICE_ERROR = 500
+"""HTTP codes from here on are the service's fault."""
 
 _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("POST", re.compile(r"/model-invocation-job"), "Create"),
@@ -49,22 +59,61 @@ class Call:
     operation: Operation
     members: JsonObject
     region: str
-    """Where the request's SigV4 signature is scoped to; without one, where its ARN is."""
+    """Region that the SigV4 signature names, or else the ARN."""
     payload: bytes = b""
-    """The body of an operation whose body is not JSON members."""
+    """Body of an operation whose body is not JSON members."""
 
     def checked(self) -> JsonObject:
         """The request's members, checked against the service model."""
         return shapes.check(self.operation, self.members)
 
 
+@dataclass(frozen=True)
+class Protocol:
+    """One of the two wire formats; they differ in media type and errors."""
+
+    media_type: str
+    member: str
+    """Member of an error's body that holds the message."""
+    names: Mapping[str, str] = field(default_factory=dict[str, str])
+    """Errors that the service names differently from Bedrock."""
+    typed: bool = False
+    """Whether the body names the error too; every error of the caller is a 400 then."""
+
+    def error(self, error: AWSError) -> tuple[str, int, JsonObject]:
+        """Name, HTTP status and body of an error."""
+        name = self.names.get(type(error).__name__, type(error).__name__)
+        kind: JsonObject = {"__type": name} if self.typed else {}
+        status = 400 if self.typed and error.http_status < SERVICE_ERROR else error.http_status
+        return name, status, {**kind, self.member: error.message}
+
+
+REST_JSON = Protocol("application/json", "message")
+SERVICE_QUOTAS = Protocol(
+    "application/x-amz-json-1.1",
+    "Message",
+    {
+        "ValidationException": "IllegalArgumentException",
+        "SerializationException": "IllegalArgumentException",
+        "ThrottlingException": "TooManyRequestsException",
+        "InternalServerException": "ServiceException",
+    },
+    typed=True,
+)
+
+
+def protocol_of(headers: Mapping[str, str]) -> Protocol:
+    """The format that a request expects: JSON 1.1 names its operation in a header."""
+    return SERVICE_QUOTAS if "x-amz-target" in headers else REST_JSON
+
+
 def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapping[str, str]) -> Call:
     """
-    Which operation a request calls, with what.
+    Read which operation a request calls, and its members.
 
     Raises:
         UnknownOperationException: No emulated operation has this method and path.
-        SerializationException: The body is not a JSON object, or a number or time in the query is none.
+        SerializationException: The body is not a JSON object, or the query has a malformed number or time.
     """
     target = headers.get("x-amz-target")
     operation, members = _route(method, raw_path) if target is None else (_targeted(target), {})
@@ -77,10 +126,10 @@ def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapp
             members |= _header_members(operation, headers)
         case _:
             members = _body(body) | members
-    signed_for = _CREDENTIAL.search(headers.get("authorization", ""))
-    named = _ARN_REGION.match(as_str(members.get("jobIdentifier", members.get("resourceARN"))))
-    found = signed_for or named  # a browser signs nothing
-    return Call(operation, members, found["region"] if found else DEFAULT_REGION, body)
+    signature = _CREDENTIAL.search(headers.get("authorization", ""))
+    arn = _ARN_REGION.match(as_str(members.get("jobIdentifier", members.get("resourceARN"))))
+    scope = signature or arn  # a browser signs nothing
+    return Call(operation, members, scope["region"] if scope else DEFAULT_REGION, body)
 
 
 def model_input(body: bytes) -> JsonObject:
@@ -98,21 +147,21 @@ def model_input(body: bytes) -> JsonObject:
         raise ValidationException("Malformed input request, please reformat your input and try again.") from None
 
 
-def job_id_of(request: JsonObject, region: str) -> str:
+def job_id_of(identifier: Json, region: str) -> str:
     """
-    The short id in a checked `jobIdentifier`.
+    The short id in a job's id or ARN.
 
     Raises:
-        ValidationException: The ARN belongs to another Region.
+        ValidationException: The ARN belongs to another region.
     """
-    identifier = str(request["jobIdentifier"])
-    if identifier.startswith("arn:") and identifier.split(":")[3] != region:
+    text = str(identifier)
+    if text.startswith("arn:") and text.split(":")[3] != region:
         raise ValidationException(f"The provided ARN is not of the Region {region}.")
-    return identifier.rsplit("/", 1)[-1]
+    return text.rsplit("/", 1)[-1]
 
 
 def job_body(job: Job, operation: Operation) -> JsonObject:
-    """A job as Get returns it, or as List does in its summaries."""
+    """A job as Get returns it, or List in its summaries."""
     counts = job.counts
     values: dict[str, Json] = {
         **job.request,
@@ -155,9 +204,9 @@ def _targeted(target: str) -> Operation:
 def _route(method: str, raw_path: str) -> tuple[Operation, JsonObject]:
     path = raw_path.rstrip("/")
     for verb, pattern, operation in _ROUTES:
-        found = pattern.fullmatch(path)
-        if found and verb == method:
-            return operation, {name: unquote(value) for name, value in found.groupdict().items()}
+        match = pattern.fullmatch(path)
+        if match and verb == method:
+            return operation, {name: unquote(value) for name, value in match.groupdict().items()}
     raise UnknownOperationException(f"No operation of this service answers {method} {raw_path}")
 
 
@@ -173,12 +222,12 @@ def _body(body: bytes) -> JsonObject:
 
 
 def _header_members(operation: Operation, headers: Mapping[str, str]) -> JsonObject:
-    found: JsonObject = {}
+    members: JsonObject = {}
     for name, shape in shapes.input_members(operation).items():
         if shape.serialization.get("location") == "header":
             value = headers.get(shape.serialization["name"].lower())
-            found |= {} if value is None else {name: value}
-    return found
+            members |= {} if value is None else {name: value}
+    return members
 
 
 def _query(query: str) -> JsonObject:
@@ -196,13 +245,9 @@ def _query(query: str) -> JsonObject:
     return request
 
 
+@lru_cache(maxsize=2)
 def _output_names(operation: Operation) -> list[str]:
-    if operation not in _OUTPUT_NAMES:
-        shape = cast("StructureShape", shapes.operation(operation).output_shape)
-        if operation == "List":
-            shape = cast("StructureShape", shapes.members(shape)["invocationJobSummaries"].member)  # pyright: ignore
-        _OUTPUT_NAMES[operation] = list(shapes.members(shape))
-    return _OUTPUT_NAMES[operation]
-
-
-_OUTPUT_NAMES: dict[Operation, list[str]] = {}
+    shape = cast("StructureShape", shapes.operation(operation).output_shape)
+    if operation == "List":
+        shape = cast("StructureShape", shapes.members(shape)["invocationJobSummaries"].member)  # pyright: ignore
+    return list(shapes.members(shape))

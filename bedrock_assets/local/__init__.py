@@ -1,1 +1,1 @@
-"""The local default: emulator, Dagster with its daemon and web server, and a folder for all they keep."""
+"""The local stack: emulator, Dagster with its daemon and web server, and one folder for everything they keep."""

@@ -1,4 +1,4 @@
-"""The main job from end to end on the local stack, driven as a person would drive it in the UI."""
+"""The demo: a pipeline from end to end on the local stack, with the same calls as the Dagster UI."""
 
 import time
 from dataclasses import dataclass
@@ -27,7 +27,7 @@ _OPEN = ("REQUESTED", "CANCELING", "FAILING")
 
 @dataclass(frozen=True)
 class DemoResult:
-    """What the demo ended with."""
+    """Result of the demo."""
 
     pipeline: str
     backfill: str
@@ -40,7 +40,7 @@ class DemoResult:
     missing: int
     conserved: bool
     jobs: int
-    """Jobs the emulator was asked to run for this pipeline, ever."""
+    """Jobs of this pipeline that the emulator ever ran."""
     table: str
     seconds: float
 
@@ -52,21 +52,17 @@ class DemoResult:
 
 def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     """
-    Materialize `raw_dataset`, backfill the rest, and prove that every row arrived.
+    Materialize `raw_dataset`, backfill the rest, and check that every row arrived.
 
     Raises:
-        BedrockAssetsError: Dagster did not load the pipeline, or `raw_dataset` failed.
+        BedrockAssetsError: Dagster does not load the pipeline, or `raw_dataset` failed.
     """
-    started, ui, name = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name
+    started, ui, name, store = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name, Store(str(stack.store))
     with console.status("starting Dagster"):
         ui.wait_until_loaded(stack.require_alive)
     console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
     with console.status(f"materializing {name}/raw_dataset"):
-        run_id = ui.materialize([name, "raw_dataset"])
-        if ui.wait_for_run(run_id) != "SUCCESS":
-            raise BedrockAssetsError(f"raw_dataset failed: {'; '.join(ui.failures(run_id)) or 'see dagster.log'}")
-    store = Store(str(stack.store))
-    raw = _require(store.read_model(raw_manifest_key(name), RawManifest))
+        raw = _ingest(ui, store, name)
     console.print(f"{raw.n_rows:,} rows from {raw.source} in {len(raw.shards)} shards")
     backfill_id = ui.backfill(
         [[name, asset] for asset in ("prompt_shards", "batch_outputs", "joined_table")],
@@ -93,7 +89,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
 
 
 def show(result: DemoResult, console: Console) -> None:
-    """Counts, the first rows and the table's path, for a person."""
+    """Print the counts, the first rows and the table's path."""
     verdict = "[green]every row is in the table once[/green]" if result.conserved else "[red]rows are missing[/red]"
     console.print(
         f"\nbackfill {result.backfill}: {result.rows_in:,} rows in, {result.rows_out:,} rows out "
@@ -102,10 +98,20 @@ def show(result: DemoResult, console: Console) -> None:
     parts = sorted(Path(result.table).glob("*.parquet"))
     if parts:
         rows = pl.read_parquet(parts[0], n_rows=3)
-        shown = [column for column in ("id", "n_turns", "status", "response", "embedding") if column in rows.columns]
+        columns = [column for column in ("id", "n_turns", "status", "response", "embedding") if column in rows.columns]
         with pl.Config(tbl_hide_dataframe_shape=True, fmt_str_lengths=150, tbl_width_chars=console.width):
-            console.print(str(rows.select(shown)))
+            console.print(str(rows.select(columns)))
     console.print(f"table: {result.table}/part-*.parquet", soft_wrap=True)
+
+
+def _ingest(ui: DagsterUI, store: Store, pipeline: str) -> RawManifest:
+    run_id = ui.materialize([pipeline, "raw_dataset"])
+    if ui.wait_for_run(run_id) != "SUCCESS":
+        raise BedrockAssetsError(f"raw_dataset failed: {'; '.join(ui.failures(run_id)) or 'see dagster.log'}")
+    manifest = store.read_model(raw_manifest_key(pipeline), RawManifest)
+    if manifest is None:
+        raise BedrockAssetsError("raw_dataset succeeded, but its manifest is not in the store")
+    return manifest
 
 
 def _follow(
@@ -149,9 +155,3 @@ def _bedrock(stack: Stack) -> Bedrock:
         aws_secret_access_key="local",  # noqa: S106 - the emulator takes any
     )
     return Bedrock(client, role_arn="")
-
-
-def _require(manifest: RawManifest | None) -> RawManifest:
-    if manifest is None:
-        raise BedrockAssetsError("raw_dataset succeeded, but its manifest is not in the store")
-    return manifest

@@ -1,4 +1,4 @@
-"""Starts and stops the local stack. Everything it keeps is in one folder, and it listens on loopback only."""
+"""Starts and stops the local stack. It keeps everything in one folder, and listens on loopback only."""
 
 import fcntl
 import json
@@ -16,11 +16,10 @@ from typing import IO
 
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.limits import JobLimits
 
 BUCKET = "bedrock-assets"
 SETTINGS = "environment.json"
-"""What points other processes at the stack."""
+"""File with the variables that point other processes at the stack."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 
@@ -47,16 +46,17 @@ load_from:
 
 @dataclass(frozen=True)
 class Settings:
-    """What the local stack is started with."""
+    """Settings of the local stack."""
 
     home: Path
     port: int = 0
-    """Of the Dagster UI; 0 takes a free one."""
+    """Port of the Dagster UI; 0 takes a free one."""
     speed: float = 30.0
     """Emulated seconds of the job's clock per real second."""
     max_jobs: int = 2
     """Limit of the pool `bedrock_batch`, set when the folder is new."""
     workspace: Path | None = None
+    """A project's own workspace.yaml; this package's code location by default."""
 
 
 @dataclass(frozen=True)
@@ -70,13 +70,15 @@ class Stack:
 
     @property
     def store(self) -> Path:
-        """The local store: a folder that stands for the bucket."""
+        """The local store: the folder of the bucket."""
         return store_folder(self.home)
 
     def require_alive(self) -> None:
         """
+        Check that Dagster runs.
+
         Raises:
-            ConfigError: Dagster has ended; the message shows the end of its log.
+            ConfigError: It has ended; the message shows the end of its log.
         """
         if self.dagster.poll() is not None:
             tail = "\n".join(log_file(self.home).read_text("utf-8", "replace").splitlines()[-15:])
@@ -96,7 +98,8 @@ def local_stack(settings: Settings) -> Generator[Stack]:
     with _locked(home) as lock:
         port = settings.port or free_port()
         _require_free(port)
-        with Emulator(str(home / "s3"), home / "emulator.sqlite", speed=settings.speed, limits=_limits()) as emulator:
+        # More slots than the pool has: the pipeline itself must keep to the pool.
+        with Emulator(str(home / "s3"), home / "emulator.sqlite", speed=settings.speed, max_jobs=20) as emulator:
             env = environment(home, emulator.endpoint_url)
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
             _prepare_instance(home, settings.max_jobs)
@@ -111,7 +114,7 @@ def local_stack(settings: Settings) -> Generator[Stack]:
 
 
 def environment(home: Path, emulator_url: str) -> dict[str, str]:
-    """The settings under which the pipeline uses the emulator: the same variables that AWS deployments set."""
+    """Variables that make a pipeline use the emulator; deployments on AWS set the same ones."""
     return {
         "DAGSTER_HOME": str(home / "dagster"),
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
@@ -126,23 +129,23 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
 
 
 def store_folder(home: Path) -> Path:
-    """The folder that stands for the bucket."""
+    """Folder of the bucket."""
     return home / "s3" / BUCKET
 
 
 def log_file(home: Path) -> Path:
-    """Where Dagster's processes print to."""
+    """File for the output of Dagster's processes."""
     return home / "dagster.log"
 
 
 def free_port() -> int:
-    """A port of loopback that is free now."""
+    """A free port on loopback."""
     with socket.create_server(("127.0.0.1", 0)) as probe:
         return int(probe.getsockname()[1])
 
 
 def stop(process: "subprocess.Popen[bytes]") -> None:
-    """End a process that leads its own group: politely, then all of the group."""
+    """Interrupt a process that leads its own group, wait, then kill the group."""
     process.send_signal(signal.SIGINT)
     with suppress(subprocess.TimeoutExpired):
         process.wait(STOP_S)
@@ -155,15 +158,10 @@ def stop(process: "subprocess.Popen[bytes]") -> None:
 
 
 def _end_cleanly_on_signals() -> None:
-    """SIGTERM ends the stack as Ctrl-C does, and Ctrl-C does even where a shell's `&` had it ignored."""
+    """Make SIGTERM and Ctrl-C end the stack cleanly, even if a shell started it with `&` and ignores Ctrl-C."""
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGINT, signal.default_int_handler)
         signal.signal(signal.SIGTERM, signal.default_int_handler)
-
-
-def _limits() -> JobLimits:
-    # More slots than the pool has: what keeps the cap is the pipeline, not the emulator's refusal.
-    return JobLimits(max_jobs=20)
 
 
 def _prepare_instance(home: Path, max_jobs: int) -> None:
@@ -186,27 +184,16 @@ def _start_dagster(
     if workspace is None:
         workspace = home / "workspace.yaml"
         workspace.write_text(WORKSPACE)
-    command = [
-        sys.executable,
-        "-m",
-        "dagster",
-        "dev",
-        "-w",
-        str(workspace.resolve()),
-        "-h",
-        "127.0.0.1",
-        "-p",
-        str(port),
-    ]
+    options = ["-w", str(workspace.resolve()), "-h", "127.0.0.1", "-p", str(port)]
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
-            command,
+            [sys.executable, "-m", "dagster", "dev", *options],
             env={**os.environ, **env},
             cwd=workspace.resolve().parent,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
-            pass_fds=[lock.fileno()],  # held as long as Dagster lives, even if this process is killed
+            pass_fds=[lock.fileno()],  # Dagster holds the lock, even if this process is killed
         )
 
 
@@ -216,15 +203,15 @@ def _locked(home: Path) -> Generator[IO[str]]:
         home.mkdir(parents=True, exist_ok=True)
         lock = (home / "lock").open("a+")
     except OSError as error:
-        raise ConfigError(f"folder {home} cannot be written: {error}; name another with --home") from error
+        raise ConfigError(f"folder {home} is not writable: {error}; name another with --home") from error
     with lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
             lock.seek(0)
             raise ConfigError(
-                f"folder {home} is in use by a local stack that is still running (Dagster is process "
-                f"{lock.read().strip() or 'starting'}); end it, or name another with --home"
+                f"folder {home} is in use by a running local stack (Dagster process: "
+                f"{lock.read().strip() or 'starting'}); stop it, or name another folder with --home"
             ) from error
         yield lock
 
@@ -233,4 +220,4 @@ def _require_free(port: int) -> None:
     try:
         socket.create_server(("127.0.0.1", port)).close()
     except OSError as error:
-        raise ConfigError(f"port {port} is taken; name another with --port") from error
+        raise ConfigError(f"port {port} is in use; name another with --port") from error

@@ -1,4 +1,4 @@
-"""A client of the Dagster web server: it launches runs and backfills by the same calls as the UI."""
+"""A client of the Dagster web server: it launches runs and backfills with the same calls as the UI."""
 
 import json
 import time
@@ -38,7 +38,7 @@ class UIError(BedrockAssetsError):
 
 @dataclass(frozen=True)
 class DagsterUI:
-    """The web server at *url*."""
+    """A Dagster web server."""
 
     url: str
     location: str = LOCATION
@@ -46,8 +46,13 @@ class DagsterUI:
 
     def wait_until_loaded(self, alive: Callable[[], None], timeout_s: float = 120) -> None:
         """
+        Wait until all code locations are loaded.
+
+        Args:
+            alive: Called before each attempt; it raises if Dagster has ended.
+
         Raises:
-            UIError: The code location has an error, or did not load in time.
+            UIError: A code location has an error, or did not load in time.
         """
         deadline = time.monotonic() + timeout_s
         while time.monotonic() < deadline:
@@ -58,9 +63,9 @@ class DagsterUI:
                 entries = []
             if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
                 for entry in entries:
-                    failed = entry["locationOrLoadError"]
-                    if failed["__typename"] == "PythonError":
-                        raise UIError(f"code location {entry['name']} does not load: {failed['message']}")
+                    result = entry["locationOrLoadError"]
+                    if result["__typename"] == "PythonError":
+                        raise UIError(f"code location {entry['name']} does not load: {result['message']}")
                 return
             time.sleep(0.5)
         raise UIError(f"Dagster did not answer at {self.url} within {timeout_s:.0f} s; see dagster.log")
@@ -75,11 +80,11 @@ class DagsterUI:
             "assetCheckSelection": None,
         }
         params = {"selector": selector, "runConfigData": "{}", "mode": "default"}
-        launched = self.query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
-        return _expect(launched, "LaunchRunSuccess")["run"]["runId"]
+        answer = self.query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
+        return _expect(answer, "LaunchRunSuccess")["run"]["runId"]
 
     def wait_for_run(self, run_id: str, poll_s: float = 0.5) -> str:
-        """The status in which a run ends."""
+        """Wait until a run ends; returns its status."""
         while True:
             status = self.query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
             if status in _ENDED:
@@ -87,7 +92,7 @@ class DagsterUI:
             time.sleep(poll_s)
 
     def failures(self, run_id: str) -> list[str]:
-        """Messages of the steps that failed in a run, causes last."""
+        """Messages of a run's failed steps, causes last."""
         events = self.query(_MESSAGES, id=run_id)["logsForRun"].get("events", [])
         errors = [event["error"] for event in events if event.get("error")]
         return [text["message"].strip() for error in errors for text in (error, *error.get("causes", []))]
@@ -101,14 +106,14 @@ class DagsterUI:
             "partitionNames": list(partitions),
             "runConfigData": json.dumps(run_config or {}),
         }
-        launched = self.query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
-        return _expect(launched, "LaunchBackfillSuccess")["backfillId"]
+        answer = self.query(_LAUNCH_BACKFILL, params=params)["launchPartitionBackfill"]
+        return _expect(answer, "LaunchBackfillSuccess")["backfillId"]
 
     def backfill_status(self, backfill_id: str) -> tuple[str, dict[str, dict[str, int]]]:
-        """The backfill's status, and for each asset its counts: targeted, materialized, failed, running."""
-        found = _expect(self.query(_BACKFILL, id=backfill_id)["partitionBackfillOrError"], "PartitionBackfill")
-        statuses = (found.get("assetBackfillData") or {}).get("assetBackfillStatuses", [])
-        return found["status"], {status["assetKey"]["path"][-1]: _counts(status) for status in statuses}
+        """A backfill's status, and partition counts by asset: targeted, materialized, failed, running."""
+        backfill = _expect(self.query(_BACKFILL, id=backfill_id)["partitionBackfillOrError"], "PartitionBackfill")
+        statuses = (backfill.get("assetBackfillData") or {}).get("assetBackfillStatuses", [])
+        return backfill["status"], {status["assetKey"]["path"][-1]: _counts(status) for status in statuses}
 
     def query(self, query: str, **variables: object) -> dict[str, Any]:
         """

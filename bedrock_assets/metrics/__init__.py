@@ -1,6 +1,5 @@
 """
-An endpoint for Prometheus: what Dagster's log, Bedrock and the store say of a deployment, asked at each scrape.
+An endpoint for Prometheus: shards, jobs, slots, tokens and sensors of a deployment, read at each scrape.
 
-Nothing is kept between scrapes but what was read before, so any number of processes may serve it, and one that starts
-again tells the same.
+Nothing is kept but what can be read again, so any number of processes may serve it, and a restart changes nothing.
 """

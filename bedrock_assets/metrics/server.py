@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 def registry_of(deployment: "DeploymentCollector") -> "CollectorRegistry":
     """
-    A registry with the deployment's metrics and no others.
+    A registry with only the deployment's metrics.
 
     Raises:
         ConfigError: prometheus_client is not installed.
@@ -35,13 +35,13 @@ def registry_of(deployment: "DeploymentCollector") -> "CollectorRegistry":
 @contextmanager
 def serving(registry: "CollectorRegistry", host: str, port: int) -> Generator[str]:
     """
-    Serve until the block ends, on threads of its own.
+    Serve on other threads until the block ends.
 
     Returns:
-        The address of the metrics.
+        URL of the metrics.
 
     Raises:
-        ConfigError: The port is taken, or the host is no address of this machine.
+        ConfigError: The port is in use, or the host is not an address of this machine.
     """
     from prometheus_client import start_http_server
 
@@ -60,11 +60,11 @@ def serving(registry: "CollectorRegistry", host: str, port: int) -> Generator[st
         thread.join()
 
 
-def wait_for_the_end(tell: Callable[[], None]) -> None:
-    """Wait for Ctrl-C, or for SIGTERM, to which a container's first process would be deaf."""
+def wait_for_the_end(on_end: Callable[[], None]) -> None:
+    """Wait for Ctrl-C or SIGTERM, which the first process of a container ignores by default."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         threading.Event().wait()
     except KeyboardInterrupt:
-        tell()
+        on_end()

@@ -244,7 +244,7 @@ def test_settings_that_are_missing(tmp_path: Path, monkeypatch: pytest.MonkeyPat
     result = run("status", "conversation_summaries")
     assert (result.exit_code, "DAGSTER_HOME is not set" in result.stderr) == (2, True)
     result = run("status", "conversation_summaries", "--home", tmp_path)
-    assert (result.exit_code, "no folder of a local stack" in result.stderr) == (2, True)
+    assert (result.exit_code, "is not a folder of a local stack" in result.stderr) == (2, True)
 
 
 def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

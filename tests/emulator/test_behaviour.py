@@ -80,7 +80,7 @@ def test_stepped_stop(stepped_lab: Lab, mark: bool) -> None:
 
 def test_a_slot_is_free_when_its_job_ended(start: StartLab) -> None:
     """In mode `queue` the next job begins when the one before it ended, however large the step."""
-    lab = start(stepped=True, quota_mode="queue", limits=limits(max_jobs=1))
+    lab = start(stepped=True, queue=True, limits=limits(max_jobs=1))
     lab.create("first-job")
     waiting = lab.create("second-job")
     lab.emulator.advance(150)
@@ -93,7 +93,7 @@ def test_a_slot_is_free_when_its_job_ended(start: StartLab) -> None:
 @pytest.mark.parametrize("mark", [False, True])
 def test_waiting_past_the_timeout(start: StartLab, tmp_path: Path, mark: bool) -> None:
     """A job that has no slot until its timeout is over expires at that time, without output."""
-    lab = start(stepped=True, quota_mode="queue", limits=limits(max_jobs=1))
+    lab = start(stepped=True, queue=True, limits=limits(max_jobs=1))
     lab.faults(mark_expired=mark)
     lab.create("first-job", lab.put("in/x.jsonl", records(20)))
     lab.emulator.advance(200)

@@ -7,13 +7,13 @@ from typing import Any
 
 import pytest
 
-from bedrock_assets.emulator import Faults
-from bedrock_assets.emulator.backend import Backend, Rules
+from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.clock import Clock
+from bedrock_assets.emulator.database import Database
 from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.runner import Runner
-from bedrock_assets.emulator.sqlite import Database
+from bedrock_assets.emulator.settings import EmulatorSettings
 from bedrock_assets.emulator.storage import Buckets
 from tests.emulator.lab import BUCKET, HAIKU, Lab, StartLab, limits, records
 
@@ -65,7 +65,7 @@ def test_quota_refuses(start: StartLab) -> None:
 
 def test_quota_queues(start: StartLab) -> None:
     """In mode `queue` jobs past the quota wait as Submitted, and all of them complete."""
-    lab = start(stepped=True, quota_mode="queue", limits=limits(max_jobs=2))
+    lab = start(stepped=True, queue=True, limits=limits(max_jobs=2))
     for i in range(6):
         lab.create(f"job-{i}")
     statuses: list[str] = []
@@ -128,7 +128,7 @@ def test_stop_keeps_what_was_processed(start: StartLab) -> None:
 def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
     database = Database(tmp_path / "jobs.sqlite")
-    backend = Backend(database, Clock(1_000_000), Rules(limits()), Faults())
+    backend = Backend(database, Clock(1_000_000), EmulatorSettings(store="", limits=limits()))
     region = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",

@@ -60,7 +60,7 @@ class TestSettings:
 
     def test_override(self, bedrock_emulator):
         assert bedrock_emulator.backend.clock.speed == 10_000
-        assert bedrock_emulator.backend.rules.limits.min_records_per_job == 100
+        assert bedrock_emulator.backend.limits.min_records_per_job == 100
 """
 
 

@@ -128,7 +128,7 @@ def test_files_stay_while_a_job_may_write(lab: Lab) -> None:
 def test_a_name_that_is_none_deletes_nothing(lab: Lab, name: str) -> None:
     """No name that a pipeline cannot have reaches the store."""
     told = clean(name, "--yes")
-    assert (told.exit_code, "is no pipeline's name" in told.stderr) == (2, True)
+    assert (told.exit_code, "is not a pipeline's name" in told.stderr) == (2, True)
     assert lab.store.files("calls")
 
 

@@ -1,10 +1,10 @@
-"""What a reply is made of, and what a family of models has to provide."""
+"""Prompts, completions and replies, and what a family of models provides."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-from bedrock_assets.emulator.jsontypes import Json, JsonObject
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, dump
 
 
 @dataclass(frozen=True)
@@ -12,7 +12,7 @@ class Reply:
     """A model's answer to one record."""
 
     body: str
-    """`modelOutput` as JSON text: an embedding's digits are written once and used twice."""
+    """`modelOutput` as JSON text, so that an embedding is formatted once."""
     input_tokens: int
     output_tokens: int
 
@@ -27,47 +27,28 @@ class RecordError(Exception):
 
 
 def count_tokens(text: str) -> int:
-    """About how many tokens a text has: four characters each, at least 1."""
+    """Approximate tokens of a text: one per four characters, at least 1."""
     return max(1, len(text) // 4)
-
-
-def positive_int(value: Json, name: str) -> int:
-    """
-    A whole number of at least 1.
-
-    Raises:
-        RecordError: It is none; the message names it.
-    """
-    if isinstance(value, bool) or not isinstance(value, int):
-        raise RecordError(f"{name}: Input should be a valid integer")
-    if value < 1:
-        raise RecordError(f"{name}: must be greater than or equal to 1")
-    return value
-
-
-def optional_int(value: Json, name: str, default: int) -> int:
-    """`positive_int`, or *default* when the member is absent."""
-    return default if value is None else positive_int(value, name)
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The text of a request, whatever its family."""
+    """The text of a request, the same for all families."""
 
     user: list[str]
     """Text blocks of the user's messages, in order."""
     system: str = ""
     max_tokens: int = 512
     schema: JsonObject | None = None
-    """The JSON schema that the answer has to conform to, when the request asks for one."""
+    """JSON schema that the answer must conform to, if the request has one."""
     turns: tuple[tuple[str, str], ...] = ()
-    """(role, text) of the messages in order, where the family has messages."""
+    """(role, text) of the messages in order, if the family has messages."""
     sampling: JsonObject = field(default_factory=dict[str, Json])
-    """`temperature`, `top_p` and `stop` where the request sets them; only real models look at them."""
+    """`temperature`, `top_p` and `stop` if the request sets them; only real models use them."""
 
     @property
     def input_tokens(self) -> int:
-        """Tokens of everything the model reads."""
+        """Tokens of all text that the model reads."""
         return sum(count_tokens(text) for text in (*self.user, self.system) if text) or 1
 
 
@@ -77,35 +58,40 @@ class Completion:
 
     text: str
     truncated: bool
-    """Whether max_tokens cut it short."""
+    """Whether max_tokens cut the text."""
     input_tokens: int
     output_tokens: int
 
 
 @dataclass(frozen=True)
 class Models:
-    """Who answers: rules, or real models."""
+    """What answers: rules, or real models."""
 
     complete: Callable[[Prompt], Completion]
     """Answers a prompt; raises `RecordError`."""
     embed: Callable[[str, int, bool], str]
     """(text, dimensions, normalize) to a vector as the inside of a JSON array; raises `RecordError`."""
     concurrency: int = 1
-    """Records that may be answered at once, more than 1 where answering is waiting."""
+    """Records that may be answered at once; more than 1 if answering is mostly waiting."""
 
 
 Family: TypeAlias = Callable[[JsonObject, str, Models], Reply]
-"""From (modelInput, modelId, who answers) to the reply in the family's format; raises `RecordError`."""
+"""(modelInput, modelId, models) to the reply in the family's format; raises `RecordError`."""
 
 ReplyFunction: TypeAlias = Callable[[JsonObject, str], Reply]
-"""A family with its models: from (modelInput, modelId) to the reply; raises `RecordError`."""
+"""A family with its models: (modelInput, modelId) to the reply; raises `RecordError`."""
 
 
 def sampling(settings: JsonObject) -> JsonObject:
-    """What a request says of temperature, top_p and stop sequences, under OpenAI's names."""
+    """Temperature, top_p and stop sequences of a request, under OpenAI's names."""
     names = {"top_p": "topP", "stop": "stop_sequences", "temperature": "temperature"}
-    found: JsonObject = {}
+    renamed: JsonObject = {}
     for name, other in names.items():
         value = settings.get(name, settings.get(other, settings.get("stopSequences") if name == "stop" else None))
-        found |= {} if value is None else {name: value}
-    return found
+        renamed |= {} if value is None else {name: value}
+    return renamed
+
+
+def json_reply(body: JsonObject, answer: Completion) -> Reply:
+    """A reply with *body* as its JSON, and the tokens of *answer*."""
+    return Reply(dump(body), answer.input_tokens, answer.output_tokens)

@@ -1,9 +1,9 @@
 """
 Embeddings: a hashed bag of words, so that texts with words in common have similar vectors.
 
-Each word adds to and subtracts from a few dimensions that its hash picks, over a faint direction common to all
-texts (as in real models, no component is exactly 0). Small integers are added up, so a vector has few distinct
-values and each is formatted once: a line of 1,024 numbers costs well under a millisecond.
+The hash of each word picks a few dimensions where the word adds and a few where it subtracts, over a faint direction
+common to all texts (as in real models, no component is exactly 0). The sums are small integers, so a vector has few
+distinct values, and each is formatted once: a vector of 1,024 numbers takes well under a millisecond.
 """
 
 import math
@@ -41,7 +41,7 @@ _COMMON = [(number % 8) - 4 or 4 for number in _noise(2026, MAX_DIMENSIONS)]
 
 
 @lru_cache(maxsize=1 << 14)
-def _places(word: str, dimensions: int) -> tuple[list[int], list[int]]:
+def _word_dimensions(word: str, dimensions: int) -> tuple[list[int], list[int]]:
     """The dimensions where a word adds, and those where it subtracts."""
     picks = [number % dimensions for number in _noise(zlib.crc32(word.encode("utf-8", "replace")), _HITS_PER_WORD)]
     return picks[::2], picks[1::2]
@@ -51,7 +51,7 @@ def vector_text(text: str, dimensions: int, normalize: bool) -> str:
     """The vector of a text as the inside of a JSON array; of length 1 if *normalize*."""
     vector = _COMMON[:dimensions]
     for word in set(_WORD.findall(text.lower())):
-        plus, minus = _places(word, dimensions)
+        plus, minus = _word_dimensions(word, dimensions)
         for index in plus:
             vector[index] += _WORD_WEIGHT
         for index in minus:
@@ -81,7 +81,7 @@ def titan_embed_g1(model_input: JsonObject, _: str, models: Models) -> Reply:
 
 
 def titan_embed_image(model_input: JsonObject, _: str, models: Models) -> Reply:
-    """Amazon Titan Multimodal Embeddings; only the text is looked at."""
+    """Amazon Titan Multimodal Embeddings; the vector depends on the text, or on the image's base64."""
     _refuse_unknown(model_input, ("inputText", "inputImage", "embeddingConfig"))
     wanted = as_object(model_input.get("embeddingConfig")).get("outputEmbeddingLength")
     dimensions = _dimensions(wanted, TITAN_IMAGE_DIMENSIONS, 1024, "embeddingConfig/outputEmbeddingLength")

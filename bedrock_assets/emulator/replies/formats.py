@@ -1,4 +1,4 @@
-"""What a request says of the form of its answer: a JSON schema, or a tool that must be called."""
+"""The format that a request sets for its answer: a JSON schema, or a tool that must be called."""
 
 import json
 from dataclasses import dataclass
@@ -7,16 +7,16 @@ from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_obje
 from bedrock_assets.emulator.replies.base import RecordError
 
 _ANY_OBJECT: JsonObject = {"type": "object", "properties": {"answer": {"type": "string"}}}
-"""What `json_object` asks for, which names no schema."""
+"""Schema for `json_object`, which has none of its own."""
 
 
 @dataclass(frozen=True)
 class Format:
-    """The form of an answer."""
+    """Format of an answer."""
 
     schema: JsonObject | None = None
     tool: str | None = None
-    """Name of the tool that has to be called; *schema* is that of its input then."""
+    """Name of the tool that must be called; `schema` is then the schema of its input."""
 
 
 FREE = Format()
@@ -50,7 +50,7 @@ def converse_format(model_input: JsonObject) -> Format:
 
 
 def chat_format(model_input: JsonObject) -> Format:
-    """OpenAI's `tool_choice` or `response_format`; Mistral says `any` for `required`."""
+    """OpenAI's `tool_choice` or `response_format`; Mistral writes `any` for `required`."""
     choice = model_input.get("tool_choice")
     if choice in ("required", "any") or as_object(choice).get("type") == "function":
         tools = [as_object(as_object(tool).get("function")) for tool in as_list(model_input.get("tools"))]

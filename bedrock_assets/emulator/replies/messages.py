@@ -1,4 +1,4 @@
-"""Text families whose requests hold a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
+"""Text families with a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
 
 import json
 import re
@@ -6,19 +6,9 @@ from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
 from bedrock_assets.emulator.replies import prompts
-from bedrock_assets.emulator.replies.base import (
-    Completion,
-    Models,
-    Prompt,
-    RecordError,
-    Reply,
-    optional_int,
-    positive_int,
-    sampling,
-)
-from bedrock_assets.emulator.replies.ceilings import check_max_tokens
+from bedrock_assets.emulator.replies.base import Completion, Models, Prompt, RecordError, Reply, json_reply, sampling
+from bedrock_assets.emulator.replies.checks import check_image, check_max_tokens, optional_int, positive_int
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
-from bedrock_assets.emulator.replies.pictures import check_image
 
 _CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
 """Older Claude models accept temperature and top_p together; newer ones refuse it (field reports, 2026)."""
@@ -64,7 +54,7 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "stop_sequence": None,
         "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
     }
-    return _reply(body, answer)
+    return json_reply(body, answer)
 
 
 def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
@@ -80,11 +70,11 @@ def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "stopReason": _stop_reason(answer, form),
         "usage": _usage(answer),
     }
-    return _reply(body, answer)
+    return json_reply(body, answer)
 
 
 def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """Converse in batch, any model: every member of a union is present, the unset ones are null."""
+    """Converse in batch, for any model: every member of a union is present, unset ones are null."""
     if "toolConfig" in model_input:
         raise RecordError("toolConfig is not supported for batch inference.")
     if _caches(model_input):
@@ -102,11 +92,11 @@ def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "trace": None,
         "performanceConfig": None,
     }
-    return _reply(body, answer)
+    return json_reply(body, answer)
 
 
 def mistral(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """Mistral AI: text completion of the older models, chat of the newer ones, in which a choice has `stop_reason`."""
+    """Mistral AI: text completion of older models; chat of newer ones, whose choices have a `stop_reason`."""
     if "messages" not in model_input:
         return prompts.mistral(model_input, model_id, models)
     reply = chat(model_input, model_id, models)
@@ -117,7 +107,7 @@ def mistral(model_input: JsonObject, model_id: str, models: Models) -> Reply:
 
 
 def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """OpenAI-like chat: DeepSeek, Qwen, Jamba, gpt-oss (whose reasoning precedes its text)."""
+    """OpenAI-like chat: DeepSeek, Qwen, Jamba, and gpt-oss, whose text begins with its reasoning."""
     wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
     form = chat_format(model_input)
     max_tokens = optional_int(wanted, "max_tokens", 512)
@@ -142,7 +132,7 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "choices": [{"index": 0, "message": message, "finish_reason": reason}],
         "usage": usage,
     }
-    return _reply(body, answer)
+    return json_reply(body, answer)
 
 
 def _converse_answer(model_input: JsonObject, model_id: str, form: Format, models: Models) -> Completion:
@@ -154,7 +144,7 @@ def _converse_answer(model_input: JsonObject, model_id: str, form: Format, model
 
 
 def _caches(model_input: JsonObject) -> bool:
-    """Whether a block asks for a cache checkpoint."""
+    """Whether a block is a cache checkpoint."""
     contents = [as_object(message).get("content") for message in as_list(model_input.get("messages"))]
     blocks = [block for content in (*contents, model_input.get("system")) for block in as_list(content)]
     return any("cachePoint" in as_object(block) for block in blocks)
@@ -192,7 +182,7 @@ def _content(message: Json, where: str) -> list[str]:
 
 
 def _texts(content: Json) -> list[str]:
-    """The texts in a string or in a list of content blocks; other blocks (images) are passed over."""
+    """The texts of a string or a list of content blocks; other blocks (images) are skipped."""
     if isinstance(content, str):
         return [content]
     return [text for block in as_list(content) if (text := as_str(as_object(block).get("text")))]
@@ -208,15 +198,11 @@ def _stop_reason(answer: Completion, form: Format) -> str:
 
 
 def _arguments(answer: Completion) -> Json:
-    """A tool's input; one that max_tokens cut short is empty."""
+    """A tool's input; empty if max_tokens cut it."""
     try:
         return {} if answer.truncated else json.loads(answer.text)
     except ValueError:
         raise RecordError("The model did not answer with the JSON that the tool's input has to be.", 424) from None
-
-
-def _reply(body: JsonObject, answer: Completion) -> Reply:
-    return Reply(dump(body), answer.input_tokens, answer.output_tokens)
 
 
 def _hash(text: str) -> str:

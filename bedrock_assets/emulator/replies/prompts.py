@@ -1,23 +1,14 @@
 """
-Text families whose requests hold one prompt string: Titan Text, Llama, Mistral, DeepSeek-R1.
+Text families with one prompt string: Titan Text, Llama, Mistral, DeepSeek-R1.
 
-The turns of a prompt are told by the tokens of the model's chat template, as the model tells them; a prompt without any
-is one turn.
+The tokens of the model's chat template separate the turns of a prompt; a prompt without any is one turn.
 """
 
 import re
 
-from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object, dump
-from bedrock_assets.emulator.replies.base import (
-    Completion,
-    Family,
-    Models,
-    Prompt,
-    RecordError,
-    Reply,
-    optional_int,
-    sampling,
-)
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object
+from bedrock_assets.emulator.replies.base import Family, Models, Prompt, RecordError, Reply, json_reply, sampling
+from bedrock_assets.emulator.replies.checks import optional_int
 
 _LLAMA = re.compile(
     r"<\|(?:start_header_id|header_start)\|>(\w+)<\|(?:end_header_id|header_end)\|>\s*(.*?)(?:<\|eot(?:_id)?\|>|\s*$)",
@@ -37,7 +28,7 @@ def titan_text(model_input: JsonObject, _: str, models: Models) -> Reply:
         "outputText": answer.text,
         "completionReason": "LENGTH" if answer.truncated else "FINISH",
     }
-    return _reply({"inputTextTokenCount": answer.input_tokens, "results": [result]}, answer)
+    return json_reply({"inputTextTokenCount": answer.input_tokens, "results": [result]}, answer)
 
 
 def llama(model_input: JsonObject, _: str, models: Models) -> Reply:
@@ -49,19 +40,19 @@ def llama(model_input: JsonObject, _: str, models: Models) -> Reply:
         "generation_token_count": answer.output_tokens,
         "stop_reason": "length" if answer.truncated else "stop",
     }
-    return _reply(body, answer)
+    return json_reply(body, answer)
 
 
 def deepseek_r1(model_input: JsonObject, _: str, models: Models) -> Reply:
-    """DeepSeek-R1: reasoning, which the prompt has opened, and then the answer."""
+    """DeepSeek-R1: the rest of the reasoning that the prompt opened, then the answer."""
     answer = models.complete(_prompt(model_input, "prompt", model_input.get("max_tokens"), "max_tokens", model_input))
     reason = "length" if answer.truncated else "stop"
     text = f"The document says it.\n</think>\n\n{answer.text}"
-    return _reply({"choices": [{"text": text, "stop_reason": reason}]}, answer)
+    return json_reply({"choices": [{"text": text, "stop_reason": reason}]}, answer)
 
 
 def by_template(prompt: str) -> Family:
-    """The family whose chat template a prompt is in, Llama where there is none."""
+    """The family whose chat template a prompt uses; Llama if it uses none."""
     if prompt.startswith("<s>[INST]"):
         return mistral
     return deepseek_r1 if "<\uff5cAssistant\uff5c>" in prompt else llama
@@ -71,7 +62,7 @@ def mistral(model_input: JsonObject, _: str, models: Models) -> Reply:
     """Mistral AI text completion."""
     answer = models.complete(_prompt(model_input, "prompt", model_input.get("max_tokens"), "max_tokens", model_input))
     reason = "length" if answer.truncated else "stop"
-    return _reply({"outputs": [{"text": answer.text, "stop_reason": reason}]}, answer)
+    return json_reply({"outputs": [{"text": answer.text, "stop_reason": reason}]}, answer)
 
 
 def _prompt(model_input: JsonObject, name: str, max_tokens: Json, limit_name: str, settings: JsonObject) -> Prompt:
@@ -80,25 +71,21 @@ def _prompt(model_input: JsonObject, name: str, max_tokens: Json, limit_name: st
         raise RecordError(f"Malformed input request: #: required key [{name}] not found, please reformat your input.")
     turns = turns_of(text)
     return Prompt(
-        [said for role, said in turns if role == "user"] or [text],
-        "\n".join(said for role, said in turns if role == "system"),
+        [turn for role, turn in turns if role == "user"] or [text],
+        "\n".join(turn for role, turn in turns if role == "system"),
         optional_int(max_tokens, limit_name, 512),
-        turns=tuple((role, said) for role, said in turns if role in ("user", "assistant") and said),
+        turns=tuple((role, turn) for role, turn in turns if role in ("user", "assistant") and turn),
         sampling=sampling(settings),
     )
 
 
 def turns_of(text: str) -> list[tuple[str, str]]:
-    """(role, text) of each turn of a prompt in a chat template, empty for any other prompt."""
-    if found := _LLAMA.findall(text):
-        return [(role, said) for role, said in found if said]
-    if found := _INST.findall(text):
-        return [("user", said) for said in found]
-    if found := _DEEPSEEK.findall(text):
+    """(role, text) of each turn of a prompt in a chat template; empty for any other prompt."""
+    if turns := _LLAMA.findall(text):
+        return [(role, turn) for role, turn in turns if turn]
+    if turns := _INST.findall(text):
+        return [("user", turn) for turn in turns]
+    if turns := _DEEPSEEK.findall(text):
         before = text.partition("<\uff5cUser\uff5c>")[0].partition("sentence\uff5c>")[2]
-        return [*([("system", before)] if before else []), *(("user", said) for said in found)]
+        return [*([("system", before)] if before else []), *(("user", turn) for turn in turns)]
     return []
-
-
-def _reply(body: JsonObject, answer: Completion) -> Reply:
-    return Reply(dump(body), answer.input_tokens, answer.output_tokens)

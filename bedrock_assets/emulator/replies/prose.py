@@ -1,9 +1,9 @@
 """
-A text reply worth looking at: an extractive summary of the prompt's own text, and a label where labels are asked.
+A readable text reply: an extractive summary of the prompt's own text, with labels if the prompt asks for them.
 
-The two sentences with the most frequent words (stop words dropped) are kept in their order. A line such as
+The summary is the two sentences with the most frequent words, without stop words, in their own order. A line such as
 `Category: one of billing, delivery, other` in the prompt adds `Category: <label>` to the answer. A request with a
-JSON schema, or a prompt that holds one, gets JSON that conforms to it instead.
+JSON schema, or a prompt that contains one, gets JSON that conforms to it instead.
 """
 
 import re
@@ -28,34 +28,34 @@ def complete(prompt: Prompt) -> Completion:
     instructions = "\n".join(parts)
     schema = prompt.schema or find_schema(instructions)
     if schema is not None:
-        return cut(prompt, conforming_text(schema, document))
+        return _cut(prompt, conforming_text(schema, document))
     lines = [summarize(document) or "The prompt has no text."]
-    lines += [f"{name}: {choose(labels, document)}" for name, labels in asked_labels(instructions)]
-    return cut(prompt, "\n".join(lines))
+    lines += [f"{name}: {choose(labels, document)}" for name, labels in _requested_labels(instructions)]
+    return _cut(prompt, "\n".join(lines))
 
 
-def cut(prompt: Prompt, text: str) -> Completion:
-    """*text* as the answer to *prompt*, within its max_tokens."""
+def _cut(prompt: Prompt, text: str) -> Completion:
+    """*text* as the answer to *prompt*, cut at its max_tokens."""
     kept = text[: prompt.max_tokens * 4]
     return Completion(kept, len(kept) < len(text), prompt.input_tokens, count_tokens(kept))
 
 
-def asked_labels(instructions: str) -> Iterator[tuple[str, list[str]]]:
-    """Each (name, labels) that a line of the instructions asks to choose from."""
+def _requested_labels(instructions: str) -> Iterator[tuple[str, list[str]]]:
+    """(name, labels) of each line of the instructions that asks for one of several labels."""
     if "one of" not in instructions.lower():
         return
     for line in instructions.split("\n"):
-        found = _LABELS.match(line) if "one of" in line.lower() else None
-        if found is None:
+        match = _LABELS.match(line) if "one of" in line.lower() else None
+        if match is None:
             continue
-        labels = [label.strip(" \"'`()[]{}*") for label in _LABEL_BREAK.split(found[2])]
+        labels = [label.strip(" \"'`()[]{}*") for label in _LABEL_BREAK.split(match[2])]
         labels = [label for label in labels if label]
         if len(labels) > 1 and all(len(label) <= MAX_LABEL_CHARS for label in labels):
-            yield (found[1] or "Category").strip(" *_\"'`"), labels
+            yield (match[1] or "Category").strip(" *_\"'`"), labels
 
 
 def _document(block: str) -> str:
-    """The part of a prompt that is its subject: the longest tagged part, else a paragraph of most of it, else all."""
+    """The subject of a prompt: the longest tagged part, or else a paragraph with most of the text, or else all."""
     if "</" in block:
         tagged = max((body for _, body in _TAGGED.findall(block)), key=len, default="")
         if tagged.strip():
@@ -65,5 +65,5 @@ def _document(block: str) -> str:
 
 
 def _outside(block: str, document: str) -> str:
-    """The block without its document; the whole block when they are the same."""
+    """The block without its document; the whole block if they are the same."""
     return block if document == block else block.replace(document, "\n")

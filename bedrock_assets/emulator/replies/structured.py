@@ -1,9 +1,9 @@
 """
-Structured output: a value that conforms to a JSON schema, filled from the document it is about.
+Structured output: a value that conforms to a JSON schema, filled from a document.
 
-Labels (`enum`) are chosen by the document's words, strings quote it, numbers come from a hash of it, so the same
-request always gets the same value. Every property is filled, the optional ones too. Keywords that say which strings
-match (`pattern`) and which values may not be (`not`, `uniqueItems` of few values) are not looked at.
+The document's words choose labels (`enum`), strings quote it, and numbers come from a hash of it, so the same request
+always gets the same value. All properties are filled, including optional ones. `pattern`, `not` and `uniqueItems` are
+ignored.
 """
 
 import json
@@ -17,11 +17,11 @@ from bedrock_assets.emulator.replies.base import RecordError
 from bedrock_assets.emulator.replies.summary import choose, summarize
 
 MAX_DEPTH = 6
-"""Levels after which a schema that refers to itself gets only what it requires."""
+"""Levels after which only required properties are filled, so that a schema that refers to itself ends."""
 
 MAX_STRING_CHARS = 200
 MAX_ITEMS, MAX_CHARS = 1000, 100_000
-"""A schema that asks for more is refused."""
+"""A schema that requires more is refused."""
 
 _FORMATS = {
     "date": "2026-11-21",
@@ -40,10 +40,10 @@ Number: TypeAlias = int | float
 
 def conforming_text(schema: JsonObject, document: str) -> str:
     """
-    A value that *schema* accepts, about *document*, as JSON.
+    JSON text of a value that conforms to *schema*, filled from *document*.
 
     Raises:
-        RecordError: The schema contradicts itself, has no end, or asks for more than an answer can hold.
+        RecordError: The schema contradicts itself, never ends, or requires more than an answer can hold.
     """
     try:
         return dump(_Filler(schema, document).fill(schema, "", 0))
@@ -52,7 +52,7 @@ def conforming_text(schema: JsonObject, document: str) -> str:
 
 
 def find_schema(text: str) -> JsonObject | None:
-    """The first JSON schema of an object that stands in *text*, as prompts have it that ask for JSON."""
+    """The first JSON schema of an object in *text*, as in prompts that ask for JSON."""
     if '"properties"' not in text:
         return None
     decoder = json.JSONDecoder()
@@ -70,7 +70,7 @@ def find_schema(text: str) -> JsonObject | None:
 
 
 class _Filler:
-    """Fills one schema; references are looked up in its root."""
+    """Fills one schema; references point into its root."""
 
     def __init__(self, root: JsonObject, document: str) -> None:
         self._root = root
@@ -78,7 +78,7 @@ class _Filler:
         self._summary = summarize(document) or "none"
 
     def fill(self, schema: Json, path: str, depth: int) -> Json:
-        """A value for *schema*, which stands at *path*."""
+        """A value for *schema* at *path*."""
         rules = self._resolved(as_object(schema))
         if "const" in rules:
             return rules["const"]
@@ -100,7 +100,7 @@ class _Filler:
         return fillers[kind]() if kind in fillers else None
 
     def _resolved(self, rules: JsonObject) -> JsonObject:
-        """The schema with `$ref`, `allOf` and the first branch of `anyOf` and `oneOf` merged into it."""
+        """The schema with `$ref`, `allOf` and one branch of `anyOf` and `oneOf` merged into it."""
         for _ in range(MAX_DEPTH):
             parts: list[Json] = [self._lookup(as_str(rules["$ref"]))] if "$ref" in rules else []
             parts += as_list(rules.get("allOf"))
@@ -114,10 +114,10 @@ class _Filler:
         return rules
 
     def _lookup(self, reference: str) -> Json:
-        found: Json = self._root
+        target: Json = self._root
         for step in reference.removeprefix("#").split("/")[1:]:
-            found = as_object(found).get(step.replace("~1", "/").replace("~0", "~"))
-        return found
+            target = as_object(target).get(step.replace("~1", "/").replace("~0", "~"))
+        return target
 
     def _kind(self, rules: JsonObject, depth: int) -> str:
         given = rules.get("type")
@@ -134,15 +134,14 @@ class _Filler:
 
     def _array(self, rules: JsonObject, path: str, depth: int) -> list[Json]:
         low, high = _size(rules, "minItems", 0), _size(rules, "maxItems", 1 << 30)
-        wanted = 0 if depth > MAX_DEPTH else 2
-        n_items = max(low, min(high, wanted))
+        n_items = max(low, min(high, 0 if depth > MAX_DEPTH else 2))
         if n_items > MAX_ITEMS:
             raise ValueError(f"{path} would have {n_items} items")
         return [self.fill(rules.get("items"), f"{path}[{i}]", depth + 1) for i in range(n_items)]
 
     def _string(self, rules: JsonObject, path: str) -> str:
-        if (known := _FORMATS.get(as_str(rules.get("format")))) is not None:
-            return known
+        if (example := _FORMATS.get(as_str(rules.get("format")))) is not None:
+            return example
         low, high = _size(rules, "minLength", 0), _size(rules, "maxLength", MAX_STRING_CHARS)
         if low > MAX_CHARS:
             raise ValueError(f"{path} would have {low} characters")
@@ -178,7 +177,7 @@ def _members(rules: JsonObject, depth: int) -> Iterator[tuple[str, Json]]:
 
 
 def _preferred(branches: list[Json]) -> list[Json]:
-    """The branch to follow: the first that is not null."""
+    """The first branch that is not null."""
     return [one for one in branches if as_object(one).get("type") != "null"][:1] or branches[:1]
 
 
@@ -198,7 +197,7 @@ def _size(rules: JsonObject, name: str, default: int) -> int:
 
 
 def _bound(rules: JsonObject, name: str, *, whole: bool) -> Number | None:
-    """`minimum` or `maximum`, or the nearest value inside the exclusive one, or what the description says of it."""
+    """`minimum` or `maximum`, or the nearest value inside the exclusive one, or the bound in the description."""
     up = name == "inimum"
     inclusive, exclusive = rules.get(f"m{name}"), rules.get(f"exclusiveM{name}")
     if isinstance(exclusive, int | float) and not isinstance(exclusive, bool):
@@ -206,6 +205,6 @@ def _bound(rules: JsonObject, name: str, *, whole: bool) -> Number | None:
         return exclusive + (gap if up else -gap)
     if isinstance(inclusive, int | float) and not isinstance(inclusive, bool):
         return inclusive
-    # constrained decoding knows no bounds, so schemas tell of them in words, which a model reads
-    told = re.search(rf"\bm{name}: (-?\d+(?:\.\d+)?)", as_str(rules.get("description")))
-    return None if told is None else float(told[1])
+    # constrained decoding ignores bounds, so schemas also state them in the description, which a model reads
+    match = re.search(rf"\bm{name}: (-?\d+(?:\.\d+)?)", as_str(rules.get("description")))
+    return None if match is None else float(match[1])

