@@ -1,6 +1,7 @@
-"""The code location: every folder under `defs/`, and the resources they share."""
+"""The code location of the demo: every folder under `bedrock_assets/defs/`, and the resources they share."""
 
 import warnings
+from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
@@ -15,7 +16,9 @@ warnings.filterwarnings("ignore", message="Parameter `execution_type`", category
 @dg.definitions
 def defs() -> dg.Definitions:
     """Settings come from the environment; see the README for each."""
+    # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none.
+    folder = Path(__file__).parent
+    tree = dg.ComponentTree.from_module(import_module("bedrock_assets.defs"), project_root=folder.parent)
     return dg.Definitions.merge(
-        dg.load_from_defs_folder(path_within_project=Path(__file__).parent),
-        dg.Definitions(resources=resources(), executor=dg.in_process_executor),
+        tree.build_defs(), dg.Definitions(resources=resources(), executor=dg.in_process_executor)
     )
