@@ -38,9 +38,15 @@ EFFECTS = {
     *("self.client.create_model_invocation_job", "self.client.stop_model_invocation_job", "self._call"),
     "self.client.delete_message_batch",
     *("instance.add_dynamic_partitions", "instance.delete_dynamic_partition"),
-    *("self.instance.report_runless_asset_event", "context.log_event"),
+    "emit",
 }
 """Calls that change the world, as the package spells them; each must stand in a `with announced(...)`."""
+ADAPTERS = (
+    *("storage/", "aws/", "jobs/event_log.py", "jobs/partitions.py"),
+    *("inbox/files.py", "table/delta.py", "table/hub.py"),
+)
+"""Where effects are announced: next to the world, and not in stages, assets or sensors."""
+LOG_CALLS = ("log_event", "report_runless_asset_event")
 SECRET = "wJalrXUtnFEMIK7MDENGbPxRfiCYEXAMPLEKEY"
 ROWS = pl.DataFrame({"id": ["../../etc/passwd", "a/b", "c d", "{0.__class__}", "é" * 50], "text": ["x"] * 5})
 
@@ -110,6 +116,16 @@ def test_every_effect_is_announced() -> None:
                 found.add(name)
                 assert id(call) in covered, f"{path.name}:{call.lineno}: {name} is not announced"
     assert found == EFFECTS
+
+
+def test_only_adapters_announce() -> None:
+    """Stages do not announce, nor write to the event log; the metrics of a model, which nothing depends on, may."""
+    for path in (path for path in MODULES if PACKAGE / "emulator" not in path.parents):
+        name = path.relative_to(PACKAGE).as_posix()
+        for call in _calls(path):
+            called = ast.unparse(call.func)
+            assert called not in ("announce", "announced") or name == "audit.py" or name.startswith(ADAPTERS), name
+            assert called.rpartition(".")[2] not in LOG_CALLS or name == "assets/cloudwatch.py", name
 
 
 def _calls(path: Path, tree: ast.AST | None = None) -> Iterator[ast.Call]:

@@ -19,7 +19,7 @@ WriteObservation = Callable[[dg.AssetObservation], object]
 """`context.log_event` in a run, `instance.report_runless_asset_event` elsewhere."""
 
 
-def write_observation(write: WriteObservation, observation: dg.AssetObservation, subject: str) -> None:
+def write_observation(emit: WriteObservation, observation: dg.AssetObservation, subject: str) -> None:
     """
     Write an observation.
 
@@ -27,7 +27,7 @@ def write_observation(write: WriteObservation, observation: dg.AssetObservation,
         subject: What it records, for observers of `Effect.RECORD`.
     """
     with announced(Effect.RECORD, subject):
-        write(observation)
+        emit(observation)
 
 
 def materialize(
