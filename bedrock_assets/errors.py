@@ -2,34 +2,37 @@
 Everything this package raises on purpose.
 
     BedrockAssetsError
-    ├── ConfigError            the pipeline's YAML, prompt or settings are wrong; nothing was written or sent
-    │   ├── PromptError        a template that does not parse, or names a column the dataset lacks
+    ├── ConfigError            a pipeline's YAML, prompt or settings are wrong; nothing was written or sent
+    │   ├── PromptError        a template does not parse, or names a column that the dataset does not have
     │   └── UnknownModel       no model family is registered for a model id
     ├── DataError              the dataset cannot be used as it is; nothing was paid
-    │   ├── EmptyDataset
-    │   ├── InvalidRecordIds             the id column has nulls or repeated values
+    │   ├── EmptyDataset       the source has no rows
+    │   ├── InvalidRecordIds   the id column has nulls or repeated values
     │   ├── ColumnClash        an input column has the name of an answer column
     │   ├── TooFewRecords      fewer records than Bedrock's minimum for a job
-    │   ├── OverBudget         a launch would cost more than the pipeline may
-    │   ├── StaleShard         a shard no longer fits what was planned; materialize upstream again
-    │   └── InvalidInboxFile            a file in an inbox cannot be sent; it is left where it is
+    │   ├── OverBudget         a launch would cost more than the pipeline's budget
+    │   ├── StaleShard         a shard no longer matches what was planned; materialize upstream again
+    │   └── InvalidInboxFile   a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
-    │   └── StoreConflict      [transient] another process has published meanwhile; nothing of this one was
+    │   └── StoreConflict      [transient] another process published first; nothing of this one was published
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
         └── BedrockUnavailable [transient] throttled, unreachable or out of quota: a later tick tries again
 
-`retryable` tells whether the same call may succeed later without a change. A bad *record* is never an
-exception: it is a row with `status = "error"`.
+`retryable` says whether the same call may succeed later without a change. A bad *record* is never an exception: it is a
+row with `status = "error"`.
 """
 
-from typing import ClassVar
+from typing import TYPE_CHECKING, ClassVar
+
+if TYPE_CHECKING:
+    from pydantic import ValidationError
 
 
 class BedrockAssetsError(Exception):
-    """Root of all errors of this package; its text names the thing, the cause and the cure."""
+    """Root of all errors of this package; its text names the thing, the cause and the fix."""
 
     retryable: ClassVar[bool] = False
 
@@ -55,7 +58,7 @@ class EmptyDataset(DataError):
 
 
 class InvalidRecordIds(DataError):
-    """The named id column has nulls or repeated values."""
+    """The id column has nulls or repeated values."""
 
 
 class ColumnClash(DataError):
@@ -67,7 +70,7 @@ class TooFewRecords(DataError):
 
 
 class OverBudget(DataError):
-    """A launch would cost more than the pipeline's budget, or nobody can tell."""
+    """A launch would cost more than the pipeline's budget, or its cost is unknown."""
 
 
 class StaleShard(DataError):
@@ -75,7 +78,7 @@ class StaleShard(DataError):
 
 
 class InvalidInboxFile(DataError):
-    """A file that was dropped into an inbox cannot be sent as it is."""
+    """A file in an inbox cannot be sent as it is."""
 
 
 class StoreError(BedrockAssetsError):
@@ -83,25 +86,25 @@ class StoreError(BedrockAssetsError):
 
 
 class StoreConflict(StoreError):
-    """Another process has written what this one was about to replace, and what it wrote stays."""
+    """Another process has written what this one was about to replace; the other's content stays."""
 
     retryable: ClassVar[bool] = True
 
 
 class EventsUnavailable(BedrockAssetsError):
-    """The queue of events cannot be read or changed: jobs are looked at no earlier than at the next interval."""
+    """The queue of events cannot be read or changed, so jobs are looked at only at the usual interval."""
 
     retryable: ClassVar[bool] = True
 
 
 class MetricsUnavailable(BedrockAssetsError):
-    """CloudWatch cannot be read: the work goes on without its metrics."""
+    """CloudWatch cannot be read; work continues without its metrics."""
 
     retryable: ClassVar[bool] = True
 
 
 class JobFailed(BedrockAssetsError):
-    """Bedrock ended a job without a usable answer; the text carries Bedrock's own message."""
+    """Bedrock ended a job without a usable answer; the text has Bedrock's own message."""
 
 
 class BedrockError(BedrockAssetsError):
@@ -109,6 +112,19 @@ class BedrockError(BedrockAssetsError):
 
 
 class BedrockUnavailable(BedrockError):
-    """Throttled, unreachable or out of quota: nothing is wrong with the request."""
+    """Bedrock is throttling, unreachable or out of quota; the request itself may be fine."""
 
     retryable: ClassVar[bool] = True
+
+
+def describe_validation_error(error: "ValidationError", *path: str) -> str:
+    """
+    The first problem that pydantic found, as `path.key: what is wrong`.
+
+    Args:
+        path: Keys above the validated value.
+    """
+    problem = error.errors()[0]
+    key = ".".join([*path, *map(str, problem["loc"])])
+    message = problem["msg"].removeprefix("Value error, ")
+    return f"{key}: {message}" if key else message

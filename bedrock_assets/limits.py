@@ -1,7 +1,7 @@
 """
-Quotas and wire limits of Amazon Bedrock batch inference, each in one place with its source.
+Quotas and limits of Amazon Bedrock batch inference, each in one place with its source.
 
-The quotas are per model and Region and most are adjustable, so pipelines override them under `limits:`.
+Quotas are per model and Region, and most are adjustable, so pipelines can override them under `limits:`.
 Sources: Amazon Bedrock user guide and Service Quotas, botocore 1.44 service model, read 2026-11.
 """
 
@@ -23,29 +23,29 @@ LIST_PAGE_SIZE = 1000
 """Largest `maxResults` of ListModelInvocationJobs (service model)."""
 
 S3_URI = re.compile(r"s3://[a-z0-9][-.a-z0-9]{1,61}[a-z0-9](?:/[-!_*'().a-z0-9A-Z]+)*/?")
-"""What Bedrock accepts as an S3 URI: no `=`, no space, no `//` (service model). boto3 does not check it."""
+"""S3 URIs that Bedrock accepts: no `=`, space or `//` (service model). boto3 does not check this."""
 
 JOB_NAME = re.compile(r"[a-zA-Z0-9][a-zA-Z0-9+\-.]{0,62}")
 """
-What Bedrock accepts as a job name: no `_` (service model). boto3 does not check it.
+Job names that Bedrock accepts: no `_` (service model). boto3 does not check this.
 
-The service model writes `[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\\+\\-\\.]){0,63}` and a length of 63: the same names, but in
-that form a run of hyphens takes exponential time to refuse.
+The service model has `[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\\+\\-\\.]){0,63}` and a length of 63. That matches the same names,
+but takes exponential time to refuse a run of hyphens.
 """
 
 MAX_TAGS = 50
-"""Tags of one resource (AWS general reference, 2026-11); the service model would take 200 in one request."""
+"""Tags of one resource (AWS general reference, 2026-11); the service model allows 200 in one request."""
 TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
-"""What a tag's key and value are made of (service model). boto3 does not check it."""
+"""Keys and values of tags that AWS accepts (service model). boto3 does not check this."""
 
 OnSmall = Literal["on_demand", "pad", "error"]
-"""What becomes of fewer records than `min_records_per_job`."""
+"""What to do with fewer records than `min_records_per_job`."""
 
 Count = Annotated[int, Field(ge=1)]
 
 
 class Strict(BaseModel):
-    """Base of what people write in YAML: values do not change after loading, unknown keys are refused with a hint."""
+    """Base of what people write in YAML: immutable; unknown keys are refused with a hint."""
 
     model_config = ConfigDict(extra="forbid", frozen=True)
 
@@ -62,24 +62,33 @@ class Strict(BaseModel):
                 raise ValueError(f"unknown key {unknown[0]!r}; {hint}")
         return values
 
+    def require_exactly_one(self, *keys: str) -> None:
+        """
+        Raises:
+            ValueError: None of these keys is set, or several are.
+        """
+        named = [key for key in keys if getattr(self, key) is not None]
+        if len(named) != 1:
+            raise ValueError(f"name exactly one of {', '.join(keys)}; found {named or 'none'}")
+
 
 class JobLimits(Strict):
     """
-    What one job, one file and one account may hold for a model.
+    Limits of one job, one file and one account for a model.
 
-    Defaults are the ones to assume for a base model in 2026; `aws service-quotas list-service-quotas
-    --service-code bedrock` shows an account's own.
+    Defaults suit a base model in 2026; `aws service-quotas list-service-quotas --service-code bedrock` shows those of
+    an account.
     """
 
-    max_records_per_job: Count = Field(default=50_000, description="Records in one job (and in its one input file).")
-    min_records_per_job: Count = Field(default=100, description="A job with fewer records is failed by Bedrock.")
-    max_bytes_per_file: Count = Field(default=1 * GB, description="Bytes of one input file.")
+    max_records_per_job: Count = Field(default=50_000, description="Records in one job, and so in its one input file.")
+    min_records_per_job: Count = Field(default=100, description="Bedrock fails jobs with fewer records.")
+    max_bytes_per_file: Count = Field(default=1 * GB, description="Bytes in one input file.")
     max_bytes_per_record: Count = Field(
-        default=25 * MB, description="Bytes of one JSONL line; a longer record becomes an error row and is not sent."
+        default=25 * MB, description="Bytes in one JSONL line; a longer record is not sent and becomes an error row."
     )
-    max_jobs: Count = Field(default=20, description="Jobs in flight at once where the Dagster pool sets no limit.")
+    max_jobs: Count = Field(default=20, description="Jobs in flight at once, if the Dagster pool has no limit.")
     max_concurrent_requests: Count = Field(
-        default=8, description="Calls at once of a run that answers records on demand."
+        default=8, description="Calls at once in a run that answers records on demand."
     )
 
     @model_validator(mode="after")

@@ -1,4 +1,4 @@
-"""Work on the next pieces of a stream while this one is being written."""
+"""Work on the next items of a stream while this one is being written."""
 
 import os
 from collections import deque
@@ -7,7 +7,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from typing import TypeVar
 
 N_READERS = 32
-"""Small files that are read at once where there may be thousands: each is mostly waiting for S3."""
+"""Small files to read at once if there may be thousands; reading is mostly waiting for S3."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -17,11 +17,16 @@ def map_ordered(
     function: Callable[[Item], Result], items: Iterable[Item], n_threads: int | None = None
 ) -> Iterator[Result]:
     """
-    Results of *function* over *items*, in order, computed in one thread a core, or in so many.
+    Apply *function* to *items* in threads.
 
-    An eager polars expression runs on one core and lets go of the interpreter lock, so pieces run side by side. No more
-    pieces than threads and one are held, whatever the number of items. After an exception what has begun is finished,
-    and the rest is not begun.
+    An eager polars expression runs on one core and releases the interpreter lock, so items are computed in parallel. At
+    most one item more than threads is in memory. After an exception items in progress finish, and no other starts.
+
+    Args:
+        n_threads: By default one per core.
+
+    Returns:
+        Results in the order of the items.
     """
     n_threads = n_threads or os.cpu_count() or 1
     with ThreadPoolExecutor(n_threads, thread_name_prefix="records") as pool:

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from hypothesis import settings
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import REGION, S3
 from tests.labs.stages import MakePipeline, build_pipeline
@@ -26,7 +26,7 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
-ON_S3 = ("test_store", "test_publication", "test_table", "test_drops")
+ON_S3 = ("storage.test_store", "storage.test_publication", "table.test_join", "inbox.test_files")
 """Modules whose tests of the fixture `store` run on a real S3 server too."""
 
 
@@ -35,7 +35,7 @@ STORE_BUCKET = "store-bucket"
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Run the tests of some modules on both kinds of store."""
-    if "store" in metafunc.fixturenames and metafunc.module.__name__.rsplit(".", 1)[-1] in ON_S3:
+    if "store" in metafunc.fixturenames and metafunc.module.__name__.removeprefix("tests.") in ON_S3:
         metafunc.parametrize("store", ["folder", "s3"], indirect=True)
 
 

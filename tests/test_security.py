@@ -101,7 +101,7 @@ def test_secrets_are_told_to_nobody(
 def test_every_effect_is_announced() -> None:
     """What changes the world does so between two announcements, so that the crash tests come to it."""
     found = set[str]()
-    for path in PACKAGE.glob("*.py"):
+    for path in (path for path in MODULES if PACKAGE / "emulator" not in path.parents):
         tree = ast.parse(path.read_text())
         covered = {id(inner) for block in ast.walk(tree) if _announces(block) for inner in ast.walk(block)}
         for call in _calls(path, tree):

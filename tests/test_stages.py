@@ -16,7 +16,7 @@ from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.jobs.request import job_name
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.outputs.collect import Collected, collect, publish, require_success
+from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.shards.remainder import write_remainder
 from bedrock_assets.storage.keys import attempt_folder
 from bedrock_assets.storage.store import Store
@@ -86,8 +86,8 @@ def collect_all(stages: Stages, bedrock: Bedrock) -> list[Collected]:
     found = []
     for index, shard in enumerate(stages.shards):
         job = run_job(stages, bedrock, shard=index)
-        found.append(collect(stages.pipeline, stages.store, shard, [job.arn], job.status))
-        publish(stages.store, stages.pipeline, shard, found[-1])
+        found.append(Collector(stages.pipeline.workload, stages.store, shard).collect([job.arn], job.status))
+        Collector(stages.pipeline.workload, stages.store, shard).publish(found[-1])
     return found
 
 
@@ -157,14 +157,14 @@ def test_the_remainder_completes_the_shard(
     stages = Stages.of(make_pipeline(FRAME, id_column="key", prompt="{text}"), bucket)
     emulator.set_faults(Faults(partial_fraction=0.4))
     arn = run_job(stages, bedrock).arn
-    first = collect(stages.pipeline, bucket, stages.shards[0], [arn], "ended")
+    first = Collector(stages.pipeline.workload, bucket, stages.shards[0]).collect([arn], "ended")
     emulator.set_faults(Faults())
     done = first.rows.filter(pl.col("status") == "ok")["record_id"]
     key, n_records = write_remainder(bucket, stages.pipeline, stages.shards[0], 2, first.unanswered)
     assert n_records == N_ROWS - 1 - len(done)
     job = run_job(stages, bedrock, attempt=2, key=key)
     assert job.n_total == n_records
-    both = collect(stages.pipeline, bucket, stages.shards[0], [arn, job.arn], "ended")
+    both = Collector(stages.pipeline.workload, bucket, stages.shards[0]).collect([arn, job.arn], "ended")
     assert both.count("ok") == N_ROWS - 1
     assert set(both.rows.filter(pl.col("attempt") == 1)["record_id"]) == set(done)
 
@@ -174,7 +174,7 @@ def test_padding_is_paid_and_dropped(bedrock: Bedrock, bucket: Store, make_pipel
     pipeline = make_pipeline(FRAME.head(5), id_column="key", on_small="pad", limits={"min_records_per_job": 20})
     stages = Stages.of(pipeline, bucket)
     job = run_job(stages, bedrock)
-    collected = collect(pipeline, bucket, stages.shards[0], [job.arn], "ended")
+    collected = Collector(pipeline.workload, bucket, stages.shards[0]).collect([job.arn], "ended")
     assert (job.n_success, collected.count("ok"), collected.n_unknown, len(collected.rows)) == (20, 5, 0, 5)
 
 
@@ -186,6 +186,6 @@ def test_a_failed_job_tells_its_message(
     emulator.set_faults(Faults(fail_message=message, fail_at="InProgress", partial_fraction=0))
     stages = Stages.of(make_pipeline(FRAME, id_column="key", prompt="{text}"), bucket)
     job = run_job(stages, bedrock)
-    collected = collect(stages.pipeline, bucket, stages.shards[0], [job.arn], "ended")
+    collected = Collector(stages.pipeline.workload, bucket, stages.shards[0]).collect([job.arn], "ended")
     with pytest.raises(JobFailed, match=f"ended as Failed without one answer: {message}"):
-        require_success(collected, f"job {job.name} ended as {job.status}", job.message)
+        collected.require_success(f"job {job.name} ended as {job.status}", job.message)

@@ -8,7 +8,7 @@ import polars as pl
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
 from bedrock_assets.config.task import ClassifyTask
 from bedrock_assets.jobs.canary import canary_result
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import Part, RawManifest, TableManifest
@@ -83,7 +83,7 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     def canary_check(store: StoreResource) -> dg.AssetCheckResult:
         opened = store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
-        found = canary_result(opened, pipeline, raw.shards[0].key) if raw else None
+        found = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
         if found is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
         facts = {"n_rows": found.n_rows, "error_rate": found.error_rate}

@@ -1,4 +1,4 @@
-"""CloudWatch's metrics of a run's models, put into Dagster if there are any. Whatever goes wrong disturbs nothing."""
+"""CloudWatch's metrics of a run's models, shown in Dagster if there are any. A failure here disturbs nothing."""
 
 import time
 from dataclasses import dataclass
@@ -11,7 +11,6 @@ from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
-from bedrock_assets.resources.environment import CLOUDWATCH
 
 
 @dataclass
@@ -21,63 +20,62 @@ class WorkloadMetrics:
     context: dg.AssetExecutionContext
     asset_key: dg.AssetKey
     sources: list[tuple[str, CloudWatch]]
-    """The models, each with the CloudWatch of its place; none unless they are to be read."""
+    """The models, each with the CloudWatch of its Region; none if metrics are not read."""
     interval_s: float
     _next_at: float = 0.0
-    _warned: bool = False
-    _found_nothing: bool = False
+    _has_warned: bool = False
+    _has_said_none: bool = False
 
     @classmethod
     def of(
-        cls, context: dg.AssetExecutionContext, pipeline: Workload, bedrock: BedrockResource, regions: Regions
+        cls, context: dg.AssetExecutionContext, workload: Workload, bedrock: BedrockResource, regions: Regions
     ) -> "WorkloadMetrics":
-        """Those of a pipeline's models; none unless the resource is set to read them."""
-        key = dg.AssetKey([pipeline.spec.name, "batch_outputs"])
+        """The metrics of a pipeline's models; none unless the resource is set to read them."""
+        key = dg.AssetKey([workload.spec.name, "batch_outputs"])
         metrics = cls(context, key, [], bedrock.cloudwatch_interval_s)
         try:
-            for target in pipeline.spec.targets:
+            for target in workload.spec.targets:
                 if cloudwatch := bedrock.open_cloudwatch(regions.at(target)):
                     metrics.sources.append((target.model, cloudwatch))
-        except (ConfigError, BotoCoreError, ValueError) as error:  # a ValueError is boto3's of a wrong endpoint
+        except (ConfigError, BotoCoreError, ValueError) as error:  # boto3 raises ValueError for a wrong endpoint
             metrics._warn(error)
         return metrics
 
     def observe(self) -> None:
         """
-        Log an observation of the asset, if it is time to.
+        Log an observation of the asset, if the interval is over.
 
-        It is of no partition and has no `state`: the metrics are of a model, and no news of any shard.
+        It has no partition and no `state`: the metrics are about a model, not about a shard.
         """
         if not self.sources or time.monotonic() < self._next_at:
             return
         self._next_at = time.monotonic() + self.interval_s
-        if reading := self.read():
-            self.context.log.info(f"CloudWatch, {reading}")
-            told = dg.AssetObservation(self.asset_key, description=f"CloudWatch, {reading}", metadata=reading.metadata)
-            self.context.log_event(told)
+        if values := self.read():
+            self.context.log.info(f"CloudWatch, {values}")
+            observation = dg.AssetObservation(
+                self.asset_key, description=f"CloudWatch, {values}", metadata=values.metadata
+            )
+            self.context.log_event(observation)
 
     def read(self) -> MetricValues | None:
-        """
-        The latest values, those of several models added up; None if there are none, or CloudWatch cannot be read, which
-        is told once.
-        """
-        readings: list[MetricValues] = []
+        """The latest values, added up over models; None if there are none, or if CloudWatch cannot be read."""
+        all_values: list[MetricValues] = []
         for model, cloudwatch in self.sources:
             try:
-                readings += [reading] if (reading := cloudwatch.read(model)) else []
+                all_values += [values] if (values := cloudwatch.read(model)) else []
             except MetricsUnavailable as error:
                 self._warn(error)
                 return None
-        if not readings and self.sources and not self._found_nothing:
-            self._found_nothing = True
+        if not all_values and self.sources and not self._has_said_none:
+            self._has_said_none = True
             models = ", ".join(dict.fromkeys(model for model, _ in self.sources))
-            self.context.log.info(f"CloudWatch has no metrics of {models} of the last minutes")
-        return sum_of(readings) if readings else None
+            self.context.log.info(f"CloudWatch has no metrics of {models} for the last minutes")
+        return sum_of(all_values) if all_values else None
 
     def _warn(self, error: Exception) -> None:
-        if not self._warned:
-            self._warned = True
+        if not self._has_warned:
+            self._has_warned = True
             self.context.log.warning(
-                f"no metrics from CloudWatch, the work goes on without them: {error}. Allow what `bedrock-assets iam "
-                f"--cloudwatch` prints, or unset {CLOUDWATCH}"
+                f"no metrics from CloudWatch, the run goes on without them: {error}. Allow what `bedrock-assets iam "
+                "--cloudwatch` prints, or unset BEDROCK_ASSETS_CLOUDWATCH"
             )

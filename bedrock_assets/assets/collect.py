@@ -1,75 +1,136 @@
-"""What a run does that the sensor asked for: bring a request's answers, publish them, or say why there are none."""
+"""A run that the sensor launched: collect a request's answers and publish them, or say why there are none."""
 
 from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import dagster as dg
 
-from bedrock_assets.assets import metadata as report
+from bedrock_assets.assets import metadata
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
-from bedrock_assets.audit import Effect, announced
+from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
-from bedrock_assets.jobs.attempts import decide_next_attempt, end_attempt, require_current
-from bedrock_assets.jobs.collect_runs import JOB_TAG, REQUEST_TAG
-from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.jobs.attempts import FinishedAttempt, ShardAttempts
+from bedrock_assets.jobs.collect_runs import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
+from bedrock_assets.jobs.enqueue import stage
+from bedrock_assets.jobs.event_log import materialize
+from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
+from bedrock_assets.jobs.on_demand import answer_on_demand
 from bedrock_assets.jobs.request import Request
-from bedrock_assets.outputs.collect import collect, publish, require_success
+from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.shards.format import current_shard
+from bedrock_assets.storage.keys import job_folder
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
 
-def answer(
-    context: dg.AssetExecutionContext, pipeline: Workload, store: Store, bedrock: BedrockResource
-) -> Iterator[dg.MaterializeResult[Any]]:
-    """
-    Complete the run's partition, or ask for its next attempt.
+@dataclass(frozen=True)
+class CollectRun:
+    """One run for one partition of `batch_outputs`."""
 
-    Raises:
-        dagster.Failure: There is no usable answer; the message carries Bedrock's own.
-        BedrockUnavailable: Bedrock cannot be asked now; the sensor tries again.
-    """
-    ledger, regions = Ledger(pipeline.spec.name), bedrock.open(store)
-    ledger.refresh(context.instance)
-    entry = ledger.entries.get(context.partition_key)
-    if entry is None or not entry.state.is_open or entry.request.identity != context.run.tags[REQUEST_TAG]:
-        context.log.info("this request has been dealt with already, or another one has replaced it")
-        return
-    try:
-        shard = require_current(current_shard(store, pipeline.spec.name, context.partition_key), entry.request)
-        ended = end_attempt(context, pipeline, store, bedrock, regions, shard, entry.request)
-        collected = collect(pipeline, store, shard, ended.arns, str(ended), ended.request.targets)
-        again = decide_next_attempt(pipeline, store, shard, ended, collected)
-        if again and again.inference_mode is InferenceMode.BATCH:
-            regions.used_by(pipeline.spec.targets, strict=False).stage([again])
-        if again is None:
-            require_success(collected, str(ended), ended.job.message if ended.job else None)
-    except (JobFailed, StaleShard, BedrockError) as error:
-        _fail(context, ledger, entry.request, error)
-        raise dg.Failure(str(error), allow_retries=False) from error
-    if again is not None:
-        context.log.warning(f"{ended}: {again.n_records} records are sent again, {again.inference_mode}")
-        with announced(Effect.RECORD, RequestState.REQUESTED):
-            context.log_event(ledger.record(again, RequestState.REQUESTED))
-        return
-    version = publish(store, pipeline, shard, collected)
-    metadata = report.answers_metadata(pipeline, store, shard, collected, ended.job, entry)
-    if ended.job and (reading := WorkloadMetrics.of(context, pipeline, bedrock, regions).read()):
-        metadata |= reading.metadata
-    with announced(Effect.MATERIALIZE, "batch_outputs"):
-        yield dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(version))
+    context: dg.AssetExecutionContext
+    workload: Workload
+    store: Store
+    bedrock: BedrockResource
 
+    def run(self) -> Iterator[dg.MaterializeResult[Any]]:
+        """
+        Complete the run's partition, or record a request for its next attempt.
 
-def _fail(context: dg.AssetExecutionContext, ledger: Ledger, request: Request, error: Exception) -> None:
-    """
-    Raises:
-        BedrockUnavailable: *error*, if the same may succeed later: then the request stays open.
-    """
-    if isinstance(error, BedrockError) and error.retryable:
-        raise error
-    arn = context.run.tags.get(JOB_TAG)
-    with announced(Effect.RECORD, RequestState.FAILED):
+        Raises:
+            dagster.Failure: There is no usable answer; the message has Bedrock's own.
+            BedrockUnavailable: Bedrock is not reachable; the sensor tries again.
+        """
+        entry, log = self._entry, self.context.log
+        if entry is None:
+            log.info("this request is done, or another request has replaced it; nothing to do")
+            return
+        try:
+            finished, collected, request = self._collect(entry.request)
+        except (JobFailed, StaleShard, BedrockError) as error:
+            self._fail(entry.request, error)
+            raise dg.Failure(str(error), allow_retries=False) from error
+        if request is not None:
+            log.warning(f"{finished}: {request.n_records} records are sent again, {request.inference_mode}")
+            self._ledger.log(self.context.log_event, request, RequestState.REQUESTED)
+            return
+        version = self._attempts.collector.publish(collected)
+        facts = metadata.answers_metadata(self._attempts, collected, finished.job, entry)
+        yield from materialize("batch_outputs", facts | self._metrics(finished), version)
+
+    @cached_property
+    def _ledger(self) -> Ledger:
+        ledger = Ledger(self.workload.spec.name)
+        ledger.refresh(self.context.instance)
+        return ledger
+
+    @cached_property
+    def _entry(self) -> Entry | None:
+        """The request that the run was launched for; None if it is done or was replaced."""
+        entry = self._ledger.entries.get(self.context.partition_key)
+        if entry is None or entry.request.identity != self.context.run.tags[REQUEST_TAG]:
+            return None
+        return entry if entry.state.is_open else None
+
+    @cached_property
+    def _attempts(self) -> ShardAttempts:
+        shard = current_shard(self.store, self.workload.spec.name, self.context.partition_key)
+        return ShardAttempts(self.workload, self.store, shard)
+
+    @cached_property
+    def _regions(self) -> Regions:
+        return self.bedrock.open(self.store)
+
+    def _collect(self, request: Request) -> tuple[FinishedAttempt, Collected, Request | None]:
+        """The attempt that has ended, all answers so far, and the request for the next attempt, if any."""
+        attempts = self._attempts
+        attempts.require_current(request)
+        finished = self._finish(request)
+        collected = attempts.collect(finished)
+        following = attempts.after(finished, collected)
+        if following and following.inference_mode is InferenceMode.BATCH:
+            stage(self._regions.used_by(self.workload.spec.targets, strict=False), [following])
+        if following is None:
+            collected.require_success(str(finished), finished.message)
+        return finished, collected, following
+
+    def _finish(self, request: Request) -> FinishedAttempt:
+        """
+        Bring the attempt's outputs into the store: the job's own, or those of calls that are made now.
+
+        Raises:
+            JobFailed: Bedrock refused the job, or the canary's answers do not let it be sent.
+        """
+        tags = self.context.run.tags
+        if REFUSAL_TAG in tags:
+            raise JobFailed(tags[REFUSAL_TAG])
+        if request.inference_mode is InferenceMode.ON_DEMAND:
+            runtime = self.bedrock.open_runtime(self._regions.at(self.workload.spec.targets[0]))
+            answer_on_demand(self.workload, self.store, runtime, request, final=FINAL_TAG in tags)
+            return FinishedAttempt(request)
+        job = self._regions.get(tags[JOB_TAG])
+        self._regions.fetch(job.arn, job_folder(self._attempts.shard, request.attempt, job.arn), request.prompts)
+        return FinishedAttempt(request, job)
+
+    def _metrics(self, finished: FinishedAttempt) -> dict[str, Any]:
+        """CloudWatch's metrics of the job's model, if they are read."""
+        if finished.job is None:
+            return {}
+        values = WorkloadMetrics.of(self.context, self.workload, self.bedrock, self._regions).read()
+        return values.metadata if values else {}
+
+    def _fail(self, request: Request, error: Exception) -> None:
+        """
+        Record that the request has failed.
+
+        Raises:
+            BedrockUnavailable: *error*, if the same may succeed later: then the request stays open.
+        """
+        if isinstance(error, BedrockError) and error.retryable:
+            raise error
+        arn = self.context.run.tags.get(JOB_TAG)
         facts = {"job_arn": arn} if arn else {}
-        context.log_event(ledger.record(request, RequestState.FAILED, message=str(error), **facts))
+        self._ledger.log(self.context.log_event, request, RequestState.FAILED, message=str(error), **facts)

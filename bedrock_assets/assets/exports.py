@@ -1,13 +1,13 @@
-"""Assets that are made of the joined table, by a pipeline's choice: `preferences`, `delta_table`, `hub_dataset`."""
+"""Assets made from the joined table, if a pipeline asks for them: `preferences`, `delta_table`, `hub_dataset`."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
 
-from bedrock_assets.assets import metadata as report
-from bedrock_assets.assets.metadata import shared_metadata
-from bedrock_assets.audit import Effect, announce
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.assets.metadata import preferences_metadata, shared_metadata
+from bedrock_assets.jobs.event_log import materialize
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
@@ -30,16 +30,13 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="Which of the two texts is preferred, one row for each row of the input.",
-        **shared_metadata(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
-    def preferences(store: StoreResource) -> dg.MaterializeResult[Any]:
+    def preferences(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         table = require_table(opened, pipeline)
-        found = join_preferences(opened, pipeline, table)
-        announce(Effect.MATERIALIZE, "before", "preferences")
-        return dg.MaterializeResult(
-            metadata=report.preferences_metadata(opened, found), data_version=dg.DataVersion(table.revision)
-        )
+        joined = join_preferences(opened, pipeline, table)
+        yield from materialize("preferences", preferences_metadata(opened, joined), table.revision)
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -50,14 +47,14 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         automation_condition=dg.AutomationCondition.eager(),
         description="The joined table as a Delta table; each build is a version.",
-        **shared_metadata(pipeline, {"delta"}),
+        **shared_metadata(pipeline.spec, {"delta"}),
     )
-    def delta_table(store: StoreResource) -> dg.MaterializeResult[Any]:
+    def delta_table(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         table = require_table(opened, pipeline)
-        found = publish_delta(opened, pipeline, table)
-        metadata = {"dagster/row_count": found.n_rows, "dagster/uri": found.uri, "version": found.version}
-        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
+        published = publish_delta(opened, pipeline, table)
+        metadata = {"dagster/row_count": published.n_rows, "dagster/uri": published.uri, "version": published.version}
+        yield from materialize("delta_table", metadata, table.revision)
 
     return delta_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -68,14 +65,18 @@ def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[[pipeline.spec.name, "joined_table"]],
         description=f"The joined table as dataset `{pipeline.spec.hub}` of the Hugging Face hub. Nobody but you "
         "materializes it: what it publishes may be read by others.",
-        **shared_metadata(pipeline, {"huggingface"}),
+        **shared_metadata(pipeline.spec, {"huggingface"}),
     )
-    def hub_dataset(store: StoreResource) -> dg.MaterializeResult[Any]:
+    def hub_dataset(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         table = require_table(opened, pipeline)
-        found = push_table(opened, pipeline, table)
-        metadata = {"dagster/row_count": found.n_rows, "url": dg.MetadataValue.url(found.url), "commit": found.commit}
-        return dg.MaterializeResult(metadata=metadata, data_version=dg.DataVersion(table.revision))
+        pushed = push_table(opened, pipeline, table)
+        metadata = {
+            "dagster/row_count": pushed.n_rows,
+            "url": dg.MetadataValue.url(pushed.url),
+            "commit": pushed.commit,
+        }
+        yield from materialize("hub_dataset", metadata, table.revision)
 
     return hub_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
 

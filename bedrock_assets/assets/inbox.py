@@ -1,5 +1,6 @@
 """The two assets of an inbox, and the check that each record of a file has one outcome."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import dagster as dg
@@ -9,10 +10,10 @@ from pydantic import Field
 from bedrock_assets.assets.checks import CONSERVATION, PARTITION_TAG
 from bedrock_assets.assets.metadata import shared_metadata
 from bedrock_assets.assets.pipeline import build_batch_outputs
-from bedrock_assets.audit import Effect, announce
 from bedrock_assets.errors import StaleShard
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.take import FileIntake, TakenFiles, is_taken_elsewhere
+from bedrock_assets.inbox.take import FileIntake, TakenFiles, has_earlier_run
+from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.shards.format import current_shard
@@ -25,14 +26,14 @@ class DroppedFilesConfig(dg.Config):
     """Which files a run of `dropped_files` takes."""
 
     files: dict[str, str] | None = Field(
-        default=None, description="Names and etags, as the sensor saw them; without it all that have settled."
+        default=None, description="Names and etags, as the sensor saw them; without it all files that have settled."
     )
-    given_up: dict[str, str] = Field(default={}, description="Names and etags of files to refuse after many tries.")
+    given_up: dict[str, str] = Field(default={}, description="Names and etags of files to refuse after many runs.")
 
 
 def build_inbox_assets(inbox: Inbox) -> list[dg.AssetsDefinition]:
     """`dropped_files` and `batch_outputs`."""
-    return [_dropped_files(inbox), build_batch_outputs(inbox, "dropped_files")]
+    return [_dropped_files(inbox), build_batch_outputs(inbox.workload, "dropped_files")]
 
 
 def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
@@ -41,30 +42,29 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
     @dg.asset(
         key=[spec.name, "dropped_files"],
         description=f"{spec.description or ''}\n\nThe folder `{spec.dropped_to}` of the store. A run takes the JSONL "
-        f"files that lie there: each becomes a partition of `batch_outputs`, and moves to `{spec.processed_to}`. What "
+        f"files in it: each becomes a partition of `batch_outputs`, and moves to `{spec.processed_to}`. A file that "
         "is refused stays where it is, with an observation that says why.",
         metadata={
             "model": ", ".join(t.name for t in spec.targets),
             "dropped_to": spec.dropped_to,
             "processed_to": spec.processed_to,
         },
-        **shared_metadata(inbox, {"jsonlines"}),
+        **shared_metadata(inbox.spec, {"jsonlines"}),
     )
     def dropped_files(
         context: dg.AssetExecutionContext, config: DroppedFilesConfig, store: StoreResource, bedrock: BedrockResource
-    ) -> dg.MaterializeResult[Any]:
-        if is_taken_elsewhere(context, spec.name):
-            raise dg.Failure("another run takes files of this inbox; wait for its end", allow_retries=False)
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        if has_earlier_run(context, spec.name):
+            raise dg.Failure("another run is taking files of this inbox; wait until it has ended", allow_retries=False)
         regions = bedrock.open(store.open(), local=True)
-        taken = FileIntake(context, inbox, regions).take(config.files, config.given_up)
-        announce(Effect.MATERIALIZE, "before", "dropped_files")
-        return dg.MaterializeResult(metadata=_metadata(taken))
+        files = FileIntake(context, inbox, regions).take(config.files, config.given_up)
+        yield from materialize("dropped_files", _metadata(files))
 
     return dropped_files  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def build_inbox_checks(inbox: Inbox) -> list[dg.AssetChecksDefinition]:
-    """That each record of the file that was collected last has one outcome."""
+    """The check that each record of the file that was collected last has one outcome."""
     name = inbox.spec.name
 
     @dg.asset_check(
@@ -101,11 +101,11 @@ def file_facts(store: Store, inbox: Inbox, key: str) -> Facts:
     }
 
 
-def _metadata(taken: TakenFiles) -> dict[str, Any]:
-    groups = {"taken": taken.files, "refused": taken.refused, "waiting": taken.waiting}
-    found: dict[str, Any] = {f"n_{name}": len(files) for name, files in groups.items()}
-    for name, files in groups.items():
-        if files:
-            lines = [f"| {file} | {' '.join(told.split()).replace('|', '/')} |" for file, told in files.items()]
-            found[name] = dg.MetadataValue.md("\n".join(["| file | |", "|---|---|", *lines]))
-    return found
+def _metadata(files: TakenFiles) -> dict[str, Any]:
+    groups = {"taken": files.taken, "refused": files.refused, "waiting": files.waiting}
+    metadata: dict[str, Any] = {f"n_{name}": len(group) for name, group in groups.items()}
+    for name, group in groups.items():
+        if group:
+            lines = [f"| {file} | {' '.join(note.split()).replace('|', '/')} |" for file, note in group.items()]
+            metadata[name] = dg.MetadataValue.md("\n".join(["| file | |", "|---|---|", *lines]))
+    return metadata

@@ -8,11 +8,12 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.aws.job import Job
+from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import Entry, RequestState
 from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.outputs.outcomes import n_truncated
-from bedrock_assets.pipeline.records import Pipeline
-from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import Tokens, price_of, tokens_of
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -26,9 +27,9 @@ SAMPLE_CHARS = 160
 MEAN_OUTPUT = "mean_output_tokens"
 
 
-def shared_metadata(pipeline: Workload, kinds: set[str]) -> dict[str, Any]:
-    """What all assets of a pipeline or an inbox are told alike."""
-    return {"group_name": pipeline.spec.name, "owners": list(pipeline.spec.owners), "kinds": kinds}
+def shared_metadata(spec: WorkloadSpec, kinds: set[str]) -> dict[str, Any]:
+    """Arguments that all assets of a pipeline or an inbox share."""
+    return {"group_name": spec.name, "owners": list(spec.owners), "kinds": kinds}
 
 
 def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
@@ -65,62 +66,61 @@ def shard_metadata(store: Store, manifest: ShardManifest) -> Metadata:
     }
 
 
-def answers_metadata(
-    pipeline: Workload, store: Store, shard: ShardManifest, collected: Collected, job: Job | None, entry: Entry
-) -> Metadata:
+def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | None, entry: Entry) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
-    rows, n_rows, request = collected.rows, max(1, len(collected.rows)), entry.request
-    paid = rows.filter(pl.col("answer_source").is_in([InferenceMode.BATCH.value, InferenceMode.ON_DEMAND.value]))
+    workload, shard, rows, request = attempts.workload, attempts.shard, collected.rows, entry.request
+    paid = rows.filter(pl.col("answer_source").is_in([mode.value for mode in InferenceMode]))
     n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
-    found: Metadata = {
+    n_by_source = dict(rows["answer_source"].value_counts().iter_rows())
+    metadata: Metadata = {
         "dagster/row_count": len(rows),
-        "dagster/uri": store.path(outputs_key(pipeline.spec.name, shard.shard.key, shard.folder)),
+        "dagster/uri": attempts.store.path(outputs_key(workload.spec.name, shard.shard.key, shard.folder)),
         "dagster/column_schema": _schema({name: str(dtype) for name, dtype in rows.schema.items()}),
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
-        "n_truncated": n_truncated(rows["stop_reason"], pipeline.family),
-        "n_on_demand": int((rows["answer_source"] == InferenceMode.ON_DEMAND).sum()),
-        "n_reused": int((rows["answer_source"] == ReusedFrom.CACHE).sum()),
-        "n_duplicates": int((rows["answer_source"] == ReusedFrom.DUPLICATE).sum()),
-        "error_rate": 1 - collected.count("ok") / n_rows,
+        "n_truncated": n_truncated(rows["stop_reason"], workload.family),
+        "n_on_demand": n_by_source.get(InferenceMode.ON_DEMAND.value, 0),
+        "n_reused": n_by_source.get(ReusedFrom.CACHE.value, 0),
+        "n_duplicates": n_by_source.get(ReusedFrom.DUPLICATE.value, 0),
+        "error_rate": 1 - collected.count("ok") / max(1, len(rows)),
         "input_tokens": n_input,
         "output_tokens": n_output,
         "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
-        **_costs(pipeline, tokens_of(rows, pipeline.spec.model)),
+        **_costs(workload.spec, tokens_of(rows, workload.spec.model)),
         **({} if request.estimated_usd is None else {"estimated_cost_usd": request.estimated_usd}),
         "attempt": request.attempt,
-        **({"target": request.target} if request.target else {}),
+        **({"target": request.where} if request.where else {}),
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
         "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
-        **(_of_job(job, entry) if job else {}),
+        **(_job_metadata(job, entry) if job else {}),
     }
     if len(collected.frequent_errors):
-        found["frequent_errors"] = _sample(collected.frequent_errors)
+        metadata["frequent_errors"] = _sample(collected.frequent_errors)
     if collected.n_unknown or collected.n_unreadable:
-        found |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
-    return found
+        metadata |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
+    return metadata
 
 
-def _costs(pipeline: Workload, tokens: Tokens) -> Metadata:
-    """The price of tokens that were reported; copies that filled a file up, and answers that broke off, report none."""
-    price = price_of(pipeline.spec)
+def _costs(spec: WorkloadSpec, tokens: Tokens) -> Metadata:
+    """The price of the reported tokens; padding copies, and answers that broke off, report none."""
+    price = price_of(spec)
     if price is None:
         return {"cost": "unknown: the price list does not have the model; set `price:`"}
     return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
 
 
-def _of_job(job: Job, entry: Entry) -> Metadata:
+def _job_metadata(job: Job, entry: Entry) -> Metadata:
     """`queue_s`: from the request to its submission, here; `run_s`: from then to the job's end, at Bedrock."""
     console = dg.MetadataValue.url(_console(job))
-    found: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
+    metadata: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
     if entry.state is RequestState.SUBMITTED:
-        found["queue_s"] = max(0.0, entry.at - entry.request.asked_at)
+        metadata["queue_s"] = max(0.0, entry.at - entry.request.requested_at)
     if job.ended_at:
-        found["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
-        found["records_per_min"] = entry.request.n_records * 60 / max(1.0, found["run_s"])
-    return found
+        metadata["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
+        metadata["records_per_min"] = entry.request.n_records * 60 / max(1.0, metadata["run_s"])
+    return metadata
 
 
 def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
@@ -136,21 +136,21 @@ def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) ->
         "n_truncated": manifest.n_truncated,
         "error_rate": 1 - manifest.n_ok / manifest.n_rows,
         **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: manifest.mean_output_tokens}),
-        **_costs(pipeline, manifest.tokens),
+        **_costs(pipeline.spec, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),
         "sample": _sample(first),
     }
 
 
-def preferences_metadata(store: Store, found: Preferences) -> Metadata:
+def preferences_metadata(store: Store, preferences: Preferences) -> Metadata:
     """Metadata of `preferences`."""
     return {
-        "dagster/row_count": found.n_pairs,
-        "dagster/uri": store.path(found.key),
-        **{f"n_{verdict}": found.verdicts[verdict] for verdict in VERDICTS},
-        "first_share": found.n_first / max(1, found.n_answers),
-        "sample": _sample(store.scan_parquet([found.key]).head(SAMPLE_ROWS).collect()),
+        "dagster/row_count": preferences.n_pairs,
+        "dagster/uri": store.path(preferences.key),
+        **{f"n_{verdict}": preferences.verdicts[verdict] for verdict in VERDICTS},
+        "first_share": preferences.n_first / max(1, preferences.n_answers),
+        "sample": _sample(store.scan_parquet([preferences.key]).head(SAMPLE_ROWS).collect()),
     }
 
 
@@ -166,9 +166,11 @@ def _sample(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
 
 def _cell(value: object) -> str:
     if isinstance(value, list):
-        numbers: list[Any] = value  # pyright: ignore[reportUnknownVariableType]
-        return f"[{', '.join(f'{number:.3g}' for number in numbers[:3])}, ... {len(numbers)}]" if numbers else "[]"
-    text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
+        items: list[object] = value  # pyright: ignore[reportUnknownVariableType]
+        shown = [f"{item:.3g}" if isinstance(item, float) else str(item) for item in items[:3]]
+        text = f"[{', '.join(shown)}{f', ... {len(items)}' if len(items) > len(shown) else ''}]"
+    else:
+        text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
     short = text if len(text) <= SAMPLE_CHARS else text[:SAMPLE_CHARS] + " ..."
     return short.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 

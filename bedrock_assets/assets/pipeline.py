@@ -1,24 +1,23 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import dagster as dg
 from pydantic import Field
 
-from bedrock_assets.assets import metadata as report
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
-from bedrock_assets.assets.collect import answer
+from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.exports import build_exports
-from bedrock_assets.assets.metadata import shared_metadata
+from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.wait import Watch
-from bedrock_assets.audit import Effect, announce, announced
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
-from bedrock_assets.jobs.enqueue import enqueue
+from bedrock_assets.jobs.enqueue import Launch
+from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.jobs.partitions import partitions_of, planned_shards, register_shards
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
@@ -43,7 +42,7 @@ class BatchOutputsConfig(dg.Config):
     """How a launched run of `batch_outputs` behaves."""
 
     wait: bool = Field(
-        default=True, description="Stay until the shards are done and show progress; else return at once."
+        default=True, description="Stay until the shards are done and show progress; otherwise return at once."
     )
     poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
     retry_errors: bool = Field(
@@ -52,8 +51,12 @@ class BatchOutputsConfig(dg.Config):
 
 
 def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is derived from the table."""
-    outputs = build_batch_outputs(pipeline, "prompt_shards")
+    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table."""
+
+    def prepare(store: Store, shard: str) -> None:
+        prepare_part(store, pipeline, shard)
+
+    outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare)
     assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
     return [*assets, *build_exports(pipeline)]
 
@@ -65,19 +68,16 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
-        **shared_metadata(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
-    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> dg.MaterializeResult[Any]:
+    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         manifest = ingest(pipeline, opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
         context.log.info(
-            f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old ones"
+            f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"
         )
-        announce(Effect.MATERIALIZE, "before", "raw_dataset")
-        return dg.MaterializeResult(
-            metadata=report.raw_metadata(pipeline, opened, manifest), data_version=dg.DataVersion(manifest.revision)
-        )
+        yield from materialize("raw_dataset", raw_metadata(pipeline, opened, manifest), manifest.revision)
 
     return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -90,38 +90,45 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
-        **shared_metadata(pipeline, {"polars", "jsonlines"}),
+        **shared_metadata(pipeline.spec, {"polars", "jsonlines"}),
     )
     def prompt_shards(
         context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
-    ) -> dg.MaterializeResult[Any]:
+    ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
         raw = require_raw(opened, pipeline)
         fresh = context.run.run_id if config.fresh else ""
-        known = PromptIndex() if config.fresh else read_prompt_index(opened, pipeline)
+        index = PromptIndex() if config.fresh else read_prompt_index(opened, pipeline)
         for shard in planned_shards(raw.shards, sorted(context.partition_keys)):
-            manifest = format_shard(pipeline, opened, raw, shard, known, fresh)
-            context.add_asset_metadata(report.shard_metadata(opened, manifest), partition_key=shard.key)
-        announce(Effect.MATERIALIZE, "before", "prompt_shards")
-        return dg.MaterializeResult()
+            manifest = format_shard(pipeline, opened, raw, shard, index, fresh)
+            context.add_asset_metadata(shard_metadata(opened, manifest), partition_key=shard.key)
+        yield from materialize("prompt_shards", {})
 
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def build_batch_outputs(pipeline: Workload, upstream: str) -> dg.AssetsDefinition:
-    """The answers to the shards that asset *upstream* makes."""
-    pools = " and ".join(f"pool `{pool}`" for pool in pipeline.spec.pools)
+def build_batch_outputs(
+    workload: Workload, upstream: str, on_answered: Callable[[Store, str], None] = lambda _store, _shard: None
+) -> dg.AssetsDefinition:
+    """
+    The answers to the shards that asset *upstream* makes.
+
+    Args:
+        on_answered: Called in the run that has published a shard's answers, before they are materialized.
+    """
+    spec = workload.spec
+    pools = " and ".join(f"pool `{pool}`" for pool in spec.pools)
 
     @dg.asset(
-        key=[pipeline.spec.name, "batch_outputs"],
-        deps=[[pipeline.spec.name, upstream]],
-        partitions_def=partitions_of(pipeline.spec.name),
+        key=[spec.name, "batch_outputs"],
+        deps=[[spec.name, upstream]],
+        partitions_def=partitions_of(spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
-        description="The model's answers, one row for each input row. Launching asks for the shards; the sensor "
-        f"submits them under the limit of {pools} and completes each partition as its job ends.",
-        metadata={"model": ", ".join(t.name for t in pipeline.spec.targets), "pool": ", ".join(pipeline.spec.pools)},
-        **shared_metadata(pipeline, {"bedrock", "parquet"}),
+        description="The model's answers, one row for each input row. Launching requests the shards; the sensor "
+        f"submits them under the limit of {pools} and completes each partition when its job ends.",
+        metadata={"model": ", ".join(target.name for target in spec.targets), "pool": ", ".join(spec.pools)},
+        **shared_metadata(spec, {"bedrock", "parquet"}),
     )
     def batch_outputs(
         context: dg.AssetExecutionContext,
@@ -130,17 +137,16 @@ def build_batch_outputs(pipeline: Workload, upstream: str) -> dg.AssetsDefinitio
         bedrock: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
-        regions = bedrock.open(opened)
         if REQUEST_TAG in context.run.tags:
-            for answered in answer(context, pipeline, opened, bedrock):
-                if isinstance(pipeline, Pipeline):
-                    prepare_part(opened, pipeline, context.partition_key)
-                yield answered
+            for result in CollectRun(context, workload, opened, bedrock).run():
+                on_answered(opened, context.partition_key)
+                yield result
             return
-        ledger = enqueue(context, pipeline, regions, retry_errors=config.retry_errors)
+        regions = bedrock.open(opened)
+        ledger = Launch(context, workload, regions).enqueue(retry_errors=config.retry_errors)
         if config.wait:
-            metrics = WorkloadMetrics.of(context, pipeline, bedrock, regions)
-            Watch(context, pipeline, ledger, regions, config.poll_s, metrics).until_done()
+            metrics = WorkloadMetrics.of(context, workload, bedrock, regions)
+            Watch(context, spec.name, ledger, regions, config.poll_s, metrics).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -156,7 +162,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
         freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
-        **shared_metadata(pipeline, {"polars", "parquet"}),
+        **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
     def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = store.open()
@@ -166,11 +172,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             context.log.warning(f"no table yet: {not_ready}")
             return
         manifest = join_table(opened, pipeline, raw)
-        with announced(Effect.MATERIALIZE, "joined_table"):
-            yield dg.MaterializeResult(
-                metadata=report.table_metadata(pipeline, opened, manifest),
-                data_version=dg.DataVersion(manifest.revision),
-            )
+        yield from materialize("joined_table", table_metadata(pipeline, opened, manifest), manifest.revision)
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -181,11 +183,11 @@ def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
 
 
 def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
-    """Once a round: when every registered shard is answered after its last prompts, and nothing is under way."""
+    """Once a round: when every registered shard is answered after its last prompts, and nothing is in progress."""
     condition = dg.AutomationCondition
-    joined_anyway = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
+    joined_by_backfill = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
     answers = dg.AssetSelection.assets([pipeline, "batch_outputs"])
-    answered = condition.any_deps_match(condition.newly_updated() & ~joined_anyway).allow(answers)
+    answered = condition.any_deps_match(condition.newly_updated() & ~joined_by_backfill).allow(answers)
     older_than_prompts = condition.any_deps_updated().since(condition.newly_updated())
     return (
         answered.since(condition.newly_requested())

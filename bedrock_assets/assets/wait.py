@@ -13,41 +13,43 @@ from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.request import RequestStatus, name_prefix
-from bedrock_assets.pipeline.workload import Workload
 
 QUIET_POLLS = 8
-"""After so many polls without any change the log says something, so that nobody thinks the run hangs."""
+"""After so many polls without a change the last line is logged again, to show that the run is alive."""
 EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
 @dataclass
 class Watch:
-    """Waits for shards and tells how they get on. It changes nothing: if it dies, the sensor goes on."""
+    """Watches the shards of a launched run. It changes nothing: if it dies, the sensor goes on."""
 
     context: dg.AssetExecutionContext
-    pipeline: Workload
+    pipeline: str
     ledger: Ledger
-    bedrock: Jobs
+    jobs: Jobs
     poll_s: float
     metrics: WorkloadMetrics | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)
+    """ARNs of jobs that were warned of."""
 
     def until_done(self) -> None:
         """
         Raises:
             dagster.Failure: Shards failed, or were withdrawn; the message lists them.
         """
-        keys, told, n_quiet = list(self.context.partition_keys), "", 0
+        keys, last_line, n_quiet = list(self.context.partition_keys), "", 0
         while True:
             self.ledger.refresh(self.context.instance)
             waiting = [key for key in keys if self.ledger.entries[key].state.is_open]
             line = self._line(keys, waiting)
-            n_quiet = n_quiet + 1 if line == told else 0
-            if line != told or n_quiet % QUIET_POLLS == 0:
-                self.context.log.info(line if line != told else f"{line} (no change; is the sensor running?)")
-            told = line
+            n_quiet = n_quiet + 1 if line == last_line else 0
+            if line != last_line:
+                self.context.log.info(line)
+            elif n_quiet % QUIET_POLLS == 0:
+                self.context.log.info(f"{line} (no change; is the sensor running?)")
+            last_line = line
             if self.metrics:
                 self.metrics.observe()
             if not waiting:
@@ -56,10 +58,10 @@ class Watch:
         self._fail_if_any(keys)
 
     def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
-        """One line of progress: shards done, running and queued, records, and when it may end."""
+        """One line of progress: shards done, running and queued, records, and the time left."""
         entries = [self.ledger.entries[key] for key in keys]
         n_failed = sum(entry.state in (RequestState.FAILED, RequestState.WITHDRAWN) for entry in entries)
-        jobs = self._jobs([entry.job_arn for key, entry in zip(keys, entries, strict=True) if key in set(waiting)])
+        jobs = self._jobs_of([entry.job_arn for entry in entries if entry.request.shard in set(waiting)])
         n_records = sum(entry.request.n_records for entry in entries)
         n_done = sum(entry.request.n_records for entry in entries if not entry.state.is_open)
         n_done += sum(job.n_processed for job in jobs)
@@ -67,36 +69,33 @@ class Watch:
         self._warn(jobs)
         return (
             f"{len(keys) - len(waiting)} of {len(keys)} shards done ({n_failed} failed), {n_running} running, "
-            f"{len(jobs) - n_running} at Bedrock, {len(waiting) - len(jobs)} to be submitted{self._held(waiting)}; "
-            f"{n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
+            f"{len(jobs) - n_running} queued at Bedrock, {len(waiting) - len(jobs)} to be submitted"
+            f"{self._on_hold(waiting)}; {n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
         )
 
-    def _held(self, waiting: Sequence[str]) -> str:
+    def _on_hold(self, waiting: Sequence[str]) -> str:
         entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
-        n_held = sum(self.ledger.status_of(entry.request) is RequestStatus.ON_HOLD for entry in entries)
-        return f" ({n_held} held: the dataset has changed since; materialize prompt_shards)" if n_held else ""
+        n_on_hold = sum(self.ledger.status_of(entry.request) is RequestStatus.ON_HOLD for entry in entries)
+        reason = "the dataset has changed since; materialize prompt_shards"
+        return f" ({n_on_hold} on hold: {reason})" if n_on_hold else ""
 
     def _pace(self, n_done: int, n_records: int) -> str:
         minutes = (datetime.now(UTC) - self.started_at).total_seconds() / 60
         if not n_done or n_done >= n_records or minutes < 1:
             return ""
-        left = (n_records - n_done) * minutes / n_done
-        return f", {n_done / minutes:,.0f} records/min, about {left / 60:.1f} h left"
+        minutes_left = (n_records - n_done) * minutes / n_done
+        return f", {n_done / minutes:,.0f} records/min, about {minutes_left / 60:.1f} h left"
 
-    def _jobs(self, arns: Sequence[str | None]) -> list[Job]:
-        wanted = {arn for arn in arns if arn}
-        if not wanted:
+    def _jobs_of(self, arns: Sequence[str | None]) -> list[Job]:
+        if not any(arns):
             return []
+        since = datetime.now(UTC) - LOOK_BACK
         try:
-            jobs = list(
-                self.bedrock.list(
-                    since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(self.pipeline.spec.name)
-                )
-            )
+            jobs = list(self.jobs.list(since=since, name_contains=name_prefix(self.pipeline)))
         except BedrockUnavailable as error:
-            self.context.log.warning(f"no news from Bedrock for now: {error}")
+            self.context.log.warning(f"Bedrock is not reachable, so the progress is not known: {error}")
             return []
-        return [job for job in jobs if job.arn in wanted]
+        return [job for job in jobs if job.arn in arns]
 
     def _warn(self, jobs: Sequence[Job]) -> None:
         for job in jobs:
@@ -108,11 +107,12 @@ class Watch:
                 self.warned.add(job.arn)
 
     def _fail_if_any(self, keys: Sequence[str]) -> None:
-        bad = [self.ledger.entries[key] for key in keys if self.ledger.entries[key].state is not RequestState.ANSWERED]
-        if bad:
-            listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in bad)
+        entries = [self.ledger.entries[key] for key in keys]
+        unanswered = [entry for entry in entries if entry.state is not RequestState.ANSWERED]
+        if unanswered:
+            listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in unanswered)
             raise dg.Failure(
-                f"{len(bad)} of {len(keys)} shards have no answers:\n{listed}\n"
-                "Launch these partitions again for a new attempt; what was answered is kept.",
+                f"{len(unanswered)} of {len(keys)} shards have no answers:\n{listed}\n"
+                "Launch these partitions again for a new attempt; answers that arrived are kept.",
                 allow_retries=False,
             )

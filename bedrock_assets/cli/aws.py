@@ -12,7 +12,7 @@ from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from bedrock_assets.aws.regions import Regions
-    from bedrock_assets.operations.clean import CleanTarget
+    from bedrock_assets.operations.clean import CleanPlan
     from bedrock_assets.storage.store import Store
 
 TEMPLATE = files("bedrock_assets") / "deploy" / "aws-resources.yaml"
@@ -45,12 +45,12 @@ def clean(
 
     Example: bedrock-assets aws clean call_summaries --keep-table
     """
-    from bedrock_assets.operations.clean import find_remains
+    from bedrock_assets.operations.clean import plan_clean
 
     with session(home) as env:
         _check_name(pipeline)
         regions = env.regions
-        target = find_remains(regions, pipeline, keep_table=keep_table)
+        target = plan_clean(regions, pipeline, keep_table=keep_table)
         if not as_json:
             _show(target, regions.store)
         asks = not (yes or as_json) and bool(target.all_files or target.jobs)
@@ -85,19 +85,19 @@ def _withdraw(env: Environment, pipeline: str) -> int:
         return len(stop_requests(instance, ledger, entries, env.regions).withdrawn)
 
 
-def _delete(regions: "Regions", pipeline: str, timeout_s: float, *, keep_table: bool, quiet: bool) -> "CleanTarget":
+def _delete(regions: "Regions", pipeline: str, timeout_s: float, *, keep_table: bool, quiet: bool) -> "CleanPlan":
     """Stop the jobs and delete the files, also those that the jobs wrote meanwhile; returns what was deleted."""
-    from bedrock_assets.operations.clean import delete_files, find_remains, stop_jobs
+    from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
 
     tell = (lambda _: None) if quiet else console.print
-    stop_jobs(regions, pipeline, timeout_s=timeout_s, tell=tell)
-    target = find_remains(regions, pipeline, keep_table=keep_table)
+    stop_jobs(regions, pipeline, timeout_s=timeout_s, report=tell)
+    target = plan_clean(regions, pipeline, keep_table=keep_table)
     for n_deleted in delete_files(regions.store, target):
         tell(f"{n_deleted:,} of {len(target.all_files):,} files deleted")
     return target
 
 
-def _show(target: "CleanTarget", store: "Store") -> None:
+def _show(target: "CleanPlan", store: "Store") -> None:
     console.print(f"{target.pipeline} in {store.root}", soft_wrap=True, highlight=False)
     for job in target.jobs:
         console.print(
@@ -105,14 +105,14 @@ def _show(target: "CleanTarget", store: "Store") -> None:
         )
     for name, (n_files, n_bytes) in sorted(target.folders.items()):
         console.print(f"  files {name:<20} {n_files:>8,} {n_bytes / 1e6:>12,.1f} MB")
-    for root in sorted({store.root for store, _ in target.elsewhere}):
-        sizes_bytes = [file.n_bytes for store, file in target.elsewhere if store.root == root]
+    for root in sorted({store.root for store, _ in target.other_files}):
+        sizes_bytes = [file.n_bytes for store, file in target.other_files if store.root == root]
         console.print(f"  files in {root}: {len(sizes_bytes):,}, {sum(sizes_bytes) / 1e6:,.1f} MB")
     if not (target.jobs or target.all_files):
         console.print("  nothing")
 
 
-def _report(target: "CleanTarget", *, deleted: bool, n_withdrawn: int, as_json: bool) -> None:
+def _report(target: "CleanPlan", *, deleted: bool, n_withdrawn: int, as_json: bool) -> None:
     jobs, n_files = [job.arn for job in target.jobs], len(target.all_files)
     if as_json:
         counts = {"n_files": n_files, "n_bytes": target.n_bytes, "n_withdrawn": n_withdrawn, "deleted": deleted}

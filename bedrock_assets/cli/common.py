@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from bedrock_assets.aws.regions import Regions
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
     from bedrock_assets.resources.bedrock import BedrockResource
     from bedrock_assets.storage.store import Store
 

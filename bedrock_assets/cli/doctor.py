@@ -11,7 +11,7 @@ from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, conso
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.probes import CheckResult
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
 
@@ -28,7 +28,7 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         print_json([dataclasses.asdict(result) for result in results])
     else:
         _show(results)
-    if any(result.verdict == "fail" for result in results):
+    if any(result.status == "fail" for result in results):
         raise typer.Exit(1)
 
 
@@ -44,8 +44,8 @@ def _gather(env: Environment, pipelines: "list[Pipeline]") -> "list[CheckResult]
 
 def _show(results: "list[CheckResult]") -> None:
     for result in results:
-        verdict = f"[{COLORS[result.verdict]}]{result.verdict:<7}[/]"
+        verdict = f"[{COLORS[result.status]}]{result.status:<7}[/]"
         console.print(f"{verdict} [bold]{result.check}[/bold]: ", end="")
-        say(result.told)
+        say(result.message)
         if result.fix:
             console.print(f"        {result.fix}", markup=False, highlight=False, style="dim", soft_wrap=True)

@@ -17,7 +17,7 @@ from bedrock_assets.cli.common import (
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.estimate import PipelineEstimate
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 
 def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:

@@ -13,16 +13,16 @@ DEFS = Path("bedrock_assets/defs")
 def new(
     name: Annotated[str, typer.Argument(help="Name of the pipeline: lower-case letters, digits and _.")],
     source: Annotated[
-        str, typer.Option(help="File or glob, local or s3://; or hf:ID of a hub dataset; or another pipeline.")
+        str, typer.Option(help="File or glob, local or s3://; hf:ID of a hub dataset; or another pipeline.")
     ],
     model: Annotated[str, typer.Option(help="Model id, inference profile or ARN.")],
     prompt: Annotated[str | None, typer.Option(help='Template: "Summarise: {transcript}".')] = None,
     embed: Annotated[str | None, typer.Option(help="Column to embed, instead of a prompt.")] = None,
-    id_column: Annotated[str | None, typer.Option(help="Column with a unique id; derived otherwise.")] = None,
-    defs: Annotated[Path, typer.Option(help="Folder of the pipelines.")] = DEFS,
+    id_column: Annotated[str | None, typer.Option(help="Column with a unique id; without it ids are derived.")] = None,
+    defs: Annotated[Path, typer.Option(help="Folder of all pipelines.")] = DEFS,
 ) -> None:
     """
-    Write defs/NAME/defs.yaml and, for a prompt, defs/NAME/NAME.txt.
+    Write a new pipeline: defs/NAME/defs.yaml and, for a prompt, defs/NAME/NAME.txt.
 
     Example: bedrock-assets new calls --source 'calls/*.parquet' --model amazon.nova-lite-v1:0 --prompt 'Sum up: {text}'
     """
@@ -32,4 +32,4 @@ def new(
         paths = write(Draft(name, source, model, prompt, embed, id_column), defs)
     for path in paths:
         console.print(str(path), soft_wrap=True)
-    console.print(f"look at it with: bedrock-assets plan {paths[0]}", soft_wrap=True)
+    console.print(f"preview it with: bedrock-assets plan {paths[0]}", soft_wrap=True)

@@ -13,7 +13,7 @@ from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, conso
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.status import ShardProgress
-    from bedrock_assets.pipeline.records import Pipeline
+    from bedrock_assets.pipeline.pipeline import Pipeline
 
 WATCH_S = 5
 

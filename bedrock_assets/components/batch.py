@@ -1,4 +1,4 @@
-"""The Dagster components: a `defs.yaml` becomes assets, checks and, once for all, the sensors."""
+"""The Dagster components: a `defs.yaml` becomes assets, checks and, once per code location, the sensors."""
 
 import os
 from dataclasses import dataclass
@@ -14,8 +14,8 @@ from bedrock_assets.components.scaffold import PipelineScaffolder
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError, DataError
-from bedrock_assets.inbox.inbox import Inbox, require_apart
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import EVENTS_QUEUE
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
@@ -39,7 +39,7 @@ class BatchInference(dg.Component):
     @override
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInference":
         if not isinstance(attributes, PipelineSpec):
-            raise ConfigError(f"{context.path / 'defs.yaml'}: there are no `attributes`; name, source, model and task")
+            raise ConfigError(f"{context.path / 'defs.yaml'}: `attributes` are missing: name, source, model and task")
         try:
             return cls(Pipeline(attributes, context.path))
         except (ConfigError, DataError) as error:
@@ -51,7 +51,7 @@ class BatchInference(dg.Component):
         names = [pipeline.spec.name for pipeline in known.pipelines]
         if source and (source not in names or source == name):
             raise ConfigError(
-                f"{name}: source.pipeline {source!r} is no other pipeline of this code location; "
+                f"{name}: source.pipeline {source!r} is not another pipeline in this code location; "
                 f"known: {', '.join(names)}"
             )
         return dg.Definitions(
@@ -76,7 +76,7 @@ class BatchInbox(dg.Component):
     @override
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInbox":
         if not isinstance(attributes, InboxSpec):
-            raise ConfigError(f"{context.path / 'defs.yaml'}: there are no `attributes`; name and model")
+            raise ConfigError(f"{context.path / 'defs.yaml'}: `attributes` are missing: name and model")
         try:
             return cls(Inbox(attributes))
         except ConfigError as error:
@@ -107,11 +107,11 @@ class _Location:
         tree = context.component_tree
         pipelines = [component.pipeline for component in tree.get_all_components(of_type=BatchInference)]
         inboxes = [component.inbox for component in tree.get_all_components(of_type=BatchInbox)]
-        found = cls(sorted(pipelines, key=lambda p: p.spec.name), sorted(inboxes, key=lambda i: i.spec.name))
-        if len(set(found.names)) < len(found.names):
-            raise ConfigError(f"pipelines share a name: {', '.join(found.names)}; names are folders in the store")
-        require_apart([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
-        return found
+        location = cls(sorted(pipelines, key=lambda p: p.spec.name), sorted(inboxes, key=lambda i: i.spec.name))
+        if len(set(location.names)) < len(location.names):
+            raise ConfigError(f"pipelines share a name: {', '.join(location.names)}; names are folders in the store")
+        require_separate_folders([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
+        return location
 
     @property
     def names(self) -> list[str]:
@@ -119,12 +119,12 @@ class _Location:
         return sorted(workload.spec.name for workload in (*self.pipelines, *self.inboxes))
 
     def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
-        """The sensors of all, which stand beside the assets of the first."""
+        """All sensors, defined once per code location: beside the assets of the first name."""
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         if name != self.names[0]:
             return []
-        woken = bool(os.environ.get(EVENTS_QUEUE))
+        has_queue = bool(os.environ.get(EVENTS_QUEUE))
         return [
-            *build_sensors(self.pipelines, interval_s, self.inboxes, woken=woken),
+            *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
             *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
         ]

@@ -1,68 +1,41 @@
-"""What `dg scaffold defs bedrock_assets.BatchInference NAME` writes: a pipeline that loads, to be edited."""
+"""Writes a new pipeline: defs.yaml and its prompt, for `bedrock-assets new` and for `dg scaffold defs`."""
 
-from collections.abc import Mapping
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import dagster as dg
-import yaml
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.config import PipelineSpec
+from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.load import COMPONENT
-from bedrock_assets.pipeline.records import Pipeline
-
-
-class Params(BaseModel):
-    """Settings of a new pipeline; each can be changed in the YAML."""
-
-    source: str = Field(default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl.")
-    model: str = Field(default="anthropic.claude-3-haiku-20240307-v1:0", description="Model id.")
-    prompt: str = Field(default="Summarise: {text}", description="Template over the columns.")
-
-
-class PipelineScaffolder(dg.Scaffolder[Params]):
-    """Writes defs.yaml and the prompt beside it."""
-
-    @classmethod
-    @override
-    def get_scaffold_params(cls) -> type[Params]:
-        return Params
-
-    @override
-    def scaffold(self, request: dg.ScaffoldRequest[Params]) -> None:
-        name = request.target_path.name
-        attributes: dict[str, Any] = {
-            "name": name,
-            "source": {"path": request.params.source},
-            "model": request.params.model,
-            "task": {"text": {"prompt_id": name}},
-        }
-        dg.scaffold_component(request, attributes)
-        (request.target_path / f"{name}.txt").write_text(request.params.prompt + "\n", "utf-8")
-
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 HUB = "hf:"
 
 
 @dataclass(frozen=True)
 class Draft:
-    """What a person says of a pipeline to be."""
+    """What to write into a new pipeline."""
 
     name: str
     source: str
-    """A path or glob, `hf:ID`, or the name of another pipeline."""
+    """A path or glob, `hf:ID` for a dataset on the Hugging Face hub, or the name of another pipeline."""
     model: str
     prompt: str | None = None
     embed: str | None = None
+    """Column to embed, instead of a prompt."""
     id_column: str | None = None
 
     def attributes(self, defs: Path) -> dict[str, Any]:
         """
-        What stands under `attributes:`.
+        The value of `attributes:`.
+
+        Args:
+            defs: Folder of all pipelines.
 
         Raises:
             ConfigError: Not exactly one of prompt and embed is given.
@@ -73,51 +46,77 @@ class Draft:
         return {"name": self.name, "source": self._source(defs), "model": self.model, "task": task}
 
     def _source(self, defs: Path) -> dict[str, Any]:
-        own = {"id_column": self.id_column} if self.id_column else {}
+        id_column = {"id_column": self.id_column} if self.id_column else {}
         if self.source.startswith(HUB):
-            return {"huggingface": {"id": self.source.removeprefix(HUB)}, **own}
+            return {"huggingface": {"id": self.source.removeprefix(HUB)}, **id_column}
         if (defs / self.source / "defs.yaml").is_file():
-            return {"pipeline": self.source, **own}
-        return {"path": self.source, **own}
+            return {"pipeline": self.source, **id_column}
+        return {"path": self.source, **id_column}
+
+    def write_files(self, request: dg.ScaffoldRequest[Any]) -> list[Path]:
+        """Write defs.yaml and, for a prompt, `<name>.txt` into the request's folder; returns their paths."""
+        folder = request.target_path
+        dg.scaffold_component(request, self.attributes(folder.parent))
+        if not self.prompt:
+            return [folder / "defs.yaml"]
+        prompt = folder / f"{self.name}.txt"
+        prompt.write_text(self.prompt + "\n", "utf-8")
+        return [folder / "defs.yaml", prompt]
+
+
+class Params(BaseModel):
+    """Settings of a new pipeline; each can be changed later in the YAML."""
+
+    source: str = Field(default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl.")
+    model: str = Field(default="anthropic.claude-3-haiku-20240307-v1:0", description="Model id.")
+    prompt: str = Field(default="Summarise: {text}", description="Template over the columns.")
 
 
 def write(draft: Draft, defs: Path) -> list[Path]:
     """
-    Write a pipeline's files, if it loads; nothing is left of one that does not.
+    Write a pipeline's files if it loads; otherwise leave nothing behind.
+
+    Args:
+        defs: Folder of all pipelines.
 
     Returns:
-        defs.yaml, and the prompt's file.
+        defs.yaml, and the prompt's file if there is one.
 
     Raises:
-        ConfigError: The pipeline is there already, or would not load; the message is the one that loading it gives.
+        ConfigError: The pipeline already exists, or does not load; the message is the one that loading it gives.
     """
-    folder, attributes = defs / draft.name, draft.attributes(defs)
+    folder = defs / draft.name
     try:
-        spec = PipelineSpec.model_validate(attributes)
+        spec = PipelineSpec.model_validate(draft.attributes(defs))
     except ValidationError as error:
-        first = error.errors()[0]
-        raise ConfigError(f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from error
+        raise ConfigError(describe_validation_error(error)) from error
     if folder.exists():
-        raise ConfigError(f"{folder} is there already; choose another name, or edit {folder / 'defs.yaml'}")
-    files = {folder / "defs.yaml": document(attributes)}
-    if draft.prompt:
-        files[folder / f"{draft.name}.txt"] = draft.prompt + "\n"
+        raise ConfigError(f"{folder} already exists; choose another name, or edit {folder / 'defs.yaml'}")
+    request = dg.ScaffoldRequest(
+        type_name=COMPONENT, target_path=folder, scaffold_format="yaml", project_root=None, params=Params()
+    )
     try:
         folder.mkdir(parents=True)
-        for path, text in files.items():
-            path.write_text(text, "utf-8")
+        try:
+            files = draft.write_files(request)
+            Pipeline(spec, folder)
+        except BaseException:
+            shutil.rmtree(folder, ignore_errors=True)
+            raise
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error}") from error
-    try:
-        Pipeline(spec, folder)
-    except Exception:
-        for path in files:
-            path.unlink()
-        folder.rmdir()
-        raise
-    return list(files)
+    return files
 
 
-def document(attributes: Mapping[str, Any]) -> str:
-    """A defs.yaml."""
-    return yaml.safe_dump({"type": COMPONENT, "attributes": dict(attributes)}, sort_keys=False, allow_unicode=True)
+class PipelineScaffolder(dg.Scaffolder[Params]):
+    """What `dg scaffold defs bedrock_assets.BatchInference NAME` writes: a pipeline that loads, to be edited."""
+
+    @classmethod
+    @override
+    def get_scaffold_params(cls) -> type[Params]:
+        return Params
+
+    @override
+    def scaffold(self, request: dg.ScaffoldRequest[Params]) -> None:
+        params = request.params
+        Draft(request.target_path.name, params.source, params.model, params.prompt).write_files(request)

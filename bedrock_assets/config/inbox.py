@@ -1,4 +1,4 @@
-"""What `bedrock_assets.BatchInbox` may say in a `defs.yaml`."""
+"""The attributes of `bedrock_assets.BatchInbox` in a `defs.yaml`."""
 
 from typing import Annotated
 
@@ -7,21 +7,19 @@ from pydantic import Field, StringConstraints
 from bedrock_assets.config.pipeline import WorkloadSpec
 
 Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*$")]
-"""A folder of the store, without a slash at either end."""
+"""A folder in the store, without slashes at either end."""
 
 
 class InboxSpec(WorkloadSpec):
-    """One inbox: files with a request on each line in, the model's answers to each file out."""
+    """One inbox: takes files with a request on each line, and writes the model's answers to each file."""
 
-    dropped_to: Folder = Field(default="to-process", description="Folder of the store where files are dropped.")
+    dropped_to: Folder = Field(default="to-process", description="Folder in the store for files to answer.")
     processed_to: Folder = Field(
         default="processed",
-        description="Folder of the store with a folder for each file: the file itself, what Bedrock wrote, and the "
+        description="Folder in the store that gets a folder for each file: the file itself, Bedrock's output, and the "
         "answers as Parquet.",
     )
-    settle_s: float = Field(
-        default=20, ge=0, description="Seconds for which a file must not have changed before it is taken."
-    )
+    settle_s: float = Field(default=20, ge=0, description="Seconds that a file must stay unchanged before it is taken.")
     dimensions: int | None = Field(
-        default=None, ge=1, description="Length of each vector that the files ask for; the model's own without it."
+        default=None, ge=1, description="Length of the vectors that the files ask for; by default the model's own."
     )

@@ -1,4 +1,4 @@
-"""Where a pipeline's jobs may be sent: models, each in a Region of an account, and the pools that cap them."""
+"""The key `model:`: models, each in a Region of an account, and the pools that cap their jobs."""
 
 import re
 from collections.abc import Sequence
@@ -15,62 +15,58 @@ _NO_POOL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
 class Target(Strict):
-    """A model in a Region of an account: one quota of jobs in flight, and so one pool."""
+    """A model in a Region of an account, with one quota of jobs in flight and so one pool."""
 
     model: str = Field(min_length=1, description="Model id, inference profile id or ARN.")
     region: Region | None = Field(
-        default=None, description="AWS Region of its jobs; without it the deployment's own (AWS_REGION)."
+        default=None, description="AWS Region of its jobs; by default the deployment's (AWS_REGION)."
     )
     account: Account | None = Field(
-        default=None, description="AWS account of its jobs, in quotes; without it that of the deployment's role."
+        default=None, description="AWS account of its jobs, in quotes; by default the account of the deployment's role."
     )
     pool: str | None = Field(
         default=None,
         min_length=1,
         pattern=r"^\S+$",
-        description="Dagster concurrency pool that caps its jobs; with several models the default is the pipeline's "
-        "`pool`, the model, and the Region and account if they are named, joined by `/`.",
+        description="Dagster concurrency pool that caps its jobs. With several models the default is the pipeline's "
+        "`pool`, the model, and the Region and account if given, joined by `/`.",
     )
     max_jobs: Count | None = Field(
-        default=None, description="Jobs in flight at once where the pool sets no limit; else that of `limits`."
+        default=None, description="Jobs in flight at once if the pool has no limit; by default `limits.max_jobs`."
     )
 
     @property
     def name(self) -> str:
-        """Tells the targets of a pipeline apart, in the event log too: the model, then where it is."""
+        """Identifies a target within a pipeline, also in the event log: the model, then its Region and account."""
         return "@".join([self.model, *(part for part in (self.region, self.account) if part)])
 
     def pool_below(self, pool: str) -> str:
-        """The pool of one target of several."""
-        where = [part for part in (self.region, self.account) if part]
-        return self.pool or "/".join([pool, _NO_POOL.sub("-", bare_id(self.model)), *where])
+        """The default pool of one target among several, under the pipeline's *pool*."""
+        location = [part for part in (self.region, self.account) if part]
+        return self.pool or "/".join([pool, _NO_POOL.sub("-", bare_id(self.model)), *location])
 
 
 def model_of(target: str) -> str:
-    """The model in the name of a target."""
+    """The model in a target's name."""
     return target.partition("@")[0]
 
 
 def bare_id(model: str) -> str:
-    """A model id without ARN and Region prefix: an inference profile's is that of its model."""
+    """A model id without ARN and Region prefix; for an inference profile, the id of its model."""
     return _PROFILE.sub("", model.rpartition("/")[2] if model.startswith("arn:") else model)
 
 
 def _as_targets(value: Any) -> Any:
-    """What stands under `model`: a model's id, an entry with more about it, or a list of these."""
+    """Allow a model id, an entry with more settings, or a list of these."""
     entries: Sequence[Any] = value if isinstance(value, list | tuple) else [value]  # pyright: ignore[reportUnknownVariableType] - YAML
     return [{"model": entry} if isinstance(entry, str) else entry for entry in entries]
 
 
 def _require_distinct(targets: Sequence[Target]) -> tuple[Target, ...]:
-    """
-    Raises:
-        ValueError: Two targets are the same model in the same place.
-    """
     names = [target.name for target in targets]
-    twice = [name for name in names if names.count(name) > 1]
-    if twice:
-        raise ValueError(f"{twice[0]!r} stands there twice; name each model once in a Region and account")
+    repeated = [name for name in names if names.count(name) > 1]
+    if repeated:
+        raise ValueError(f"{repeated[0]!r} is repeated; name each model once per Region and account")
     return tuple(targets)
 
 
@@ -80,4 +76,4 @@ Targets = Annotated[
     BeforeValidator(_as_targets, json_schema_input_type=str | Target | list[str | Target]),
     AfterValidator(_require_distinct),
 ]
-"""One or several, as people write them."""
+"""One or several targets, as people write them."""

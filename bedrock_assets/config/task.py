@@ -1,4 +1,4 @@
-"""What `task:` may say: what to ask the model."""
+"""The key `task:`: what to ask the model."""
 
 from typing import Annotated, Any, Literal, Self, cast
 
@@ -8,33 +8,34 @@ from typing_extensions import override
 from bedrock_assets.limits import Strict
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
-"""A prompt file's name without `.txt`: no dot or slash, so that it cannot leave its folder."""
+"""Name of a prompt file without `.txt`; without dots and slashes, so that it cannot leave its folder."""
 Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2, max_length=2)]
-"""Dagster cannot show a sample of a component that has a tuple of a fixed length in its schema."""
+"""Not `tuple[float, float]`: Dagster cannot show a sample of a component with a fixed-length tuple in its schema."""
 WINNERS = ("first", "second", "tie")
 POSITION = "position"
-"""Column that tells which of two answers a comparison shows first."""
+"""Column that says which of two texts a comparison shows first."""
 POSITIONS = ("a_first", "b_first")
 
 
 class TextOptions(Strict):
-    """How any text is asked for."""
+    """Options of all tasks that generate text."""
 
-    system: str | None = Field(default=None, description="System prompt; a template as well.")
-    max_tokens: int = Field(default=512, ge=1, description="Most tokens the answer may have.")
+    system: str | None = Field(default=None, description="System prompt; also a template.")
+    max_tokens: int = Field(default=512, ge=1, description="Maximum tokens in an answer.")
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
     stop_sequences: tuple[str, ...] = ()
     null_default: str | None = Field(
-        default=None, description="Text that stands in for a null column. Without it such a row becomes an error row."
+        default=None, description="Text to use for a null. By default a row with a null becomes an error row."
     )
     images: tuple[str, ...] = Field(
-        default=(), description="Columns of bytes (JPEG, PNG, GIF or WebP) that go before the prompt, in this order."
+        default=(),
+        description="Columns of images (JPEG, PNG, GIF or WebP bytes) to send before the prompt, in order.",
     )
     special_tokens: Literal["error", "split"] = Field(
         default="error",
-        description="For models that take one raw prompt: a row whose text has a token of the chat template, such as "
-        "`<|eot_id|>`, becomes an error row, or a space is put into the token so that it is ordinary text.",
+        description="For models that take one raw prompt, what to do with a row whose text has a token of the chat "
+        "template, such as `<|eot_id|>`: make it an error row, or put a space into the token so that it is plain text.",
     )
 
 
@@ -42,12 +43,12 @@ class TextTask(TextOptions):
     """Generate text for each row."""
 
     prompt_id: PromptId | None = Field(
-        default=None, description="Template `<prompt_id>.txt`, beside defs.yaml or shipped."
+        default=None, description="Template `<prompt_id>.txt`, next to defs.yaml or shipped with the package."
     )
     prompt: str | None = Field(default=None, description="The template itself, instead of `prompt_id`.")
     fill: dict[str, str] = Field(
         default_factory=dict,
-        description="What stands for a placeholder of the prompt, templates over the columns: "
+        description="Templates over the columns to put in place of placeholders in the prompt: "
         "`{text: '{title}: {body}'}`.",
     )
 
@@ -63,62 +64,62 @@ class EmbeddingTask(Strict):
 
     column: str = Field(description="Text column to embed.")
     dimensions: int | None = Field(
-        default=None, ge=1, description="Length of each vector; the model's own without it (Titan 1024, G1 1536)."
+        default=None, ge=1, description="Length of each vector; by default the model's own (Titan 1024, G1 1536)."
     )
-    normalize: bool = Field(default=True, description="Scale each vector to length 1 (Titan V2 alone can leave it).")
+    normalize: bool = Field(default=True, description="Scale each vector to length 1 (only Titan V2 can leave it out).")
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
-        default="search_document", description="What the vectors are for; Cohere alone asks."
+        default="search_document", description="What the vectors are for; only Cohere uses this."
     )
 
 
 class PresetTask(TextOptions):
-    """A task whose prompt ships; the placeholders of a prompt of one's own are the same."""
+    """A task whose prompt ships with the package; your own prompt can use the same placeholders."""
 
     prompt_id: PromptId
-    instructions: str = Field(default="", description="Put at the end of the prompt: a template as well.")
+    instructions: str = Field(default="", description="Template added to the end of the prompt.")
 
     @property
     def schema_of_answer(self) -> dict[str, Any] | str:
-        """What is asked for, as `schema:` would say it."""
+        """The schema of an answer, as written under `schema:`."""
         raise NotImplementedError
 
     def fill(self) -> dict[str, str]:
-        """What stands for the prompt's own placeholders."""
+        """Templates for the placeholders of the prompt."""
         raise NotImplementedError
 
     def as_text(self, **fill: str) -> TextTask:
-        """The same as a text task, with *fill* instead of some of its own."""
+        """The same as a text task, with *fill* over its own templates."""
         shared = {name: getattr(self, name) for name in TextOptions.model_fields}
         filled = self.fill() | {"instructions": self.instructions} | fill
         return TextTask(prompt_id=self.prompt_id, fill=filled, **shared)
 
 
 def _described(value: Any) -> Any:
-    """Labels, which may go without descriptions."""
+    """Allow a list of labels without descriptions."""
     return dict.fromkeys(value, "") if isinstance(value, list | tuple) else value
 
 
 class ClassifyTask(PresetTask):
-    """Give each row one of a few labels, or several of them: column `label`, or `labels`."""
+    """Give each row one label, or several: column `label` or `labels`."""
 
     prompt_id: PromptId = "classify"
-    text: str = Field(description="What is to be labelled: a template over the columns.")
+    text: str = Field(description="Text to label: a template over the columns.")
     labels: Annotated[dict[str, str], BeforeValidator(_described)] = Field(
-        min_length=2, description="The labels, as a list or each with what it means."
+        min_length=2, description="The labels: a list, or a mapping from each to its meaning."
     )
-    several: bool = Field(default=False, description="Whether a row may have more than one, or none.")
+    several: bool = Field(default=False, description="Whether a row may have several labels, or none.")
     shares: dict[str, Shares] = Field(
         default_factory=dict,
-        description="Least and greatest share of a label, `{complaint: [0.05, 0.4]}`, for a check.",
+        description="Smallest and largest expected share of a label, for a check: `{complaint: [0.05, 0.4]}`.",
     )
 
     @model_validator(mode="after")
     def _known_shares(self) -> Self:
         for label, (low, high) in self.shares.items():
             if label not in self.labels:
-                raise ValueError(f"shares: {label!r} is no label; labels are: {', '.join(self.labels)}")
+                raise ValueError(f"shares: {label!r} is not a label; labels are: {', '.join(self.labels)}")
             if low > high:
-                raise ValueError(f"shares: no share of {label!r} is at least {low} and at most {high}")
+                raise ValueError(f"shares: no share of {label!r} is at least {low} and at most {high}; swap them")
         return self
 
     @property
@@ -130,16 +131,16 @@ class ClassifyTask(PresetTask):
     @override
     def fill(self) -> dict[str, str]:
         lines = [f"- {label}: {meaning}" if meaning else f"- {label}" for label, meaning in self.labels.items()]
-        how = "every label that fits, or none" if self.several else "the one label that fits best"
-        return {"text": self.text, "labels": literal("\n".join(lines)), "how_many": how}
+        how_many = "every label that fits, or none" if self.several else "the one label that fits best"
+        return {"text": self.text, "labels": literal("\n".join(lines)), "how_many": how_many}
 
 
 class ExtractTask(PresetTask):
-    """Take values out of a text: a column each."""
+    """Extract values from a text, one column each."""
 
     prompt_id: PromptId = "extract"
-    text: str = Field(description="What they are in: a template over the columns.")
-    fields: dict[str, Any] | str = Field(description="As under `schema:`; let what may be absent be `optional`.")
+    text: str = Field(description="Text to extract from: a template over the columns.")
+    fields: dict[str, Any] | str = Field(description="As under `schema:`; make values that may be missing `optional`.")
 
     @property
     @override
@@ -155,16 +156,16 @@ class JudgeTask(PresetTask):
     """Score a text: columns `reason` and `score`."""
 
     prompt_id: PromptId = "judge"
-    text: str = Field(description="What is to be judged: a template over the columns.")
-    criteria: str = Field(description="What a good one is: a template as well.")
+    text: str = Field(description="Text to score: a template over the columns.")
+    criteria: str = Field(description="What makes a text good; also a template.")
     scale: tuple[int, ...] = Field(
-        default=(1, 5), min_length=2, max_length=2, description="The worst and the best score, whole numbers."
+        default=(1, 5), min_length=2, max_length=2, description="Worst and best score, whole numbers."
     )
 
     @model_validator(mode="after")
     def _rising(self) -> Self:
         if self.scale[0] >= self.scale[1]:
-            raise ValueError(f"scale: the worst score comes first, and is below the best; found {list(self.scale)}")
+            raise ValueError(f"scale: the worst score comes first and must be below the best; it is {list(self.scale)}")
         return self
 
     @property
@@ -182,16 +183,16 @@ class JudgeTask(PresetTask):
 
 class CompareTask(PresetTask):
     """
-    Choose the better of two texts, asked in both orders: columns `reason` and `winner`.
+    Choose the better of two texts: columns `reason` and `winner`.
 
-    Each row becomes two, by a column `position`; `preferences` joins them again.
+    Each row becomes two, one for each order of the texts, with a column `position`; `preferences` joins them again.
     """
 
     prompt_id: PromptId = "compare"
-    text: str = Field(default="", description="What both are an answer to, if anything: a template over the columns.")
-    a: str = Field(description="One of the two: a template.")
-    b: str = Field(description="The other.")
-    criteria: str = Field(description="What makes one the better: a template as well.")
+    text: str = Field(default="", description="What both texts answer, if anything: a template over the columns.")
+    a: str = Field(description="First text: a template.")
+    b: str = Field(description="Second text: a template.")
+    criteria: str = Field(description="What makes one text better; also a template.")
 
     @property
     @override
@@ -204,12 +205,12 @@ class CompareTask(PresetTask):
 
     @property
     def swapped(self) -> TextTask:
-        """With *b* before *a*."""
+        """The same task with *b* before *a*."""
         return self.as_text(first=self.b, second=self.a)
 
 
 def literal(text: str) -> str:
-    """A template that says *text* and nothing else."""
+    """A template for exactly this text."""
     return text.replace("{", "{{").replace("}", "}}")
 
 
@@ -225,18 +226,16 @@ class TaskSpec(Strict):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        named = [name for name in TaskSpec.model_fields if getattr(self, name) is not None]
-        if len(named) != 1:
-            raise ValueError(f"name exactly one of {', '.join(TaskSpec.model_fields)}; found {named or 'none'}")
+        self.require_exactly_one(*TaskSpec.model_fields)
         return self
 
     @property
     def preset(self) -> PresetTask | None:
-        """The task, if its prompt ships."""
+        """The task, if its prompt ships with the package."""
         return self.classify or self.extract or self.judge or self.compare
 
     @property
     def asked(self) -> TextTask | EmbeddingTask:
-        """The task in the terms of model families."""
-        # The validator holds that one is set.
+        """The task as model families take it."""
+        # The validator makes sure that one is set.
         return self.preset.as_text() if self.preset else cast("TextTask | EmbeddingTask", self.text or self.embedding)

@@ -1,4 +1,4 @@
-"""The first stage: read the source once, write it as Parquet with a record id on every row, plan the shards."""
+"""Read the source once, write it as Parquet with a record id on every row, and plan the shards."""
 
 import hashlib
 import secrets
@@ -10,7 +10,8 @@ import polars as pl
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.errors import DataError, StoreConflict
 from bedrock_assets.pipeline.ids import content_hash, derived_id, require_ids, require_unique
-from bedrock_assets.pipeline.records import LINE, MADE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE, MADE
 from bedrock_assets.storage.keys import raw_manifest_key, raw_part_key
 from bedrock_assets.storage.manifests import Digest, Part, RawManifest
 from bedrock_assets.storage.parquet import write_frames
@@ -19,14 +20,14 @@ from bedrock_assets.threads import map_ordered
 
 PART_ROWS = 131_072
 PART_BYTES = 128 * 1024 * 1024
-"""A part ends at either bound, so that memory does not depend on the dataset."""
+"""A part ends at either limit, so memory use does not depend on the size of the dataset."""
 BLOCK_ROWS = 64
-"""Granularity of the counts that shards are planned by."""
+"""Rows in each block that the planner counts."""
 
 
 @dataclass
 class _Counts:
-    """What one pass over the rows adds up to."""
+    """Totals of one pass over the rows."""
 
     n_rows: int = 0
     blocks: list[Block] = field(default_factory=list)
@@ -41,20 +42,20 @@ class _Counts:
 
 def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     """
-    Write `{pipeline}/raw/` and plan the shards. Nothing that a reader sees changes until the manifest is written.
+    Write `{pipeline}/raw/` and plan the shards. Readers see no change until the manifest is written.
 
     Returns:
-        The manifest, published; the former one where the input has not changed.
+        The published manifest; the previous one if the input has not changed.
 
     Raises:
         ConfigError: The source cannot be read, or the prompt does not fit its columns.
-        DataError: The dataset is empty, too small, or its ids are not unique.
-        StoreConflict: Another ingest was published since this one began; it stays, and this one leaves nothing.
+        DataError: The dataset is empty or too small, or its ids are not unique.
+        StoreConflict: Another run published the dataset while this one was working. This run left no files.
         StoreError: The store cannot be written.
     """
     name, spec = pipeline.spec.name, pipeline.spec
     version = store.version(raw_manifest_key(name))
-    former = store.read_model(raw_manifest_key(name), RawManifest)
+    previous = store.read_model(raw_manifest_key(name), RawManifest)
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
     try:
@@ -75,15 +76,15 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
         parts=tuple(parts),
         shards=shards,
     )
-    return _publish(store, name, manifest, former, version)
+    return _publish(store, name, manifest, previous, version)
 
 
 def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.DataFrame]:
     """
-    The source's rows with their ids, in order, without side effects.
+    Read the source's rows in order and give each its id. Nothing is written.
 
     Args:
-        store: Where the table of another pipeline is, if that is the source.
+        store: Holds the table of another pipeline, if the source is one.
 
     Yields:
         The input's columns, then the record id (String).
@@ -104,13 +105,18 @@ def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.Dat
 
 
 def _id_of(pipeline: Pipeline, id_column: str) -> pl.Expr:
-    """The id that the dataset gives, and the values that a row was repeated for."""
+    """The dataset's own id, followed by the values that a row was repeated for."""
     repeated = [pl.col(step.column) for step in pipeline.spec.expansions]
     return pl.concat_str(pl.col(id_column).cast(pl.String), *repeated, separator=":", ignore_nulls=True)
 
 
 def count_blocks(rows: pl.DataFrame) -> list[Block]:
-    """Counts for the planner, from rows with their records."""
+    """
+    Count rows for the planner.
+
+    Args:
+        rows: Rows in order, with their records in column `LINE`, String.
+    """
     blocks = rows.group_by(pl.int_range(pl.len()).alias("block") // BLOCK_ROWS, maintain_order=True).agg(
         n_rows=pl.len(), n_sendable=pl.col(LINE).count(), n_bytes=(pl.col(LINE).str.len_bytes() + 1).sum()
     )
@@ -130,12 +136,11 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
             write_frames([frame], file)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
-    for made in map_ordered(pipeline.with_records, read_rows(pipeline, store)):
-        counts.add(made)
-        rows = made.drop(MADE)
-        schema = schema or {n: str(t) for n, t in rows.schema.items() if n != pipeline.record_id}
-        pending.append(rows)
-        if sum(map(len, pending)) >= PART_ROWS or sum(f.estimated_size() for f in pending) >= PART_BYTES:
+    for rows in map_ordered(pipeline.records.make, read_rows(pipeline, store)):
+        counts.add(rows)
+        pending.append(rows.drop(MADE))
+        schema = schema or {n: str(t) for n, t in pending[0].schema.items() if n != pipeline.record_id}
+        if sum(map(len, pending)) >= PART_ROWS or sum(frame.estimated_size() for frame in pending) >= PART_BYTES:
             flush()
     if pending:
         flush()
@@ -155,25 +160,27 @@ def _require_unique(pipeline: Pipeline, store: Store, parts: list[Part], n_rows:
 
 
 def _publish(
-    store: Store, name: str, manifest: RawManifest, former: RawManifest | None, version: str | None
+    store: Store, name: str, manifest: RawManifest, previous: RawManifest | None, version: str | None
 ) -> RawManifest:
     """
-    Manifest last; then the parts of the former ingest, or of this one where nothing changed, are removed.
+    Write the manifest, then delete the parts of the previous ingest, or of this one if nothing has changed.
 
-    The ingest that is published first stays: which of two that ran at once has read the newer data, nobody can tell.
+    If two runs work at once, the first to publish wins: it is unknown which of them read the newer data.
     """
     key, own = raw_manifest_key(name), [part.key for part in manifest.parts]
-    same = former and former.revision == manifest.revision and all(store.exists(part.key) for part in former.parts)
+    same = (
+        previous and previous.revision == manifest.revision and all(store.exists(part.key) for part in previous.parts)
+    )
     try:
-        if former and same:
+        if previous and same:
             store.require_version(key, version)
         else:
             store.replace_model(key, manifest, version)
     except StoreConflict as error:
         store.delete(own)
         raise StoreConflict(
-            f"{name}/raw_dataset was published by another run while this one was at work, and nothing of this one was; "
-            "materialize it again, if the source has changed since"
+            f"another run published {name}/raw_dataset while this run was working, so this run published nothing; "
+            "materialize it again if the source has changed since"
         ) from error
-    store.delete(own if same else [part.key for part in former.parts] if former else [])
-    return former if former and same else manifest
+    store.delete(own if same else [part.key for part in previous.parts] if previous else [])
+    return previous if previous and same else manifest

@@ -1,31 +1,26 @@
-"""Model families. A new one is a file here, a line in `FAMILIES`, and a golden pair under `tests/golden`."""
+"""
+Model families: the request and response formats of the models, in one file per kind of request.
+
+A new one is a `Family` in one of these files, a name in `FAMILIES`, and a golden pair in `tests/golden`.
+"""
 
 import re
 
-from bedrock_assets.config.pipeline import PipelineSpec, SchemaMode, WorkloadSpec
-from bedrock_assets.config.target import bare_id
+from bedrock_assets.config import PipelineSpec, SchemaMode, WorkloadSpec, bare_id
 from bedrock_assets.errors import ConfigError, UnknownModel
-from bedrock_assets.families import (
-    anthropic,
-    chat,
-    cohere_embed_v3,
-    cohere_embed_v4,
-    converse,
-    deepseek_r1,
-    gpt_oss,
-    jamba,
-    llama,
-    llama4,
-    mistral,
-    mistral_chat,
-    nova,
-    titan_embed_g1,
-    titan_embed_multimodal,
-    titan_embed_v2,
-    titan_text,
-)
+from bedrock_assets.families.amazon import CONVERSE, NOVA, TITAN_TEXT
+from bedrock_assets.families.anthropic import ANTHROPIC
 from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task, refuse_task
-from bedrock_assets.families.jsontext import encoded
+from bedrock_assets.families.chat import CHAT, GPT_OSS, JAMBA, MISTRAL_CHAT
+from bedrock_assets.families.embeddings import (
+    COHERE_EMBED_V3,
+    COHERE_EMBED_V4,
+    TITAN_EMBED_G1,
+    TITAN_EMBED_MULTIMODAL,
+    TITAN_EMBED_V2,
+)
+from bedrock_assets.families.jsontext import Plain, Tree, encoded
+from bedrock_assets.families.raw_prompt import DEEPSEEK_R1, LLAMA, LLAMA4, MISTRAL
 
 __all__ = [
     "FAMILIES",
@@ -33,44 +28,47 @@ __all__ = [
     "Family",
     "Image",
     "Kind",
+    "Plain",
     "Prompt",
     "Task",
+    "Tree",
     "bare_id",
     "encoded",
     "family_for",
     "family_named",
     "family_of",
+    "refuse_task",
     "schema_mode_of",
     "task_of",
 ]
 
 FAMILIES: dict[str, Family] = {
-    module.FAMILY.name: module.FAMILY
-    for module in (
-        *(anthropic, nova, converse, chat, gpt_oss, mistral_chat, jamba),
-        *(llama, llama4, mistral, deepseek_r1, titan_text),
-        *(titan_embed_v2, titan_embed_g1, titan_embed_multimodal, cohere_embed_v3, cohere_embed_v4),
+    family.name: family
+    for family in (
+        *(ANTHROPIC, NOVA, CONVERSE, CHAT, GPT_OSS, MISTRAL_CHAT, JAMBA),
+        *(LLAMA, LLAMA4, MISTRAL, DEEPSEEK_R1, TITAN_TEXT),
+        *(TITAN_EMBED_V2, TITAN_EMBED_G1, TITAN_EMBED_MULTIMODAL, COHERE_EMBED_V3, COHERE_EMBED_V4),
     )
 }
 
 
 def schema_mode_of(spec: PipelineSpec, family: Family) -> SchemaMode:
     """
-    The way a pipeline asks for a structured answer.
+    How a pipeline asks for a structured answer.
 
     Raises:
-        ConfigError: The family has no such way.
+        ConfigError: The family does not support the pipeline's `schema_mode`.
     """
     if spec.schema_mode != "auto":
         if spec.schema_mode in family.modes:
             return spec.schema_mode
         raise ConfigError(
-            f"schema_mode: {spec.schema_mode} is not known for {family.name}; choose one of: auto, "
+            f"schema_mode: {family.name} does not support {spec.schema_mode}; choose one of: auto, "
             f"{', '.join(family.modes)}"
         )
     bare = bare_id(spec.model)
-    fitting: list[SchemaMode] = [mode for mode, models in family.modes.items() if re.fullmatch(models, bare)]
-    return fitting[0] if fitting else "prompt"
+    supported: list[SchemaMode] = [mode for mode, models in family.modes.items() if re.fullmatch(models, bare)]
+    return supported[0] if supported else "prompt"
 
 
 def family_for(model: str) -> Family:
@@ -78,24 +76,23 @@ def family_for(model: str) -> Family:
     The family of a model id, an inference profile id, or an ARN that ends in one of these.
 
     Raises:
-        UnknownModel: No family is registered for it.
+        UnknownModel: No family matches it.
     """
-    bare = bare_id(model)
     for family in FAMILIES.values():
-        if re.fullmatch(family.models, bare):
+        if re.fullmatch(family.models, bare_id(model)):
             return family
     raise UnknownModel(
         f"model {model!r} is not known; known families: {', '.join(FAMILIES)}. Correct the id, name its format with "
-        "`family:`, or set `model_invocation_type: Converse` if the model supports the Converse API."
+        "`family:`, or set `model_invocation_type: Converse` if the model supports the Converse API"
     )
 
 
 def family_named(spec: WorkloadSpec) -> Family:
     """
-    The family of a spec's model.
+    The family that a spec names, or the family of its model.
 
     Raises:
-        UnknownModel: The model or the named family is not registered.
+        UnknownModel: There is no such family, or none matches the model.
     """
     if spec.model_invocation_type == "Converse":
         return FAMILIES["converse"]
@@ -108,11 +105,11 @@ def family_named(spec: WorkloadSpec) -> Family:
 
 def family_of(spec: PipelineSpec) -> Family:
     """
-    The family a pipeline uses, its task checked.
+    The family of a pipeline, after checking that it can do the pipeline's task.
 
     Raises:
-        UnknownModel: The model or the named family is not registered.
-        ConfigError: The family does not do the task, or refuses its parameters.
+        UnknownModel: There is no such family, or none matches the model.
+        ConfigError: The model cannot do the task, or refuses its parameters.
     """
     family = family_named(spec)
     refuse_task(bare_id(spec.model), family, task_of(spec))

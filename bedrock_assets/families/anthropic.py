@@ -2,15 +2,15 @@
 Anthropic Messages API: text, system, images, structured answers.
 
 Sources, Amazon Bedrock user guide, 2026-11: Anthropic Claude Messages (request, response, `image` blocks with base64,
-`tool_choice`), "Get validated JSON results" (`output_config.format`, also in batch inference). Which models take which
-way: model cards; the newest refuse a forced tool, those before 4.5 know no `output_config`.
+`tool_choice`), "Get validated JSON results" (`output_config.format`, also in batch inference). Model cards say which
+models take which: the newest refuse a forced tool, models before 4.5 do not have `output_config`.
 """
 
 from typing import Any
 
 import polars as pl
 
-from bedrock_assets.config.task import TextTask
+from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
 from bedrock_assets.families.jsontext import Plain, Tree
@@ -21,14 +21,14 @@ NATIVE = r"anthropic\.claude-(?:(?:opus|sonnet|haiku)-(?:4-[5-9]|[5-9]|\d\d)|fab
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:
-    params = sampling(task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop_sequences")
+    params = sampling(task, stop="stop_sequences")
     content = [*_images(prompt), {"type": "text", "text": prompt.text}]
     messages = [{"role": "user", "content": content}]
-    return {"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages, **_form(prompt)}
+    return {"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages, **_schema(prompt)}
 
 
 def _images(prompt: Prompt) -> list[Tree]:
-    """Blocks for images, before the text, as Anthropic's guide to vision advises."""
+    """Image blocks, before the text, as Anthropic's guide to vision advises."""
     return [
         {
             "type": "image",
@@ -42,7 +42,7 @@ def _images(prompt: Prompt) -> list[Tree]:
     ]
 
 
-def _form(prompt: Prompt) -> dict[str, Any]:
+def _schema(prompt: Prompt) -> dict[str, Any]:
     if (schema := prompt.schema_for("native")) is not None:
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     if (schema := prompt.schema_for("tool")) is not None:
@@ -54,11 +54,11 @@ def _form(prompt: Prompt) -> dict[str, Any]:
 def _check(task: TextTask) -> None:
     if task.temperature is not None and task.top_p is not None:
         raise ConfigError(
-            "temperature and top_p are both set; newer Claude models fail every record that has both: keep one"
+            "temperature and top_p are both set, and newer Claude models fail every record that has both; remove one"
         )
 
 
-FAMILY = Family(
+ANTHROPIC = Family(
     name="anthropic",
     kind="text",
     models=r"anthropic\.claude.*",

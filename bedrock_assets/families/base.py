@@ -1,4 +1,4 @@
-"""What a model family is: how a request is built, and how an answer is read, with polars expressions."""
+"""What a model family is: how it writes a request and reads an answer, as polars expressions."""
 
 import re
 from collections.abc import Callable, Mapping
@@ -7,15 +7,14 @@ from typing import Any, Literal
 
 import polars as pl
 
-from bedrock_assets.config.pipeline import SchemaMode
-from bedrock_assets.config.task import EmbeddingTask, TextTask
+from bedrock_assets.config import EmbeddingTask, SchemaMode, TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.jsontext import Tree
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]
 TOOL = "answer"
-"""Name of the tool that a model is made to call for a structured answer."""
+"""Name of the tool that a model has to call for a structured answer."""
 
 
 @dataclass(frozen=True)
@@ -30,27 +29,27 @@ class Image:
 
 @dataclass(frozen=True)
 class AnswerFormat:
-    """The form an answer is to have, as a family is to ask for it."""
+    """How a family asks for a structured answer."""
 
     mode: SchemaMode
-    """`native` or `tool`; where the prompt itself asks, the family need not know."""
+    """`native` or `tool` for the family to act on; with `prompt` the prompt itself asks."""
     schema: Mapping[str, Any]
     """JSON schema of an object."""
 
 
 @dataclass(frozen=True)
 class Prompt:
-    """The rendered parts of a request: String expressions, one value a row."""
+    """The rendered parts of a request: String expressions, one value per row."""
 
     text: pl.Expr
     system: pl.Expr | None = None
     images: tuple[Image, ...] = ()
     form: AnswerFormat | None = None
     model: str = ""
-    """Id of the model, without Region prefix."""
+    """Model id without Region prefix."""
 
     def schema_for(self, mode: SchemaMode) -> Mapping[str, Any] | None:
-        """The schema to ask for in that way, None if it is asked for in another way or not at all."""
+        """The schema, if this is the mode to ask for it."""
         return self.form.schema if self.form and self.form.mode == mode else None
 
 
@@ -63,33 +62,40 @@ class Family:
     models: str
     """Regular expression over model ids without Region prefix, e.g. `anthropic\\.claude.*`."""
     request: Callable[[Prompt, Any], Tree]
-    """From a prompt and its task to the `modelInput`."""
+    """Makes the `modelInput` from a prompt and its task."""
     output: pl.Struct
-    """The part of `modelOutput` that is read; anything else in it is skipped."""
+    """The fields of `modelOutput` that are read; all others are skipped."""
     answer: Mapping[str, pl.Expr]
     """Expressions over column `modelOutput`, see `text_answer` and `embedding_answer`."""
     tool: tuple[str, str] | None = None
-    """Where the input of a tool is an object, which may have any shape and so no column type: a text that a line with a
-    call has, and the JSONPath from the line to the input. `answer["tool"]` is not looked at then."""
+    """For families that return a tool's input as an object of any shape, which has no column type: text that marks a
+    line with a tool call, and the JSONPath from the line to the input. Replaces `answer["tool"]`."""
     check: Callable[[Any], None] | None = None
-    """Raises ConfigError for parameters that the family would refuse."""
+    """Raises ConfigError for parameters that the model would refuse."""
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
     truncated: tuple[str, ...] = ()
-    """Stop reasons of an answer that a limit on tokens cut short."""
+    """Stop reasons that mean a token limit cut the answer short."""
     dimensions: int | None = None
-    """Length of a vector where the task names none."""
+    """Default length of a vector."""
     special: str | None = None
-    """Regular expression over the tokens of the chat template, for a request that holds one raw prompt: a row's text
-    that has one would end its turn and begin another. Two groups: a token's first character, and the rest."""
+    """For raw prompts: regular expression for the tokens of the chat template. A row's text with such a token would end
+    its turn and begin another. Two groups: the token's first character, and the rest."""
     images: str = r"(?!)"
-    """Regular expression, as `models`, over the models whose request may hold images."""
+    """Models whose requests may hold images: a regular expression like `models`."""
     modes: Mapping[SchemaMode, str] = field(default_factory=lambda: {"prompt": ".*"})
-    """The ways to ask for a structured answer, the best first, each with the models (as in `models`) it is for."""
+    """Ways to ask for a structured answer, best first, each with a regular expression like `models`."""
 
 
-def sampling(task: TextTask, *, max_tokens: str, temperature: str, top_p: str, stop: str | None) -> dict[str, Any]:
-    """The sampling parameters under a family's own names; unset ones are None."""
-    values = {max_tokens: task.max_tokens, temperature: task.temperature, top_p: task.top_p}
+def sampling(
+    task: TextTask, *, max_tokens: str = "max_tokens", top_p: str = "top_p", stop: str | None = "stop"
+) -> dict[str, Any]:
+    """
+    The sampling parameters under a family's own names; unset ones are None.
+
+    Args:
+        stop: None if the family has no stop sequences.
+    """
+    values = {max_tokens: task.max_tokens, "temperature": task.temperature, top_p: task.top_p}
     return values | ({stop: list(task.stop_sequences) or None} if stop else {})
 
 
@@ -103,25 +109,25 @@ def text_answer(
     refusal: pl.Expr | None = None,
 ) -> dict[str, pl.Expr]:
     """
-    How a text answer is read.
+    Expressions that read a text answer.
 
     Args:
-        text: String, null where there is none.
-        tokens: Of the input and of the output, Int64.
-        tool: String, the input of the tool that was called, as JSON.
-        refused: Stop reasons of a model that does not answer.
-        refusal: String, what a model says instead of answering, where it has a place of its own.
+        text: String, null if there is no text.
+        tokens: Input and output tokens, Int64.
+        tool: String, the input of the called tool as JSON.
+        refused: Stop reasons that mean the model refused to answer.
+        refusal: String, what the model says instead of an answer, if the format has a field for it.
 
     Returns:
-        `response` String, `tool` String, `refusal` String (not null where the model refused, with what there is to
-        say of it), `stop_reason` String, `input_tokens` and `output_tokens` Int64.
+        `response` String, `tool` String, `refusal` String (why the model refused, null if it did not), `stop_reason`
+        String, `input_tokens` and `output_tokens` Int64.
     """
     null = pl.lit(None, pl.String)
-    word = pl.when(stop_reason.is_in(refused)).then(pl.format("the model stopped with {}", stop_reason))
+    stopped = pl.when(stop_reason.is_in(refused)).then(pl.format("the model stopped with {}", stop_reason))
     return {
         "response": text,
         "tool": null if tool is None else tool,
-        "refusal": word if refusal is None else pl.coalesce(refusal, word),
+        "refusal": stopped if refusal is None else pl.coalesce(refusal, stopped),
         "stop_reason": stop_reason,
         "input_tokens": tokens[0],
         "output_tokens": tokens[1],
@@ -129,9 +135,16 @@ def text_answer(
 
 
 def embedding_answer(embedding: pl.Expr, input_tokens: pl.Expr | None) -> dict[str, pl.Expr]:
-    """How a vector is read: `embedding` List(Float32), null where it is no vector; `input_tokens` Int64."""
+    """
+    Expressions that read a vector.
+
+    Returns:
+        `embedding` List(Float32), null if it is empty or has anything but finite numbers; `stop_reason` String, null;
+        `input_tokens` and `output_tokens` Int64.
+    """
+    is_number = embedding.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
     return {
-        "embedding": vector(embedding),
+        "embedding": pl.when(is_number & (embedding.list.len() > 0)).then(embedding),
         "stop_reason": pl.lit(None, pl.String),
         "input_tokens": pl.lit(None, pl.Int64) if input_tokens is None else input_tokens,
         "output_tokens": pl.lit(0, pl.Int64),
@@ -139,61 +152,60 @@ def embedding_answer(embedding: pl.Expr, input_tokens: pl.Expr | None) -> dict[s
 
 
 def joined_text(blocks: pl.Expr) -> pl.Expr:
-    """The text of a list of content blocks (structs with a nullable `text`), null where no block has text."""
+    """The joined text of a list of content blocks (structs with a nullable `text`), null if no block has text."""
     texts = blocks.list.eval(pl.element().struct.field("text").drop_nulls())
     return pl.when(texts.list.len() > 0).then(texts.list.join(""))
 
 
-def vector(values: pl.Expr) -> pl.Expr:
-    """A list of numbers, null where it is empty or has a null or a number that is not finite in it."""
-    usable = values.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
-    return pl.when(usable & (values.list.len() > 0)).then(values)
-
-
 def at(*path: str) -> pl.Expr:
-    """A member of `modelOutput`, by the names that lead to it."""
-    found = pl.col("modelOutput")
+    """A member of `modelOutput`, by its path."""
+    member = pl.col("modelOutput")
     for name in path:
-        found = found.struct.field(name)
-    return found
+        member = member.struct.field(name)
+    return member
 
 
-def require_dimensions(task: EmbeddingTask, offered: tuple[int, ...], model: str) -> None:
+def embedding_check(
+    model: str, dimensions: tuple[int, ...], *, only_normalized: bool = True
+) -> Callable[[EmbeddingTask], None]:
     """
-    Raises:
-        ConfigError: The model has no vectors of that length.
-    """
-    if task.dimensions is not None and task.dimensions not in offered:
-        raise ConfigError(f"dimensions: {task.dimensions} is not offered by {model}; choose one of {offered}")
+    A family's `check` of an embedding task.
 
+    Args:
+        model: Name of the model, for messages.
+        dimensions: Vector lengths it offers.
+        only_normalized: Whether it always scales vectors to length 1.
+    """
 
-def require_always_normalized(task: EmbeddingTask, model: str) -> None:
-    """
-    Raises:
-        ConfigError: Vectors of another length than 1 are asked for, of a model that cannot give them.
-    """
-    if not task.normalize:
-        raise ConfigError(f"normalize: false is not offered by {model}; leave it out")
+    def check(task: EmbeddingTask) -> None:
+        if task.dimensions is not None and task.dimensions not in dimensions:
+            raise ConfigError(f"dimensions: {task.dimensions} is not offered by {model}; choose one of {dimensions}")
+        if only_normalized and not task.normalize:
+            raise ConfigError(f"normalize: {model} always normalizes its vectors; remove `normalize: false`")
+
+    return check
 
 
 def refuse_task(model: str, family: Family, task: Task) -> None:
     """
+    Refuse a task that the model cannot do.
+
     Args:
-        model: Without Region prefix.
+        model: Model id without Region prefix.
 
     Raises:
-        ConfigError: The task is of another kind than the family, or has parameters it refuses.
+        ConfigError: The family is for another kind of task, or the task has parameters that the model refuses.
     """
     wanted: Kind = "text" if isinstance(task, TextTask) else "embedding"
     if wanted != family.kind:
         raise ConfigError(
-            f"model {model!r} ({family.name}) does {family.kind}, but the task is {wanted}; "
+            f"model {model!r} ({family.name}) is for {family.kind} tasks, but the task is {wanted}; "
             f"choose a model for {wanted}, or write `task: {{{family.kind}: ...}}`"
         )
     if isinstance(task, TextTask) and task.images and not re.fullmatch(family.images, model):
         raise ConfigError(
-            f"task.text.images: model {model!r} ({family.name}) takes no images here; leave them out, or choose a "
-            "model of anthropic, nova, or one that takes images under `model_invocation_type: Converse`"
+            f"task.text.images: model {model!r} ({family.name}) does not take images here; remove them, or choose a "
+            "model of anthropic or nova, or one that takes images with `model_invocation_type: Converse`"
         )
     if family.check:
         family.check(task)

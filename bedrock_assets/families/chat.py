@@ -1,48 +1,46 @@
 """
-OpenAI's chat completion, as DeepSeek V3 and Qwen take it.
+OpenAI's chat completion, in the variants that models on Bedrock take.
 
-Sources, 2026-11: Amazon Bedrock user guide, OpenAI models (the response body is OpenAI's chat completion), "Get
-validated JSON results" (`response_format` of open-weight models, also in batch inference).
+Sources, 2026-11, Amazon Bedrock user guide unless named otherwise:
+- DeepSeek V3, Qwen: OpenAI models (the response body is OpenAI's chat completion); "Get validated JSON results"
+  (`response_format` of open-weight models, also in batch inference).
+- gpt-oss: OpenAI models. `max_completion_tokens`; under InvokeModel the text starts with reasoning in `<reasoning>`
+  tags, which is cut off (the output file keeps it). An answer that ends before the closing tag is left as it is.
+- Newer Mistral models: Mistral AI chat completion, Mistral Large (24.07), Pixtral Large (`stop_reason` in a choice;
+  only `tool_choice: any` forces a tool).
+- AI21 Jamba: AI21 Labs Jamba models. The guide names no structured output, so the prompt asks for it.
 """
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
 
-from bedrock_assets.config.task import TextTask
+from bedrock_assets.config import TextTask
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.raw_prompt import MISTRAL
 
 
-def messages(prompt: Prompt) -> list[dict[str, Any]]:
-    """The system's and the user's turn."""
+def _request(prompt: Prompt, task: TextTask, max_tokens: str = "max_tokens") -> dict[str, Any]:
     turns = (("system", prompt.system), ("user", prompt.text))
-    return [{"role": role, "content": text} for role, text in turns if text is not None]
-
-
-def response_format(prompt: Prompt) -> dict[str, Any]:
-    """What asks for JSON that conforms to a schema."""
-    schema = prompt.schema_for("native")
-    if schema is None:
-        return {}
-    return {"response_format": {"type": "json_schema", "json_schema": {"name": TOOL, "strict": True, "schema": schema}}}
-
-
-def _request(prompt: Prompt, task: TextTask) -> Tree:
-    params = sampling(task, max_tokens="max_tokens", temperature="temperature", top_p="top_p", stop="stop")
-    return {"messages": messages(prompt), **params, **response_format(prompt)}
+    messages = [{"role": role, "content": text} for role, text in turns if text is not None]
+    request = {"messages": messages, **sampling(task, max_tokens=max_tokens)}
+    if (schema := prompt.schema_for("native")) is not None:
+        json_schema = {"name": TOOL, "strict": True, "schema": schema}
+        request["response_format"] = {"type": "json_schema", "json_schema": json_schema}
+    return request
 
 
 _choice = at("choices").list.first().struct
 _message = _choice.field("message").struct
-_call = _message.field("tool_calls").list.first().struct.field("function").struct.field("arguments")
+_text = _message.field("content")
 
 
-def content(expr: pl.Expr) -> dict[str, pl.Expr]:
-    """How an answer is read whose text is *expr*."""
+def _answer(text: pl.Expr) -> dict[str, pl.Expr]:
     return text_answer(
-        expr,
-        tool=_call,
+        text,
+        tool=_message.field("tool_calls").list.first().struct.field("function").struct.field("arguments"),
         stop_reason=pl.coalesce(_choice.field("finish_reason"), _choice.field("stop_reason")),
         tokens=(at("usage", "prompt_tokens"), at("usage", "completion_tokens")),
         refused=("content_filter",),
@@ -50,15 +48,13 @@ def content(expr: pl.Expr) -> dict[str, pl.Expr]:
     )
 
 
-TEXT = _message.field("content")
-_function = pl.Struct({"arguments": pl.String})
 _members = {
     "content": pl.String,
     "refusal": pl.String,
-    "tool_calls": pl.List(pl.Struct({"function": _function})),
+    "tool_calls": pl.List(pl.Struct({"function": pl.Struct({"arguments": pl.String})})),
 }
 
-FAMILY = Family(
+CHAT = Family(
     name="chat",
     kind="text",
     models=r"(?:qwen\.|deepseek\.v3).*",
@@ -71,7 +67,40 @@ FAMILY = Family(
             "usage": pl.Struct({"prompt_tokens": pl.Int64, "completion_tokens": pl.Int64}),
         }
     ),
-    answer=content(TEXT),
+    answer=_answer(_text),
     truncated=("length",),
     modes={"native": ".*", "prompt": ".*"},
+)
+
+JAMBA = replace(CHAT, name="jamba", models=r"ai21\.jamba-.*", modes={"prompt": ".*"})
+
+
+def _gpt_oss(prompt: Prompt, task: TextTask) -> Tree:
+    return _request(prompt, task, "max_completion_tokens")
+
+
+GPT_OSS = replace(
+    CHAT,
+    name="gpt_oss",
+    models=r"openai\.gpt-oss-.*",
+    request=_gpt_oss,
+    answer=_answer(_text.str.replace(r"(?s)^\s*<reasoning>.*?</reasoning>\s*", "")),
+)
+
+
+def _mistral_chat(prompt: Prompt, task: TextTask) -> Tree:
+    request = _request(prompt, task)
+    if (schema := prompt.schema_for("tool")) is not None:
+        function = {"name": TOOL, "description": "Give the answer.", "parameters": schema}
+        request |= {"tools": [{"type": "function", "function": function}], "tool_choice": "any"}
+    return request
+
+
+MISTRAL_CHAT = replace(
+    CHAT,
+    name="mistral_chat",
+    models=rf"(?!{MISTRAL.models})mistral\..*",
+    request=_mistral_chat,
+    truncated=("length", "model_length"),
+    modes={"tool": r"mistral\.(?:mistral-large-2407|pixtral-).*", "native": ".*", "prompt": ".*"},
 )

@@ -1,8 +1,8 @@
 """
-JSON with columns in it: a request is written as the plain JSON it is, with polars expressions where rows differ.
+JSON with columns in it: a request as plain JSON values, with polars expressions where rows differ.
 
-What is the same for all rows becomes text once, so only columns are encoded per row; lists may hold objects of
-different shapes, as content with images and text does, which a polars struct cannot.
+Whatever is the same for all rows becomes text once; only columns are encoded per row. Lists may hold objects of
+different shapes, such as images and text, which a polars struct cannot.
 """
 
 import json
@@ -21,11 +21,11 @@ class Plain:
 
 
 Tree: TypeAlias = "pl.Expr | Plain | str | float | bool | Mapping[str, Tree] | Sequence[Tree] | None"
-"""JSON, in which an expression (String, one value a row) stands for a string."""
+"""JSON in which an expression (String, one value per row) stands for a string."""
 
 
 def encoded(tree: Tree) -> pl.Expr:
-    """A String expression, the JSON of *tree* without spaces, null where one of its expressions is null and plain."""
+    """A String expression: *tree* as JSON without spaces, null where a `Plain` expression is null."""
     parts: list[str | pl.Expr] = []
     for part in _parts(tree):
         if parts and isinstance(part, str) and isinstance(parts[-1], str):
@@ -36,7 +36,7 @@ def encoded(tree: Tree) -> pl.Expr:
 
 
 def as_json(expr: pl.Expr) -> pl.Expr:
-    """A column's values as JSON, a null as `null`."""
+    """A column's values as JSON; a null becomes `null`."""
     return pl.struct(v=expr).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")
 
 
@@ -54,7 +54,7 @@ def _parts(tree: Tree) -> Iterator[str | pl.Expr]:
 
 
 def _object(members: Mapping[str, Tree]) -> Iterator[str | pl.Expr]:
-    """A member without a value is left out, as a service expects of an optional one."""
+    """Members without a value are left out, as services expect of optional ones."""
     opening = "{"
     for name, value in members.items():
         if value is not None:

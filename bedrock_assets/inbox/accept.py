@@ -1,7 +1,7 @@
 """
-A file that was dropped into an inbox becomes a shard: read once, checked line by line, and copied as Bedrock reads it.
+A file in an inbox becomes a shard: read once, checked line by line, and copied in the form that Bedrock reads.
 
-The copy is what is sent, so that nothing that happens to the file afterwards matters.
+The copy is sent, so that nothing that happens to the file afterwards matters.
 """
 
 import secrets
@@ -21,49 +21,48 @@ from bedrock_assets.storage.store import Store
 
 
 def accept_file(
-    inbox: Inbox, store: Store, inbox_file: InboxFile, duplicate_of: Callable[[str], str | None] = lambda _: None
+    inbox: Inbox, store: Store, file: InboxFile, duplicate_of: Callable[[str], str | None] = lambda _: None
 ) -> ShardManifest:
     """
     Copy a dropped file's records, and write its shard's manifest, last.
 
     Args:
-        duplicate_of: From a fingerprint to what is done or under way with the same records, in words; None if nothing.
+        duplicate_of: Says where the records of a fingerprint are in progress or answered, None if nowhere.
 
     Raises:
-        InvalidInboxFile: The file cannot be sent, or the same is under way or done.
+        InvalidInboxFile: The file cannot be sent, or the same records are in progress or answered.
         StoreError: The file has changed since it was looked at, or the store cannot be read or written.
     """
-    incoming = f"{shard_folder(inbox.spec.name, inbox_file.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
-    records, ids = _copy(inbox, store, inbox_file, incoming)
-    manifest = _manifest(inbox, inbox_file, records, len(ids))
+    incoming = f"{shard_folder(inbox.spec.name, file.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
+    records, ids = _copy(inbox, store, file, incoming)
+    manifest = _manifest(inbox, file, records, len(ids))
     try:
-        _require_unchanged(inbox, store, inbox_file)
+        _require_unchanged(inbox, store, file)
         _require_fit(inbox, manifest, duplicate_of(manifest.fingerprint))
     except (InvalidInboxFile, StoreError):
         store.delete([incoming])
         raise
     store.move(incoming, manifest.prompts)
-    with store.writer(manifest.rows) as file:
-        _fates(ids).write_parquet(file)
-    store.write_model(shard_manifest_key(inbox.spec.name, inbox_file.key), manifest)
+    with store.writer(manifest.rows) as target:
+        _rows(ids).write_parquet(target)
+    store.write_model(shard_manifest_key(inbox.spec.name, file.key), manifest)
     return manifest
 
 
-def _copy(inbox: Inbox, store: Store, inbox_file: InboxFile, incoming: str) -> tuple[RecordFile, pl.Series]:
+def _copy(inbox: Inbox, store: Store, file: InboxFile, incoming: str) -> tuple[RecordFile, pl.Series]:
     spec, first = inbox.spec, list[pl.Series]()
-    if inbox_file.n_bytes > spec.limits.max_bytes_per_file:
+    if file.n_bytes > spec.limits.max_bytes_per_file:
         raise InvalidInboxFile(
-            f"it has {inbox_file.n_bytes:,} bytes, above limits.max_bytes_per_file={spec.limits.max_bytes_per_file}; "
-            "cut it into files"
+            f"it has {file.n_bytes:,} bytes, above limits.max_bytes_per_file={spec.limits.max_bytes_per_file}; split it"
         )
     lines = Lines(inbox)
-    with store.writer(incoming) as file:
-        records = RecordFile(file)
-        for chunk in store.chunks(f"{spec.dropped_to}/{inbox_file.name}"):
-            made = lines.read(chunk)
-            records.write(made)
+    with store.writer(incoming) as target:
+        records = RecordFile(target)
+        for chunk in store.chunks(f"{spec.dropped_to}/{file.name}"):
+            chunk_records = lines.read(chunk)
+            records.write(chunk_records)
             if sum(map(len, first)) < spec.limits.min_records_per_job:
-                first.append(made)
+                first.append(chunk_records)
         ids = lines.all_ids()
         n_wanted = spec.limits.min_records_per_job if spec.on_small == "pad" else 0
         while records.n_records < n_wanted:
@@ -72,35 +71,35 @@ def _copy(inbox: Inbox, store: Store, inbox_file: InboxFile, incoming: str) -> t
     return records, ids
 
 
-def _require_unchanged(inbox: Inbox, store: Store, inbox_file: InboxFile) -> None:
-    if look(store, inbox.spec.dropped_to, inbox_file.name) != inbox_file:
+def _require_unchanged(inbox: Inbox, store: Store, file: InboxFile) -> None:
+    if look(store, inbox.spec.dropped_to, file.name) != file:
         raise StoreError("it has changed while it was read")
 
 
 def _require_fit(inbox: Inbox, manifest: ShardManifest, duplicate: str | None) -> None:
-    n, minimum = manifest.n_records, inbox.spec.limits.min_records_per_job
-    if n < minimum and inbox.spec.on_small == "error":
+    n_records, minimum = manifest.n_records, inbox.spec.limits.min_records_per_job
+    if n_records < minimum and inbox.spec.on_small == "error":
         raise InvalidInboxFile(
-            f"it has {n} records, but Bedrock fails a job with fewer than {minimum}; add some, or set "
-            "`on_small: on_demand` to have few answered one by one"
+            f"it has {n_records} records, but Bedrock fails a job with fewer than {minimum}; add some, or set "
+            "`on_small: on_demand` to send few records one by one"
         )
-    most = inbox.spec.limits.max_bytes_per_file
-    if manifest.n_bytes > most:
+    max_bytes = inbox.spec.limits.max_bytes_per_file
+    if manifest.n_bytes > max_bytes:
         raise InvalidInboxFile(
-            f"its records have {manifest.n_bytes:,} bytes, above limits.max_bytes_per_file={most}; cut it up"
+            f"its records have {manifest.n_bytes:,} bytes, above limits.max_bytes_per_file={max_bytes}; split it"
         )
     if duplicate:
         raise InvalidInboxFile(f"it is a duplicate: the same records {duplicate}")
 
 
-def _manifest(inbox: Inbox, inbox_file: InboxFile, records: RecordFile, n_rows: int) -> ShardManifest:
+def _manifest(inbox: Inbox, file: InboxFile, records: RecordFile, n_rows: int) -> ShardManifest:
     spec, sha256 = inbox.spec, records.digest.hexdigest() if records.digest else ""
     fingerprint = fingerprint_of(sha256, "", spec.model_identity, spec.model_invocation_type, "")
-    stem = f"{shard_folder(spec.name, inbox_file.key)}/{fingerprint}"
+    stem = f"{shard_folder(spec.name, file.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,
-        shard=Shard(key=inbox_file.key, offset=0, n_rows=n_rows),
-        raw_revision=inbox_file.revision,
+        shard=Shard(key=file.key, offset=0, n_rows=n_rows),
+        raw_revision=file.revision,
         fingerprint=fingerprint,
         content=sha256[:32],
         prompts=f"{stem}{SUFFIX}",
@@ -118,11 +117,11 @@ def _manifest(inbox: Inbox, inbox_file: InboxFile, records: RecordFile, n_rows: 
         parameters={},
         prompt_id=None,
         prompt_sha256=None,
-        folder=inbox.folder(inbox_file.key),
+        folder=inbox.folder(file.key),
     )
 
 
-def _fates(ids: pl.Series) -> pl.DataFrame:
-    """As `Content.fates` gives them: each record is sent as it is."""
+def _rows(ids: pl.Series) -> pl.DataFrame:
+    """The shard's rows, in the form that `shards.dedup` writes: each record is sent as it is."""
     names = ("code", "message", "key", "elsewhere", "copy_of")
     return ids.to_frame("record_id").with_columns(pl.lit(None, pl.String).alias(name) for name in names)

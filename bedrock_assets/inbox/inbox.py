@@ -1,11 +1,11 @@
-"""An inbox: ready-made JSONL files that are dropped into a folder of the store become jobs, one each."""
+"""An inbox: ready-made JSONL files that are dropped into a folder of the store become jobs, one for each file."""
 
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 
 import polars as pl
-from typing_extensions import override
 
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.task import EmbeddingTask, TextTask
@@ -17,7 +17,7 @@ from bedrock_assets.pipeline.workload import Workload
 
 
 @dataclass(frozen=True)
-class Inbox(Workload):
+class Inbox:
     """
     A spec, and the family of its model.
 
@@ -28,47 +28,56 @@ class Inbox(Workload):
     spec: InboxSpec
 
     def __post_init__(self) -> None:
-        spec, text = self.spec, self.family.kind == "text"
-        if spec.dimensions is not None and text:
-            raise ConfigError(f"dimensions: model {spec.model!r} ({self.family.name}) answers in text; leave it out")
-        if not text:
-            refuse_task(bare_id(spec.model), self.family, EmbeddingTask(column="-", dimensions=spec.dimensions))
+        spec, family = self.spec, self.family
+        if family.kind != "text":
+            refuse_task(bare_id(spec.model), family, EmbeddingTask(column="-", dimensions=spec.dimensions))
+        elif spec.dimensions is not None:
+            raise ConfigError(f"dimensions: model {spec.model!r} ({family.name}) answers in text; leave it out")
         for target in spec.targets[1:]:
             other = family_named(spec.model_copy(update={"targets": (target,)}))
-            if other is not self.family:
+            if other is not family:
                 raise ConfigError(
-                    f"model: {spec.model!r} ({self.family.name}) and {target.model!r} ({other.name}) take different "
+                    f"model: {spec.model!r} ({family.name}) and {target.model!r} ({other.name}) take different "
                     "files; give each an inbox of its own"
                 )
         folders = sorted([f"{spec.dropped_to}/", f"{spec.processed_to}/", f"{spec.name}/"])
         for outer, inner in pairwise(folders):
             if inner.startswith(outer):
                 raise ConfigError(
-                    f"folder {inner!r} is, or is in, folder {outer!r}; dropped_to, processed_to and the inbox's name, "
-                    "where it keeps its records, are to be three folders side by side"
+                    f"folder {inner!r} is the same as, or inside, folder {outer!r}; dropped_to, processed_to and the "
+                    "inbox's name must be three separate folders"
                 )
 
-    @property
-    @override
-    def dimensions(self) -> int | None:
-        return self.spec.dimensions or super().dimensions
+    @cached_property
+    def family(self) -> Family:
+        """How answers are read."""
+        return family_named(self.spec)
+
+    @cached_property
+    def workload(self) -> Workload:
+        """What jobs need to know of it."""
+        is_text = self.family.kind == "text"
+        return Workload(
+            self.spec, self.family, dimensions=None if is_text else self.spec.dimensions or self.family.dimensions
+        )
 
     def fault_of_request(self, keys: Collection[str]) -> str | None:
-        """Why a `modelInput` with *keys* at its top level is for models of another family, None if it need not be."""
-        own, found = _asks_in(self.family), {_asks_in(family) for family in FAMILIES.values()} & set(keys)
-        if not found or own in found:
+        """Why a `modelInput` with *keys* at its top level is for models of another family; None if it may fit."""
+        own = _request_key(self.family)
+        known = {_request_key(family) for family in FAMILIES.values()} & set(keys)
+        if not known or own in known:
             return None
         return (
-            f"its modelInput has {', '.join(sorted(found))}, but model {self.spec.model!r} ({self.family.name}) is "
-            f"asked with {own!r}; drop it into the inbox of its model"
+            f"its modelInput has {', '.join(sorted(known))}, but model {self.spec.model!r} ({self.family.name}) takes "
+            f"{own!r}; drop it into the inbox of its model"
         )
 
     def folder(self, key: str) -> str:
-        """Where all that comes of a file is written, by the file's key."""
+        """Where everything that comes from a file is written, by the file's key."""
         return f"{self.spec.processed_to}/{key}"
 
 
-def require_apart(inboxes: list[InboxSpec], pipelines: list[str]) -> None:
+def require_separate_folders(inboxes: list[InboxSpec], pipelines: list[str]) -> None:
     """
     Args:
         pipelines: Names of the pipelines, which are folders of the store.
@@ -81,13 +90,13 @@ def require_apart(inboxes: list[InboxSpec], pipelines: list[str]) -> None:
     for (outer, one), (inner, other) in pairwise(sorted(used)):
         if inner.startswith(outer) and one != other:
             raise ConfigError(
-                f"{other} has folder {inner!r}, which is, or is in, {outer!r} of {one}; give each inbox folders of "
-                "its own with `dropped_to` and `processed_to`"
+                f"{other} has folder {inner!r}, which is the same as, or inside, {outer!r} of {one}; give each inbox "
+                "folders of its own with `dropped_to` and `processed_to`"
             )
 
 
-def _asks_in(family: Family) -> str:
-    """The key of a request under which stands what is asked."""
+def _request_key(family: Family) -> str:
+    """The key of a family's request that holds the prompt or the text to embed."""
     task: Task = TextTask(prompt="-") if family.kind == "text" else EmbeddingTask(column="text")
     request = family.request(Prompt(pl.col("text")), task)
     assert isinstance(request, Mapping)  # noqa: S101 - each family's request is an object

@@ -1,4 +1,4 @@
-"""What an inbox has refused, as Dagster's event log tells it: an observation for each file, once."""
+"""The files that an inbox has refused, as Dagster's event log has them: one observation for each file."""
 
 from dataclasses import dataclass, field
 
@@ -6,7 +6,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from bedrock_assets.inbox.files import InboxFile
-from bedrock_assets.jobs.event_log import EventLogReader
+from bedrock_assets.jobs.event_log import EventLogReader, WriteObservation, write_observation
 
 
 @dataclass
@@ -15,10 +15,10 @@ class Rejections:
 
     inbox: str
     etags: dict[str, tuple[str, str]] = field(default_factory=dict)
-    """By name, the etag that was refused last and the reason."""
+    """By plain name, the etag that was refused last and the reason."""
 
     def __post_init__(self) -> None:
-        self._tail = EventLogReader(self.asset_key, observations=True)
+        self._reader = EventLogReader(self.asset_key, observations=True)
 
     @property
     def asset_key(self) -> dg.AssetKey:
@@ -27,25 +27,21 @@ class Rejections:
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, the first time."""
-        for told in self._tail.read(instance):
-            facts = told.facts
-            if isinstance(told.event, dg.AssetObservation) and "etag" in facts:
-                self.etags[str(facts["file"])] = str(facts["etag"]), str(facts["reason"])
+        for logged in self._reader.read(instance):
+            metadata = logged.metadata
+            if isinstance(logged.event, dg.AssetObservation) and "etag" in metadata:
+                self.etags[str(metadata["file"])] = str(metadata["etag"]), str(metadata["reason"])
 
-    def reason(self, inbox_file: InboxFile) -> str | None:
+    def reason(self, file: InboxFile) -> str | None:
         """Why the file was refused as it is; None if it was not."""
-        etag, reason = self.etags.get(inbox_file.plain, (None, None))
-        return reason if etag == inbox_file.etag else None
+        etag, reason = self.etags.get(file.plain, (None, None))
+        return reason if etag == file.etag else None
 
-    def record(self, inbox_file: InboxFile, reason: str) -> dg.AssetObservation:
-        """The observation to log for a refused file."""
-        return dg.AssetObservation(
+    def log(self, write: WriteObservation, file: InboxFile, reason: str) -> None:
+        """Record that a file is refused."""
+        observation = dg.AssetObservation(
             self.asset_key,
-            description=f"{inbox_file.shown} is refused: {reason}"[:500],
-            metadata={
-                "file": inbox_file.plain,
-                "etag": inbox_file.etag,
-                "reason": reason,
-                "n_bytes": inbox_file.n_bytes,
-            },
+            description=f"{file.shown} is refused: {reason}"[:500],
+            metadata={"file": file.plain, "etag": file.etag, "reason": reason, "n_bytes": file.n_bytes},
         )
+        write_observation(write, observation, "refused")

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.store import Store
@@ -13,40 +13,42 @@ from bedrock_assets.storage.store import Store
 
 @dataclass(frozen=True)
 class CanaryResult:
-    """What the canary's answers say."""
+    """What the canary's answers show."""
 
     n_rows: int
     error_rate: float
     mean_output_tokens: float
     reasons: tuple[str, ...]
-    """Thresholds that are not kept; none if the others may be sent."""
+    """Thresholds that are exceeded; none if the other shards may be sent."""
 
     @property
     def passed(self) -> bool:
-        """Whether the others may be sent."""
+        """Whether the other shards may be sent."""
         return not self.reasons
 
 
-def canary_result(store: Store, pipeline: Pipeline, key: str) -> CanaryResult | None:
-    """What the canary's answers say; None as long as there are none to its current prompts."""
-    thresholds, outputs = pipeline.spec.canary, outputs_key(pipeline.spec.name, key)
+def canary_result(store: Store, workload: Workload, key: str) -> CanaryResult | None:
+    """What the answers of shard *key* show; None as long as there are none to its current prompts."""
+    thresholds, outputs = workload.canary, outputs_key(workload.spec.name, key)
     if thresholds is None or not store.exists(outputs):
         return None
-    if store.parquet_facts(outputs).get("fingerprint") != current_shard(store, pipeline.spec.name, key).fingerprint:
+    if store.parquet_facts(outputs).get("fingerprint") != current_shard(store, workload.spec.name, key).fingerprint:
         return None
-    status, tokens = (pipeline.answer_columns[name] for name in ("status", "output_tokens"))
+    status, tokens = (workload.answer_columns[name] for name in ("status", "output_tokens"))
     answers = store.scan_parquet([outputs]).select(status=status, tokens=tokens)
-    error_rate, mean = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean()).collect().row(0)
-    found = {"error_rate": error_rate or 0.0, "mean_output_tokens": mean or 0.0}
-    most = {"error_rate": thresholds.max_error_rate, "mean_output_tokens": thresholds.max_mean_output_tokens}
-    reasons = [f"{name} is {found[name]:.4g}, above {bound:g}" for name, bound in most.items() if found[name] > bound]
-    n_rows = answers.select(pl.len()).collect().item()
-    return CanaryResult(n_rows, found["error_rate"], found["mean_output_tokens"], tuple(reasons))
+    summary = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean(), pl.len()).collect()
+    error_rate, mean_tokens, n_rows = summary.row(0)
+    values = {"error_rate": error_rate or 0.0, "mean_output_tokens": mean_tokens or 0.0}
+    bounds = {"error_rate": thresholds.max_error_rate, "mean_output_tokens": thresholds.max_mean_output_tokens}
+    reasons = [
+        f"{name} is {values[name]:.4g}, above {bound:g}" for name, bound in bounds.items() if values[name] > bound
+    ]
+    return CanaryResult(n_rows, values["error_rate"], values["mean_output_tokens"], tuple(reasons))
 
 
 @dataclass(frozen=True)
 class CanaryGate:
-    """Whether the shards behind a canary may be sent: they may, they wait, or they are refused."""
+    """Whether the shards behind a canary may be sent, wait, or are refused."""
 
     waits: bool = False
     refusal: str = ""
@@ -56,26 +58,25 @@ OPEN_GATE = CanaryGate()
 
 
 def is_canary(shard: str) -> bool:
-    """Whether a shard is the first, which is sent before the others; of a single one it cannot be told from its key."""
+    """Whether a shard is the first one, which is sent before the others."""
     return shard.startswith("00000-")
 
 
 def canary_of(shard: str) -> str:
-    """The canary of the dataset that a shard belongs to."""
+    """Key of the canary of a shard's dataset."""
     return f"00000-{shard.partition('-')[2]}"
 
 
-def canary_gate(store: Store, pipeline: Pipeline, ledger: Ledger, key: str) -> CanaryGate:
-    """What the canary *key* says of the pipeline's other shards."""
-    found = canary_result(store, pipeline, key)
-    if found is not None:
-        reasons = "; ".join(found.reasons)
-        told = f"not sent, because of the answers of canary {key}: {reasons}. Look at them, and at the prompt"
-        return OPEN_GATE if found.passed else CanaryGate(refusal=told)
+def canary_gate(store: Store, workload: Workload, ledger: Ledger, key: str) -> CanaryGate:
+    """What canary *key* says of the pipeline's other shards."""
+    result = canary_result(store, workload, key)
+    if result is not None:
+        refusal = f"not sent, because the answers of canary {key} exceed a threshold: {'; '.join(result.reasons)}. "
+        return OPEN_GATE if result.passed else CanaryGate(refusal=refusal + "Look at them, and at the prompt")
     entry = ledger.entries.get(key)
     if entry is not None and entry.state.is_open:
         return CanaryGate(waits=True)
-    why = (entry and entry.message) or "it was not launched"
+    reason = (entry and entry.message) or "it was not launched"
     return CanaryGate(
-        refusal=f"not sent, because canary {key} has no answers: {why}. Launch it first, or with the others"
+        refusal=f"not sent, because canary {key} has no answers: {reason}. Launch it first, or with the others"
     )

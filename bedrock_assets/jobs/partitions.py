@@ -1,4 +1,4 @@
-"""Partition keys of shards in the Dagster instance."""
+"""Shards as partition keys in the Dagster instance."""
 
 from collections.abc import Iterable, Sequence
 
@@ -15,12 +15,12 @@ _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionSta
 
 def partitions_of(pipeline: str) -> dg.DynamicPartitionsDefinition:
     """The pipeline's own partition set."""
-    return dg.DynamicPartitionsDefinition(name=f"{pipeline}_shards")
+    return dg.DynamicPartitionsDefinition(name=_set_name(pipeline))
 
 
 def shards_of(instance: DagsterInstance, pipeline: str) -> list[str]:
     """The registered shards, in order."""
-    return sorted(instance.get_dynamic_partitions(f"{pipeline}_shards"))
+    return sorted(instance.get_dynamic_partitions(_set_name(pipeline)))
 
 
 def register_shards(instance: DagsterInstance, pipeline: str, keys: Sequence[str]) -> list[str]:
@@ -30,30 +30,19 @@ def register_shards(instance: DagsterInstance, pipeline: str, keys: Sequence[str
     Returns:
         Keys that were removed. While a backfill runs none are: Dagster fails a backfill that targets a removed key.
     """
-    name = f"{pipeline}_shards"
-    registered = instance.get_dynamic_partitions(name)
+    registered = instance.get_dynamic_partitions(_set_name(pipeline))
     new = [key for key in keys if key not in set(registered)]
-    if new:
-        with announced(Effect.REGISTER, pipeline):
-            instance.add_dynamic_partitions(name, new)
     old = [key for key in registered if key not in set(keys)]
-    if not old or _targeted(instance, pipeline):
-        return []
-    with announced(Effect.REGISTER, pipeline):
-        for key in old:
-            instance.delete_dynamic_partition(name, key)
+    if old and _is_targeted(instance, pipeline):
+        old = []
+    _change(instance, pipeline, new, [])
+    _change(instance, pipeline, [], old)
     return old
 
 
 def register_shard(instance: DagsterInstance, pipeline: str, key: str) -> None:
-    """Make *key* a registered shard, beside those that are."""
-    with announced(Effect.REGISTER, pipeline):
-        instance.add_dynamic_partitions(f"{pipeline}_shards", [key])
-
-
-def _targeted(instance: DagsterInstance, pipeline: str) -> bool:
-    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE))
-    return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())
+    """Register *key* beside the shards that are registered."""
+    _change(instance, pipeline, [key], [])
 
 
 def planned_shards(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
@@ -61,14 +50,33 @@ def planned_shards(shards: Sequence[Shard], keys: Iterable[str]) -> list[Shard]:
     The planned shards that *keys* name.
 
     Raises:
-        StaleShard: A key is not among the planned ones; the dataset was planned anew since.
+        StaleShard: A key is not among the planned ones; the dataset was planned again since.
     """
     planned = {shard.key: shard for shard in shards}
-    wanted = list(keys)
-    unknown = [key for key in wanted if key not in planned]
+    keys = list(keys)
+    unknown = [key for key in keys if key not in planned]
     if unknown:
         raise StaleShard(
-            f"partition {unknown[0]} is not among the {len(planned)} shards planned last; reload the partitions, or "
+            f"partition {unknown[0]} is not one of the {len(planned)} shards planned last; reload the partitions, or "
             "materialize raw_dataset to register them"
         )
-    return [planned[key] for key in wanted]
+    return [planned[key] for key in keys]
+
+
+def _change(instance: DagsterInstance, pipeline: str, new: Sequence[str], old: Sequence[str]) -> None:
+    if not (new or old):
+        return
+    with announced(Effect.REGISTER, pipeline):
+        if new:
+            instance.add_dynamic_partitions(_set_name(pipeline), list(new))
+        for key in old:
+            instance.delete_dynamic_partition(_set_name(pipeline), key)
+
+
+def _is_targeted(instance: DagsterInstance, pipeline: str) -> bool:
+    backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE))
+    return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())
+
+
+def _set_name(pipeline: str) -> str:
+    return f"{pipeline}_shards"

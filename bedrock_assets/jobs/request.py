@@ -1,4 +1,4 @@
-"""What is wanted of Bedrock, what Bedrock says of it, and what to do next: the vocabulary of the reconciler."""
+"""A request: one shard that somebody wants answers for, and the name of the job that answers it."""
 
 import hashlib
 import re
@@ -11,24 +11,24 @@ from bedrock_assets.storage.store import Store
 
 NAME_PREFIX = "ba"
 MAX_SHARD_CHARS = 20
-"""Of a shard's key in the name of its job, so that the name has 63 characters at most."""
+"""Characters of a shard's key in the name of its job, so that the name has 63 characters at most."""
 
 
 class RequestStatus(StrEnum):
     """Whether a request is still to be served."""
 
     WANTED = "wanted"
-    ON_HOLD = "held"
-    """The dataset has changed since; the prompts have not been made anew yet, so nothing more is submitted."""
+    ON_HOLD = "on hold"
+    """The dataset has changed since; prompts were not made again yet, so nothing more is submitted."""
     STALE = "stale"
     """The prompts have changed since, or the shard is no longer planned: the answers would not be joined."""
     WITHDRAWN = "withdrawn"
-    """The run that asked was cancelled."""
+    """The run that made the request was cancelled."""
 
 
 @dataclass(frozen=True)
 class Request:
-    """One shard that somebody asked answers for; recorded as an observation in Dagster's event log."""
+    """One shard that somebody wants answers for; recorded as an observation in Dagster's event log."""
 
     pipeline: str
     shard: str
@@ -38,34 +38,34 @@ class Request:
     """Key of the JSONL file to send."""
     n_records: int
     run_id: str
-    """The Dagster run that asked."""
+    """The Dagster run that made the request."""
     backfill_id: str | None = None
     """The Dagster backfill the run belongs to, if any."""
     storage_id: int = 0
     """Position in the event log; later requests have higher ones."""
     inference_mode: InferenceMode = InferenceMode.BATCH
     former_jobs: tuple[str, ...] = ()
-    """ARN of the job of each earlier attempt; empty for one that was answered on demand."""
-    former_targets: tuple[str, ...] = ()
-    """Name of the target of each earlier attempt; empty where it is not known, which is the pipeline's first."""
-    target: str = ""
+    """ARN of the job of each earlier attempt; empty for an attempt on demand."""
+    former_where: tuple[str, ...] = ()
+    """`where` of each earlier attempt; empty where it is not known, which is the pipeline's first target."""
+    where: str = ""
     """
-    Name of the target that its job was, or may have been, created at, so that it is submitted to no other; empty as
-    long as it was not tried anywhere.
+    Name of the target at which its job was, or may have been, created, so that it is submitted to no other; empty
+    until it is first submitted. Only `Regions` and the spec's targets know what it stands for.
     """
     raw_revision: str = ""
-    """Revision of the dataset that the prompts were made of."""
+    """Revision of the dataset that the prompts were made from."""
     blocked_by: int = 0
-    """Shards that are asked some of its prompts, so that it is collected after them: bit i stands for shard i."""
+    """Shards that share prompts with it and are collected before it: bit i stands for shard i, see `shard_bit`."""
     estimated_usd: float | None = None
     """What it may cost; None where the price is not known."""
     last_attempt: int = 1
-    """The attempt after which what is still unanswered is left as it is."""
+    """The attempt after which unanswered records are left as they are."""
     status: RequestStatus = RequestStatus.WANTED
-    asked_at: float = 0.0
+    requested_at: float = 0.0
     """Seconds since 1970."""
     folder: str = ""
-    """Where its job writes, if not among the pipeline's own; see `ShardManifest.folder`."""
+    """Where its job writes, if not among the pipeline's own folders; see `ShardManifest.folder`."""
 
     @property
     def identity(self) -> str:
@@ -74,27 +74,37 @@ class Request:
 
     @property
     def content(self) -> tuple[str, str, str, int, InferenceMode]:
-        """What is asked, whoever asks; its job is named after it, if it has one."""
+        """What is paid for, whoever requests it; its job, if it has one, is named after it."""
         return self.pipeline, self.shard, self.fingerprint, self.attempt, self.inference_mode
 
     @property
-    def targets(self) -> tuple[str, ...]:
-        """Name of the target of each attempt so far, as many as there are; empty where it is not known."""
-        unknown = len(self.former_jobs) - len(self.former_targets)
-        return (*("",) * unknown, *self.former_targets, self.target)
+    def all_where(self) -> tuple[str, ...]:
+        """`where` of each attempt so far, one for each; empty where it is not known."""
+        n_unknown = len(self.former_jobs) - len(self.former_where)
+        return (*("",) * n_unknown, *self.former_where, self.where)
+
+    @property
+    def output_folder(self) -> str:
+        """Folder of the store below which Bedrock makes the folder of the request's job."""
+        return attempt_folder(self.pipeline, self.shard, self.fingerprint, self.attempt, self.folder)
+
+    def job_name(self, store: Store) -> str:
+        """The name of the request's job."""
+        uri = store.uri(self.output_folder)
+        return job_name(self.pipeline, self.shard, self.fingerprint, self.attempt, uri)
 
 
 @dataclass(frozen=True)
 class SubmitOption:
     """A way to submit a request: where its job would be created, and the pool that caps it."""
 
-    target: str
+    where: str
     pool: str
 
 
 def job_name(pipeline: str, shard: str, fingerprint: str, attempt: int, output_uri: str) -> str:
     """
-    The job's name and idempotency token: the same for the same paid content, whoever asks and however often.
+    The job's name and idempotency token: the same for the same paid content, whoever requests it and however often.
 
     The output URI is part of it, so that two deployments in one account never adopt each other's jobs.
     """
@@ -104,16 +114,5 @@ def job_name(pipeline: str, shard: str, fingerprint: str, attempt: int, output_u
 
 
 def name_prefix(pipeline: str) -> str:
-    """What the names of all jobs of a pipeline begin with: up to 27 of the 63 characters a name may have."""
+    """The beginning of the names of all jobs of a pipeline: up to 27 of the 63 characters a name may have."""
     return f"{NAME_PREFIX}-{pipeline.replace('_', '-').strip('-')[:23]}-"
-
-
-def name_of(store: Store, request: Request) -> str:
-    """The name of the request's job."""
-    return job_name(request.pipeline, request.shard, request.fingerprint, request.attempt, output_uri(store, request))
-
-
-def output_uri(store: Store, request: Request) -> str:
-    """Where Bedrock makes the folder of the request's job."""
-    folder = attempt_folder(request.pipeline, request.shard, request.fingerprint, request.attempt, request.folder)
-    return store.uri(folder)

@@ -1,4 +1,4 @@
-"""What the event log says of the dataset and the prompts that requests were made of: whether they still hold."""
+"""Whether requests are still about the current dataset and prompts, as the event log has them."""
 
 from dataclasses import dataclass, field
 
@@ -12,7 +12,7 @@ from bedrock_assets.storage.keys import is_planned
 
 @dataclass(frozen=True)
 class Prompts:
-    """A shard's prompts, as they were made last."""
+    """A shard's prompts, as they were formatted last."""
 
     storage_id: int
     fingerprint: str
@@ -30,7 +30,7 @@ class Dataset:
 
 @dataclass
 class Staleness:
-    """The upstream of one pipeline's requests."""
+    """The latest dataset and prompts of one pipeline."""
 
     pipeline: str
     prompts: dict[str, Prompts] = field(default_factory=dict)
@@ -43,21 +43,22 @@ class Staleness:
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log."""
-        for told in self._prompts.read(instance):
-            facts = told.facts
-            if told.event.partition and "fingerprint" in facts:
-                made = Prompts(told.storage_id, str(facts["fingerprint"]), str(facts.get("raw_revision", "")))
-                self.prompts[told.event.partition] = made
-        for told in self._dataset.read(instance):
-            facts = told.facts
-            if "revision" in facts:
-                self.dataset = Dataset(told.storage_id, str(facts["revision"]), int(facts["n_shards"]))
+        for logged in self._prompts.read(instance):
+            metadata, shard = logged.metadata, logged.event.partition
+            if shard and "fingerprint" in metadata:
+                revision = str(metadata.get("raw_revision", ""))
+                self.prompts[shard] = Prompts(logged.storage_id, str(metadata["fingerprint"]), revision)
+        for logged in self._dataset.read(instance):
+            metadata = logged.metadata
+            if "revision" in metadata:
+                n_shards = int(metadata["n_shards"])
+                self.dataset = Dataset(logged.storage_id, str(metadata["revision"]), n_shards)
 
     def status_of(self, request: Request) -> RequestStatus:
         """
         Whether a request is still about the current prompts.
 
-        A request was made of what the store held when it was asked for; only what was told later speaks against it.
+        A request was made from what the store held at that time; only what was logged later makes it stale.
         """
         revision, prompts = request.raw_revision, self.prompts.get(request.shard)
         if prompts and prompts.storage_id > request.storage_id:

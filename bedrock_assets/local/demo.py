@@ -15,7 +15,7 @@ from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, TableManifest
 from bedrock_assets.storage.store import Store

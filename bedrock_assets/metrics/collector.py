@@ -17,7 +17,6 @@ from bedrock_assets.jobs.observe import pool_limit
 from bedrock_assets.metrics import metric as m
 from bedrock_assets.metrics.remote import Cached, InboxFiles, JobCounts, label_of
 from bedrock_assets.metrics.state import COST, OPEN, ROWS, STATES, TOKENS, PipelineLog, PipelineState, sensors_of
-from bedrock_assets.pipeline.workload import Workload
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily
@@ -53,9 +52,8 @@ class DeploymentCollector:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._workloads = [Workload(spec) for spec in self.specs]
         self._logs = [PipelineLog(spec.name) for spec in self.specs]
-        self._jobs = Cached(lambda: JobCounts.read(self.regions, self._workloads), self.hold_s, self.patience_s)
+        self._jobs = Cached(lambda: JobCounts.read(self.regions, self.specs), self.hold_s, self.patience_s)
         self._pools = sorted({pool for spec in self.specs for pool in spec.pools})
         inboxes = [spec for spec in self.specs if isinstance(spec, InboxSpec)]
         self._inboxes = [spec.name for spec in inboxes]
@@ -95,7 +93,7 @@ class DeploymentCollector:
             if isinstance(spec, PipelineSpec) and spec.budget_usd is not None:
                 scrape.add(m.BUDGET, spec.budget_usd, spec.name)
         for pool in self._pools:
-            scrape.add(m.SLOTS, pool_limit(self.instance, pool, self._workloads), pool)
+            scrape.add(m.SLOTS, pool_limit(self.instance, pool, self.specs), pool)
         for sensor in sensors_of(self.instance, self._inboxes):
             scrape.add(m.SENSOR_ON, sensor.is_on, sensor.name)
             if sensor.ticked_at is not None:

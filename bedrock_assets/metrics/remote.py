@@ -13,11 +13,11 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.inbox.files import list_files
 from bedrock_assets.inbox.rejections import Rejections
 from bedrock_assets.jobs.observe import ObservedJobs
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.store import Store
 
 T = TypeVar("T")
@@ -77,23 +77,23 @@ class JobCounts:
     """Bedrock's jobs of the last days, from any sender, in each account and region that is used."""
 
     jobs: Sequence[Job]
-    workloads: Sequence[Workload]
+    specs: Sequence[WorkloadSpec]
     observed: ObservedJobs
 
     @classmethod
-    def read(cls, regions: Regions, workloads: Sequence[Workload]) -> "JobCounts":
+    def read(cls, regions: Regions, specs: Sequence[WorkloadSpec]) -> "JobCounts":
         """
         List the jobs.
 
         Raises:
             BedrockError: No region is reachable, or listing is not allowed.
         """
-        observed = ObservedJobs.take(regions, workloads)
-        return cls([job for jobs in observed.recent.values() for job in jobs.values()], workloads, observed)
+        observed = ObservedJobs.observe(regions, specs)
+        return cls([job for jobs in observed.recent.values() for job in jobs.values()], specs, observed)
 
     def pipeline_of(self, job: Job) -> str:
         """The sender of a job, by its name. Pipelines with the same first 23 characters count as one."""
-        names = [name for name in (one.spec.name for one in self.workloads) if job.name.startswith(name_prefix(name))]
+        names = [name for name in (spec.name for spec in self.specs) if job.name.startswith(name_prefix(name))]
         return max(names, key=len, default=OTHERS)
 
     @property
@@ -115,7 +115,7 @@ class JobCounts:
 
     def n_in_flight(self, pool: str) -> int | None:
         """Slots of a pool in use, as the dispatcher counts them; None if unknown."""
-        return self.observed.n_in_flight(pool, self.workloads, {})
+        return self.observed.n_in_flight(pool, self.specs, {})
 
     @property
     def trouble(self) -> str:

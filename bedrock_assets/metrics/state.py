@@ -64,7 +64,7 @@ class PipelineLog:
         self._ledger.refresh(instance)
         for logged in self._reader.read(instance):
             if logged.event.partition:
-                self._answers[logged.event.partition] = {n: v for n, v in logged.facts.items() if n in _SUMMED}
+                self._answers[logged.event.partition] = {n: v for n, v in logged.metadata.items() if n in _SUMMED}
         state, now = PipelineState(self.pipeline), time.time()
         for key in shards_of(instance, self.pipeline):
             self._add_shard(state, key, now)

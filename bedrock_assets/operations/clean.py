@@ -1,8 +1,9 @@
-"""What a pipeline left behind, jobs in flight and files, and how to be rid of it."""
+"""Find the jobs and files that a pipeline left behind, stop the jobs and delete the files."""
 
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.regions import Regions
@@ -12,56 +13,54 @@ from bedrock_assets.storage.store import Store, StoredFile
 from bedrock_assets.threads import N_READERS, map_ordered
 
 TABLE = ("table", "preferences.parquet")
-"""What a pipeline is run for."""
-_AT_ONCE = 100
-"""Files that a thread deletes before it tells of them."""
+"""Folders and files of a pipeline's results."""
+_BATCH_SIZE = 100
+"""Files that a thread deletes between two progress messages."""
 _FIRST_POLL_S, _LAST_POLL_S = 0.5, 16.0
 
 
 @dataclass(frozen=True)
-class CleanTarget:
-    """What there is of one pipeline."""
+class CleanPlan:
+    """The jobs and files of one pipeline."""
 
     pipeline: str
     jobs: tuple[Job, ...]
-    """In flight, and writing into these stores."""
+    """Jobs in flight that write into these stores."""
     files: tuple[StoredFile, ...]
-    elsewhere: tuple[tuple[Store, StoredFile], ...] = ()
-    """Files in the buckets of other places."""
+    other_files: tuple[tuple[Store, StoredFile], ...] = ()
+    """Files in the stores of other regions."""
 
     @property
     def n_bytes(self) -> int:
-        """Size of the files."""
+        """Size of all files."""
         return sum(file.n_bytes for file in self.all_files)
 
     @property
     def all_files(self) -> tuple[StoredFile, ...]:
-        """The files of all places."""
-        return (*self.files, *(file for _, file in self.elsewhere))
+        """The files of all regions."""
+        return (*self.files, *(file for _, file in self.other_files))
 
     @property
     def folders(self) -> dict[str, tuple[int, int]]:
-        """Number of files and bytes in each folder of the pipeline; a file beside the folders stands for itself."""
-        found: dict[str, tuple[int, int]] = {}
+        """Number of files and bytes in each folder of the pipeline, and of each file outside of a folder."""
+        sizes: dict[str, list[int]] = {}
         for file in self.files:
-            name = _folder(file)
-            n_files, n_bytes = found.get(name, (0, 0))
-            found[name] = (n_files + 1, n_bytes + file.n_bytes)
-        return found
+            sizes.setdefault(_folder(file), []).append(file.n_bytes)
+        return {name: (len(n_bytes), sum(n_bytes)) for name, n_bytes in sizes.items()}
 
 
-def find_remains(regions: Regions, pipeline: str, *, keep_table: bool = False) -> CleanTarget:
+def plan_clean(regions: Regions, pipeline: str, *, keep_table: bool = False) -> CleanPlan:
     """
-    Look, and change nothing.
+    List a pipeline's jobs and files. Nothing is changed.
 
     Args:
-        pipeline: Its name; the pipeline itself may be gone.
-        keep_table: Leave the final table out.
+        pipeline: Name of the pipeline, which may no longer be defined.
+        keep_table: Leave out the joined table and the preferences.
     """
     files = tuple(file for file in regions.store.files(pipeline) if not (keep_table and _folder(file) in TABLE))
     others = {region.store.root: region.store for region in regions.all if region.store}
-    elsewhere = tuple((store, file) for store in others.values() for file in store.files(pipeline))
-    return CleanTarget(pipeline, tuple(_in_flight(regions, pipeline)), files, elsewhere)
+    other_files = tuple((store, file) for store in others.values() for file in store.files(pipeline))
+    return CleanPlan(pipeline, tuple(_in_flight(regions, pipeline)), files, other_files)
 
 
 def stop_jobs(
@@ -69,16 +68,20 @@ def stop_jobs(
     pipeline: str,
     *,
     timeout_s: float,
-    tell: Callable[[str], None] = lambda _: None,
+    report: Callable[[str], None] = lambda _: None,
 ) -> int:
     """
-    Stop a pipeline's jobs and wait until none is in flight, because one that is still stopping writes files.
+    Stop a pipeline's jobs and wait until none is in flight. A job that is still stopping can write files.
+
+    Args:
+        timeout_s: Longest time to wait, in seconds.
+        report: Called with progress messages.
 
     Returns:
-        How many were stopped.
+        Number of jobs that were stopped.
 
     Raises:
-        JobFailed: One is still in flight after *timeout_s*.
+        JobFailed: A job is still in flight after *timeout_s*.
     """
     deadline, poll_s, stopped = time.monotonic() + timeout_s, _FIRST_POLL_S, set[str]()
     while jobs := list(_in_flight(regions, pipeline)):
@@ -89,26 +92,30 @@ def stop_jobs(
         if time.monotonic() > deadline:
             raise JobFailed(
                 f"{len(jobs)} jobs of {pipeline} are still in flight after {timeout_s:.0f} s ({jobs[0].name} is "
-                f"{jobs[0].status}); no file was deleted. Run the command again later"
+                f"{jobs[0].status}), so no file was deleted; run the command again later"
             )
-        tell(f"{len(jobs)} jobs are in flight; waiting until they have stopped")
+        report(f"waiting for {len(jobs)} jobs to stop")
         time.sleep(poll_s)
         poll_s = min(2 * poll_s, _LAST_POLL_S)
     return len(stopped)
 
 
-def delete_files(store: Store, found: CleanTarget) -> Iterator[int]:
-    """Delete the files of *found*, many at once; yields how many are gone by now."""
-    n_gone, files = 0, [*((store, file) for file in found.files), *found.elsewhere]
+def delete_files(store: Store, plan: CleanPlan) -> Iterator[int]:
+    """
+    Delete the files of *plan*, many at once.
 
-    def delete(some: Sequence[tuple[Store, StoredFile]]) -> int:
-        for where in {where.root: where for where, _ in some}.values():
-            where.delete([file.key for its, file in some if its is where])
-        return len(some)
+    Yields:
+        Number of files that are deleted so far.
+    """
+    files = [*((store, file) for file in plan.files), *plan.other_files]
 
-    for n_files in map_ordered(delete, (files[i : i + _AT_ONCE] for i in range(0, len(files), _AT_ONCE)), N_READERS):
-        n_gone += n_files
-        yield n_gone
+    def delete(batch: Sequence[tuple[Store, StoredFile]]) -> int:
+        for root in {store.root: store for store, _ in batch}.values():
+            root.delete([file.key for store, file in batch if store is root])
+        return len(batch)
+
+    batches = (files[i : i + _BATCH_SIZE] for i in range(0, len(files), _BATCH_SIZE))
+    yield from accumulate(map_ordered(delete, batches, N_READERS))
 
 
 def _folder(file: StoredFile) -> str:
@@ -117,8 +124,9 @@ def _folder(file: StoredFile) -> str:
 
 
 def _in_flight(regions: Regions, pipeline: str) -> Iterator[Job]:
-    """Names are cut short and shared by deployments, so a job is known by the folder that it writes into."""
-    folders = tuple(f"{store.uri(pipeline)}/" for store in (regions.store, *(p.store for p in regions.all if p.store)))
+    """Jobs in flight. Their names are truncated and shared by deployments, so they are known by their output folder."""
+    stores = [regions.store, *(region.store for region in regions.all if region.store)]
+    folders = tuple(f"{store.uri(pipeline)}/" for store in stores)
     for job in regions.list(name_contains=name_prefix(pipeline)):
         if job.status.in_flight and job.output_uri.startswith(folders):
             yield job

@@ -1,4 +1,4 @@
-"""Looks at a deployment before it is used: its places, quotas, Dagster. Each finding tells the cure."""
+"""Check a deployment before it is used: its regions, models, quotas and Dagster. Each result names the fix."""
 
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
@@ -13,86 +13,86 @@ from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
 from bedrock_assets.jobs.observe import pool_limit
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 HEARTBEAT_S = 300
-"""Dagster's own daemons beat every 30 s."""
+"""Oldest heartbeat of a running daemon; Dagster's daemons send one every 30 s."""
 QUOTAS = {
     "max_jobs": "Sum of in-progress and submitted batch inference jobs using a base model for {}",
     "max_records_per_job": "Records per batch inference job for {}",
     "min_records_per_job": "Minimum number of records per batch inference job for {}",
 }
-"""Our limits, and the names of their quotas in Service Quotas. Source: Amazon Bedrock endpoints and quotas, 2026-11."""
+"""Our limits and their quotas in Service Quotas, by name. Source: Amazon Bedrock endpoints and quotas, 2026-11."""
 
 
 def run_checks(
     probes: Mapping[Region, Probe], regions: Regions, pipelines: Sequence[Pipeline], instance: DagsterInstance | None
 ) -> Iterator[CheckResult]:
     """
-    All findings, as they are made.
+    Run all checks, one after the other.
 
     Args:
-        patients: Each of *places*, the deployment's own first.
+        probes: For each region in use, the deployment's own first.
+        instance: Dagster's, None if `DAGSTER_HOME` is not set.
     """
     for region, probe in probes.items():
-        for found in run_probes(probe):
-            yield found if region is regions.home else replace(found, check=f"{found.check} of {region}")
+        for result in run_probes(probe):
+            yield result if region is regions.home else replace(result, check=f"{result.check} of {region}")
     quotas = {region: _quotas(probe) for region, probe in probes.items()}
     for pipeline in pipelines:
         for target in pipeline.spec.targets:
             try:
                 region = regions.at(target)
             except ConfigError as error:
-                yield CheckResult(f"model of {pipeline.spec.name}", "fail", str(error), "then look again")
+                yield CheckResult(f"model of {pipeline.spec.name}", "fail", str(error), "then run the check again")
             else:
                 yield from _model(probes[region], pipeline, target, *quotas[region])
-    for region, model in sorted(_asked(regions, pipelines), key=str):
+    for region, model in sorted(_models(regions, pipelines), key=str):
         yield from _metrics(probes[region], model)
     yield from _dagster(instance, pipelines)
 
 
-def _asked(regions: Regions, pipelines: Sequence[Pipeline]) -> set[tuple[Region, str]]:
-    """Each model, and where it is."""
-    found = set[tuple[Region, str]]()
+def _models(regions: Regions, pipelines: Sequence[Pipeline]) -> set[tuple[Region, str]]:
+    """All models in use, with their regions."""
+    models = set[tuple[Region, str]]()
     for target in (target for pipeline in pipelines for target in pipeline.spec.targets):
         with suppress(ConfigError):
-            found.add((regions.at(target), target.model))
-    return found
+            models.add((regions.at(target), target.model))
+    return models
 
 
 def _quotas(probe: Probe) -> tuple[dict[str, float], str]:
-    """Values by name, and why they could not be read."""
+    """Values by the names of quotas, and the error if they cannot be read."""
     try:
         pages = probe.client_of("service-quotas").get_paginator("list_service_quotas").paginate(ServiceCode="bedrock")
-        found = {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}
+        return {quota["QuotaName"]: quota["Value"] for page in pages for quota in page["Quotas"]}, ""
     except (BotoCoreError, ClientError) as error:
         return {}, str(error)
-    return found, ""
 
 
 def _model(
-    probe: Probe, pipeline: Pipeline, target: Target, quotas: Mapping[str, float], trouble: str
+    probe: Probe, pipeline: Pipeline, target: Target, quotas: Mapping[str, float], error: str
 ) -> Iterator[CheckResult]:
     check, bare = f"model of {pipeline.spec.name}", bare_id(target.model)
     name = _display_name(probe, bare, quotas)
     if name is None:
-        told = trouble or f"no batch quota is listed for {bare}"
-        yield CheckResult(check, "unknown", told, "look it up in the console under Service Quotas, Amazon Bedrock")
+        message = error or f"Service Quotas lists no batch quota for {bare}"
+        yield CheckResult(check, "unknown", message, "look it up in the console: Service Quotas, Amazon Bedrock")
         return
-    yield CheckResult(check, "ok", f"{target.name} has batch quotas, as {name}")
+    yield CheckResult(check, "ok", f"{target.name} has batch quotas, listed as {name}")
     for limit, pattern in QUOTAS.items():
         quota, ours = quotas.get(pattern.format(name)), getattr(pipeline.spec.limits, limit)
         ours = target.max_jobs if target.max_jobs and limit == "max_jobs" else ours
         if quota is None:
             continue
         wrong = ours < quota if limit.startswith("min") else ours > quota
-        told = f"limits.{limit} is {ours:,}, the quota {quota:,.0f}"
-        fix = f"set it to {quota:.0f} in the pipeline, or ask for a higher quota" if wrong else ""
-        yield CheckResult(f"{limit} of {pipeline.spec.name}", "fail" if wrong else "ok", told, fix)
+        message = f"limits.{limit} is {ours:,}; the quota is {quota:,.0f}"
+        fix = f"set it to {quota:.0f} in the pipeline, or request a higher quota" if wrong else ""
+        yield CheckResult(f"{limit} of {pipeline.spec.name}", "fail" if wrong else "ok", message, fix)
 
 
 def _display_name(probe: Probe, model: str, quotas: Mapping[str, float]) -> str | None:
-    """The name under which a model's quotas are listed: the one on its card, or the one that its id spells."""
+    """The name under which a model's quotas are listed: from its model card, or else by the words of its id."""
     head = QUOTAS["max_jobs"].removesuffix("{}")
     names = [name.removeprefix(head) for name in quotas if name.startswith(head)]
     if probe.on_aws:
@@ -102,8 +102,7 @@ def _display_name(probe: Probe, model: str, quotas: Mapping[str, float]) -> str 
             card = {}
         if card.get("modelName") in names:
             return str(card["modelName"])
-    spelled = [name for name in names if _words(name) <= _words(model)]
-    return max(spelled, key=len, default=None)
+    return max((name for name in names if _words(name) <= _words(model)), key=len, default=None)
 
 
 def _words(text: str) -> set[str]:
@@ -118,29 +117,29 @@ def _metrics(probe: Probe, model: str) -> Iterator[CheckResult]:
     try:
         reading = probe.cloudwatch.read(model)
     except MetricsUnavailable as error:
-        fix = "allow what `bedrock-assets iam --cloudwatch` prints, or unset BEDROCK_ASSETS_CLOUDWATCH"
+        fix = "allow the permissions that `bedrock-assets iam --cloudwatch` prints, or unset BEDROCK_ASSETS_CLOUDWATCH"
         yield CheckResult(check, "warn", str(error), fix)
     else:
-        yield CheckResult(check, "ok", str(reading or "may be read; has no metrics of the last minutes"))
+        yield CheckResult(check, "ok", str(reading or "readable, but there are no metrics of the last minutes"))
 
 
 def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) -> Iterator[CheckResult]:
     if instance is None:
-        fix = "set DAGSTER_HOME, or name a local stack with --home"
-        yield CheckResult("Dagster", "unknown", "no instance is named", fix)
+        fix = "set DAGSTER_HOME, or name the folder of a local stack with --home"
+        yield CheckResult("Dagster", "unknown", "DAGSTER_HOME is not set", fix)
         return
     for pool in sorted({pool for pipeline in pipelines for pool in pipeline.spec.pools}):
         explicit = instance.event_log_storage.get_concurrency_info(pool).limit is not None
-        limit = pool_limit(instance, pool, pipelines)
+        limit = pool_limit(instance, pool, [pipeline.spec for pipeline in pipelines])
         fix = "" if explicit else f"dagster instance concurrency set {pool} {limit}"
-        told = f"{limit} jobs at once" + ("" if explicit else ", by limits.max_jobs: the pool has no limit of its own")
-        yield CheckResult(f"pool {pool}", "ok" if explicit else "warn", told, fix)
+        message = f"{limit} jobs at once" + ("" if explicit else ", from limits.max_jobs: the pool has no limit")
+        yield CheckResult(f"pool {pool}", "ok" if explicit else "warn", message, fix)
     monitored = instance.run_monitoring_enabled
-    fix = "" if monitored else "set run_monitoring: {enabled: true} in dagster.yaml, or killed runs stay started"
+    fix = "" if monitored else "set `run_monitoring: {enabled: true}` in dagster.yaml, or killed runs never end"
     yield CheckResult("run monitoring", "ok" if monitored else "warn", "on" if monitored else "off", fix)
     beat = instance.get_daemon_heartbeats().get("SENSOR")
     age = datetime.now(UTC).timestamp() - beat.timestamp if beat else None
     alive = age is not None and age < HEARTBEAT_S
-    told = "never seen" if age is None else f"seen {age:.0f} s ago"
-    fix = "" if alive else "start it: `dagster-daemon run`, or `dagster dev`; without it nothing is submitted"
-    yield CheckResult("sensor daemon", "ok" if alive else "fail", told, fix)
+    message = "no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago"
+    fix = "" if alive else "start it with `dagster-daemon run` or `dagster dev`; without it no job is submitted"
+    yield CheckResult("sensor daemon", "ok" if alive else "fail", message, fix)

@@ -1,36 +1,36 @@
-"""Rows without an answer, gathered by what went wrong."""
+"""Group the rows without an answer by what went wrong."""
 
 from dataclasses import dataclass
 
 import polars as pl
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import outputs_folder
 from bedrock_assets.storage.store import Store
 
 _VARIABLE = r'"[^"]*"|\'[^\']*\'|[0-9a-fA-F-]{16,}|\d+'
-"""What differs between messages that say the same: quotations, ids, numbers."""
+"""Matches what varies between similar messages: quotations, ids, numbers."""
 MESSAGE_CHARS = 160
 
 
 @dataclass(frozen=True)
 class ErrorGroup:
-    """Rows that failed in the same way."""
+    """Rows that failed for the same reason."""
 
     error_code: str | None
     message: str
-    """With `#` for quotations, ids and numbers."""
+    """Message with `#` in place of quotations, ids and numbers."""
     n_rows: int
     example: str
-    """A record id."""
+    """Record id of the first row."""
     example_message: str | None
     shards: list[str]
 
 
 def group_errors(store: Store, pipeline: Pipeline) -> list[ErrorGroup]:
-    """The rows of all shards that are not `ok`, the most frequent failure first."""
+    """Group the rows of all shards that are not `ok`; the most frequent failure comes first."""
     keys = [file.key for file in store.files(outputs_folder(pipeline.spec.name)) if file.key.endswith(".parquet")]
-    return _gathered(pl.concat(_failed(store, pipeline, key) for key in keys)) if keys else []
+    return _groups(pl.concat(_failed(store, pipeline, key) for key in keys)) if keys else []
 
 
 def _failed(store: Store, pipeline: Pipeline, key: str) -> pl.DataFrame:
@@ -40,11 +40,10 @@ def _failed(store: Store, pipeline: Pipeline, key: str) -> pl.DataFrame:
     return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard)).collect()
 
 
-def _gathered(rows: pl.DataFrame) -> list[ErrorGroup]:
-    alike = pl.col("error_message").fill_null("").str.replace_all(_VARIABLE, "#").str.head(MESSAGE_CHARS)
-    found = (
-        rows.with_columns(alike=alike)
-        .group_by("error_code", "alike", maintain_order=True)
+def _groups(rows: pl.DataFrame) -> list[ErrorGroup]:
+    pattern = pl.col("error_message").fill_null("").str.replace_all(_VARIABLE, "#").str.head(MESSAGE_CHARS)
+    groups = (
+        rows.group_by("error_code", pattern.alias("message"), maintain_order=True)
         .agg(
             n_rows=pl.len(),
             example=pl.col("record_id").first(),
@@ -53,5 +52,4 @@ def _gathered(rows: pl.DataFrame) -> list[ErrorGroup]:
         )
         .sort("n_rows", descending=True, maintain_order=True)
     )
-    renamed = found.rename({"alike": "message"})
-    return [ErrorGroup(**row) for row in renamed.iter_rows(named=True)]
+    return [ErrorGroup(**row) for row in groups.iter_rows(named=True)]

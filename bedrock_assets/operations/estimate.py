@@ -1,4 +1,4 @@
-"""What a pipeline would take, before anything is sent: records, jobs, tokens, money, hours."""
+"""Estimate a pipeline before anything is sent: records, jobs, tokens, cost, hours."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -12,7 +12,8 @@ from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE
 from bedrock_assets.prices import price_of
 from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.storage.keys import raw_manifest_key
@@ -23,44 +24,44 @@ from bedrock_assets.threads import map_ordered
 
 @dataclass(frozen=True)
 class PipelineEstimate:
-    """What a launch of everything would take."""
+    """Estimate of launching all shards of a pipeline."""
 
     pipeline: str
     model: str
     n_rows: int
     n_rejected: int
-    """Rows that make no record."""
+    """Rows without a record."""
     n_reused: int
-    """Rows whose prompt has an answer already, or is another row's too."""
+    """Rows whose prompt has an answer already, or is also another row's."""
     n_records: int
     """Records to send."""
     n_bytes: int
     n_jobs: int
     n_waves: int
-    """Times that all slots are filled, if the pools have as many as `limits.max_jobs` says."""
+    """Jobs divided by `limits.max_jobs`, the number that runs at once, rounded up."""
     inference_mode: str
-    """Of a dataset that makes no job: `on_demand`."""
+    """`batch`, or `on_demand` if there are too few records for a job."""
     input_tokens: int
     output_tokens: int
     cost_usd: float | None
-    """None where the price is not known."""
+    """None if the price is unknown."""
     on_demand_usd: float | None
-    """The same on demand."""
+    """Cost of the same records on demand."""
     basis: str
     """How tokens were estimated."""
     price_source: str | None
     job_hours: float | None
-    """Mean of this pipeline's jobs that completed lately; None if there is none."""
+    """Mean duration of this pipeline's recently completed jobs; None if there are none."""
     hours: float | None
-    """Until the last answer, at that pace."""
+    """Time until the last answer, at that pace."""
 
 
 def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> PipelineEstimate:
     """
-    One pass over the source; nothing is written.
+    Estimate a pipeline in one pass over its source. Nothing is written.
 
     Args:
-        bedrock: Tells how long jobs took; None leaves that out.
+        bedrock: Lists earlier jobs, to estimate hours; None leaves the hours out.
 
     Raises:
         ConfigError: The source cannot be read.
@@ -69,9 +70,9 @@ def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) ->
     spec, counted = pipeline.spec, _count(pipeline, store)
     shards = plan_with_canary(counted.blocks, spec.all_limits, spec.on_small, spec.canary)
     n_jobs = min(len(shards), -(-counted.n_new // max(1, spec.limits.min_records_per_job))) if counted.n_new else 0
-    inference_mode = mode_for(pipeline, counted.n_new) or InferenceMode.BATCH
+    inference_mode = mode_for(pipeline.workload, counted.n_new) or InferenceMode.BATCH
     raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
-    estimator = estimator_of(store, pipeline, [shard.key for shard in (raw.shards if raw else shards)])
+    estimator = estimator_of(store, pipeline.workload, [shard.key for shard in (raw.shards if raw else shards)])
     price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, inference_mode)
     n_waves = -(-n_jobs // spec.all_limits.max_jobs)
     job_hours = _job_hours(pipeline, bedrock)
@@ -99,24 +100,24 @@ def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) ->
 
 @dataclass
 class _Counted:
-    """What a pass over the rows adds up to."""
+    """Totals of one pass over the rows."""
 
     blocks: list[Block]
     n_rows: int = 0
     n_rejected: int = 0
     n_new: int = 0
     n_bytes: int = 0
-    """Of the records to send."""
+    """Size of the records to send."""
 
 
 def _count(pipeline: Pipeline, store: Store) -> _Counted:
     counted, own = _Counted([]), PromptIndex()
     known = read_prompt_index(store, pipeline, prune=False) if pipeline.spec.reuse_answers_days else PromptIndex()
-    for made in map_ordered(partial(pipeline.with_records, keyed=True), read_rows(pipeline, store)):
-        counted.blocks += count_blocks(made)
-        counted.n_rows += len(made)
-        counted.n_rejected += made[ERROR_CODE].count()
-        sendable = made.drop_nulls(LINE)
+    for rows in map_ordered(partial(pipeline.records.make, keyed=True), read_rows(pipeline, store)):
+        counted.blocks += count_blocks(rows)
+        counted.n_rows += len(rows)
+        counted.n_rejected += rows[ERROR_CODE].count()
+        sendable = rows.drop_nulls(LINE)
         fresh = sendable[KEY].is_first_distinct() & known.find(sendable[KEY]).is_null()
         new = sendable.filter(fresh & own.find(sendable[KEY]).is_null())
         own.add(new[KEY], "")
@@ -126,13 +127,13 @@ def _count(pipeline: Pipeline, store: Store) -> _Counted:
 
 
 def _job_hours(pipeline: Pipeline, bedrock: Jobs | None) -> float | None:
-    """Mean hours from submission to the end, of the pipeline's jobs that completed lately."""
+    """Mean hours from submission to end, of the pipeline's recently completed jobs."""
     if bedrock is None:
         return None
-    found = bedrock.list(since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(pipeline.spec.name))
+    jobs = bedrock.list(since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(pipeline.spec.name))
     hours: Sequence[float] = [
         (job.ended_at - job.submitted_at).total_seconds() / 3600
-        for job in found
+        for job in jobs
         if job.status is JobStatus.COMPLETED and job.ended_at
     ]
     return sum(hours) / len(hours) if hours else None

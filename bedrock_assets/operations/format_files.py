@@ -1,4 +1,4 @@
-"""Format plain files, without Dagster and without AWS: a look at the records before anything is paid."""
+"""Format plain files as JSONL shards, without Dagster and without AWS."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,8 +13,9 @@ from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.dataset.plan import Block, plan_shards
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
 from bedrock_assets.pipeline.ids import require_ids, require_unique
-from bedrock_assets.pipeline.records import ERROR_CODE, Pipeline
-from bedrock_assets.shards.format import made_records
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE, LINE
+from bedrock_assets.shards.format import encode_batches
 from bedrock_assets.shards.record_file import RecordFile
 from bedrock_assets.storage.manifests import Document, Shard
 
@@ -22,11 +23,11 @@ NOTES = "format.json"
 
 
 class FormatNotes(Document):
-    """What `format` leaves beside the shard files, so that `parse` finds the same rows."""
+    """Facts that `format` writes beside the shard files, so that `parse` finds the same rows."""
 
     id_column: str | None
     embed: str | None = None
-    """Column that was embedded; none for prompts."""
+    """Column that was embedded; None for prompts."""
     dimensions: int | None = None
     """Length of each vector."""
     shards: tuple[Shard, ...]
@@ -41,12 +42,17 @@ def plain_pipeline(
     source: str, model: str, task: dict[str, Any], id_column: str | None, max_records: int = 50_000
 ) -> Pipeline:
     """
-    A pipeline without YAML, for files.
+    A pipeline for plain files, without a defs.yaml.
+
+    Args:
+        source: Path or glob of the input files.
+        task: As under `task:` in a defs.yaml.
+        max_records: Most records in a shard.
 
     Raises:
         ConfigError: The model, the prompt or the input is wrong.
     """
-    # Nobody waits for a wave of jobs here: as few files as the number of records allows.
+    # As few files as possible: with one job at a time, shards need not fill waves of jobs.
     limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records), "max_jobs": 1}
     spec = PipelineSpec.model_validate(
         {
@@ -62,19 +68,19 @@ def plain_pipeline(
 
 def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     """
-    Write `{shard}.jsonl` and, where rows have no record, `{shard}.rejected.parquet` into *out*.
+    Write `{shard}.jsonl` into *out*, and `{shard}.rejected.parquet` for rows without a record.
 
     Raises:
-        DataError: The input is empty, cannot be cut into shards, or its ids are unusable.
+        DataError: The input is empty, cannot be cut into shards, or its ids are missing or not unique.
         StoreError: *out* cannot be written.
     """
     limits, embedding = pipeline.spec.limits, pipeline.spec.task.embedding
     n_rows = pipeline.source.n_rows()
     if n_rows == 0:
-        raise EmptyDataset(f"{pipeline.source.describe()} has no rows; there is nothing to format")
+        raise EmptyDataset(f"{pipeline.source.describe()} has no rows, so there is nothing to format")
     if pipeline.spec.source.id_column is not None:
         require_unique(_Ids(pipeline), n_rows, pipeline.spec.source.id_column)
-    # Too few rows are worth a look as well: a warning tells that Bedrock would refuse them.
+    # Too few rows are formatted as well, with a warning that Bedrock would fail the job.
     shards = plan_shards([Block(n_rows, n_rows, 0)], limits, on_small="pad")
     _prepare(out)
     n_records = n_bytes = n_rejected = 0
@@ -83,9 +89,9 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         rejected: list[pl.DataFrame] = []
         with (out / f"{shard.key}.jsonl").open("wb") as file:
             records = RecordFile(file, digest=None)
-            for content, fates in made_records(pipeline, pieces):
-                records.append(content, fates[ERROR_CODE].null_count())
-                rejected.append(fates.filter(pl.col(ERROR_CODE).is_not_null()))
+            for jsonl, rows in encode_batches(pipeline, pieces):
+                records.append(jsonl, rows[ERROR_CODE].null_count())
+                rejected.append(rows.drop(LINE).filter(pl.col(ERROR_CODE).is_not_null()))
         n_records += records.n_records
         n_bytes += records.n_bytes
         n_rejected += shard.n_rows - records.n_records
@@ -95,7 +101,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
         embed=embedding.column if embedding else None,
-        dimensions=pipeline.dimensions,
+        dimensions=pipeline.workload.dimensions,
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,
@@ -109,6 +115,8 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
 
 def read_notes(shards: Path) -> FormatNotes:
     """
+    Read what `format_files` wrote into folder *shards*.
+
     Raises:
         ConfigError: *shards* was not written by `format`.
     """
@@ -120,13 +128,13 @@ def read_notes(shards: Path) -> FormatNotes:
 
 @dataclass(frozen=True)
 class _Ids:
-    """The record ids of all rows, read from the source each time."""
+    """The record ids of all rows, String; each iteration reads the source."""
 
     pipeline: Pipeline
 
     def __iter__(self) -> Iterator[pl.Series]:
         name, position = self.pipeline.spec.source.id_column or "", 0
-        next(read_rows(self.pipeline), None)  # tells of a column that is missing, as reading all of it would
+        next(read_rows(self.pipeline), None)  # raises if a column is missing, as reading all rows would
         for ids in self.pipeline.source.column(name):
             require_ids(ids.to_frame(), name, position)
             yield ids.cast(pl.String)
@@ -134,7 +142,7 @@ class _Ids:
 
 
 def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:
-    """The source's rows, cut at the borders of shards; each group is read before the next."""
+    """The source's rows by shard, in several frames each. Read all frames of a shard before the next shard."""
 
     def pieces() -> Iterator[tuple[Shard, pl.DataFrame]]:
         following, position = iter(shards), 0
@@ -142,9 +150,9 @@ def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Sh
         for rows in read_rows(pipeline):
             rest = rows
             while len(rest):
-                n_here = min(len(rest), shard.offset + shard.n_rows - position)
-                yield shard, rest.head(n_here)
-                rest, position = rest.slice(n_here), position + n_here
+                n_rows = min(len(rest), shard.offset + shard.n_rows - position)
+                yield shard, rest.head(n_rows)
+                rest, position = rest.slice(n_rows), position + n_rows
                 if position == shard.offset + shard.n_rows:
                     shard = next(following, shard)
 
@@ -153,12 +161,12 @@ def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Sh
 
 
 def _prepare(out: Path) -> None:
-    """An empty folder, or one of an earlier `format`, whose files are replaced."""
+    """Create folder *out*, or delete the files of an earlier `format` in it."""
     try:
         out.mkdir(parents=True, exist_ok=True)
-        others = [path.name for path in out.iterdir()]
-        if others and NOTES not in others:
-            raise StoreError(f"{out} is not empty and not a folder that `format` wrote; name another one")
+        names = [path.name for path in out.iterdir()]
+        if names and NOTES not in names:
+            raise StoreError(f"{out} is not empty, and `format` did not write it; name another folder")
         for pattern in ("*.jsonl", "*.rejected.parquet", NOTES):
             for path in out.glob(pattern):
                 path.unlink()
@@ -167,15 +175,9 @@ def _prepare(out: Path) -> None:
 
 
 def _warnings(pipeline: Pipeline, shard: Shard, records: RecordFile) -> list[str]:
-    limits = pipeline.spec.limits
-    found: list[str] = []
-    if records.n_records < limits.min_records_per_job:
-        found.append(
-            f"{shard.key} has {records.n_records} records; Bedrock fails a job with fewer than "
-            f"{limits.min_records_per_job}"
-        )
-    if records.n_bytes > limits.max_bytes_per_file:
-        found.append(
-            f"{shard.key} has {records.n_bytes} bytes; Bedrock refuses files above {limits.max_bytes_per_file}"
-        )
-    return found
+    limits, warnings = pipeline.spec.limits, list[str]()
+    if records.n_records < (least := limits.min_records_per_job):
+        warnings.append(f"{shard.key} has {records.n_records} records; Bedrock fails a job with fewer than {least}")
+    if records.n_bytes > (most := limits.max_bytes_per_file):
+        warnings.append(f"{shard.key} has {records.n_bytes} bytes; Bedrock refuses files above {most}")
+    return warnings

@@ -1,4 +1,4 @@
-"""Files in the store that nothing refers to any more: of earlier datasets and prompts, and of killed processes."""
+"""Find files in the store that nothing refers to: of earlier datasets and prompts, and of killed processes."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance
 
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import (
     outputs_key,
     prepared_part_key,
@@ -19,18 +19,17 @@ from bedrock_assets.storage.store import Store, StoredFile
 from bedrock_assets.threads import N_READERS, map_ordered
 
 GROWING = ("raw", "prompts", "jobs", "outputs", "table-incoming")
-"""Folders of a pipeline in which files are left behind. Kept answers are pruned by age, and the table by itself."""
+"""Folders in which files are left behind. Reusable answers are deleted by age, and the table deletes its own parts."""
 
 
 def unreferenced_files(
     instance: DagsterInstance, store: Store, pipeline: Pipeline, older_than: timedelta
 ) -> list[StoredFile]:
     """
-    Args:
-        older_than: Younger files are left: a run may just be writing them, or a job reading them.
+    List files that neither the dataset, nor its shards, nor any job in flight refers to.
 
-    Returns:
-        Files that neither the dataset, nor its shards, nor any job in flight refers to.
+    Args:
+        older_than: Younger files are left out: a run may still write them, or a job may read them.
     """
     name = pipeline.spec.name
     raw = store.read_model(raw_manifest_key(name), RawManifest)
@@ -49,26 +48,26 @@ def unreferenced_files(
 
 
 def _kept(instance: DagsterInstance, store: Store, name: str, raw: RawManifest) -> Iterator[str]:
-    """Keys, and beginnings of keys with a `*` at their end."""
+    """Keys in use, and prefixes of such keys, with a `*` at their end."""
     yield raw_manifest_key(name)
     yield from (part.key for part in raw.parts)
     yield from _of_shards(store, name, [shard.key for shard in raw.shards])
     ledger = Ledger(name)
     ledger.refresh(instance)
     for entry in [*ledger.open_entries, *ledger.replaced.values()]:
-        request = entry.request
-        yield f"{shard_folder(name, request.shard)}/{request.fingerprint}*"
-        yield f"{name}/jobs/{request.shard}/{request.fingerprint}-*"
+        yield from _of_version(name, entry.request.shard, entry.request.fingerprint)
 
 
 def _of_shards(store: Store, name: str, shards: Sequence[str]) -> Iterator[str]:
     def manifest(shard: str) -> ShardManifest | None:
         return store.read_model(shard_manifest_key(name, shard), ShardManifest)
 
-    for shard, made in zip(shards, map_ordered(manifest, shards, N_READERS), strict=True):
-        yield shard_manifest_key(name, shard)
-        yield outputs_key(name, shard)
-        yield prepared_part_key(name, shard)
-        if made:
-            yield f"{shard_folder(name, shard)}/{made.fingerprint}*"
-            yield f"{name}/jobs/{shard}/{made.fingerprint}-*"
+    for shard, current in zip(shards, map_ordered(manifest, shards, N_READERS), strict=True):
+        yield from (shard_manifest_key(name, shard), outputs_key(name, shard), prepared_part_key(name, shard))
+        if current:
+            yield from _of_version(name, shard, current.fingerprint)
+
+
+def _of_version(name: str, shard: str, fingerprint: str) -> Iterator[str]:
+    yield f"{shard_folder(name, shard)}/{fingerprint}*"
+    yield f"{name}/jobs/{shard}/{fingerprint}-*"

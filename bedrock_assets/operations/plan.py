@@ -1,4 +1,4 @@
-"""A pipeline looked at before anything is written: rows, shards, bytes, the first prompt."""
+"""Preview a pipeline before anything is written: rows, shards, bytes, the first record."""
 
 from typing import Any
 
@@ -6,24 +6,28 @@ import polars as pl
 
 from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import plan_with_canary
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
 
 
 def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
     """
-    Rows, shards, bytes and the first record, from one pass over the source; *store* has the tables of other pipelines.
+    Count rows, shards and bytes in one pass over the source, and return the first record.
+
+    Args:
+        store: Holds the table of another pipeline, if the source is one.
 
     Raises:
         ConfigError: The source cannot be read.
         DataError: The rows cannot be cut into shards.
     """
     first, blocks = None, []
-    for made in map_ordered(pipeline.with_records, read_rows(pipeline, store)):
-        lines = made[LINE].drop_nulls()
+    for rows in map_ordered(pipeline.records.make, read_rows(pipeline, store)):
+        lines = rows[LINE].drop_nulls()
         first = lines[0] if first is None and len(lines) else first
-        blocks += count_blocks(made)
+        blocks += count_blocks(rows)
     shards = plan_with_canary(blocks, pipeline.spec.limits, pipeline.spec.on_small, pipeline.spec.canary)
     sizes = pl.Series([shard.n_rows for shard in shards])
     return {

@@ -1,16 +1,11 @@
-"""Every key of a defs.yaml, read off the model: as a page for people, and as JSON schema for editors."""
+"""The reference of all keys in a defs.yaml, made from the models: a page for people, JSON schema for editors."""
 
 import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from pydantic import BaseModel
+from bedrock_assets.pipeline.load import COMPONENTS
 
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.pipeline.load import COMPONENT
-
-COMPONENTS: dict[str, type[BaseModel]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 HEAD = """# Every key of a defs.yaml
 
 Printed by `bedrock-assets reference`. Keys stand under `attributes:`, beside `type:`.

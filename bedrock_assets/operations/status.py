@@ -1,4 +1,4 @@
-"""How the shards of a pipeline get on: what the event log says of them, and what Bedrock says of their jobs."""
+"""The progress of a pipeline's shards, from Dagster's event log and from their jobs on Bedrock."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,7 +12,7 @@ from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.request import name_prefix
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts
@@ -20,25 +20,26 @@ from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import N_READERS, map_ordered
 
 NOT_ASKED = "not asked"
+"""State of a shard that was never requested."""
 
 
 @dataclass(frozen=True)
 class ShardProgress:
-    """One shard."""
+    """The progress of one shard."""
 
     pipeline: str
     shard: str
     state: str
-    """`not asked`, or what the log says; of a shard that waits, the status of its job, if it has one."""
+    """The status of its job if it has one, else the state of its request, or `not asked`."""
     n_records: int = 0
     n_done: int = 0
     records_per_min: float | None = None
     eta_min: float | None = None
-    """Minutes until its job ends, at the pace it has had since it was submitted."""
+    """Minutes until its job ends, at its mean pace since submission."""
     attempt: int = 0
     inference_mode: str = ""
     cost_usd: float | None = None
-    """By the tokens that the model reported; None while it is not answered, or where the price is not known."""
+    """By the tokens that the model reported; None before the answers are there, or if the price is unknown."""
     estimated_usd: float | None = None
     job_arn: str | None = None
     message: str | None = None
@@ -48,18 +49,20 @@ def shard_progress(
     instance: DagsterInstance, pipeline: Pipeline, store: Store, bedrock: Jobs | None
 ) -> tuple[list[ShardProgress], str | None]:
     """
-    All shards of a pipeline, in order, and why Bedrock could not be asked, if it could not.
+    Read the progress of all shards of a pipeline.
 
     Args:
         bedrock: None leaves the jobs out.
+
+    Returns:
+        The shards in order, and the error if Bedrock's jobs could not be listed.
     """
     ledger = Ledger(pipeline.spec.name)
     ledger.refresh(instance)
     keys = shards_of(instance, pipeline.spec.name)
-    jobs, trouble = _jobs(pipeline, bedrock, ledger.open_entries)
+    jobs, error = _jobs(pipeline, bedrock, ledger.open_entries)
     costs = _costs(pipeline, store, [key for key in keys if _answered(ledger, key)])
-    found = [_progress(pipeline, key, ledger.entries.get(key), jobs, costs.get(key)) for key in keys]
-    return found, trouble
+    return [_progress(pipeline, key, ledger.entries.get(key), jobs, costs.get(key)) for key in keys], error
 
 
 def _answered(ledger: Ledger, shard: str) -> bool:
@@ -68,7 +71,7 @@ def _answered(ledger: Ledger, shard: str) -> bool:
 
 
 def _jobs(pipeline: Pipeline, bedrock: Jobs | None, waiting: Sequence[Entry]) -> tuple[dict[str, Job], str | None]:
-    """By ARN, the jobs of the shards that wait."""
+    """The jobs of open requests by ARN, and the error if they could not be listed."""
     wanted = {entry.job_arn for entry in waiting if entry.job_arn}
     if not wanted or bedrock is None:
         return {}, None
@@ -90,8 +93,8 @@ def _costs(pipeline: Pipeline, store: Store, shards: Sequence[str]) -> dict[str,
         facts = OutputFacts.model_validate(store.parquet_facts(key)) if store.exists(key) else None
         return price.cost_usd(facts.tokens) if facts else None
 
-    found = zip(shards, map_ordered(cost, shards, N_READERS), strict=True)
-    return {shard: cost_usd for shard, cost_usd in found if cost_usd is not None}
+    costs = zip(shards, map_ordered(cost, shards, N_READERS), strict=True)
+    return {shard: cost_usd for shard, cost_usd in costs if cost_usd is not None}
 
 
 def _progress(
@@ -120,7 +123,7 @@ def _progress(
 
 
 def _pace(job: Job | None) -> float | None:
-    """Records a minute since the job was submitted; Bedrock does not say when it began."""
+    """Records a minute since the job was submitted; Bedrock does not report when it started."""
     if job is None or job.status is not JobStatus.IN_PROGRESS or not job.n_processed:
         return None
     return job.n_processed * 60 / max(1.0, (datetime.now(UTC) - job.submitted_at).total_seconds())

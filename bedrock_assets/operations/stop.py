@@ -1,11 +1,10 @@
-"""Stops a pipeline by hand: what is pending is withdrawn, jobs in flight are asked to stop; answers are kept."""
+"""Stop a pipeline by hand: withdraw its pending requests and stop its jobs in flight. Answers are kept."""
 
 from collections.abc import Collection
 from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
 
-from bedrock_assets.audit import Effect, announced
 from bedrock_assets.aws.batch import Jobs
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
@@ -15,18 +14,18 @@ BY_HAND = "stopped by hand; launch the partition again to send what is unanswere
 
 @dataclass
 class StopResult:
-    """What was stopped."""
+    """What `stop_requests` did."""
 
     withdrawn: list[str] = field(default_factory=list)
-    """Shards."""
+    """Shards whose requests were withdrawn."""
     stopped: list[str] = field(default_factory=list)
-    """ARNs of jobs."""
+    """ARNs of the jobs that were stopped."""
     refused: list[str] = field(default_factory=list)
-    """Why a job could not be stopped; its shard is left as it is."""
+    """Errors of jobs that could not be stopped; their shards are unchanged."""
 
 
 def open_requests(instance: DagsterInstance, pipeline: str, shards: Collection[str] = ()) -> tuple[Ledger, list[Entry]]:
-    """The shards of a pipeline, or those of *shards*, that wait for answers."""
+    """The open requests of a pipeline, or of *shards* only, and the ledger that they are from."""
     ledger = Ledger(pipeline)
     ledger.refresh(instance)
     return ledger, [entry for entry in ledger.open_entries if not shards or entry.request.shard in shards]
@@ -34,20 +33,21 @@ def open_requests(instance: DagsterInstance, pipeline: str, shards: Collection[s
 
 def stop_requests(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Jobs) -> StopResult:
     """
-    Stop the jobs and withdraw the requests. A job is stopped before its request is withdrawn: if this process dies in
-    between, the sensor still looks after it, and doing it again does the rest.
+    Stop the jobs of *entries* and withdraw their requests.
+
+    A job is stopped before its request is withdrawn: if this process dies in between, the sensor still watches the
+    job, and the command can be run again.
     """
-    done = StopResult()
+    result = StopResult()
     for entry in entries:
         if entry.job_arn:
             try:
                 bedrock.stop(entry.job_arn)
             except BedrockError as error:
-                done.refused.append(f"{entry.request.shard}: {error}")
+                result.refused.append(f"{entry.request.shard}: {error}")
                 continue
-            done.stopped.append(entry.job_arn)
+            result.stopped.append(entry.job_arn)
         facts = {"message": BY_HAND} | ({"job_arn": entry.job_arn} if entry.job_arn else {})
-        with announced(Effect.RECORD, RequestState.WITHDRAWN):
-            instance.report_runless_asset_event(ledger.record(entry.request, RequestState.WITHDRAWN, **facts))
-        done.withdrawn.append(entry.request.shard)
-    return done
+        ledger.log(instance.report_runless_asset_event, entry.request, RequestState.WITHDRAWN, **facts)
+        result.withdrawn.append(entry.request.shard)
+    return result

@@ -1,9 +1,9 @@
 """
-Answers as they were read, held until the order of the rows is known.
+Holds answers in the order in which they were read, until the order of the rows is known.
 
-Vectors of one length lie apart from polars' memory and are brought into order without a second copy. They are most of
-what a collect run holds, 200 MB of 50,000 times 1,024 floats, and polars' allocator keeps pages for seconds after they
-are freed, so that two copies in turn weigh as much as two at once.
+Vectors of one length are kept outside of polars' memory and are reordered without a second copy. They are most of what
+a collect run holds, 200 MB for 50,000 vectors of 1,024 floats, and polars' allocator keeps pages for seconds after they
+are freed, so that two copies one after the other take as much memory as two at once.
 """
 
 from dataclasses import dataclass, field
@@ -15,37 +15,37 @@ import polars as pl
 
 @dataclass
 class SeriesBuffer:
-    """Values of any dtype."""
+    """Holds values of any dtype."""
 
     dimensions: None = None
-    pieces: list[pl.Series] = field(default_factory=list)
+    blocks: list[pl.Series] = field(default_factory=list)
     n: int = 0
 
     def add(self, values: pl.Series) -> None:
         """Append values without nulls, all of one dtype."""
-        self.pieces.append(values)
+        self.blocks.append(values)
         self.n += len(values)
 
-    def take(self, regions: pl.Series) -> pl.Series:
-        """The values at *places*, null where that is null."""
-        return pl.concat(self.pieces).gather(regions)
+    def gather(self, positions: pl.Series) -> pl.Series:
+        """The values at *positions*, null where the position is null."""
+        return pl.concat(self.blocks).gather(positions)
 
-    def fit(self, values: pl.Expr) -> pl.Expr:
-        """*values* as they are to be added."""
+    def cast(self, values: pl.Expr) -> pl.Expr:
+        """Cast *values* to the dtype that `add` takes."""
         return values
 
 
 @dataclass
 class VectorBuffer:
-    """Float32 vectors in the order in which they were read."""
+    """Holds Float32 vectors of one length."""
 
     dimensions: int
     blocks: list[Any] = field(default_factory=list)
-    """numpy arrays of shape (vectors, dimensions), each with memory of its own that goes back when it is dropped."""
+    """numpy arrays of shape (n_vectors, dimensions). Each has memory of its own, which is freed when it is dropped."""
     n: int = 0
 
-    def fit(self, vectors: pl.Expr) -> pl.Expr:
-        """Lists or arrays as they are to be added; null where the length is another."""
+    def cast(self, vectors: pl.Expr) -> pl.Expr:
+        """Cast lists or arrays to the dtype that `add` takes, null where the length differs."""
         usable = pl.when(vectors.cast(pl.List(pl.Float32)).list.len() == self.dimensions).then(vectors)
         return usable.cast(pl.Array(pl.Float32, self.dimensions))
 
@@ -57,39 +57,41 @@ class VectorBuffer:
             self.blocks.append(block)
             self.n += len(vectors)
 
-    def take(self, regions: pl.Series) -> pl.Series:
+    def gather(self, positions: pl.Series) -> pl.Series:
         """
-        The vectors at *places*, null where that is null; nothing is left here.
+        The vectors at *positions*, null where the position is null. The buffer is empty afterwards.
 
         Args:
-            places: Integer, counted in the order of reading.
+            positions: Integers that count vectors in the order in which they were added.
+
+        Returns:
+            Array(Float32, dimensions).
         """
         import numpy as np
         import pyarrow as pa
 
-        found, first = _block(len(regions), self.dimensions), 0
-        wanted = regions.cast(pl.Int64).fill_null(-1).to_numpy()
+        vectors, first = _block(len(positions), self.dimensions), 0
+        wanted = positions.cast(pl.Int64).fill_null(-1).to_numpy()
         rows = np.argsort(wanted, kind="stable")
         while self.blocks:
             block = self.blocks.pop(0)
             start, stop = np.searchsorted(wanted, [first, first + len(block)], sorter=rows)
-            found[rows[start:stop]] = block[wanted[rows[start:stop]] - first]
+            vectors[rows[start:stop]] = block[wanted[rows[start:stop]] - first]
             first += len(block)
         self.n = 0
-        taken = pa.FixedSizeListArray.from_arrays(
-            pa.array(found.reshape(-1)), self.dimensions, mask=pa.array(wanted < 0)
+        array = pa.FixedSizeListArray.from_arrays(
+            pa.array(vectors.reshape(-1)), self.dimensions, mask=pa.array(wanted < 0)
         )
-        return pl.Series(taken, dtype=pl.Array(pl.Float32, self.dimensions))
+        return pl.Series(array, dtype=pl.Array(pl.Float32, self.dimensions))
 
 
 def buffer_for(dimensions: int | None) -> SeriesBuffer | VectorBuffer:
-    """For vectors of that length, or for values of any dtype."""
+    """A buffer for vectors of that length; for values of any dtype if it is None."""
     return SeriesBuffer() if dimensions is None else VectorBuffer(dimensions)
 
 
 def _block(n: int, dimensions: int) -> Any:
     import numpy as np
 
-    n_bytes = 4 * n * dimensions
-    memory = mmap(-1, max(1, n_bytes))
+    memory = mmap(-1, max(1, 4 * n * dimensions))
     return np.frombuffer(memory, dtype=np.float32, count=n * dimensions).reshape(n, dimensions)

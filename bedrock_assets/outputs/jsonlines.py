@@ -1,8 +1,8 @@
 """
-Lines of JSON become columns: fast where every line is as it should be, line by line where one is not.
+Decode JSON Lines into columns: fast where every line is well formed, and line by line where one is not.
 
-A chunk is decoded twice as fast by polars' `json_decode` as by its reader of JSON Lines, but all of it fails if a value
-has another type than the schema; then the reader decides, which puts a null in that value's place.
+Polars' `json_decode` is twice as fast as its reader of JSON Lines, but fails for a whole chunk if one value has another
+type than the schema. The reader is used then: it puts a null in the place of that value.
 """
 
 import io
@@ -14,19 +14,22 @@ from polars.exceptions import ComputeError, PolarsError
 Schema = Mapping[str, pl.DataType]
 
 HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
-"""A record id that is a line's first key."""
+"""Matches a record id that is the first key of a line."""
 _COMPRESSED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"(\xb5/\xfd")
-"""Polars unpacks what begins like gzip, zlib or zstd, to any size; no JSON does. Source: polars-io 2.1."""
+"""First bytes of gzip, zlib and zstd, which polars would decompress to any size. Source: polars-io 2.1."""
 
 
 def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.DataFrame | None:
     """
-    One row a line, null where a value has another type than *schema*; None if a line is no JSON object.
+    Decode lines into one row each.
 
     Args:
         content: Whole lines.
-        skip_input: Leave out what stands between a record's id and its `modelOutput`, without looking at it. It pays
-            where prompts are longer than answers.
+        skip_input: Skip the text between a record's id and its `modelOutput` without parsing it, which is faster if
+            prompts are longer than answers.
+
+    Returns:
+        Columns of *schema*, null where a value has another type. None if a line is not a JSON object.
     """
     frame = _decode_strictly(content, schema, skip_input=skip_input)
     return _decode_leniently(content, schema) if frame is None else frame
@@ -34,10 +37,13 @@ def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.Da
 
 def decode_around_bad_lines(lines: list[bytes], schema: Schema, first: int) -> Iterator[tuple[int, pl.DataFrame]]:
     """
-    Decode lines some of which are bad, by halving until a bad one stands alone.
+    Decode lines of which some are bad, by halving them until a bad line is alone.
+
+    Args:
+        first: Position of the first of *lines*.
 
     Yields:
-        Position of the first line, and a frame of consecutive lines; a bad line is a row of nulls.
+        Position of a first line, and a frame of the lines from there on; a bad line is a row of nulls.
     """
     frame = decode(b"\n".join(lines), schema) if lines else None
     if frame is not None or not lines:
@@ -52,15 +58,15 @@ def decode_around_bad_lines(lines: list[bytes], schema: Schema, first: int) -> I
 
 def split_lines(content: bytes) -> pl.DataFrame:
     """
-    Column `line`, String, without a loop over lines.
+    Split content into column `line`, String, without a loop over lines.
 
-    No control character is raw in JSON, so that \\x01 separates no columns.
+    JSON has no raw control characters, so \\x01 never separates columns.
 
     Raises:
-        PolarsError: A line is no UTF-8, or has that character; or all of it is compressed.
+        PolarsError: A line is not UTF-8 or contains \\x01, or the content is compressed.
     """
     if content.startswith(_COMPRESSED):
-        raise ComputeError("compressed data is no text")
+        raise ComputeError("compressed data is not text")
     return pl.read_csv(
         io.BytesIO(content),
         has_header=False,
@@ -73,15 +79,15 @@ def split_lines(content: bytes) -> pl.DataFrame:
 
 def without_input(lines: pl.DataFrame) -> pl.DataFrame:
     """
-    Column `line` without the `modelInput` of lines that have an answer: only the record id may stand before that.
+    Cut the `modelInput` out of lines that have an answer, in column `line`.
 
-    A quote inside a JSON string is escaped, so `"modelOutput"` is found as a key or a whole value only. If it is not a
-    key of the outermost object, what follows it is no JSON with one brace before it, and decoding fails. A line with
-    two ids is left whole, because it may be two lines run together, and so is one with an error. (A request that has
-    that key itself, in a line that has lost as many closing braces, would deceive it; no family's request has it.)
+    A quote inside a JSON string is escaped, so `"modelOutput"` can only be a key or a whole value. If it is not a key
+    of the outermost object, the shortened line is not JSON and decoding fails. A line with two ids may be two lines
+    that ran together, so it stays whole, as does a line with an error. (A request with that key itself, in a line that
+    has lost as many closing braces, would be misread; no family's request has it.)
     """
     line = pl.col("line")
-    found = lines.select(
+    parts = lines.select(
         "line",
         at=line.str.find('"modelOutput"', literal=True),
         head=line.str.extract(HEAD),
@@ -91,11 +97,11 @@ def without_input(lines: pl.DataFrame) -> pl.DataFrame:
     has_id = pl.col("head").is_not_null() | pl.col("tail").str.contains('"recordId"', literal=True)
     short = pl.concat_str(pl.lit("{"), pl.col("head").fill_null(""), pl.col("tail"))
     usable = pl.col("at").is_not_null() & pl.col("one_id") & ~pl.col("error") & has_id
-    return found.select(line=pl.when(usable).then(short).otherwise(line))
+    return parts.select(line=pl.when(usable).then(short).otherwise(line))
 
 
 def _decode_strictly(content: bytes, schema: Schema, *, skip_input: bool) -> pl.DataFrame | None:
-    """As `decode`; None if anything at all is odd."""
+    """As `decode`, but None for any irregularity."""
     try:
         lines = split_lines(content)
         if lines["line"].null_count():

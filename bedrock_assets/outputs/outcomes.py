@@ -1,4 +1,4 @@
-"""What becomes of an answer that was read: a tool's input is taken for it, a refusal and a broken form are errors."""
+"""Turns an answer that was read into an outcome: tool input becomes its text, refusals and violations are errors."""
 
 from collections.abc import Iterable
 
@@ -14,17 +14,17 @@ FIELDS = "fields"
 
 def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chunk: bytes) -> pl.DataFrame:
     """
-    Put the input of tools in place of the text, and tell refusals.
+    Use a tool's input as the answer, and mark refusals as errors.
 
     Args:
-        read: `line` (position of the row's line in *chunk*, blank ones not counted), `error_code`, `error_message`, and
+        read: `line` (position of the row's line in *chunk*, without blank lines), `error_code`, `error_message`, and
             the columns that the family reads.
         chunk: The output lines.
 
     Returns:
-        *read* without `tool` and `refusal`: `response` is the text, or else the tool's input; with a schema it is the
-        tool's input, or else the text. Where a model refused and said nothing, `response` is null and `error_code` is
-        `refusal`; what it said keeps its row an answer.
+        *read* without `tool` and `refusal`. `response` is the text, or else the tool's input; with a schema it is the
+        tool's input, or else the text. If a model refused without any text, `response` is null and `error_code` is
+        `refusal`; a refusal with text stays an answer.
     """
     if "tool" not in read.columns:
         return read
@@ -46,48 +46,45 @@ def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | 
 
 def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None) -> pl.DataFrame:
     """
-    Give each answer its fields, and turn those that do not conform to the schema into errors that keep their text.
+    Read the fields of each answer, and turn answers that do not conform into errors that keep their text.
 
     Returns:
-        *read* and, with a schema, `fields`: Struct of the schema's columns, kept together so that no name of theirs
-        meets one of ours on the way.
+        *read*, and with a schema `fields`: a Struct of the schema's columns, whose names cannot clash with ours there.
     """
     if schema is None:
         return read
-    found = validate_answers(read["response"], schema)
+    answers = validate_answers(read["response"], schema)
     wrong = pl.col("violation").is_not_null()
-    cut = pl.col("stop_reason").is_in(family.truncated).fill_null(value=False)
-    why = pl.when(cut).then(pl.lit("; the answer was cut short, see max_tokens")).otherwise(pl.lit(""))
-    judged = read.hstack(found.rename({"value": FIELDS})).with_columns(
+    truncated = pl.col("stop_reason").is_in(family.truncated).fill_null(value=False)
+    hint = pl.when(truncated).then(pl.lit("; the answer was cut short, see max_tokens")).otherwise(pl.lit(""))
+    outcomes = read.hstack(answers.rename({"value": FIELDS})).with_columns(
         status=pl.when(wrong).then(pl.lit("error", read.schema["status"])).otherwise("status"),
         error_code=pl.when(wrong).then(pl.lit(SCHEMA_CODE)).otherwise("error_code"),
-        error_message=pl.when(wrong).then(pl.concat_str("violation", why)).otherwise("error_message"),
+        error_message=pl.when(wrong).then(pl.concat_str("violation", hint)).otherwise("error_message"),
     )
-    return judged.drop("violation")
+    return outcomes.drop("violation")
 
 
 def answer_columns(names: Iterable[str], schema: AnswerSchema | None) -> list[pl.Expr]:
-    """The columns of an answer by their own names, the schema's fields among them."""
+    """Expressions for the columns of an answer, in the order of *names*; the schema's fields come from `fields`."""
     fields = schema.fields if schema else ()
     return [pl.col(FIELDS).struct.field(name) if name in fields else pl.col(name) for name in names]
 
 
 def repairable(outcomes: pl.DataFrame, repair: int) -> pl.DataFrame:
-    """
-    *outcomes* of all attempts, in which answers that broke the schema no more than *repair* times are `retryable`.
-    """
+    """Mark answers that broke the schema as `retryable`, up to *repair* times a row; *outcomes* are of all attempts."""
     broken = pl.col("error_code").eq_missing(SCHEMA_CODE)
-    often = broken.sum().over("wire_id") > repair
-    return outcomes.with_columns(retryable=pl.when(broken).then(~often).otherwise("retryable"))
+    exhausted = broken.sum().over("wire_id") > repair
+    return outcomes.with_columns(retryable=pl.when(broken).then(~exhausted).otherwise("retryable"))
 
 
 def n_truncated(stop_reasons: pl.Series, family: Family) -> int:
-    """Answers that a limit on tokens cut short, in the words of their family."""
+    """Number of answers that were cut short by a limit on tokens, by the stop reasons of their family."""
     return int(stop_reasons.is_in(list(family.truncated)).sum()) if family.truncated else 0
 
 
 def _tool_inputs(read: pl.DataFrame, path: str, chunk: bytes) -> pl.Series:
-    """The inputs of the tools that were called, as JSON: of any shape, so they are taken from the lines themselves."""
+    """The JSON of the tools' inputs; it may have any shape, so it is taken from the lines themselves."""
     lines = pl.Series([line for line in chunk.split(b"\n") if line.strip()]).gather(read["line"])
     texts = lines.to_frame("line").select(pl.col("line").cast(pl.String, strict=False))
     return texts.select(pl.col("line").str.json_path_match(path)).to_series()

@@ -1,10 +1,9 @@
 """
-Record ids: one for people and tables, one for the wire.
+Record ids: one for people and tables, one for requests.
 
-`record_id` is the user's own id as text, or else 9 digits of the row's position and 7 hex digits of a hash of its
-content. What Bedrock accepts as a `recordId` is not documented beyond "alphanumeric", so an id that is not short
-and plain goes over the wire as a hash of itself. BLAKE3 and SHA-256 are fixed algorithms: the same input gives the
-same ids on any machine and in any release, which polars's own `hash` does not promise.
+`record_id` is the user's own id as text, or 9 digits of the row's position and 7 hex digits of a hash of its content.
+Bedrock documents `recordId` only as "alphanumeric", so an id that is not short and plain is sent as a hash of itself.
+BLAKE3 and SHA-256 give the same ids on any machine and in any release; polars's own `hash` does not promise that.
 """
 
 from collections.abc import Iterable, Mapping
@@ -18,25 +17,25 @@ from bedrock_assets.errors import InvalidRecordIds
 RECORD_ID = "record_id"
 WIRE_ID = r"^[A-Za-z0-9_]{1,32}$"
 PADDING_ID = r"^padding\d{26}$"
-"""Ids of copies that fill a file up to Bedrock's minimum; longer than any wire id, so never a row's own."""
+"""Ids of copies that fill a file up to Bedrock's minimum; longer than any wire id, so never an id of a row."""
 COMPARED_AT_ONCE = 8_000_000
-"""Ids compared in one pass: 64 MB of hashes, whatever the number of rows."""
+"""Ids to compare in one pass: 64 MB of hashes, whatever the number of rows."""
 
 
 def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
-    """String of 64 hex digits a row, over all columns of *schema*."""
+    """String: 64 hex digits per row, over all columns of *schema*."""
     parts = [_encodable(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
     return _hashed(pl.struct(parts).struct.json_encode()).blake3()
 
 
 def derived_id(position: int, content: pl.Expr) -> pl.Expr:
-    """String of 16 characters a row: unique by the row's position, which counts from *position*."""
+    """String: 16 characters per row, unique by the row's position; the first row has *position*."""
     row = pl.int_range(position, position + pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(9)
     return row + content.str.head(7)
 
 
 def wire_id(record_id: pl.Expr) -> pl.Expr:
-    """The `recordId` of a record: itself where it is short and plain, otherwise `h` and 31 hex digits of its hash."""
+    """String, the `recordId` of a record: the id itself if short and plain, else `h` and 31 hex digits of its hash."""
     digest = pl.lit("h") + sha256(record_id).str.head(31)
     return pl.when(record_id.str.contains(WIRE_ID)).then(record_id).otherwise(digest)
 
@@ -48,8 +47,13 @@ def sha256(text: pl.Expr) -> pl.Expr:
 
 def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
     """
+    Check that a frame has an id in each row.
+
+    Args:
+        position: Position of the first row in the dataset.
+
     Raises:
-        InvalidRecordIds: *frame*, whose first row is row *position* of the dataset, has no such column, or nulls in it.
+        InvalidRecordIds: There is no such column, or it has nulls.
     """
     if column not in frame.columns:
         raise InvalidRecordIds(f"id_column {column!r} is not in the dataset; it has: {', '.join(frame.columns)}")
@@ -57,49 +61,50 @@ def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
     if n_nulls:
         first = frame[column].is_null().arg_true()[0] + position
         raise InvalidRecordIds(
-            f"id_column {column!r} has nulls, the first in row {first} (rows count from 0); fill them, "
-            "or leave id_column out to have ids derived"
+            f"id_column {column!r} has nulls, the first in row {first} (counted from 0); fill them, "
+            "or remove id_column to derive ids"
         )
 
 
 def require_unique(ids: Iterable[pl.Series], n_rows: int, column: str) -> None:
     """
+    Check that no id is repeated.
+
     Args:
-        ids: All ids of the dataset, String, in pieces; read once for each 8 million rows, again if hashes repeat.
+        ids: All ids of the dataset, String, in pieces; read once per 8 million rows, and again if hashes repeat.
 
     Raises:
-        InvalidRecordIds: An id stands in more than one row; the message shows up to five.
+        InvalidRecordIds: Ids are repeated; the message shows up to five.
     """
     n_passes = -(-n_rows // COMPARED_AT_ONCE)
     for part in range(n_passes):
         hashes = (piece.hash(0) for piece in ids)
         kept = pl.concat(h if n_passes == 1 else h.filter(h % n_passes == part) for h in hashes)
-        twice = kept.filter(kept.is_duplicated()).unique()
-        if len(twice):
-            _refuse_repeated(ids, twice, column)
+        repeated = kept.filter(kept.is_duplicated()).unique()
+        if len(repeated):
+            _refuse_repeated(ids, repeated, column)
 
 
 def _refuse_repeated(ids: Iterable[pl.Series], hashes: pl.Series, column: str) -> None:
-    """Look at the ids themselves where hashes repeat: different ids may share one."""
+    """Compare the ids whose hashes repeat; different ids may share a hash."""
     suspects = pl.concat(piece.filter(piece.hash(0).is_in(hashes.implode())) for piece in ids)
     repeated = suspects.to_frame("id").group_by("id").len().filter(pl.col("len") > 1).sort("id").head(5)
     if len(repeated):
         examples = ", ".join(f"{key!r} ({n} times)" for key, n in repeated.iter_rows())
         raise InvalidRecordIds(
-            f"id_column {column!r} is not unique: {examples}; name a unique column, "
-            "or leave id_column out to have ids derived"
+            f"id_column {column!r} is not unique: {examples}; name a unique column, or remove id_column to derive ids"
         )
 
 
 def holds_binary(dtype: pl.DataType | DataTypeClass) -> bool:
-    """Whether values of *dtype* have bytes in them at any depth, as images and audio do."""
+    """Whether values of *dtype* contain bytes at any depth, such as images."""
     if isinstance(dtype, pl.Struct):
         return any(holds_binary(field.dtype) for field in dtype.fields)
     return holds_binary(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else dtype == pl.Binary
 
 
 def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
-    """*value* with each binary in base64, which JSON has no form for."""
+    """*value* with all binary in base64, because JSON has no binary type."""
     if not holds_binary(dtype):
         return value
     if isinstance(dtype, pl.Struct):

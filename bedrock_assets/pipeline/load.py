@@ -1,87 +1,87 @@
-"""Which pipelines and inboxes are told of: their YAML alone is read, and none of their data."""
+"""Pipelines and inboxes, found under `defs/` or by path, and read from their YAML; their data is not read."""
 
 from collections.abc import Sequence
 from pathlib import Path
+from typing import TypeVar
 
 import yaml
 from pydantic import ValidationError
 
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
-from bedrock_assets.errors import ConfigError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.config import InboxSpec, PipelineSpec, WorkloadSpec
+from bedrock_assets.errors import ConfigError, describe_validation_error
+from bedrock_assets.pipeline.pipeline import Pipeline
+
+Spec = TypeVar("Spec", bound=WorkloadSpec)
 
 DEFS = Path(__file__).parent.parent / "defs"
 COMPONENT = "bedrock_assets.BatchInference"
-KINDS: dict[str, type[WorkloadSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
-
-
-def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
-    """
-    Those under `defs/`, or the ones that are named, by name or by the path of a defs.yaml.
-
-    Raises:
-        ConfigError: There is none, or its YAML is wrong; the message names file and key.
-    """
-    paths = [_path(name) for name in names] if names else sorted(DEFS.glob("*/defs.yaml"))
-    found = [spec for path in paths if (spec := _spec(path, required=bool(names)))]
-    if not found:
-        raise ConfigError("there is no pipeline under defs/; name the path of a defs.yaml")
-    return found
-
-
-def _path(name: str) -> Path:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
-    if not path.is_file():
-        known = ", ".join(path.parent.name for path in sorted(DEFS.glob("*/defs.yaml")))
-        raise ConfigError(f"there is no pipeline or inbox {name!r}; known: {known}, or give the path of a defs.yaml")
-    return path
-
-
-def _spec(path: Path, *, required: bool) -> WorkloadSpec | None:
-    """None for a component of another kind, unless it is *required*."""
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-        kind = document.get("type", COMPONENT)
-        if kind in KINDS:
-            return KINDS[kind].model_validate(document["attributes"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["attributes", *map(str, first["loc"])])
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
-    if required:
-        raise ConfigError(f"{path} is a {kind}, and none of {', '.join(KINDS)}")
-    return None
+"""The component of a pipeline, and the default of `type:`."""
+COMPONENTS: dict[str, type[WorkloadSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
+"""Values of `type:`, and what their `attributes:` are."""
 
 
 def load_pipeline(name: str) -> Pipeline:
     """
-    Read a pipeline by its name under `defs/`, or by the path of its YAML file.
+    Load a pipeline by its name under `defs/`, or by the path of its YAML file.
 
     Raises:
         ConfigError: There is no such pipeline, or its YAML is wrong; the message names file and key.
     """
-    path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
-    if not path.is_file():
-        known = ", ".join(known_pipelines())
-        raise ConfigError(f"there is no pipeline {name!r}; known: {known}, or give the path of a defs.yaml")
-    try:
-        document = yaml.safe_load(path.read_text("utf-8"))
-        kind = document.get("type", COMPONENT)
-        if kind != COMPONENT:
-            raise ConfigError(f"{path} is a {kind}, and no {COMPONENT}, which has rows to look at")
-        return Pipeline(PipelineSpec.model_validate(document["attributes"]), path.parent)
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is not YAML with `type: {COMPONENT}` and `attributes`: {error}") from error
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(["attributes", *map(str, first["loc"])])
-        raise ConfigError(f"{path}: {key}: {first['msg'].removeprefix('Value error, ')}") from error
+    ((path, spec),) = _find(PipelineSpec, [name])
+    return Pipeline(spec, path.parent)
 
 
 def known_pipelines() -> list[str]:
-    """Names of the pipelines under `defs/`; an inbox is none."""
-    found = sorted(DEFS.glob("*/defs.yaml"))
-    return [path.parent.name for path in found if f"type: {COMPONENT}\n" in path.read_text("utf-8")]
+    """Names of the pipelines under `defs/`, without inboxes."""
+    return [path.parent.name for path, _ in _find(PipelineSpec)]
+
+
+def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
+    """
+    Read pipelines and inboxes: the named ones, by name or by the path of a defs.yaml, or all under `defs/`.
+
+    Raises:
+        ConfigError: There is none, or its YAML is wrong; the message names file and key.
+    """
+    specs = [spec for _, spec in _find(WorkloadSpec, names or ())]
+    if not specs:
+        raise ConfigError("there is no pipeline under defs/; name the path of a defs.yaml")
+    return specs
+
+
+def read_spec(path: Path) -> WorkloadSpec | None:
+    """
+    Read a defs.yaml; None if it is for another component.
+
+    Raises:
+        ConfigError: The YAML is wrong; the message names file and key.
+    """
+    try:
+        document = yaml.safe_load(path.read_text("utf-8"))
+        spec = COMPONENTS.get(document.get("type", COMPONENT))
+        return spec and spec.model_validate(document["attributes"])
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
+        raise ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}") from error
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe_validation_error(error, 'attributes')}") from error
+
+
+def _find(kind: type[Spec], names: Sequence[str] = ()) -> list[tuple[Path, Spec]]:
+    """Files and specs of a kind: the named ones, or all under `defs/`."""
+    if not names:
+        paths = sorted(DEFS.glob("*/defs.yaml"))
+        return [(path, spec) for path in paths if isinstance(spec := read_spec(path), kind)]
+    return [_find_one(kind, name) for name in names]
+
+
+def _find_one(kind: type[Spec], name: str) -> tuple[Path, Spec]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
+    if not path.is_file():
+        what = "pipeline" if kind is PipelineSpec else "pipeline or inbox"
+        known = ", ".join(path.parent.name for path, _ in _find(kind))
+        raise ConfigError(f"there is no {what} {name!r}; known: {known}, or give the path of a defs.yaml")
+    spec = read_spec(path)
+    if isinstance(spec, kind):
+        return path, spec
+    wanted = " or ".join(component for component, spec in COMPONENTS.items() if issubclass(spec, kind))
+    raise ConfigError(f"{path} does not have `type: {wanted}`; name another file")

@@ -1,4 +1,4 @@
-"""What is asked beside the prompt's own words, and which rows cannot be asked about."""
+"""Rows become records: the lines of JSONL that Bedrock reads."""
 
 import json
 from collections.abc import Mapping
@@ -8,71 +8,12 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import POSITION, POSITIONS, TextTask
-from bedrock_assets.errors import ConfigError
-from bedrock_assets.families import Family, Image, Prompt, bare_id, encoded
+from bedrock_assets.families import AnswerFormat, Family, Image, Prompt, Task, bare_id, encoded
 from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
 from bedrock_assets.pipeline.images import image_base64, image_bytes, image_format
-from bedrock_assets.pipeline.pipeline import Resolved
-from bedrock_assets.pipeline.templates import as_text, split_tokens
-
-
-def instructions(schema: Mapping[str, Any]) -> str:
-    """What asks a model for JSON where a request has no place of its own for a schema."""
-    return (
-        "\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It has to conform to "
-        f"this JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
-    )
-
-
-def repair_notes(violations: pl.Series, family: Family) -> pl.Series:
-    """What is said of an earlier answer that broke the schema, String; it quotes the model, so tokens are split."""
-    said = pl.format("\n\nAn earlier answer did not conform: {}. Correct that in your answer.", pl.col("violation"))
-    return violations.alias("violation").to_frame().select(split_tokens(said, family)).to_series()
-
-
-def faults_of(made: pl.DataFrame, family: Family, n_images: int, max_bytes: int, used: str) -> tuple[pl.Expr, pl.Expr]:
-    """
-    Why a record cannot be sent.
-
-    Args:
-        made: `text`, `system` (if there is one), `base64_0`, `format_0`, ... and the record, which is the last column.
-        used: The columns that a record is made of, for messages.
-
-    Returns:
-        Code and message, String, null where it can.
-    """
-    code, message = pl.lit(None, pl.String), pl.lit(None, pl.String)
-    reasons = _reasons(made, family, n_images, max_bytes, used)
-    if made.select(pl.any_horizontal(condition.any() for condition, _, _ in reasons)).item():
-        for condition, name, text in reversed(reasons):
-            code = pl.when(condition).then(pl.lit(name)).otherwise(code)
-            message = pl.when(condition).then(text).otherwise(message)
-    return code, message
-
-
-def _reasons(
-    made: pl.DataFrame, family: Family, n_images: int, max_bytes: int, used: str
-) -> list[tuple[pl.Expr, str, pl.Expr]]:
-    texts = [pl.col(name) for name in ("text", "system") if name in made.columns]
-    images = [pl.col(f"base64_{i}") for i in range(n_images)]
-    formats = [pl.col(f"format_{i}") for i in range(n_images)]
-    n_bytes = pl.col(made.columns[-1]).str.len_bytes()
-    null = pl.any_horizontal(value.is_null() for value in (*texts, *images))
-    found = [
-        (null, "null_value", pl.lit(f"null in a column the prompt uses: {used}")),
-        (pl.col("text").str.strip_chars() == "", "empty_prompt", pl.lit("the prompt is empty")),
-        (n_bytes > max_bytes, "record_too_large", pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)),
-    ]
-    if formats:
-        unknown = pl.any_horizontal(value.is_null() for value in formats)
-        found.append((unknown, "unknown_image", pl.lit(f"an image is no JPEG, PNG, GIF or WebP; used: {used}")))
-    if family.special:
-        token = pl.coalesce(text.str.extract(family.special, 0) for text in texts)
-        told = pl.format("the text has {}, a token of the model's chat template; see `special_tokens`", token)
-        found.append((token.is_not_null(), "special_token", told))
-    return found
-
+from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
 
 LINE, ERROR_CODE, ERROR_MESSAGE = MADE = ("__line", "__error_code", "__error_message")
 KEY = "__key"
@@ -81,85 +22,98 @@ _KEY_HEX_DIGITS = 32
 
 
 @dataclass(frozen=True)
-class Pipeline(Resolved):
+class RecordMaker:
     """
-    A spec, everything it names, and the records.
+    Everything that a record is made from, besides the row.
 
-    Raises:
-        ConfigError: The model, its family, the task or a template is wrong, or two models of the pipeline are asked in
-            different ways; nothing was read or written.
+    Args:
+        record_id: Name of the record id column.
+        swapped: The prompt of rows that show the second text first, in a comparison.
+        answer_format: How a structured answer is requested.
     """
 
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for target in self.spec.targets[1:]:
-            other = Pipeline(self.spec.model_copy(update={"targets": (target,)}), self.folder)
-            if other._request_of_all != self._request_of_all:
-                raise ConfigError(
-                    f"model: {self.spec.model!r} and {target.model!r} are asked in different ways, and a shard is "
-                    "written once for whichever has a slot free; set `schema_mode` if only that differs, or "
-                    "`model_invocation_type: Converse` where both support it, or give each a pipeline of its own"
-                )
+    spec: PipelineSpec
+    family: Family
+    task: Task
+    record_id: str
+    prompt: Template | None = None
+    swapped: Template | None = None
+    system: Template | None = None
+    answer_format: AnswerFormat | None = None
 
-    def with_records(
-        self, rows: pl.DataFrame, violations: pl.Series | None = None, *, keyed: bool = False
-    ) -> pl.DataFrame:
+    def make(self, rows: pl.DataFrame, violations: pl.Series | None = None, *, keyed: bool = False) -> pl.DataFrame:
         """
         Make a record of each row.
 
         Args:
             rows: The input's columns and the record id.
             violations: What was wrong with an earlier answer to each row, String, to be said in its prompt.
-            keyed: Whether `KEY` is wanted too.
+            keyed: Whether to add `KEY`.
 
         Returns:
             *rows* and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
             `ERROR_MESSAGE`: String, null where one can; `KEY`: String, 32 hex digits, the same for rows whose
             records say the same to the same model.
         """
-        plain = rows[self.record_id].str.contains(WIRE_ID).all()
+        is_plain = rows[self.record_id].str.contains(WIRE_ID).all()
         record_id = pl.col(self.record_id)
         # In steps, because an eager frame computes a shared sub-expression as often as it stands in a query.
         parts = rows.select(
-            id=record_id if plain else wire_id(record_id), **self._rendered(rows.schema), **self._images(rows.schema)
+            id=record_id if is_plain else wire_id(record_id), **self._rendered(rows.schema), **self._images(rows.schema)
         )
         keys = parts.select(self._key(parts.columns[1:]).alias(KEY)) if keyed else pl.DataFrame()
         if violations is not None:
             parts = parts.with_columns(text=pl.concat_str("text", repair_notes(violations, self.family)))
-        request = self.family.request(self._prompt(), self.task)
-        line = encoded({"recordId": pl.col("id"), "modelInput": request})
-        made = parts.with_columns(line.alias(LINE))
-        limit, used = self.spec.limits.max_bytes_per_record, ", ".join(self._used())
-        code, message = faults_of(made, self.family, len(self.images), limit, used)
-        faults = made.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
-        faults = faults.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
-        return rows.hstack(faults.hstack(keys))
+        line = encoded({"recordId": pl.col("id"), "modelInput": self._request()})
+        records = parts.with_columns(line.alias(LINE))
+        code, message = self._faults(records)
+        records = records.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
+        records = records.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
+        return rows.hstack(records.hstack(keys))
+
+    @property
+    def templates(self) -> tuple[Template, ...]:
+        """The templates that there are."""
+        return tuple(template for template in (self.prompt, self.swapped, self.system) if template is not None)
+
+    @property
+    def images(self) -> tuple[str, ...]:
+        """Columns of images."""
+        return self.task.images if isinstance(self.task, TextTask) else ()
+
+    @property
+    def parameters(self) -> dict[str, Any]:
+        """Everything besides the prompt that shapes the request, for manifests."""
+        answer_format = self.answer_format
+        schema = {"schema_mode": answer_format.mode, "schema": answer_format.schema} if answer_format else {}
+        return self.task.model_dump(mode="json", exclude={"prompt", "prompt_id", "fill"}, exclude_none=True) | schema
 
     @cached_property
-    def _request_of_all(self) -> str:
-        """The request around a row's own parts."""
+    def shared_request(self) -> str:
+        """The request around a row's own parts, as JSON."""
         names = ["text", "system", *(f"{part}_{i}" for i in range(len(self.images)) for part in ("base64", "format"))]
-        request = encoded({"modelInput": self.family.request(self._prompt(), self.task)})
+        request = encoded({"modelInput": self._request()})
         return pl.DataFrame({name: ["png"] for name in names}).select(request.alias(LINE)).item()
 
     @cached_property
-    def _said_to_all(self) -> str:
-        """What beside a row's own parts decides its answer: the model, and the request around them."""
-        return json.dumps([self.spec.model_identity, self.spec.model_invocation_type, self._request_of_all])
+    def _shared_content(self) -> str:
+        """Everything besides a row's own parts that decides its answer: the model, and the request around them."""
+        return json.dumps([self.spec.model_identity, self.spec.model_invocation_type, self.shared_request])
 
     def _key(self, parts: list[str]) -> pl.Expr:
-        """Of a row without a record the key is of no use."""
-        said = pl.concat_str(pl.lit(self._said_to_all), *parts, separator="\x1e")
-        return sha256(said).str.head(_KEY_HEX_DIGITS)
+        """Hash of all that decides an answer; for a row without a record it is of no use."""
+        content = pl.concat_str(pl.lit(self._shared_content), *parts, separator="\x1e")
+        return sha256(content).str.head(_KEY_HEX_DIGITS)
 
-    def _prompt(self) -> Prompt:
-        """The parts of a request, columns of the frame that `_rendered` and `_images` make."""
+    def _request(self) -> Any:
+        """The request, with the columns that `_rendered` and `_images` make."""
         text = pl.col("text")
-        if self.form and self.form.mode == "prompt":
-            text = pl.concat_str(text, pl.lit(instructions(self.form.schema)))
+        if self.answer_format and self.answer_format.mode == "prompt":
+            text = pl.concat_str(text, pl.lit(instructions(self.answer_format.schema)))
         images = tuple(Image(pl.col(f"base64_{i}"), pl.col(f"format_{i}")) for i in range(len(self.images)))
         system = None if self.system is None else pl.col("system")
-        return Prompt(text, system, images, self.form, bare_id(self.spec.model))
+        prompt = Prompt(text, system, images, self.answer_format, bare_id(self.spec.model))
+        return self.family.request(prompt, self.task)
 
     def _images(self, schema: pl.Schema) -> dict[str, pl.Expr]:
         """Base64 and format of each image."""
@@ -181,8 +135,64 @@ class Pipeline(Resolved):
         split = self.task.special_tokens == "split"
         return {name: split_tokens(text, self.family) if split else text for name, text in rendered.items()}
 
-    def _used(self) -> list[str]:
+    def _faults(self, records: pl.DataFrame) -> tuple[pl.Expr, pl.Expr]:
+        """
+        Why a record cannot be sent.
+
+        Args:
+            records: `text`, `system` (if there is one), `base64_0`, `format_0`, ..., `LINE`.
+
+        Returns:
+            Code and message, String, null where it can be sent.
+        """
+        code, message = pl.lit(None, pl.String), pl.lit(None, pl.String)
+        reasons = self._reasons(records)
+        if records.select(pl.any_horizontal(condition.any() for condition, _, _ in reasons)).item():
+            for condition, name, text in reversed(reasons):
+                code = pl.when(condition).then(pl.lit(name)).otherwise(code)
+                message = pl.when(condition).then(text).otherwise(message)
+        return code, message
+
+    def _reasons(self, records: pl.DataFrame) -> list[tuple[pl.Expr, str, pl.Expr]]:
+        """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
+        texts = [pl.col(name) for name in ("text", "system") if name in records.columns]
+        images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
+        n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
+        too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
+        used = ", ".join(self._columns())
+        null = pl.any_horizontal(value.is_null() for value in (*texts, *images))
+        reasons = [
+            (null, "null_value", pl.lit(f"null in a column that the prompt uses: {used}")),
+            (pl.col("text").str.strip_chars() == "", "empty_prompt", pl.lit("the prompt is empty")),
+            (n_bytes > max_bytes, "record_too_large", too_large),
+        ]
+        if images:
+            unknown = pl.any_horizontal(pl.col(f"format_{i}").is_null() for i in range(len(images)))
+            message = pl.lit(f"an image is not JPEG, PNG, GIF or WebP; the prompt uses: {used}")
+            reasons.append((unknown, "unknown_image", message))
+        if self.family.special:
+            token = pl.coalesce(text.str.extract(self.family.special, 0) for text in texts)
+            message = pl.format("the text has {}, a token of the model's chat template; see `special_tokens`", token)
+            reasons.append((token.is_not_null(), "special_token", message))
+        return reasons
+
+    def _columns(self) -> list[str]:
+        """The input columns that a record is made from."""
+        if not isinstance(self.task, TextTask):
+            return [self.task.column]
         templates = [template for template in (self.prompt, self.system) if template]
-        if isinstance(self.task, TextTask):
-            return [*dict.fromkeys(column for template in templates for column in template.columns), *self.images]
-        return [self.task.column]
+        return [*dict.fromkeys(column for template in templates for column in template.columns), *self.images]
+
+
+def instructions(schema: Mapping[str, Any]) -> str:
+    """The text that asks a model for JSON, where its request has no field for a schema."""
+    return (
+        "\n\nAnswer with one JSON object and nothing else: no words around it, no code fence. It has to conform to "
+        f"this JSON schema:\n{json.dumps(schema, ensure_ascii=False)}"
+    )
+
+
+def repair_notes(violations: pl.Series, family: Family) -> pl.Series:
+    """The text that follows a prompt whose earlier answer broke the schema, String; it quotes the model."""
+    note = pl.format("\n\nAn earlier answer did not conform: {}. Correct that in your answer.", pl.col("violation"))
+    return violations.alias("violation").to_frame().select(split_tokens(note, family)).to_series()

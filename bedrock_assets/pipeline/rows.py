@@ -1,4 +1,4 @@
-"""Rows as a pipeline asks about them: those of its source, joined into groups, or repeated for several prompts."""
+"""The rows of a pipeline: those of its source, then grouped, or repeated for several prompts."""
 
 import tempfile
 from collections.abc import Iterable, Iterator, Sequence
@@ -6,31 +6,32 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from typing_extensions import override
 
 from bedrock_assets.config.source import ExpandSpec, GroupSpec, SourceSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.templates import Template, parse_template
-from bedrock_assets.sources import Source, open_source
-from bedrock_assets.sources.base import BATCH_ROWS
-from bedrock_assets.sources.upstream import Upstream
-from bedrock_assets.storage.store import Store
+from bedrock_assets.sources import BATCH_ROWS, Source, open_source
+from bedrock_assets.storage import Store
 
 HELD_BYTES = 256 * 1024 * 1024
-"""Rows to be grouped are held in memory up to so many bytes, and beyond them sorted into files."""
+"""Rows to group are held in memory up to this size; larger data is sorted into files."""
 N_FILES = 64
+"""Files that rows are sorted into."""
 
 
 def open_rows(
     spec: SourceSpec, expansions: Sequence[ExpandSpec], store: Store | None = None, null_default: str | None = None
 ) -> Source:
     """
-    What a spec names; nothing is read yet.
+    The source that a spec names, with its groups and expansions; reads nothing yet.
 
     Args:
-        store: Where tables of other pipelines are.
-        null_default: What stands for a null where rows are joined.
+        expansions: Applied in order; each multiplies the rows of the one before.
+        store: Where the tables of other pipelines are.
+        null_default: Text for a null in the text of a group.
     """
-    rows = Upstream(spec.pipeline, store) if spec.pipeline else open_source(spec)
+    rows = open_source(spec, store)
     if spec.group_by:
         rows = Grouped(rows, spec.group_by, parse_template(spec.group_by.each, "group_by.each"), null_default)
     for step in expansions:
@@ -39,59 +40,60 @@ def open_rows(
 
 
 @dataclass(frozen=True)
-class Expanded:
-    """Each row several times, with one value of a column each time; a row without values stays, with a null."""
+class Expanded(Source):
+    """Each row once per value of a column; a row without values is kept, with a null."""
 
     rows: Source
     spec: ExpandSpec
 
+    @override
     def describe(self) -> str:
         return f"{self.rows.describe()}, for each {self.spec.column}"
 
+    @override
     def columns(self) -> list[str] | None:
         columns = self.rows.columns()
-        return columns and self._checked(columns)
+        return columns and self._output_columns(columns)
 
+    @override
     def n_rows(self) -> int:
         if self.spec.values:
             return self.rows.n_rows() * len(self.spec.values)
         return sum(len(values.explode(empty_as_null=True)) for values in self.rows.column(self.spec.column))
 
-    def column(self, name: str) -> Iterator[pl.Series]:
-        return (batch[name] for batch in self.batches())
-
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
         for batch in self.rows.batches():
-            columns = self._checked(batch.columns)
-            yield from self._expanded(batch).select(columns).iter_slices(BATCH_ROWS)
+            columns = self._output_columns(batch.columns)
+            yield from self._expand(batch).select(columns).iter_slices(BATCH_ROWS)
 
-    def _expanded(self, batch: pl.DataFrame) -> pl.DataFrame:
+    def _expand(self, batch: pl.DataFrame) -> pl.DataFrame:
         column = self.spec.column
         if self.spec.values:
             batch = batch.with_columns(pl.lit(pl.Series([self.spec.values])).first().alias(column))
         elif not isinstance(batch.schema[column], pl.List | pl.Array):
             raise ConfigError(
-                f"expand: column {column!r} is no list, it is {batch.schema[column]}; name a list column, or give the "
+                f"expand: column {column!r} is not a list but {batch.schema[column]}; name a list column, or give the "
                 "new column's `values`"
             )
         return batch.explode(column, empty_as_null=True)
 
-    def _checked(self, columns: list[str]) -> list[str]:
+    def _output_columns(self, columns: list[str]) -> list[str]:
         column = self.spec.column
         if self.spec.values and column in columns:
-            raise ConfigError(f"expand: the dataset has a column {column!r} already; name the new one otherwise")
+            raise ConfigError(f"expand: the dataset already has a column {column!r}; name the new one differently")
         if not self.spec.values and column not in columns:
             raise ConfigError(f"expand: column {column!r} is not in the dataset; it has: {', '.join(columns)}")
         return [*columns, *([column] if self.spec.values else [])]
 
 
 @dataclass(frozen=True)
-class Grouped:
+class Grouped(Source):
     """
-    One row for all that agree in some columns, with what a template says of each of them, and the others as lists.
+    One row per group of rows with the same values in some columns: a text made of all its rows, other columns as lists.
 
-    Groups come in the order of their first row, as long as the rows fit into some memory. Beyond it rows are sorted
-    into files by a hash of those columns, and groups come in the order of the files.
+    Groups come in the order of their first row if all rows fit into `HELD_BYTES`. Otherwise rows are sorted into files
+    by a hash of those columns, and groups come in the order of the files.
     """
 
     rows: Source
@@ -99,73 +101,67 @@ class Grouped:
     each: Template
     null_default: str | None
 
+    @override
     def describe(self) -> str:
         return f"{self.rows.describe()}, grouped by {', '.join(self.spec.columns)}"
 
+    @override
     def columns(self) -> list[str] | None:
         columns = self.rows.columns()
-        return columns and self._checked(columns)
+        return columns and self._output_columns(columns)
 
-    def n_rows(self) -> int:
-        return sum(map(len, self.batches()))
-
-    def column(self, name: str) -> Iterator[pl.Series]:
-        return (batch[name] for batch in self.batches())
-
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        held, n_bytes, batches = list[pl.DataFrame](), 0, iter(self.rows.batches())
+        buffer, n_bytes, batches = list[pl.DataFrame](), 0, iter(self.rows.batches())
         for batch in batches:
-            self._checked(batch.columns)
-            held.append(batch)
+            self._output_columns(batch.columns)
+            buffer.append(batch)
             n_bytes += batch.estimated_size()
             if n_bytes > HELD_BYTES:
-                yield from self._spilled(held, batches)
+                yield from self._group_in_files(buffer, batches)
                 return
-        if held:
-            yield from self._joined(pl.concat(held)).iter_slices(BATCH_ROWS)
+        if buffer:
+            yield from self._group(pl.concat(buffer)).iter_slices(BATCH_ROWS)
 
-    def _spilled(self, held: list[pl.DataFrame], batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    def _group_in_files(self, buffer: list[pl.DataFrame], batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
         with tempfile.TemporaryDirectory(prefix="bedrock-assets-") as folder:
             n_pieces = 0
-            while held:
-                rows = pl.concat(held)
+            while buffer:
+                rows = pl.concat(buffer)
                 for (number,), piece in rows.group_by(self._hash() % N_FILES, maintain_order=True):
                     piece.write_parquet(Path(folder) / f"{number:02}-{n_pieces:06}.parquet", compression="lz4")
                 n_pieces += 1
-                held = list(_some(batches))
+                buffer = list(_take(batches))
             for number in range(N_FILES):
                 if pieces := sorted(Path(folder).glob(f"{number:02}-*.parquet")):
-                    yield from self._joined(pl.concat(map(pl.read_parquet, pieces))).iter_slices(BATCH_ROWS)
+                    yield from self._group(pl.concat(map(pl.read_parquet, pieces))).iter_slices(BATCH_ROWS)
 
     def _hash(self) -> pl.Expr:
         return pl.struct(self.spec.columns).hash(0).alias("hash")
 
-    def _joined(self, rows: pl.DataFrame) -> pl.DataFrame:
-        spec, order = self.spec, [self.spec.order_by] if self.spec.order_by else []
-        said = self.each.render(rows.schema, self.null_default).alias(spec.into)
-        map_ordered = rows.with_columns(said)
-        groups = map_ordered.group_by(spec.columns, maintain_order=True)
-        others = [name for name in rows.columns if name not in spec.columns]
-        values = [
-            pl.col(name).sort_by(order, maintain_order=True) if order else pl.col(name) for name in [spec.into, *others]
-        ]
-        found = groups.agg(values)
-        # A null among the parts is a null in all, as in any prompt.
-        joined = pl.col(spec.into).list.join(spec.separator, ignore_nulls=False)
-        return found.with_columns(joined)
+    def _group(self, rows: pl.DataFrame) -> pl.DataFrame:
+        spec = self.spec
+        rows = rows.with_columns(self.each.render(rows.schema, self.null_default).alias(spec.into))
+        values = pl.exclude(spec.columns)
+        if spec.order_by:
+            values = values.sort_by(spec.order_by, maintain_order=True)
+        groups = rows.group_by(spec.columns, maintain_order=True).agg(values)
+        # A null in one row makes the text null, as in any prompt.
+        text = pl.col(spec.into).list.join(spec.separator, ignore_nulls=False)
+        return groups.with_columns(text).select(self._output_columns(rows.columns[:-1]))
 
-    def _checked(self, columns: list[str]) -> list[str]:
+    def _output_columns(self, columns: list[str]) -> list[str]:
         for column in (*self.spec.columns, *([self.spec.order_by] if self.spec.order_by else [])):
             if column not in columns:
                 raise ConfigError(f"group_by: column {column!r} is not in the dataset; it has: {', '.join(columns)}")
         if self.spec.into in columns:
-            raise ConfigError(f"group_by: the dataset has a column {self.spec.into!r} already; set `into`")
+            raise ConfigError(f"group_by: the dataset already has a column {self.spec.into!r}; set `into`")
         self.each.check(columns)
         return [*self.spec.columns, self.spec.into, *(c for c in columns if c not in self.spec.columns)]
 
 
-def _some(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
-    """The next batches, up to the bytes that are held at once."""
+def _take(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:
+    """The next batches, up to `HELD_BYTES`."""
     n_bytes = 0
     for batch in batches:
         yield batch

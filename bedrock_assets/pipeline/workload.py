@@ -1,12 +1,12 @@
-"""What all that sends jobs has in common, be it a pipeline or an inbox: a model, and how its answers are read."""
+"""What jobs need to know of a pipeline or an inbox: its spec, its model's family and the columns of its answers."""
 
-from dataclasses import dataclass
-from functools import cached_property
+from dataclasses import dataclass, field
 
 from bedrock_assets.config.answer_schema import AnswerSchema
-from bedrock_assets.config.pipeline import WorkloadSpec
-from bedrock_assets.families import Family, family_named
+from bedrock_assets.config.pipeline import CanarySpec, WorkloadSpec
+from bedrock_assets.families import Family
 from bedrock_assets.pipeline.ids import RECORD_ID
+from bedrock_assets.pipeline.records import RecordMaker
 
 ANSWER_COLUMNS = (
     "status",
@@ -27,29 +27,31 @@ ANSWER_COLUMNS = (
 
 @dataclass(frozen=True)
 class Workload:
-    """A spec and the family of its model; the records may come from anywhere."""
+    """Shards to send to a model, wherever their records come from, and how to read the answers."""
 
     spec: WorkloadSpec
-
-    @cached_property
-    def family(self) -> Family:
-        """How answers are read."""
-        return family_named(self.spec)
-
-    @cached_property
-    def schema(self) -> AnswerSchema | None:
-        """The form of a structured answer, if one is asked for."""
-        return None
-
-    @property
-    def dimensions(self) -> int | None:
-        """Length of each vector; None of texts."""
-        return self.family.dimensions if self.family.kind == "embedding" else None
+    family: Family
+    schema: AnswerSchema | None = None
+    """The form of a structured answer, if one is requested."""
+    dimensions: int | None = None
+    """Length of each vector; None for texts."""
+    output_prefix: str = ""
+    """Put before the names of our columns in the tables."""
+    n_repairs: int = 0
+    """Times that a record whose answer does not conform to the schema is sent again."""
+    keeps_answers: bool = False
+    """Whether answers are kept under their prompts, to be used again."""
+    leaves_stale: bool = False
+    """Whether jobs go on when their prompts have changed."""
+    canary: CanarySpec | None = None
+    budget_usd: float | None = None
+    records: RecordMaker | None = field(default=None, compare=False)
+    """Makes records of rows; None where records come ready-made, as in an inbox."""
 
     @property
     def record_id(self) -> str:
         """Name of the record id column."""
-        return RECORD_ID
+        return self.output_prefix + RECORD_ID
 
     @property
     def answer_columns(self) -> dict[str, str]:
@@ -57,22 +59,4 @@ class Workload:
         unused = "embedding" if self.family.kind == "text" else "response"
         names = [name for name in ANSWER_COLUMNS if name != unused]
         names[2:2] = self.schema.fields if self.schema else ()
-        return {name: self._column(name) for name in names}
-
-    @property
-    def n_repairs(self) -> int:
-        """Times that a record whose answer does not conform to the schema is sent again."""
-        return 0
-
-    @property
-    def keeps_answers(self) -> bool:
-        """Whether answers are kept under their prompts, to be used again."""
-        return False
-
-    @property
-    def leaves_stale(self) -> bool:
-        """Whether jobs whose prompts have changed go on."""
-        return False
-
-    def _column(self, name: str) -> str:
-        return name
+        return {name: self.output_prefix + name for name in names}

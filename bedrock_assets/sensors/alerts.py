@@ -1,9 +1,9 @@
 """
-Alerts: a run that failed, and money that is running out, told to Slack or to an SNS topic.
+Alerts for failed runs and for budgets that run out, sent to Slack or to an SNS topic.
 
 Off unless `BEDROCK_ASSETS_ALERT_URL` (an incoming webhook of Slack, or anything that takes `{"text": ...}`) or
 `BEDROCK_ASSETS_ALERT_TOPIC` (the ARN of an SNS topic, which needs sns:Publish) is set. An alert that cannot be sent is
-logged, one of a budget is sent again at the next tick, and neither fails anything.
+logged; a budget alert is sent again at the next tick. Neither fails anything.
 """
 
 import json
@@ -18,7 +18,7 @@ from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.event_log import EventLogReader
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 URL, TOPIC = "BEDROCK_ASSETS_ALERT_URL", "BEDROCK_ASSETS_ALERT_TOPIC"
 THRESHOLDS = (0.8, 1.0)
@@ -43,13 +43,13 @@ class Alerts:
     def from_environment(cls) -> "Alerts":
         """
         Raises:
-            ConfigError: The URL is none of HTTP, or the topic no ARN.
+            ConfigError: The URL is not HTTP, or the topic is not an ARN.
         """
         url, topic = os.environ.get(URL), os.environ.get(TOPIC)
         if url and not url.startswith(("https://", "http://")):
-            raise ConfigError(f"{URL} is no https:// address")
+            raise ConfigError(f"{URL} is not an https:// address")
         if topic and not topic.startswith("arn:"):
-            raise ConfigError(f"{TOPIC} {topic!r} is no ARN such as arn:aws:sns:us-east-1:123456789012:alerts")
+            raise ConfigError(f"{TOPIC} {topic!r} is not an ARN such as arn:aws:sns:us-east-1:123456789012:alerts")
         return cls(url, topic)
 
     def __bool__(self) -> bool:
@@ -58,7 +58,7 @@ class Alerts:
     def send(self, text: str) -> None:
         """
         Raises:
-            AlertError: It was not taken; the address, which may be a secret, is not in the message.
+            AlertError: The receiver did not accept it; the address, which may be a secret, is not in the message.
         """
         if self.url:
             body = json.dumps({"text": text}).encode()
@@ -79,7 +79,7 @@ class Alerts:
 
 
 def build_alerts(pipelines: Sequence[Pipeline], alerts: Alerts, interval_s: int) -> list[dg.SensorDefinition]:
-    """A sensor for failed runs, and one for budgets where there are any; none if there is nobody to tell."""
+    """A sensor for failed runs, and one for budgets where there are any; none if no receiver is set."""
     if not alerts:
         return []
     budgets = {p.spec.name: p.spec.budget_usd for p in pipelines if p.spec.budget_usd}
@@ -90,7 +90,7 @@ def _failures(alerts: Alerts) -> dg.SensorDefinition:
     @dg.run_failure_sensor(
         name="alert_run_failure",
         default_status=dg.DefaultSensorStatus.RUNNING,
-        description="Tells of each run that failed, with its error.",
+        description="Sends an alert for each run that failed, with its error.",
     )
     def alert_run_failure(context: dg.RunFailureSensorContext) -> None:
         run = context.dagster_run
@@ -106,30 +106,30 @@ def _failures(alerts: Alerts) -> dg.SensorDefinition:
 
 
 def _reason(context: dg.RunFailureSensorContext) -> str:
-    """The steps' own words; Dagster's of the run say only that a step failed."""
+    """The error of the step; the run's own message only says that a step failed."""
     for event in context.get_step_failure_events():
         error = event.step_failure_data.error
         while error and error.cause:
             error = error.cause
         if error:
             return error.message.strip()[:500]
-    return (context.failure_event.message or "no reason was given")[:500]
+    return (context.failure_event.message or "Dagster gave no reason")[:500]
 
 
 @dataclass
 class Spending:
-    """What the partitions of a pipeline have cost, by the latest materialization of each."""
+    """The cost of a pipeline's partitions, by the latest materialization of each."""
 
     pipeline: str
     costs: dict[str, float] = field(default_factory=dict)
-    _tail: EventLogReader | None = None
+    _reader: EventLogReader | None = None
 
     def refresh(self, instance: dg.DagsterInstance) -> float:
         """US dollars in all."""
-        self._tail = self._tail or EventLogReader(dg.AssetKey([self.pipeline, "batch_outputs"]))
-        for told in self._tail.read(instance):
-            if told.event.partition and "cost_usd" in told.facts:
-                self.costs[told.event.partition] = float(told.facts["cost_usd"])
+        self._reader = self._reader or EventLogReader(dg.AssetKey([self.pipeline, "batch_outputs"]))
+        for logged in self._reader.read(instance):
+            if logged.event.partition and "cost_usd" in logged.metadata:
+                self.costs[logged.event.partition] = float(logged.metadata["cost_usd"])
         return sum(self.costs.values())
 
 
@@ -141,20 +141,20 @@ def _budgets(alerts: Alerts, budgets: Mapping[str, float], interval_s: int) -> d
         target=None,
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=interval_s,
-        description="Tells when the answers of a pipeline have cost 80 % and 100 % of its budget_usd.",
+        description="Sends an alert when the answers of a pipeline have cost 80 % and 100 % of its budget_usd.",
     )
     def alert_budget(context: dg.SensorEvaluationContext) -> dg.SensorResult | dg.SkipReason:
-        told: dict[str, float] = json.loads(context.cursor or "{}")
+        shares: dict[str, float] = json.loads(context.cursor or "{}")
         for name, budget in budgets.items():
             spent = spendings[name].refresh(context.instance)
-            passed = max((share for share in THRESHOLDS if spent >= share * budget), default=0.0)
-            if passed > told.get(name, 0.0):
+            share = max((share for share in THRESHOLDS if spent >= share * budget), default=0.0)
+            if share > shares.get(name, 0.0):
                 try:
                     alerts.send(f"{name} has cost ${spent:,.2f}, {spent / budget:.0%} of its budget of ${budget:,.2f}")
                 except AlertError as error:
                     context.log.warning(str(error))
                     continue
-            told[name] = passed
-        return dg.SensorResult(cursor=json.dumps(told))
+            shares[name] = share
+        return dg.SensorResult(cursor=json.dumps(shares))
 
     return alert_budget

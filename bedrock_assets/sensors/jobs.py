@@ -1,4 +1,4 @@
-"""The sensor that submits shards under the pool's limit and completes partitions as their jobs end."""
+"""The sensor that submits shards under the pool's limit and completes partitions when their jobs end."""
 
 from collections.abc import Mapping, Sequence
 
@@ -9,7 +9,7 @@ from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.jobs.collect_runs import CollectRuns, collect_job
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
@@ -23,21 +23,21 @@ EVENTS_INTERVAL_S = 5
 
 
 def build_sensors(
-    pipelines: Sequence[Pipeline], interval_s: int, inboxes: Sequence[Inbox] = (), *, woken: bool = False
+    pipelines: Sequence[Pipeline], interval_s: int, inboxes: Sequence[Inbox] = (), *, has_queue: bool = False
 ) -> list[dg.SensorDefinition]:
     """
-    The dispatcher of all *pipelines* and *inboxes* of a code location, one that evaluates the automation conditions of
+    The dispatcher of all *pipelines* and *inboxes* of a code location, one sensor for the automation conditions of
     pipelines, and one for the folder of each inbox.
 
     There is one dispatcher for all, because two would race for the slots of a pool.
 
     Args:
         interval_s: Seconds between two looks at Bedrock, and at folders.
-        woken: Whether there is a queue of events, which is looked at more often.
+        has_queue: Whether there is a queue of events, which is looked at more often.
     """
-    by_name: dict[str, Workload] = {workload.spec.name: workload for workload in (*pipelines, *inboxes)}
+    workloads = {owner.spec.name: owner.workload for owner in (*pipelines, *inboxes)}
     return [
-        _dispatcher(by_name, {name: Ledger(name) for name in by_name}, interval_s, woken=woken),
+        _dispatcher(workloads, interval_s, has_queue=has_queue),
         *([_tables_sensor(pipelines, interval_s)] if pipelines else []),
         *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
     ]
@@ -57,9 +57,8 @@ def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorD
     )
 
 
-def _dispatcher(
-    pipelines: Mapping[str, Workload], ledgers: Mapping[str, Ledger], interval_s: int, *, woken: bool
-) -> dg.SensorDefinition:
+def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:
+    ledgers = {name: Ledger(name) for name in workloads}
     # A job for each pipeline, because one job's assets must share their partitions.
     jobs = [
         dg.define_asset_job(collect_job(name), selection=[ledger.asset_key], description="Collects a job's output.")
@@ -70,7 +69,7 @@ def _dispatcher(
         name="bedrock_jobs_sensor",
         jobs=jobs,
         default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=min(interval_s, EVENTS_INTERVAL_S) if woken else interval_s,
+        minimum_interval_seconds=min(interval_s, EVENTS_INTERVAL_S) if has_queue else interval_s,
         description="Submits requested shards to Amazon Bedrock under each pool's limit, and launches a run that "
         "collects the output of each job that has ended.",
     )
@@ -83,19 +82,19 @@ def _dispatcher(
             return dg.SensorResult(skip_reason="no shard waits for answers", cursor=context.cursor)
         wake_up = WakeUp.of(events, context.cursor, interval_s)
         if not wake_up.due():
-            return dg.SensorResult(skip_reason=wake_up.told, cursor=context.cursor)
-        opened, collect_runs = store.open(), CollectRuns(context.instance)
+            return dg.SensorResult(skip_reason=wake_up.reason, cursor=context.cursor)
+        collect_runs = CollectRuns(context.instance)
         try:
-            tick = Tick(context.instance, pipelines, ledgers, bedrock.open(opened), collect_runs)
+            tick = Tick(context.instance, workloads, ledgers, bedrock.open(store.open()), collect_runs)
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")
             return dg.SensorResult(skip_reason=f"nothing done in this tick: {error}", cursor=wake_up.cursor)
-        told = wake_up.acknowledge("; ".join(tick.notes))
         for note in tick.notes:
             context.log.info(note)
-        if collect_runs.asked:
-            return dg.SensorResult(run_requests=collect_runs.asked, cursor=wake_up.cursor)
-        return dg.SensorResult(skip_reason=told, cursor=wake_up.cursor)
+        skip_reason = wake_up.acknowledge("; ".join(tick.notes))
+        if collect_runs.run_requests:
+            return dg.SensorResult(run_requests=collect_runs.run_requests, cursor=wake_up.cursor)
+        return dg.SensorResult(skip_reason=skip_reason, cursor=wake_up.cursor)
 
     return bedrock_jobs_sensor

@@ -16,12 +16,14 @@ class WakeUp:
     events: tuple[Event, ...]
     left_s: float
     """Seconds until the interval is over; 0 or less if it is."""
-    trouble: str = ""
+    warning: str = ""
     """Why the queue could not be read; empty if it was."""
 
     @classmethod
     def of(cls, resource: EventsResource, cursor: str | None, interval_s: float) -> "WakeUp":
         """
+        Read the queue of events, if there is one.
+
         Args:
             cursor: The sensor's, as `cursor` gives it: when it looked last.
         """
@@ -35,33 +37,33 @@ class WakeUp:
             return cls(queue, (), min(left_s, interval_s), str(error))
 
     def due(self) -> bool:
-        """Whether to look at Bedrock now; if not, events that are no reason to are forgotten."""
+        """Whether to look at Bedrock now; if not, the events that came are removed from the queue."""
         if self.left_s <= 0 or any(event.is_news for event in self.events):
             return True
         self.acknowledge("")
         return False
 
     @property
-    def told(self) -> str:
+    def reason(self) -> str:
         """Why nothing is done now."""
-        return f"no job has ended; the next look at Bedrock is in {self.left_s:.0f} s{_and(self.trouble)}"
+        return f"no job has ended; the next look at Bedrock is in {self.left_s:.0f} s{_and(self.warning)}"
 
     @property
     def cursor(self) -> str:
-        """What to remember of this look."""
+        """The time of this look, in seconds since 1970."""
         return f"{time.time():.3f}"
 
     def acknowledge(self, note: str) -> str:
-        """Forget the events, which have had their effect: *note*, and why they could not be forgotten, if so."""
-        jobs = [event.job for event in self.events if event.is_news]
-        told = f"{note}{_and(f'woken by {len(jobs)} events' if jobs else '')}{_and(self.trouble)}"
+        """Remove the events from the queue; returns *note*, with why they could not be removed, if so."""
+        n_news = sum(event.is_news for event in self.events)
+        note = f"{note}{_and(f'woken by {n_news} events' if n_news else '')}{_and(self.warning)}"
         if self.queue is None or not self.events:
-            return told
+            return note
         try:
             self.queue.forget(self.events)
         except EventsUnavailable as error:
-            return f"{told}; {error}"
-        return told
+            return f"{note}; {error}"
+        return note
 
 
 def _and(text: str) -> str:

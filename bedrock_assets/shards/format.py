@@ -1,4 +1,4 @@
-"""The second stage: one shard's rows become the JSONL file that Bedrock reads."""
+"""Write the rows of one shard as the JSONL file that Bedrock reads."""
 
 import hashlib
 import json
@@ -9,7 +9,8 @@ from contextlib import ExitStack
 import polars as pl
 
 from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
-from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
 from bedrock_assets.shards.dedup import DedupedRows, sent_keys
 from bedrock_assets.shards.record_file import RecordFile, encoded, padded
@@ -25,46 +26,47 @@ def format_shard(
     pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex | None = None, fresh: str = ""
 ) -> ShardManifest:
     """
-    Write one shard's records, the fate of each of its rows, and its manifest, last.
+    Write one shard's records, what happens to each of its rows, and then its manifest.
 
-    A shard whose rows say what they said before stays as it is, so that its job in flight or its answers stay valid.
+    A shard whose prompts have not changed stays as it is, so that its job in flight and its answers stay valid.
 
     Args:
-        known: Where answers are, or will be: such rows are not sent. What this shard sends is added to it.
-        fresh: Anything new: the shard becomes another one than before, even if it says the same.
+        known: Answers that exist or are on their way: rows with these prompts are not sent. The prompts that this
+            shard sends are added.
+        fresh: If not empty, a value that was never used before: the shard is formatted anew even if nothing changed.
 
     Raises:
         TooFewRecords: The shard has fewer records than Bedrock's minimum, and `on_small` is `error`.
-        StaleShard: The records are too many bytes for one file; the prompt has grown since the shards were planned.
-        StoreConflict: Another run has published the shard since this one began on it; that one's stays.
+        StaleShard: The records are too large for one file, because the prompt has grown since the shards were planned.
+        StoreConflict: Another run published the shard while this one was working. That version stays.
     """
     known, name = PromptIndex() if known is None else known, pipeline.spec.name
     key = shard_manifest_key(name, shard.key)
     version = store.version(key)
     incoming = f"{shard_folder(name, shard.key)}/incoming-{secrets.token_hex(4)}"
     content, records, n_rest = _write(pipeline, store, raw, shard, known, incoming)
-    fates = content.fates()
-    made = _manifest(pipeline, raw, shard, content, fates, records, fresh)
-    manifest = None if fresh else _unchanged(store, made)
+    rows = content.rows()
+    new = _manifest(pipeline, raw, shard, content, rows, records, fresh)
+    manifest = None if fresh else _unchanged(store, new)
     if manifest:
         store.delete([f"{incoming}.jsonl", *([f"{incoming}.rest.jsonl"] if n_rest else [])])
     else:
-        manifest = made.model_copy(update={"blocked_by": known.pending(fates["elsewhere"])})
-        _publish(pipeline, store, manifest, fates, incoming, n_rest)
+        manifest = new.model_copy(update={"blocked_by": known.pending(rows["elsewhere"])})
+        _publish(pipeline, store, manifest, rows, incoming, n_rest)
     try:
         store.replace_model(key, manifest, version)
     except StoreConflict as error:
         raise StoreConflict(
-            f"shard {shard.key} of {name} was formatted by another run while this one was at work on it, and stays as "
-            f"that one left it; materialize {name}/prompt_shards again, if that one is not of the present dataset"
+            f"another run formatted shard {shard.key} of {name} while this run was working, and its version stays; "
+            f"materialize {name}/prompt_shards again if that version is not of the current dataset"
         ) from error
     if pipeline.spec.reuse_answers_days:
-        known.add(sent_keys(fates), answers_key(name, shard.key, manifest.fingerprint), shard.key)
+        known.add(sent_keys(rows), answers_key(name, shard.key, manifest.fingerprint), shard.key)
     return manifest
 
 
 def shard_rows(store: Store, raw: RawManifest, shard: Shard) -> pl.LazyFrame:
-    """The rows of one shard, in order: the input's columns and the record id."""
+    """The rows of one shard in order: the input's columns and the record id."""
     end, position, keys, skip = shard.offset + shard.n_rows, 0, [], 0
     for part in raw.parts:
         if position < end and position + part.n_rows > shard.offset:
@@ -76,7 +78,7 @@ def shard_rows(store: Store, raw: RawManifest, shard: Shard) -> pl.LazyFrame:
 
 def current_shard(store: Store, pipeline: str, key: str) -> ShardManifest:
     """
-    The manifest of a formatted shard.
+    Read the manifest of a formatted shard.
 
     Raises:
         StaleShard: The shard has not been formatted.
@@ -88,40 +90,56 @@ def current_shard(store: Store, pipeline: str, key: str) -> ShardManifest:
 
 
 def fingerprint_of(sha256: str, content: str, model: str, model_invocation_type: str, fresh: str) -> str:
-    """Identity of what is asked: the records sent, what all rows say, the model, and the way it is invoked."""
+    """Hash, 16 hex digits, of the records, of all rows' prompts, of the model and of how it is invoked."""
     identity = json.dumps([sha256, content, model, model_invocation_type, fresh])
     return hashlib.sha256(identity.encode()).hexdigest()[:16]
 
 
-def made_records(pipeline: Pipeline, batches: Iterable[pl.DataFrame]) -> Iterator[tuple[memoryview, pl.DataFrame]]:
-    """For each batch of rows, the bytes of its records, and record id, ERROR_CODE and ERROR_MESSAGE of each row."""
+def encode_batches(
+    pipeline: Pipeline, batches: Iterable[pl.DataFrame], *, keyed: bool = False
+) -> Iterator[tuple[memoryview, pl.DataFrame]]:
+    """
+    Make the records of each batch of rows, several batches at once.
 
-    def make(rows: pl.DataFrame) -> tuple[memoryview, pl.DataFrame]:
-        made = pipeline.with_records(rows)
-        return encoded(made[LINE].drop_nulls()), made.select(pipeline.record_id, ERROR_CODE, ERROR_MESSAGE)
+    Yields:
+        The bytes of the batch's JSONL, and for each row: record id, ERROR_CODE, ERROR_MESSAGE, LINE (its record), and
+        KEY if *keyed*; all String.
+    """
+    columns = [pipeline.record_id, ERROR_CODE, ERROR_MESSAGE, LINE, *([KEY] if keyed else [])]
 
-    return map_ordered(make, batches)
+    def encode(rows: pl.DataFrame) -> tuple[memoryview, pl.DataFrame]:
+        records = pipeline.records.make(rows, keyed=keyed)
+        return encoded(records[LINE].drop_nulls()), records.select(columns)
+
+    return map_ordered(encode, batches)
 
 
 def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.DataFrame]:
-    """The rows of one shard in order, some thousands at a time."""
+    """The rows of one shard in order, `CHUNK_ROWS` at a time."""
     for start in range(0, shard.n_rows, CHUNK_ROWS):
         n_rows = min(CHUNK_ROWS, shard.n_rows - start)
-        piece = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
-        yield shard_rows(store, raw, piece).collect()
+        part = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
+        yield shard_rows(store, raw, part).collect()
 
 
 def _write(
     pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex, incoming: str
 ) -> tuple[DedupedRows, RecordFile, int]:
-    """The records to send, and in a second file, if there are any, those that are answered elsewhere: how many."""
+    """
+    Write the records to send, and to a second file those that have an answer elsewhere.
+
+    Returns:
+        The rows, the file of records, and the number of records in the second file.
+    """
     content, rest = DedupedRows(known), None
     with ExitStack() as files:
         records = RecordFile(files.enter_context(store.writer(f"{incoming}.jsonl")))
-        for lines, whole, fates in _keyed_records(pipeline, shard_batches(store, raw, shard)):
-            send, elsewhere = content.partition_rows(fates)
+        for jsonl, batch in encode_batches(pipeline, shard_batches(store, raw, shard), keyed=True):
+            lines = batch[LINE]
+            rows = batch.select(record_id=pipeline.record_id, code=ERROR_CODE, message=ERROR_MESSAGE, key=KEY)
+            send, elsewhere = content.partition_rows(rows)
             if send.sum() == lines.count():
-                records.append(whole, lines.count())
+                records.append(jsonl, lines.count())
                 continue
             records.write(lines.filter(send))
             if elsewhere.any():
@@ -131,27 +149,14 @@ def _write(
     return content, records, rest.n_records if rest else 0
 
 
-def _keyed_records(
-    pipeline: Pipeline, batches: Iterable[pl.DataFrame]
-) -> Iterator[tuple[pl.Series, memoryview, pl.DataFrame]]:
-    """For each batch of rows their records, one a row; the bytes of all; record_id, code, message and key."""
-
-    def make(rows: pl.DataFrame) -> tuple[pl.Series, memoryview, pl.DataFrame]:
-        made = pipeline.with_records(rows, keyed=True)
-        fates = made.select(record_id=pipeline.record_id, code=ERROR_CODE, message=ERROR_MESSAGE, key=KEY)
-        return made[LINE], encoded(made[LINE].drop_nulls()), fates
-
-    return map_ordered(make, batches)
-
-
-def _pad(records: RecordFile, pipeline: Pipeline, again: Callable[[], Iterator[pl.DataFrame]]) -> None:
-    """Repeat records from the first on up to Bedrock's minimum; where none is to be sent there is no job."""
+def _pad(records: RecordFile, pipeline: Pipeline, read_again: Callable[[], Iterator[pl.DataFrame]]) -> None:
+    """Repeat records, from the first on, up to Bedrock's minimum; a shard without records gets none."""
     n_own, minimum = records.n_records, pipeline.spec.limits.min_records_per_job
     if pipeline.spec.on_small != "pad" or n_own == 0:
         return
     while records.n_records < minimum:
-        for rows in again():
-            lines = pipeline.with_records(rows)[LINE].drop_nulls().head(minimum - records.n_records)
+        for rows in read_again():
+            lines = pipeline.records.make(rows)[LINE].drop_nulls().head(minimum - records.n_records)
             if len(lines):
                 records.write(padded(lines, records.n_records))
     records.n_padding = records.n_records - n_own
@@ -172,16 +177,16 @@ def _require_fit(pipeline: Pipeline, manifest: ShardManifest) -> None:
         )
 
 
-def _unchanged(store: Store, made: ShardManifest) -> ShardManifest | None:
-    """The shard as it was formatted before, if it says the same and its files are there."""
-    former = store.read_model(shard_manifest_key(made.pipeline, made.shard.key), ShardManifest)
-    if former is None or former.content != made.content or not all(map(store.exists, (former.prompts, former.rows))):
+def _unchanged(store: Store, new: ShardManifest) -> ShardManifest | None:
+    """The previous manifest, brought up to date, if its prompts are the same and its files still exist."""
+    old = store.read_model(shard_manifest_key(new.pipeline, new.shard.key), ShardManifest)
+    if old is None or old.content != new.content or not all(map(store.exists, (old.prompts, old.rows))):
         return None
-    return former.model_copy(update={"shard": made.shard, "raw_revision": made.raw_revision})
+    return old.model_copy(update={"shard": new.shard, "raw_revision": new.raw_revision})
 
 
 def _publish(
-    pipeline: Pipeline, store: Store, manifest: ShardManifest, fates: pl.DataFrame, incoming: str, n_rest: int
+    pipeline: Pipeline, store: Store, manifest: ShardManifest, rows: pl.DataFrame, incoming: str, n_rest: int
 ) -> None:
     files = {f"{incoming}.jsonl": manifest.prompts} | ({f"{incoming}.rest.jsonl": manifest.rest} if n_rest else {})
     try:
@@ -189,10 +194,10 @@ def _publish(
     except DataError:
         store.delete(list(files))
         raise
-    for made, final in files.items():
-        store.move(made, final)
+    for source, destination in files.items():
+        store.move(source, destination)
     with store.writer(manifest.rows) as file:
-        fates.write_parquet(file)
+        rows.write_parquet(file)
 
 
 def _manifest(
@@ -200,7 +205,7 @@ def _manifest(
     raw: RawManifest,
     shard: Shard,
     content: DedupedRows,
-    fates: pl.DataFrame,
+    rows: pl.DataFrame,
     records: RecordFile,
     fresh: str,
 ) -> ShardManifest:
@@ -217,15 +222,15 @@ def _manifest(
         rest=f"{stem}.rest.jsonl",
         rows=f"{stem}.rows.parquet",
         n_records=records.n_records,
-        n_rejected=fates["code"].count(),
+        n_rejected=rows["code"].count(),
         n_padding=records.n_padding,
-        n_reused=fates["elsewhere"].count(),
-        n_duplicates=fates["copy_of"].count(),
+        n_reused=rows["elsewhere"].count(),
+        n_duplicates=rows["copy_of"].count(),
         n_bytes=records.n_bytes,
         sha256=sha256,
         model=spec.model,
         model_invocation_type=spec.model_invocation_type,
-        parameters=pipeline.parameters,
-        prompt_id=pipeline.prompt.name if pipeline.prompt else None,
-        prompt_sha256=pipeline.prompt.sha256 if pipeline.prompt else None,
+        parameters=pipeline.records.parameters,
+        prompt_id=pipeline.records.prompt.name if pipeline.records.prompt else None,
+        prompt_sha256=pipeline.records.prompt.sha256 if pipeline.records.prompt else None,
     )

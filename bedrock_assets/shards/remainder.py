@@ -1,4 +1,4 @@
-"""The records of a shard that are sent again: what earlier attempts left unanswered."""
+"""Writes the records of a shard that are sent again, because earlier attempts left them unanswered."""
 
 import io
 from itertools import chain
@@ -6,7 +6,7 @@ from itertools import chain
 import polars as pl
 
 from bedrock_assets.pipeline.ids import PADDING_ID, wire_id
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import shard_batches
 from bedrock_assets.shards.record_file import RecordFile, padded
@@ -15,7 +15,7 @@ from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store
 
 ID_OF_LINE = r'^\{"recordId":"([^"]*)"'
-"""The id that one of our own records begins with."""
+"""The record id, with which each of our own records begins."""
 
 
 def write_remainder(
@@ -27,15 +27,15 @@ def write_remainder(
     repaired: pl.DataFrame | None = None,
 ) -> tuple[str, int]:
     """
-    Write those of a shard's records that are to be sent again; with `on_small: pad` at least Bedrock's minimum.
+    Write the records to send again; with `on_small: pad`, at least Bedrock's minimum.
 
     Args:
-        attempt: The attempt they are for, 2 or more.
+        attempt: Number of the new attempt, at least 2.
         unanswered: Record ids, String, at least one.
-        repaired: Records that take the place of those with the same id: `line` and `id`, both String.
+        repaired: Records that replace those with the same id: `line` and `id`, both String.
 
     Returns:
-        Key of the file and its number of records.
+        Key of the file, and its number of records.
     """
     spec = pipeline.spec
     key = attempt_input_key(spec.name, shard.shard.key, shard.fingerprint, attempt)
@@ -43,43 +43,53 @@ def write_remainder(
     if repaired is not None:
         wanted = wanted.join(repaired, on="id", how="anti")
     minimum = spec.limits.min_records_per_job if spec.on_small == "pad" else 0
-    spare: list[pl.DataFrame] = []
+    padding: list[pl.DataFrame] = []
     with store.writer(key) as file:
         records = RecordFile(file, digest=None)
         for chunk in chain.from_iterable(map(store.chunks, [shard.prompts, *([shard.rest] if shard.n_reused else [])])):
             lines = record_lines(chunk).filter(~pl.col("id").str.contains(PADDING_ID))
             records.write(lines.join(wanted, on="id", how="semi", maintain_order="left")["line"])
-            spare.append(lines.head(minimum))
+            padding.append(lines.head(minimum))
         if repaired is not None:
             records.write(repaired["line"])
         while records.n_records < minimum:
-            copies = pl.concat(spare)["line"].head(minimum - records.n_records)
+            copies = pl.concat(padding)["line"].head(minimum - records.n_records)
             records.write(padded(copies, records.n_records))
     return key, records.n_records
 
 
 def repaired_lines(store: Store, pipeline: Workload, shard: ShardManifest, broken: pl.DataFrame) -> pl.DataFrame | None:
     """
-    The records of rows whose answer broke the schema, with what was wrong in their prompt: `line` and `id`.
+    Make new records for rows whose answer broke the schema, with the violation in the prompt.
 
-    None where there are none, where the pipeline repairs nothing, or where the dataset is no longer the one that the
-    shard was made of: then they are sent as they were.
+    Args:
+        broken: record_id and error_message, both String.
+
+    Returns:
+        `line` and `id`, both String. None if no record is repaired: there are no such rows, `repair` is 0, or the
+        dataset has changed since the shard was formatted. The rows are then sent unchanged.
     """
-    if not isinstance(pipeline, Pipeline) or not pipeline.n_repairs or broken.is_empty():
+    if pipeline.records is None or not pipeline.n_repairs or broken.is_empty():
         return None
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     if raw is None or raw.revision != shard.raw_revision:
         return None
-    made: list[pl.DataFrame] = []
+    records: list[pl.DataFrame] = []
     for rows in shard_batches(store, raw, shard.shard):
         ids = rows.select(record_id=pipeline.record_id)
-        told = ids.join(broken, on="record_id", how="left", maintain_order="left")["error_message"]
-        lines = pipeline.with_records(rows.filter(told.is_not_null()), told.drop_nulls())[LINE].drop_nulls()
-        made.append(lines.to_frame("line").with_columns(id=pl.col("line").str.extract(ID_OF_LINE)))
-    return pl.concat(made)
+        messages = ids.join(broken, on="record_id", how="left", maintain_order="left")["error_message"]
+        lines = pipeline.records.make(rows.filter(messages.is_not_null()), messages.drop_nulls())[LINE].drop_nulls()
+        records.append(_with_ids(lines.to_frame("line")))
+    return pl.concat(records)
 
 
 def record_lines(chunk: bytes) -> pl.DataFrame:
-    """Our own JSONL records: `line` and `id`, both String. No control character is raw in JSON, so \\x01 separates."""
-    lines = pl.read_csv(io.BytesIO(chunk), has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
+    """Split our own JSONL records: `line` and `id`, both String."""
+    # JSON has no raw control characters, so \x01 never separates columns.
+    return _with_ids(
+        pl.read_csv(io.BytesIO(chunk), has_header=False, separator="\x01", quote_char=None, new_columns=["line"])
+    )
+
+
+def _with_ids(lines: pl.DataFrame) -> pl.DataFrame:
     return lines.with_columns(id=pl.col("line").str.extract(ID_OF_LINE))

@@ -1,16 +1,29 @@
-"""Where rows come from. A new source is a file here, a key of `SourceSpec`, and a line in `open_source`."""
+"""
+Where rows come from: files, datasets, and tables of other pipelines.
 
-from bedrock_assets.config.source import SourceSpec
-from bedrock_assets.sources.base import Source
+A new source is a file here, a key of `SourceSpec`, and a line in `open_source`.
+"""
+
+from bedrock_assets.config import SourceSpec
+from bedrock_assets.sources.base import BATCH_ROWS, Source
 from bedrock_assets.sources.chitchat import Chitchat
 from bedrock_assets.sources.files import Files
 from bedrock_assets.sources.huggingface import HuggingFace
+from bedrock_assets.sources.upstream import Upstream
+from bedrock_assets.storage import Store
 
-__all__ = ["Source", "open_source"]
+__all__ = ["BATCH_ROWS", "Source", "open_source"]
 
 
-def open_source(spec: SourceSpec) -> Source:
-    """The source that a spec names; nothing is read yet."""
+def open_source(spec: SourceSpec, store: Store | None = None) -> Source:
+    """
+    The source that a spec names; reads nothing yet.
+
+    Args:
+        store: Where the tables of other pipelines are.
+    """
+    if spec.pipeline:
+        return Upstream(spec.pipeline, store)
     if spec.huggingface:
         return HuggingFace(spec.huggingface)
     if spec.chitchat:

@@ -1,9 +1,9 @@
 """
 Real conversations between people: the `chitchat-dataset` package from PyPI (MIT, 7,168 conversations).
 
-Source: `chitchat_dataset/dataset.json` of release 0.9.0. A conversation is a list of turns, a turn a list of
-messages `{text, timestamp, sender}` by one person. Turns are counted as messages, as a reader of the transcript
-would: 3,626 conversations have six and more.
+Source: `chitchat_dataset/dataset.json` of release 0.9.0. A conversation is a list of turns; a turn is a list of
+messages `{text, timestamp, sender}` by one person. `n_turns` counts messages, as a reader of the transcript would:
+3,626 conversations have at least six.
 """
 
 import json
@@ -14,10 +14,11 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from typing_extensions import override
 
 from bedrock_assets.config.source import ChitchatSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.sources.base import BATCH_ROWS, Source
 
 SCHEMA = {
     "id": pl.String,
@@ -29,29 +30,26 @@ SCHEMA = {
 
 
 @dataclass(frozen=True)
-class Chitchat:
-    """One row a conversation: id, opening prompt, transcript, number of turns, time of the first message."""
+class Chitchat(Source):
+    """One row per conversation: id, opening prompt, transcript, number of turns, time of the first message."""
 
     spec: ChitchatSpec
 
+    @override
     def describe(self) -> str:
         return f"chitchat-dataset[min_turns={self.spec.min_turns}]"
 
+    @override
     def columns(self) -> list[str] | None:
         return list(SCHEMA)
 
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
         rows = [row for row in map(_row, self._load().items()) if row["n_turns"] >= self.spec.min_turns]
         frame = pl.DataFrame(rows, schema={**SCHEMA, "started_at": pl.String}).with_columns(
             pl.col("started_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
         )
         yield from frame.iter_slices(BATCH_ROWS)
-
-    def column(self, name: str) -> Iterator[pl.Series]:
-        return (batch[name] for batch in self.batches())
-
-    def n_rows(self) -> int:
-        return sum(map(len, self.batches()))
 
     def _load(self) -> dict[str, Any]:
         package = find_spec("chitchat_dataset")

@@ -1,4 +1,4 @@
-"""Parquet, CSV and JSON Lines, one file or a glob, local or on S3."""
+"""Parquet, CSV and JSON Lines files: one file or a glob, local or on S3."""
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
@@ -8,55 +8,61 @@ from pathlib import Path
 
 import polars as pl
 from polars.exceptions import PolarsError
+from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.sources.base import BATCH_ROWS, Source
 
 S3_SLICE_ROWS = 131_072
-"""Rows fetched at once from S3, where each request costs time and a row group is fetched whole."""
+"""Rows to fetch at once from S3, where each request takes time and whole row groups are fetched."""
 
 
 @dataclass(frozen=True)
-class Files:
+class Files(Source):
     """Files of one format, read as a stream."""
 
     path: str
     dtypes: dict[str, str] = field(default_factory=dict)
-    """CSV only: polars dtype names of the columns that are not text."""
+    """CSV only: polars dtype names of columns that are not text."""
 
+    @override
     def describe(self) -> str:
         return self.path
 
+    @override
     def columns(self) -> list[str] | None:
         if self.path.startswith("s3://"):
             return None
-        with self._readable():
+        with self._explained_errors():
             return self._scan().collect_schema().names() if _matches(self.path) else None
 
+    @override
     def n_rows(self) -> int:
-        with self._readable():
+        with self._explained_errors():
             return self._scan().select(pl.len()).collect().item()
 
+    @override
     def column(self, name: str) -> Iterator[pl.Series]:
-        with self._readable():
-            for batch in self._pieces(self._scan().select(name)):
+        with self._explained_errors():
+            for batch in self._read_batches(self._scan().select(name)):
                 yield batch[name]
 
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        with self._readable():
-            yield from self._pieces(self._scan())
+        with self._explained_errors():
+            yield from self._read_batches(self._scan())
 
-    def _pieces(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
+    def _read_batches(self, rows: pl.LazyFrame) -> Iterator[pl.DataFrame]:
         if Path(self.path).suffix.lower() != ".parquet":
             yield from rows.collect_batches(chunk_size=BATCH_ROWS, maintain_order=True)
             return
-        # Parquet can be entered anywhere, and a stream of it reads many row groups ahead: 3 times the memory.
-        n_slice = S3_SLICE_ROWS if self.path.startswith("s3://") else BATCH_ROWS
-        for start in range(0, self.n_rows(), n_slice):
-            yield from rows.slice(start, n_slice).collect().iter_slices(BATCH_ROWS)
+        # Parquet can be read from any row, and streaming it reads many row groups ahead: 3 times the memory.
+        slice_rows = S3_SLICE_ROWS if self.path.startswith("s3://") else BATCH_ROWS
+        for start in range(0, self.n_rows(), slice_rows):
+            yield from rows.slice(start, slice_rows).collect().iter_slices(BATCH_ROWS)
 
     @contextmanager
-    def _readable(self) -> Generator[None]:
+    def _explained_errors(self) -> Generator[None]:
         try:
             yield
         except (OSError, PolarsError) as error:
@@ -70,15 +76,14 @@ class Files:
             case ".parquet":
                 return pl.scan_parquet(self.path)
             case ".csv":
-                # Every column is text unless named: dtypes guessed per file lose leading zeros and disagree.
+                # All columns are text unless named: dtypes inferred per file lose leading zeros and may differ.
                 scan = pl.scan_csv(self.path, infer_schema=False)
                 return scan.with_columns(pl.col(name).cast(self._dtype(name)) for name in self.dtypes)
             case ".jsonl" | ".ndjson":
                 return pl.scan_ndjson(self.path, infer_schema_length=None)
             case suffix:
-                raise ConfigError(
-                    f"source path {self.path!r} ends in {suffix or 'no suffix'}; known: .parquet, .csv, .jsonl, .ndjson"
-                )
+                problem = f"ends in {suffix}" if suffix else "has no suffix"
+                raise ConfigError(f"source path {self.path!r} {problem}; known: .parquet, .csv, .jsonl, .ndjson")
 
     def _dtype(self, column: str) -> type[pl.DataType]:
         dtype = getattr(pl, self.dtypes[column], None)

@@ -1,34 +1,28 @@
-"""Datasets of the Hugging Face hub and local dataset folders, streamed by `datasets`."""
+"""Datasets on the Hugging Face hub, and local dataset folders, streamed by `datasets`."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
+from typing_extensions import override
 
 from bedrock_assets.config.source import HuggingFaceSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.sources.base import BATCH_ROWS, Source
 
 
 @dataclass(frozen=True)
-class HuggingFace:
-    """One split, in Arrow batches, never downloaded whole."""
+class HuggingFace(Source):
+    """One split, read in Arrow batches and never downloaded whole."""
 
     spec: HuggingFaceSpec
 
+    @override
     def describe(self) -> str:
         revision = f"@{self.spec.revision}" if self.spec.revision else ""
         return f"huggingface:{self.spec.id}{revision}[{self.spec.split}]"
 
-    def columns(self) -> list[str] | None:
-        return None
-
-    def column(self, name: str) -> Iterator[pl.Series]:
-        return (batch[name] for batch in self.batches())
-
-    def n_rows(self) -> int:
-        return sum(map(len, self.batches()))
-
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
         import pyarrow as pa
         from datasets import load_dataset

@@ -1,47 +1,44 @@
-"""The joined table of another pipeline, as a source."""
+"""The joined table of another pipeline as a source."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
 
 import polars as pl
+from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError, DataError
-from bedrock_assets.sources.base import BATCH_ROWS
+from bedrock_assets.sources.base import BATCH_ROWS, Source
+from bedrock_assets.storage import Store, TableManifest
 from bedrock_assets.storage.keys import table_manifest_key
-from bedrock_assets.storage.manifests import TableManifest
-from bedrock_assets.storage.store import Store
 
 
 @dataclass(frozen=True)
-class Upstream:
+class Upstream(Source):
     """The table of another pipeline."""
 
     name: str
     store: Store | None
 
+    @override
     def describe(self) -> str:
         return f"{self.name}/joined_table"
 
-    def columns(self) -> list[str] | None:
-        return None
-
+    @override
     def n_rows(self) -> int:
         return self._manifest()[1].n_rows
 
-    def column(self, name: str) -> Iterator[pl.Series]:
-        return (batch[name] for batch in self.batches())
-
+    @override
     def batches(self) -> Iterator[pl.DataFrame]:
         store, manifest = self._manifest()
         for part in manifest.parts:
             for start in range(0, part.n_rows, BATCH_ROWS):
                 yield store.scan_parquet([part.key]).slice(start, BATCH_ROWS).collect()
         if self._manifest()[1].revision != manifest.revision:
-            raise DataError(f"{self.describe()} was replaced while it was read; nothing was published, run it again")
+            raise DataError(f"{self.describe()} was replaced while it was read, so nothing was published; run it again")
 
     def _manifest(self) -> tuple[Store, TableManifest]:
         if self.store is None:
-            raise ConfigError(f"{self.describe()} is in a store, and none was named")
+            raise ConfigError(f"{self.describe()} is in the store, but no store was given")
         manifest = self.store.read_model(table_manifest_key(self.name), TableManifest)
         if manifest is None:
             raise ConfigError(f"there is no {self.describe()} in {self.store.root} yet; materialize it first")

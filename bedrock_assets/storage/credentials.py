@@ -1,13 +1,14 @@
 """
-AWS credentials as boto3 finds them, for the two libraries that read and write the store.
+AWS credentials as boto3 finds them, for obstore and polars, which read and write the store.
 
 boto3 knows the chain (variables, profile, SSO, an assumed role, web identity, container, instance) and renews what
-expires. obstore and polars are told when to ask it again, so that neither signs with credentials of the past.
+expires, at least 10 minutes early. obstore and polars ask it again so often that they never sign with expired keys.
 """
 
 import secrets
+import time
 from collections.abc import Callable
-from datetime import UTC, datetime
+from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
 from botocore.exceptions import BotoCoreError, ClientError
@@ -20,12 +21,16 @@ if TYPE_CHECKING:
 
 OpenSession = Callable[[], Any]
 """Opens a boto3 session."""
-NONE_FOUND = "no AWS credentials are found; log in (`aws sso login`), or set AWS_PROFILE or keys"
+NO_CREDENTIALS = "no AWS credentials are found; log in (`aws sso login`), or set AWS_PROFILE or keys"
+OBSTORE_TTL = timedelta(minutes=5)
+"""obstore asks again 5 minutes before this is over, so before each request."""
+POLARS_TTL_S = 2
+"""polars uses keys until this is over, also for requests that arrive later."""
 
 
 def open_session(profile_name: str | None = None) -> Any:
     """
-    A boto3 session of a profile, or of the ordinary settings.
+    Open a boto3 session for a profile, or with the default settings.
 
     Raises:
         ConfigError: There is no such profile.
@@ -41,66 +46,47 @@ def open_session(profile_name: str | None = None) -> Any:
 
 class Credentials:
     """
-    The credentials of a boto3 session, current whenever they are asked for.
+    A provider for obstore: the current credentials of a boto3 session.
 
     Raises:
-        StoreError: There are none.
+        StoreError: The session has no credentials.
     """
 
     def __init__(self, session: Any) -> None:
+        from obstore.auth.boto3 import Boto3CredentialProvider  # imports boto3: 0.1 s that a local store does not need
+
         try:
-            self._source = session.get_credentials()
+            self._provider = Boto3CredentialProvider(session, ttl=OBSTORE_TTL)
         except (BotoCoreError, ClientError) as error:
-            raise StoreError(f"AWS credentials cannot be had: {error}") from error
-        if self._source is None:
-            raise StoreError(NONE_FOUND)
+            raise StoreError(f"cannot get AWS credentials: {error}") from error
+        except ValueError as error:
+            raise StoreError(NO_CREDENTIALS) from error
 
-    def for_obstore(self) -> "S3Credential":
-        """As obstore takes them; it asks again five minutes before they expire."""
-        key, secret, token = self._frozen()
-        return {"access_key_id": key, "secret_access_key": secret, "token": token, "expires_at": self._expires_at()}
-
-    def for_polars(self) -> tuple[dict[str, str], int | None]:
-        """
-        As polars takes them, with the second of the epoch after which it is to ask again.
-
-        polars would use them up to the moment they expire, also for requests that arrive after it: it is told of half
-        of the time that is left.
-        """
-        key, secret, token = self._frozen()
-        told = {"aws_access_key_id": key, "aws_secret_access_key": secret}
-        if token:
-            told["aws_session_token"] = token
-        expires_at, now = self._expires_at(), datetime.now(UTC)
-        return told, int((now + (expires_at - now) / 2).timestamp()) if expires_at else None
-
-    def _frozen(self) -> tuple[str, str, str | None]:
-        """Key, secret and token that belong together, renewed if they expire soon."""
+    def __call__(self) -> "S3Credential":
         try:
-            found = self._source.get_frozen_credentials()
-        except (BotoCoreError, ClientError, RuntimeError) as error:  # the last where the new ones are over already
+            return self._provider()
+        except (BotoCoreError, ClientError, RuntimeError) as error:  # RuntimeError: the new ones have expired already
             raise OSError(f"AWS credentials cannot be renewed: {error}") from error
-        return found.access_key, found.secret_key, found.token or None
-
-    def _expires_at(self) -> datetime | None:
-        # botocore has it nowhere else; polars reads it there too.
-        found = getattr(self._source, "_expiry_time", None)
-        return found.astimezone(UTC) if isinstance(found, datetime) else None
 
 
 class PolarsCredentials:
     """
-    A provider for polars, which keeps connections by the bytes of a pickled provider.
+    A provider for polars: the same credentials under polars's names, and the Unix time at which to ask again.
 
-    One that cannot be pickled goes by its address, where another one may stand later, with other credentials.
+    polars keeps connections by the bytes of the pickled provider. One that cannot be pickled goes by its address, where
+    another provider with other credentials may be later.
     """
 
     def __init__(self, credentials: Credentials) -> None:
         self._credentials = credentials
         self._serial = secrets.token_hex(16)
 
-    def __call__(self) -> tuple[dict[str, str], int | None]:
-        return self._credentials.for_polars()
+    def __call__(self) -> tuple[dict[str, str], int]:
+        keys = self._credentials()
+        options = {"aws_access_key_id": keys["access_key_id"], "aws_secret_access_key": keys["secret_access_key"]}
+        if token := keys.get("token"):
+            options["aws_session_token"] = token
+        return options, int(time.time()) + POLARS_TTL_S
 
     def __getstate__(self) -> dict[str, str]:
         return {"_serial": self._serial}

@@ -1,27 +1,23 @@
 """The keys of all documents and tables in the store."""
 
-from typing import TYPE_CHECKING
-
-if TYPE_CHECKING:
-    pass
 from bedrock_assets.storage.manifests import ShardManifest
 
 PREPARED = "table-incoming"
-"""Folder of the parts that are not published yet."""
+"""Folder of parts that are not published yet."""
 
 
 def shard_key(index: int, n_shards: int) -> str:
-    """The partition key of a shard, which tells how many there are."""
+    """The partition key of a shard; it includes the number of shards."""
     return f"{index:05d}-of-{n_shards:05d}"
 
 
 def shard_bit(key: str) -> int:
-    """The number whose only bit stands for a shard, by its index."""
+    """`1 << shard index`."""
     return 1 << int(key.partition("-")[0])
 
 
 def is_planned(key: str, n_shards: int) -> bool:
-    """Whether *key* is one of so many shards."""
+    """Whether *key* belongs to a plan of *n_shards* shards."""
     return key.endswith(f"-of-{n_shards:05d}")
 
 
@@ -30,7 +26,7 @@ def raw_manifest_key(pipeline: str) -> str:
 
 
 def raw_part_key(pipeline: str, ingest: str, index: int) -> str:
-    """Each ingest writes into a folder of its own, so that readers of the last one are not disturbed."""
+    """Each ingest writes into its own folder, so that readers of the previous one are not disturbed."""
     return f"{pipeline}/raw/{ingest}/part-{index:05d}.parquet"
 
 
@@ -43,16 +39,16 @@ def shard_manifest_key(pipeline: str, shard: str) -> str:
 
 
 def attempt_folder(pipeline: str, shard: str, fingerprint: str, attempt: int, folder: str = "") -> str:
-    """Where Bedrock writes one job's output: under a folder named by the job's id."""
+    """Where Bedrock writes the output of one attempt, in a folder named after the job's id."""
     return f"{folder or f'{pipeline}/jobs/{shard}'}/{fingerprint}-{attempt}"
 
 
 ON_DEMAND_FOLDER = "on-demand"
-"""Below an attempt's folder, where a job's answers stand under the job's id."""
+"""Folder of on-demand answers within an attempt, where a job's answers are under the job's id."""
 
 
 def job_folder(shard: ShardManifest, attempt: int, arn: str) -> str:
-    """Where the answers of one attempt stand; of one without a job those that were given on demand."""
+    """Folder with the answers of one attempt: of its job, or, without a job, on demand."""
     folder = attempt_folder(shard.pipeline, shard.shard.key, shard.fingerprint, attempt, shard.folder)
     return f"{folder}/{arn.rpartition('/')[2] or ON_DEMAND_FOLDER}"
 
@@ -70,7 +66,7 @@ def table_manifest_key(pipeline: str) -> str:
 
 
 def publish_lock_key(pipeline: str) -> str:
-    """Who publishes the table; not in its folder, as that is the reader's."""
+    """Lock for publishing the table; outside its folder, which is for readers."""
     return f"{pipeline}/table-lock.json"
 
 
@@ -79,7 +75,7 @@ def table_part_key(pipeline: str, index: int) -> str:
 
 
 def prepared_part_key(pipeline: str, shard: str) -> str:
-    """Where a shard's part of the table waits to be published."""
+    """A shard's part of the table before it is published."""
     return f"{pipeline}/{PREPARED}/{shard}.parquet"
 
 
@@ -88,5 +84,5 @@ def preferences_key(pipeline: str) -> str:
 
 
 def attempt_input_key(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
-    """The records of a second or later attempt: those the earlier ones left unanswered."""
+    """The records of a second or later attempt: those that earlier attempts left unanswered."""
     return f"{shard_folder(pipeline, shard)}/{fingerprint}-{attempt}.jsonl"

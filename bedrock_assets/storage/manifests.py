@@ -1,5 +1,6 @@
-"""The documents that stages leave for each other in the store, and the keys they stand under."""
+"""The documents that stages leave in the store for each other."""
 
+from enum import StrEnum
 from typing import TYPE_CHECKING, Protocol
 
 from pydantic import BaseModel, ConfigDict
@@ -7,11 +8,9 @@ from pydantic import BaseModel, ConfigDict
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-from enum import StrEnum
-
 
 class Digest(Protocol):
-    """A running hash, as `hashlib` makes them."""
+    """A running hash, such as those of `hashlib`."""
 
     def update(self, data: "Buffer", /) -> None: ...
 
@@ -19,18 +18,18 @@ class Digest(Protocol):
 
 
 class Document(BaseModel):
-    """Base of all: immutable, JSON in the store."""
+    """Base of all documents: immutable, JSON in the store."""
 
     model_config = ConfigDict(frozen=True)
 
 
 class Shard(Document):
-    """A contiguous piece of the dataset that becomes one job."""
+    """A contiguous part of the dataset, sent as one job."""
 
     key: str
-    """`00000-of-00045`: the partition key."""
+    """Partition key, such as `00000-of-00045`."""
     offset: int
-    """Position of its first row in the dataset, from 0."""
+    """Position of its first row in the dataset, counted from 0."""
     n_rows: int
 
 
@@ -43,69 +42,68 @@ class Part(Document):
 
 
 class RawManifest(Document):
-    """What `raw_dataset` wrote: `{pipeline}/raw/manifest.json`."""
+    """The result of `raw_dataset`: `{pipeline}/raw/manifest.json`."""
 
     source: str
     revision: str
-    """Hash of all rows in order and of the shards: the same input gives the same revision."""
+    """Hash of all rows in order, and of the shards; the same for the same input."""
     n_rows: int
     n_sendable: int
-    """Rows for which a record could be made; the others are error rows."""
+    """Rows that have a record; the others are error rows."""
     prompt_bytes: int
-    """Bytes of all JSONL records."""
+    """Bytes of all records."""
     record_id: str
     """Name of the record id column."""
     columns: dict[str, str]
-    """The input's columns and polars dtypes, as text."""
+    """Columns of the input and their polars dtypes, as text."""
     parts: tuple[Part, ...]
     shards: tuple[Shard, ...]
 
 
 class ShardManifest(Document):
-    """What `prompt_shards`, or an inbox, wrote for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
+    """The result of `prompt_shards`, or of an inbox, for one shard: `{pipeline}/prompts/{shard}/manifest.json`."""
 
     pipeline: str
     shard: Shard
     raw_revision: str
     fingerprint: str
-    """Hash of the records, the content, the model and the way it is invoked: the identity of what is asked."""
+    """Hash of the records, the content, the model and its invocation type: what decides the answers."""
     content: str
-    """Hash of what all rows say, whether they are sent or not."""
+    """Hash of what all rows say, sent or not."""
     prompts: str
     """Key of the JSONL file with the records to send."""
     rest: str
-    """Key of another one, if `n_reused` is not 0: the records whose prompts are answered elsewhere."""
+    """If `n_reused` is not 0: key of a JSONL file with the records whose prompts are answered elsewhere."""
     blocked_by: str = "0"
-    """Shards that are asked some of its prompts, as they have them too and were formatted before: a hexadecimal
-    number whose bit i stands for shard i."""
+    """Shards formatted earlier that send some of the same prompts: a hexadecimal number whose bit i is for shard i."""
     rows: str
-    """Key of the Parquet file with the fate of each row, as `Content.fates` gives it."""
+    """Key of the Parquet file that says for each row whether and where it is answered."""
     n_records: int
-    """Records in the JSONL file, the padding included."""
+    """Records in the JSONL file, including padding."""
     n_rejected: int
     """Rows without a record."""
     n_padding: int
     n_reused: int
-    """Rows that are not sent because their prompts are answered elsewhere."""
+    """Rows not sent because their prompts are answered elsewhere."""
     n_duplicates: int
-    """Rows that are not sent because another row of the shard has the same prompt."""
+    """Rows not sent because another row of the shard has the same prompt."""
     n_bytes: int
     sha256: str
-    """Of the JSONL file."""
+    """Hash of the JSONL file."""
     model: str
     model_invocation_type: str
     parameters: dict[str, object]
     prompt_id: str | None
     prompt_sha256: str | None
     folder: str = ""
-    """Where all that comes of it is written, if it does not stand among the pipeline's own."""
+    """Folder for everything that comes of the shard, if not among the pipeline's own."""
 
 
 class OutputFacts(Document):
-    """What stands in the metadata of `outputs/{shard}.parquet`."""
+    """Our entry in the metadata of `outputs/{shard}.parquet`."""
 
     fingerprint: str
-    """Of the prompts that are answered."""
+    """Fingerprint of the answered prompts."""
     version: str
     """Hash of the answers."""
     tokens: dict[str, tuple[int, int]] = {}
@@ -113,51 +111,51 @@ class OutputFacts(Document):
     n_records: int = 0
     """Answers that were paid for."""
     n_bytes: int = 0
-    """Of the shard's records."""
+    """Bytes of the shard's records."""
 
 
 class PartFacts(Document):
-    """What stands in the metadata of a table's part."""
+    """Our entry in the metadata of a part of a table."""
 
     identity: str
-    """Hash of its rows, of the answers beside them and of the columns' names."""
+    """Hash of its rows, their answers and the column names."""
     n_rows: int
     counts: dict[str, int]
-    """Rows by status, `truncated` ones, and `output_tokens`."""
+    """Rows by status, `truncated` rows, and `output_tokens`."""
     columns: dict[str, str]
 
 
 class TableManifest(Document):
-    """What `joined_table` wrote, last of all: `{pipeline}/table/manifest.json`."""
+    """The result of `joined_table`, written last: `{pipeline}/table/manifest.json`."""
 
     revision: str
-    """Hash of the dataset's revision and of the answers that went in."""
+    """Hash of the dataset's revision and of the answers."""
     n_rows: int
     n_ok: int
     n_error: int
     n_missing: int
     n_truncated: int = 0
-    """Answers that a limit on tokens cut short."""
+    """Answers that a token limit cut short."""
     tokens: dict[str, tuple[int, int]] = {}
     """Input and output tokens that were paid for its answers, by inference mode."""
     mean_output_tokens: float | None = None
-    """Of the rows with an answer, reused ones too; None where the model reports none, as for embeddings."""
+    """Over all rows with an answer, reused ones too; None if the model reports no tokens, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 
 
 class InferenceMode(StrEnum):
-    """How records reach the model."""
+    """How records are sent to the model."""
 
     BATCH = "batch"
     ON_DEMAND = "on_demand"
-    """One call a record, at the full price: for fewer records than Bedrock takes in a job."""
+    """One call per record, at full price: for fewer records than Bedrock accepts in a job."""
 
 
 class ReusedFrom(StrEnum):
-    """What the column `answer_source` says of an answer that took no call."""
+    """Values of the column `answer_source` for answers that took no call."""
 
     CACHE = "cache"
-    """The same prompt was answered before, or for another shard."""
+    """The same prompt was answered earlier, or for another shard."""
     DUPLICATE = "duplicate"
     """Another row of the shard has the same prompt."""

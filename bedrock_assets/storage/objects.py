@@ -1,7 +1,9 @@
-"""Objects of a bucket, or files of a folder, by obstore: writing on a condition, streams in and out."""
+"""What obstore lacks for buckets and folders: conditional writes, streams that can be aborted, unusual names."""
 
+import os
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager, suppress
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, cast
 
@@ -10,22 +12,21 @@ from obstore.exceptions import AlreadyExistsError, BaseError, PreconditionError
 from obstore.store import ObjectStore
 
 from bedrock_assets.audit import Effect, announced
-from bedrock_assets.storage.local import locked
 
 if TYPE_CHECKING:
     from obstore import PutMode
 
 
 PART_BYTES = 16 * 1024 * 1024
-"""S3 takes 10,000 parts of a file: 168 GB, above the largest job that Bedrock is known to take."""
+"""S3 allows 10,000 parts per file: 168 GB, more than the largest known Bedrock job."""
 PARTS_AT_ONCE = 4
-"""Under way at once; with the one that is being filled they are what a writer holds in memory."""
+"""Parts in upload at once; a writer holds these and the one being filled in memory."""
 READ_BYTES = 8 * 1024 * 1024
-"""Some are held and decoded at once, in several times their size."""
+"""Several blocks are held and decoded at once, which takes several times their size."""
 
 
 def content_of(objects: ObjectStore, key: str) -> bytes | None:
-    """A small file, None where there is none."""
+    """The content of a small file; None if there is none."""
     try:
         return bytes(obstore.get(objects, key).bytes())
     except FileNotFoundError:
@@ -33,7 +34,7 @@ def content_of(objects: ObjectStore, key: str) -> bytes | None:
 
 
 def version_of(objects: ObjectStore, key: str) -> str | None:
-    """What tells the present content of a file from all later ones, None where there is none."""
+    """An id of a file's current content; None if there is no file."""
     try:
         return obstore.head(objects, key)["e_tag"]
     except FileNotFoundError:
@@ -42,11 +43,14 @@ def version_of(objects: ObjectStore, key: str) -> str | None:
 
 def replace(objects: ObjectStore, key: str, content: bytes, version: str | None, folder: Path | None) -> bool:
     """
-    Write a small file if it is at a version still; whether it was written.
+    Write a small file if it is still at a version.
 
     Args:
-        version: As `version_of` gave it, None: there was no file.
-        folder: Where the file stands, if that is a folder, for which obstore knows no condition.
+        version: As returned by `version_of`; None if there must be no file.
+        folder: The file's folder, if the store is local; obstore has no conditional writes there.
+
+    Returns:
+        Whether the file has this content now.
     """
     try:
         if folder:
@@ -58,23 +62,23 @@ def replace(objects: ObjectStore, key: str, content: bytes, version: str | None,
         else:
             mode: PutMode = {"e_tag": version} if version else "create"
             with announced(Effect.WRITE, key):
-                # Not in parts, to which the condition would not apply.
+                # The condition would not apply to an upload in parts.
                 obstore.put(objects, key, content, mode=mode, use_multipart=False)
     except (AlreadyExistsError, PreconditionError):
-        # A request that is sent again, because the answer to it was lost, meets what it has written itself.
+        # If the response to a request was lost, its retry finds what the first try wrote.
         return content_of(objects, key) == content
     return True
 
 
 @contextmanager
 def streamed(objects: ObjectStore, key: str) -> Generator[IO[bytes]]:
-    """A file that is written as a stream, and appears when the block ends; after an exception nothing is left."""
+    """A file to write as a stream. It appears when the block ends; after an exception nothing is left."""
     file = obstore.open_writer(objects, key, buffer_size=PART_BYTES, max_concurrency=PARTS_AT_ONCE)
     try:
         yield cast(IO[bytes], file)
-        file.flush()  # parts that fail do so here, while the upload can still be given up
+        file.flush()  # so that failed parts raise here, while the upload can still be aborted
     except BaseException as error:
-        # The parts that are there would be billed, and be seen by nobody who does not look for them.
+        # Uploaded parts would be billed and hard to notice.
         with suppress(BaseError, OSError):
             file.__exit__(type(error), error, error.__traceback__)
         raise
@@ -83,20 +87,47 @@ def streamed(objects: ObjectStore, key: str) -> Generator[IO[bytes]]:
 
 
 def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of an open file in pieces that are cut after newlines, which end with the line they reach into."""
+    """The content of an open file in blocks that end after a newline."""
     while block := file.read(READ_BYTES):
         yield block if block.endswith(b"\n") else block + file.readline()
 
 
-def cut(blocks: Iterable[bytes]) -> Iterator[bytes]:
-    """The same of blocks as they arrive."""
+def cut_at_newlines(blocks: Iterable[bytes]) -> Iterator[bytes]:
+    """The content of *blocks* in blocks that end after a newline."""
     rest: list[bytes | memoryview] = []
     for block in blocks:
-        cut = block.rfind(b"\n") + 1
-        if cut:
-            yield b"".join([*rest, memoryview(block)[:cut]])
+        end = block.rfind(b"\n") + 1
+        if end:
+            yield b"".join([*rest, memoryview(block)[:end]])
             rest = []
-        if cut < len(block):
-            rest.append(block[cut:])
+        if end < len(block):
+            rest.append(block[end:])
     if rest:
         yield b"".join(rest)
+
+
+def walk(root: Path, prefix: str) -> Iterator[tuple[str, int, datetime]]:
+    """Key, size and time of each file below the folder *prefix*; names that are not UTF-8 are skipped."""
+    for folder, _folders, names in os.walk(root / prefix):
+        for name in names:
+            path = Path(folder, name)
+            try:
+                key, stat = path.relative_to(root).as_posix(), path.stat()
+                key.encode()
+            except (FileNotFoundError, UnicodeEncodeError):
+                continue
+            yield key, stat.st_size, datetime.fromtimestamp(stat.st_mtime, UTC)
+
+
+@contextmanager
+def locked(folder: Path) -> Generator[None]:
+    """Lock *folder* against other processes of this machine; a killed process leaves no lock."""
+    import fcntl  # only on Unix, as are local stores with several writers
+
+    folder.mkdir(parents=True, exist_ok=True)
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(handle, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(handle)

@@ -1,4 +1,4 @@
-"""Parquet files as this project writes them: zstd, statistics, row groups that a reader can take one at a time."""
+"""Parquet files as this project writes them: zstd, statistics, row groups small enough to read one at a time."""
 
 from collections.abc import Iterable, Iterator
 from itertools import chain
@@ -9,27 +9,30 @@ import polars as pl
 from polars.io.plugins import register_io_source
 
 ROW_GROUP_ROWS = 16_384
-"""Some 10 MB of text or 64 MB of vectors: what a reader holds at once."""
+"""About 10 MB of text or 64 MB of vectors, which a reader holds at once."""
 ZSTD_LEVEL = 1
-"""Text becomes 4 % larger than at polars' level 3, and is written in three quarters of the time."""
+"""Text is 4% larger than at polars's level 3, and takes three quarters of the time to write."""
 
 
 def write_frames(
     frames: Iterable[pl.DataFrame], target: Path | IO[bytes], metadata: dict[str, str] | None = None
 ) -> None:
     """
-    Write frames of one schema, at least one, as one file, with *metadata* of its own.
+    Write frames of one schema as one file; exceptions from *frames* are raised here.
 
-    A frame is encoded while the next is made. Some row groups are held, whatever the number of frames. What *frames*
-    raises is raised here.
+    A frame is encoded while the next one is made. Memory holds a few row groups, whatever the number of frames.
+
+    Args:
+        frames: At least one.
+        metadata: Entries for the file's own metadata.
     """
-    coming = iter(frames)
-    first = next(coming)
+    frames = iter(frames)
+    first = next(frames)
 
     def source(
         _columns: list[str] | None, _predicate: pl.Expr | None, _n_rows: int | None, _batch_size: int | None
     ) -> Iterator[pl.DataFrame]:
-        for frame in chain([first], coming):
+        for frame in chain([first], frames):
             yield from frame.iter_slices(ROW_GROUP_ROWS)
 
     register_io_source(source, schema=first.schema).sink_parquet(

@@ -1,9 +1,9 @@
 """
-The right to publish a table of many files, of which only one process at a time may move any.
+The right to publish a table of many files; only one process at a time may move its files.
 
-Whoever begins to build notes who had the right. It is taken only from that one: of two that build at once the second
-fails before it has touched anything. A build that begins later may take it at any time, also from one that was killed;
-the older one looks before each file that it moves, and stops.
+A build notes who has the right when it starts, and takes it only from that holder: of two builds at once, the second
+fails before it changes anything. A build that starts later may take the right at any time, also from a killed build.
+The older build checks before each file that it moves, and stops.
 """
 
 import secrets
@@ -16,10 +16,10 @@ from bedrock_assets.storage.store import Store
 
 class PublishLock:
     """
-    The right, as it was when the build began, and then ours.
+    The right to publish, first as it was when the build started, then ours.
 
     Args:
-        what: The asset that is published, for messages.
+        what: The published asset, for messages.
     """
 
     def __init__(self, store: Store, key: str, what: str) -> None:
@@ -28,8 +28,10 @@ class PublishLock:
 
     def take(self) -> None:
         """
+        Take the right.
+
         Raises:
-            StoreConflict: Another build has taken it since this one began.
+            StoreConflict: Another build has taken it since this one started.
         """
         token = f'{{"claim": "{secrets.token_hex(16)}"}}'
         try:
@@ -40,8 +42,10 @@ class PublishLock:
 
     def hold(self) -> None:
         """
+        Check that the right is still ours.
+
         Raises:
-            StoreConflict: Another build has taken it; it puts right what this one has moved.
+            StoreConflict: Another build has taken it, and will replace what this one has moved.
         """
         if self._store.version(self._key) != self._version:
             raise self._lost()
@@ -49,10 +53,10 @@ class PublishLock:
     @contextmanager
     def explained(self) -> Generator[None]:
         """
-        Files that are gone while the block runs, because another build has taken the right, are told as that.
+        Explain store errors in the block that come from another build's taking the right.
 
         Raises:
-            StoreConflict: Another build has taken it.
+            StoreConflict: Another build has taken the right.
         """
         try:
             yield
@@ -65,6 +69,6 @@ class PublishLock:
 
     def _lost(self) -> StoreConflict:
         return StoreConflict(
-            f"{self._what} was taken over by another run while this one was at work, and is as that one leaves it; "
-            "materialize it again when that one has ended, if answers came since"
+            f"{self._what} was taken over by another run while this one was working, so its files are that run's; "
+            "if there are new answers, materialize it again when that run has ended"
         )

@@ -1,4 +1,4 @@
-"""How the libraries that read and write the store, obstore, polars and boto3, are pointed at S3: all at the same."""
+"""One connection to S3 for all libraries that read and write the store: obstore, polars, boto3 and Delta."""
 
 import os
 import re
@@ -18,28 +18,21 @@ from bedrock_assets.storage.credentials import Credentials, OpenSession, PolarsC
 
 _ENDPOINT = "AWS_ENDPOINT_URL_S3"
 MAX_COPY_BYTES = 5 * 1024**3
-"""What S3 copies in one request."""
+"""The largest object that S3 copies in one request."""
 COPY_PART_BYTES = 1024**3
 _CHANGED = (404, 412)
-"""HTTP: gone, and not what the condition names."""
+"""HTTP status codes: not found, and precondition failed."""
 _AWS_OWN = re.compile(r"https://s3(\.[a-z0-9-]+)?\.amazonaws\.com(\.cn)?")
 
 
 @dataclass(frozen=True)
 class Connection:
     """
-    Where a store in S3 is, and how it is reached.
-
-    Args:
-        url: `s3://bucket/prefix`.
-        region: AWS Region of the bucket; without it the session's own.
-        endpoint_url: S3 endpoint other than AWS's own; without it the session's own settings decide.
-        kms_key_arn: What is written is encrypted under this key; without it as the bucket says.
-        open_session: Opens the boto3 session whose credentials and settings hold.
+    Where a store in S3 is, and how to reach it; the arguments are those of `Store`.
 
     Raises:
-        ConfigError: The environment names another endpoint. Both libraries prefer that one, so that files would be
-            written to a server that the settings do not name. Or the key is none.
+        ConfigError: The environment names another endpoint, which obstore and polars would prefer, so files would go to
+            a server that the settings do not name. Or the key is not the ARN of a KMS key.
     """
 
     url: str
@@ -49,41 +42,37 @@ class Connection:
     open_session: OpenSession = field(default=open_session, compare=False)
 
     def __post_init__(self) -> None:
-        elsewhere = os.environ.get(_ENDPOINT)
-        if self.endpoint_url and elsewhere and elsewhere != self.endpoint_url:
+        other = os.environ.get(_ENDPOINT)
+        if self.endpoint_url and other and other != self.endpoint_url:
             raise ConfigError(
                 f"store {self.url!r}: its endpoint_url is {self.endpoint_url!r}, but {_ENDPOINT} in the environment is "
-                f"{elsewhere!r}; unset one of them"
+                f"{other!r}; unset one of them"
             )
         require_key(self.kms_key_arn)
 
     @cached_property
     def objects(self) -> S3Store:
-        """The bucket for obstore."""
+        """obstore's store for the bucket and prefix."""
         config: dict[str, Any] = {"region": self._region} if self._region else {}
         if self._endpoint:
             config |= {"endpoint": self._endpoint, "virtual_hosted_style_request": False}
         if self.kms_key_arn:
-            # With a key of the bucket's own in between, which makes thousands of calls to KMS one.
             config |= {"server_side_encryption": "aws:kms", "sse_kms_key_id": self.kms_key_arn}
-            config |= {"sse_bucket_key_enabled": True}
+            config |= {"sse_bucket_key_enabled": True}  # one call to KMS instead of thousands
         return S3Store.from_url(
-            self.url,
-            credential_provider=self._credentials.for_obstore,
-            client_options={"allow_http": True},
-            **config,
+            self.url, credential_provider=self._credentials, client_options={"allow_http": True}, **config
         )
 
     @cached_property
     def client(self) -> Any:
-        """boto3's client, for what obstore cannot do: to list keys that are no paths, and to copy on a condition."""
+        """boto3's client, for what obstore cannot do: list keys that are not paths, and copy on a condition."""
         try:
             return self._session.client("s3", region_name=self.region, endpoint_url=self.endpoint_url)
         except (BotoCoreError, ValueError) as error:
             raise ConfigError(f"store {self.url!r}: {error}") from error
 
     def walk(self, prefix: str) -> Iterator[tuple[str, int, datetime]]:
-        """Key, size and time of each object below the folder *prefix*, whatever its key looks like."""
+        """Key, size and time of each object below the folder *prefix*, with any kind of key."""
         start, root = self.full_key(f"{prefix}/"), self.full_key("")
         for page in self.client.get_paginator("list_objects_v2").paginate(Bucket=self.bucket, Prefix=start):
             for entry in page.get("Contents", ()):
@@ -91,10 +80,10 @@ class Connection:
 
     def copy(self, source: str, target: str, etag: str | None = None, *, part_bytes: int = COPY_PART_BYTES) -> bool:
         """
-        Copy an object inside the bucket, in parts where it is larger than one of them.
+        Copy an object within the bucket, in parts if it is larger than *part_bytes*.
 
         Args:
-            etag: Copy nothing if the source has another one by now.
+            etag: Copy only if the source still has this one.
 
         Returns:
             Whether it was copied.
@@ -105,36 +94,36 @@ class Connection:
         if self.kms_key_arn:
             extra |= {"ServerSideEncryption": "aws:kms", "SSEKMSKeyId": self.kms_key_arn}
         parts = TransferConfig(multipart_threshold=part_bytes, multipart_chunksize=part_bytes)
-        where = {"Bucket": self.bucket, "Key": self.full_key(source)}
+        origin = {"Bucket": self.bucket, "Key": self.full_key(source)}
         with announced(Effect.MOVE, target):
             return _unless_changed(
-                lambda: self.client.copy(where, self.bucket, self.full_key(target), ExtraArgs=extra, Config=parts)
+                lambda: self.client.copy(origin, self.bucket, self.full_key(target), ExtraArgs=extra, Config=parts)
             )
 
     def delete(self, key: str, etag: str) -> bool:
-        """Delete an object if it still has the *etag*; whether it was deleted."""
+        """Delete an object if it still has this *etag*; returns whether it was deleted."""
         with announced(Effect.DELETE, key):
             return _unless_changed(
                 lambda: self.client.delete_object(Bucket=self.bucket, Key=self.full_key(key), IfMatch=f'"{etag}"')
             )
 
     def key_of(self, key: str) -> str | None:
-        """The KMS key under which an object is encrypted, None where S3's own encryption is all there is."""
+        """The KMS key that an object is encrypted with; None for S3's own encryption."""
         return self.client.head_object(Bucket=self.bucket, Key=self.full_key(key)).get("SSEKMSKeyId")
 
     @cached_property
     def polars(self) -> dict[str, Any]:
-        """Arguments of polars' scans."""
+        """Arguments for polars's scans."""
         provider = PolarsCredentials(self._credentials)
         return {"storage_options": self._options or None, "credential_provider": provider}
 
     @cached_property
     def delta(self) -> dict[str, str]:
-        """Storage options of the Delta library, which finds and renews credentials itself."""
-        told = {name.upper(): value for name, value in self._options.items()}
+        """Storage options for the Delta library, which finds and renews credentials itself."""
+        options = {name.upper(): value for name, value in self._options.items()}
         if self.kms_key_arn:
-            told |= {"AWS_SERVER_SIDE_ENCRYPTION": "aws:kms", "AWS_SSE_KMS_KEY_ID": self.kms_key_arn}
-        return told
+            options |= {"AWS_SERVER_SIDE_ENCRYPTION": "aws:kms", "AWS_SSE_KMS_KEY_ID": self.kms_key_arn}
+        return options
 
     @property
     def bucket(self) -> str:
@@ -142,7 +131,7 @@ class Connection:
         return self.url.removeprefix("s3://").partition("/")[0]
 
     def full_key(self, key: str) -> str:
-        """A key of the store as the bucket knows it."""
+        """A key of the store with the store's prefix, as it is in the bucket."""
         prefix = self.url.removeprefix("s3://").partition("/")[2].strip("/")
         return f"{prefix}/{key}" if prefix else key
 
@@ -167,9 +156,9 @@ class Connection:
 
     @cached_property
     def _endpoint(self) -> str | None:
-        """The one that is not AWS's own, be it named by our settings, the environment or the profile."""
-        found = self.endpoint_url or self.client.meta.endpoint_url
-        return None if _AWS_OWN.fullmatch(found) else found
+        """An endpoint that is not AWS's own, from our settings, the environment or the profile."""
+        url = self.endpoint_url or self.client.meta.endpoint_url
+        return None if _AWS_OWN.fullmatch(url) else url
 
 
 def _unless_changed(call: Callable[[], object]) -> bool:

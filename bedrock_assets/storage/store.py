@@ -1,8 +1,8 @@
 """
 The store: a local folder or an `s3://bucket/prefix`, behind the same calls.
 
-Writes are atomic for a reader: a file appears under its key whole or not at all. Keys never leave the store, and
-obey the pattern that Bedrock accepts in S3 URIs.
+Writes are atomic for readers: a file appears under its key complete or not at all. Keys cannot point outside the store,
+and match the pattern that Bedrock accepts in S3 URIs.
 """
 
 import json
@@ -24,23 +24,30 @@ from polars.exceptions import PolarsError
 from pydantic import BaseModel, ValidationError
 
 from bedrock_assets.audit import Effect, announce, announced
-from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
+from bedrock_assets.errors import ConfigError, StoreConflict, StoreError, describe_validation_error
 from bedrock_assets.storage.credentials import OpenSession, open_session
-from bedrock_assets.storage.local import walk
-from bedrock_assets.storage.objects import READ_BYTES, content_of, cut, replace, streamed, version_of
+from bedrock_assets.storage.objects import (
+    READ_BYTES,
+    content_of,
+    cut_at_newlines,
+    replace,
+    streamed,
+    version_of,
+    walk,
+)
 from bedrock_assets.storage.s3 import MAX_COPY_BYTES, Connection
 
 Model = TypeVar("Model", bound=BaseModel)
 
 FACTS = "bedrock_assets"
-"""Under this name a Parquet file's metadata says what the file belongs to."""
+"""Key of our entry in a Parquet file's metadata."""
 BUCKET = re.compile(r"[a-z0-9][a-z0-9.\-]{1,61}[a-z0-9]")
 _KEY = re.compile(r"(?!.*\.\.)(?!(.*/)?\.(/|$))[-!_*'().a-z0-9A-Z]+(/[-!_*'().a-z0-9A-Z]+)*")
 
 
 @dataclass(frozen=True)
 class StoredFile:
-    """A key in the store, its size in bytes, and when it was written."""
+    """A file in the store: its key, size in bytes, and time of the last write."""
 
     key: str
     n_bytes: int
@@ -53,12 +60,12 @@ class Store:
     Files under one URL.
 
     Args:
-        url: A local folder, whose last name stands for the bucket, or `s3://bucket/prefix`.
-        region: AWS Region of the bucket; without it the ordinary AWS settings decide.
-        endpoint_url: S3 endpoint other than AWS's own.
-        kms_key_arn: In S3, what is written is encrypted under this key; without it as the bucket says.
-        bucket_owner: Account that the bucket has to belong to; Bedrock looks.
-        open_session: Opens the boto3 session whose credentials are used.
+        url: `s3://bucket/prefix`, or a local folder whose last name is used as the bucket name.
+        region: AWS Region of the bucket; by default from the usual AWS settings.
+        endpoint_url: S3 endpoint, if not AWS's own.
+        kms_key_arn: Encrypt S3 objects with this key; by default the bucket's encryption.
+        bucket_owner: Account that must own the bucket; Bedrock checks it.
+        open_session: Opens the boto3 session to take credentials from.
     """
 
     url: str
@@ -70,131 +77,132 @@ class Store:
 
     @property
     def is_local(self) -> bool:
-        """Whether the store is a folder of this machine."""
+        """Whether the store is a folder on this machine."""
         return not self.url.startswith("s3://")
 
     @cached_property
     def root(self) -> str:
-        """Absolute folder, or `s3://bucket/prefix` without a slash at the end."""
+        """Absolute folder, or `s3://bucket/prefix` without a trailing slash."""
         return str(Path(self.url).expanduser().resolve()) if self.is_local else self.url.rstrip("/")
 
     def uri(self, key: str) -> str:
         """
-        The `s3://` URI by which Bedrock knows *key*. A local folder's name is its bucket.
+        The `s3://` URI that Bedrock uses for *key*. A local folder's name is used as the bucket name.
 
         Raises:
-            ConfigError: The local folder's name is no bucket name.
+            ConfigError: The local folder's name is not a valid bucket name.
         """
         if not self.is_local:
-            return f"{self.root}/{_checked(key)}"
+            return f"{self.root}/{_check_key(key)}"
         bucket = Path(self.root).name
         if not BUCKET.fullmatch(bucket):
             raise ConfigError(
-                f"store {self.root!r}: its last folder stands for an S3 bucket, but {bucket!r} is no bucket name; "
+                f"store {self.root!r}: its last folder is used as the bucket, but {bucket!r} is not a bucket name; "
                 "use 3 to 63 lower-case letters, digits, dots or hyphens"
             )
-        return f"s3://{bucket}/{_checked(key)}"
+        return f"s3://{bucket}/{_check_key(key)}"
 
     def path(self, key: str) -> str:
-        """Where polars and other readers find *key*: an absolute path or an S3 URL."""
-        return f"{self.root}/{_checked(key)}"
+        """The absolute path or S3 URL of *key*, for polars and other readers."""
+        return f"{self.root}/{_check_key(key)}"
 
     def get(self, key: str) -> bytes:
         """
+        The content of a file.
+
         Raises:
             StoreError: There is no such file, or it cannot be read.
         """
         with self._errors("read", key):
-            return bytes(obstore.get(self._objects, _checked(key)).bytes())
+            return bytes(obstore.get(self._objects, _check_key(key)).bytes())
 
     def put(self, key: str, content: bytes) -> None:
-        """Write a small file whole."""
+        """Write a small file."""
         with self._errors("write", key), announced(Effect.WRITE, key):
-            obstore.put(self._objects, _checked(key), content)
+            obstore.put(self._objects, _check_key(key), content)
 
     def replace(self, key: str, content: bytes, version: str | None) -> None:
         """
-        Write a small file whole, if nobody has written it since it was at *version*.
+        Write a small file, if it is still at *version*.
 
         Args:
-            version: As `version` gave it; None: there was no file.
+            version: As returned by `version`; None if there was no file.
 
         Raises:
-            StoreConflict: Somebody has; what is there stays.
+            StoreConflict: Another process has written the file; it stays as it is.
         """
         with self._errors("write", key):
-            folder = (Path(self.root) / _checked(key)).parent if self.is_local else None
-            if not replace(self._objects, _checked(key), content, version, folder):
-                raise StoreConflict(f"{self.path(key)} was written by another process meanwhile")
+            folder = (Path(self.root) / _check_key(key)).parent if self.is_local else None
+            if not replace(self._objects, _check_key(key), content, version, folder):
+                raise self._conflict(key)
 
     def require_version(self, key: str, version: str | None) -> None:
         """
+        Check that a file is still at *version*.
+
         Raises:
-            StoreConflict: Somebody has written the file since it was at *version*.
+            StoreConflict: Another process has written it.
         """
         if self.version(key) != version:
-            raise StoreConflict(f"{self.path(key)} was written by another process meanwhile")
+            raise self._conflict(key)
 
     def version(self, key: str) -> str | None:
-        """What tells the present content of a file from all later ones, None where there is none."""
+        """An id of a file's current content; None if there is no file."""
         with self._errors("read", key):
-            return version_of(self._objects, _checked(key))
+            return version_of(self._objects, _check_key(key))
 
     def read_model(self, key: str, model: type[Model]) -> Model | None:
-        """The JSON document at *key*, or None where there is none."""
+        """The JSON document at *key*; None if there is none."""
         with self._errors("read", key):
-            content = content_of(self._objects, _checked(key))
+            content = content_of(self._objects, _check_key(key))
         try:
             return None if content is None else model.model_validate_json(content)
         except ValidationError as error:
-            raise StoreError(f"{self.path(key)} is not a {model.__name__}: {error}") from error
+            raise StoreError(
+                f"{self.path(key)} is not a {model.__name__}: {describe_validation_error(error)}"
+            ) from error
 
     def write_model(self, key: str, document: BaseModel) -> None:
-        """Write *document* as JSON, indented, so that a person can read it."""
+        """Write *document* as indented JSON."""
         self.put(key, _json(document))
 
     def replace_model(self, key: str, document: BaseModel, version: str | None) -> None:
-        """The same, if nobody has written it since it was at *version*; see `replace`."""
+        """Write *document* as indented JSON, if the file is still at *version*; see `replace`."""
         self.replace(key, _json(document), version)
 
     def exists(self, key: str) -> bool:
         """Whether there is a file at *key*."""
-        with self._errors("read", key):
-            try:
-                obstore.head(self._objects, _checked(key))
-            except FileNotFoundError:
-                return False
-            return True
+        return self.version(key) is not None
 
     def size(self, key: str) -> int:
-        """Bytes of the file at *key*."""
+        """Bytes in the file at *key*."""
         with self._errors("read", key):
-            return obstore.head(self._objects, _checked(key))["size"]
+            return obstore.head(self._objects, _check_key(key))["size"]
 
     def files(self, prefix: str) -> list[StoredFile]:
-        """All files below the folder *prefix*, sorted by key; those of others, whose keys are none of ours, are not."""
+        """All files below the folder *prefix*, sorted by key, without files whose keys could not be ours."""
         with self._errors("list", prefix):
             try:
-                pages = obstore.list(self._objects, prefix=_checked(prefix))
-                found = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
+                pages = obstore.list(self._objects, prefix=_check_key(prefix))
+                files = [StoredFile(m["path"], m["size"], m["last_modified"]) for page in pages for m in page]
             except InvalidPathError:
-                # It gives up where one of the keys is no path, such as one with a newline or `..` in it.
-                all_keys = walk(Path(self.root), prefix) if self.is_local else self.s3.walk(prefix)
-                found = [StoredFile(*each) for each in all_keys]
-            return sorted((file for file in found if _KEY.fullmatch(file.key)), key=lambda file: file.key)
+                # obstore fails if one of the keys is not a path, for example has a newline or `..` in it.
+                entries = walk(Path(self.root), prefix) if self.is_local else self.s3.walk(prefix)
+                files = [StoredFile(*entry) for entry in entries]
+            return sorted((file for file in files if _KEY.fullmatch(file.key)), key=lambda file: file.key)
 
     def delete(self, keys: list[str]) -> None:
-        """Delete files; one that is gone already is no error."""
+        """Delete files; missing ones are ignored."""
         with self._errors("delete", ", ".join(keys[:3])):
             for key in keys:
                 with suppress(FileNotFoundError), announced(Effect.DELETE, key):
-                    obstore.delete(self._objects, _checked(key))
+                    obstore.delete(self._objects, _check_key(key))
 
     def move(self, source: str, target: str) -> None:
-        """Publish *source* under *target*, replacing what is there."""
+        """Move *source* to *target*, replacing what is there."""
         with self._errors("write", target), announced(Effect.MOVE, target):
             try:
-                obstore.rename(self._objects, _checked(source), _checked(target))
+                obstore.rename(self._objects, _check_key(source), _check_key(target))
             except BaseError:
                 if self.is_local or self.size(source) <= MAX_COPY_BYTES:
                     raise
@@ -203,52 +211,46 @@ class Store:
 
     @contextmanager
     def writer(self, key: str) -> Generator[IO[bytes]]:
-        """A file that is written as a stream and appears when the block ends; after an exception it does not."""
-        with self._errors("write", key), streamed(self._objects, _checked(key)) as file:
+        """A file to write as a stream. It appears when the block ends; after an exception it does not."""
+        with self._errors("write", key), streamed(self._objects, _check_key(key)) as file:
             yield file
 
     def chunks(self, key: str) -> Generator[bytes]:
-        """The content of *key*, cut after newlines, some 8 MB a piece; one longer line is a piece of its own."""
+        """The content of *key* in blocks of about 8 MB that end after a newline; a longer line is one block."""
         with self._errors("read", key):
-            blocks = obstore.get(self._objects, _checked(key)).stream(min_chunk_size=READ_BYTES)
-            for piece in cut(bytes(block) for block in blocks):
+            blocks = obstore.get(self._objects, _check_key(key)).stream(min_chunk_size=READ_BYTES)
+            for lines in cut_at_newlines(bytes(block) for block in blocks):
                 announce(Effect.READ, "during", key)
-                yield piece
+                yield lines
 
     def scan_parquet(self, keys: Sequence[str]) -> pl.LazyFrame:
-        """The Parquet files at *keys* as one lazy frame, in that order."""
+        """The Parquet files at *keys* as one lazy frame, in this order."""
         return pl.scan_parquet([self.path(key) for key in keys], **self._polars)
 
     def read_parquet(self, key: str) -> pl.DataFrame:
         """
-        One Parquet file, whole.
+        All rows of one Parquet file.
 
         Raises:
-            StoreError: There is no such file, or it is no Parquet.
+            StoreError: There is no such file, or it is not Parquet.
         """
-        with self._errors("read", key):
-            try:
-                return self.scan_parquet([key]).collect()
-            except PolarsError as error:
-                raise OSError(str(error)) from error
+        with self._errors("read", key, PolarsError):
+            return self.scan_parquet([key]).collect()
 
     def parquet_facts(self, key: str) -> dict[str, str]:
         """
-        What was written into a Parquet file's own metadata about the file, or nothing.
+        Our entry in a Parquet file's metadata; empty if there is none.
 
         Raises:
-            StoreError: There is no such file, or it is no Parquet.
+            StoreError: There is no such file, or it is not Parquet.
         """
-        with self._errors("read", key):
-            try:
-                metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
-            except PolarsError as error:
-                raise OSError(str(error)) from error
+        with self._errors("read", key, PolarsError):
+            metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
         return json.loads(metadata.get(FACTS, "{}"))
 
     @cached_property
     def s3(self) -> Connection:
-        """How a store in S3 is reached."""
+        """The connection of a store in S3."""
         return Connection(self.root, self.region, self.endpoint_url, self.kms_key_arn, self.open_session)
 
     @property
@@ -264,11 +266,14 @@ class Store:
         except (OSError, BaseError) as error:
             raise StoreError(f"store {self.root!r} cannot be created or opened: {error}") from error
 
+    def _conflict(self, key: str) -> StoreConflict:
+        return StoreConflict(f"{self.path(key)} was written by another process in the meantime; run this again")
+
     @contextmanager
-    def _errors(self, verb: str, key: str) -> Generator[None]:
+    def _errors(self, verb: str, key: str, *more: type[Exception]) -> Generator[None]:
         try:
             yield
-        except (BaseError, OSError, BotoCoreError, ClientError) as error:
+        except (BaseError, OSError, BotoCoreError, ClientError, *more) as error:
             reason = (str(error) or type(error).__name__).splitlines()[0]
             raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {reason}") from error
 
@@ -277,7 +282,7 @@ def _json(document: BaseModel) -> bytes:
     return document.model_dump_json(indent=2).encode()
 
 
-def _checked(key: str) -> str:
+def _check_key(key: str) -> str:
     if not _KEY.fullmatch(key):
-        raise StoreError(f"key {key!r} would leave the store or break Bedrock's S3 URI pattern; nothing was touched")
+        raise StoreError(f"key {key!r} would leave the store or break Bedrock's S3 URI pattern; nothing was changed")
     return key

@@ -1,8 +1,10 @@
-"""The proof that no row was lost or doubled: the files of a table, or of a shard, beside the dataset's."""
+"""Proves that no row was lost or duplicated, by comparing the table's or a shard's files with the dataset's."""
+
+from collections import Counter
 
 import polars as pl
 
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import RawManifest, Shard, TableManifest
@@ -13,21 +15,19 @@ Facts = dict[str, int]
 
 def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> Facts:
     """
-    Compare the table's files with the dataset's, part by part, so that memory holds two parts.
+    Compare the table's files with the dataset's, one part at a time.
 
     Returns:
-        n_rows_in, n_rows_out, n_lost (rows of the dataset that are not where they belong), n_without_status.
+        n_rows_in, n_rows_out, n_lost (rows of the dataset that are not in their part), n_without_status.
     """
-    total = {"n_rows_in": raw.n_rows, "n_rows_out": 0, "n_lost": 0, "n_without_status": 0}
+    total = Counter(n_rows_out=sum(part.n_rows for part in manifest.parts[len(raw.shards) :]))
     for shard, part in zip(raw.shards, manifest.parts, strict=False):
-        found = _compare(store, pipeline, raw, shard, part.key)
-        total = {name: count + found[name] * (name != "n_rows_in") for name, count in total.items()}
-    surplus = sum(part.n_rows for part in manifest.parts[len(raw.shards) :])
-    return total | {"n_rows_out": total["n_rows_out"] + surplus}
+        total.update(_compare(store, pipeline, raw, shard, part.key))
+    return {"n_rows_in": raw.n_rows, **{name: total[name] for name in ("n_rows_out", "n_lost", "n_without_status")}}
 
 
 def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> Facts:
-    """The same for one shard's answers."""
+    """As `conservation_facts`, for the answers of one shard."""
     key = outputs_key(pipeline.spec.name, shard.key)
     if not store.exists(key):
         return {"n_rows_in": shard.n_rows, "n_rows_out": 0, "n_lost": shard.n_rows, "n_without_status": 0}
@@ -35,7 +35,7 @@ def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard
 
 
 def conserved(facts: Facts) -> bool:
-    """Whether the facts show every row once, with a status."""
+    """Whether every row is there once and has a status."""
     return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_lost"] and not facts["n_without_status"]
 
 

@@ -1,14 +1,15 @@
-"""The table published as a Delta table, for engines that read one: each build is a version, complete or not there."""
+"""Publish the table as a Delta table: each build is one version, complete or absent."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import chain
 from typing import TYPE_CHECKING
 
 import polars as pl
 
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import ConfigError, StoreError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
 from bedrock_assets.storage.store import Store
@@ -16,14 +17,13 @@ from bedrock_assets.storage.store import Store
 if TYPE_CHECKING:
     import pyarrow as pa
 
-
 REVISION = "bedrock_assets_revision"
-"""In a version's commit: the revision of the table that it has."""
+"""Key in the metadata of a commit, for the revision of the table."""
 
 
 @dataclass(frozen=True)
 class Published:
-    """What is there now."""
+    """The published Delta table."""
 
     uri: str
     version: int
@@ -32,12 +32,13 @@ class Published:
 
 def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Published:
     """
-    Replace the Delta table at `delta:` by the joined table, some rows at a time; the same table is not written twice.
+    Replace the Delta table at `delta:` with the joined table, unless it is there already.
 
-    Delta has fewer types: arrays become lists, categories and enums text, unsigned integers Int64, times microseconds.
+    Delta has fewer types: arrays become lists, categories and enums strings, unsigned integers Int64, and times have
+    microseconds.
 
     Raises:
-        ConfigError: The extra `delta` is not installed, or the pipeline names no Delta table.
+        ConfigError: The extra `delta` is not installed.
         StoreError: The table cannot be written.
     """
     uri = pipeline.spec.delta or ""
@@ -50,12 +51,12 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         raise ConfigError("delta: the library is not installed; pip install 'bedrock-assets[delta]'") from error
     try:
         if DeltaTable.is_deltatable(uri, options):
-            there = DeltaTable(uri, storage_options=options)
-            if there.history(1)[0].get(REVISION) == table.revision:
-                return Published(uri, there.version(), table.n_rows)
+            current = DeltaTable(uri, storage_options=options)
+            if current.history(1)[0].get(REVISION) == table.revision:
+                return Published(uri, current.version(), table.n_rows)
         batches = _batches(store, table)
         first = next(batches)
-        reader = pa.RecordBatchReader.from_batches(first.schema, _chained(first, batches))
+        reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
         with announced(Effect.WRITE, uri):
             properties = CommitProperties(custom_metadata={REVISION: table.revision})
             write_deltalake(
@@ -79,13 +80,8 @@ def _batches(store: Store, table: TableManifest) -> "Iterator[pa.RecordBatch]":
             yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
 
 
-def _chained(first: "pa.RecordBatch", others: "Iterator[pa.RecordBatch]") -> "Iterator[pa.RecordBatch]":
-    yield first
-    yield from others
-
-
 def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
-    """A column in a type that Delta has."""
+    """Cast a column to a type that Delta has."""
     if isinstance(dtype, pl.Array):
         return value.arr.to_list()
     if isinstance(dtype, pl.Enum | pl.Categorical | pl.Null):

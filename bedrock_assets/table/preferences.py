@@ -1,4 +1,4 @@
-"""Which of two texts a comparison prefers: each pair was asked about in both orders, in two rows of the table."""
+"""Which of two texts a comparison prefers: the table has two rows for each pair, one for each order of the texts."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -8,99 +8,97 @@ import polars as pl
 
 from bedrock_assets.config.task import POSITION, POSITIONS, WINNERS
 from bedrock_assets.errors import DataError
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import preferences_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import Store
 
 VERDICTS = ("a", "b", "tie", "inconsistent", "incomplete")
-"""`inconsistent`: the order decided; `incomplete`: one of the two questions, or both, has no answer."""
+"""`inconsistent`: the answers differ with the order of the texts; `incomplete`: an answer is missing."""
 
 
 @dataclass(frozen=True)
 class Preferences:
-    """What the pairs add up to."""
+    """Totals over all pairs."""
 
     key: str
     verdicts: Counter[str]
     n_first: int
-    """Answers that prefer the text that was shown first."""
+    """Answers that prefer the first text."""
     n_answers: int
 
     @property
     def n_pairs(self) -> int:
-        """Rows of the file: one for each row of the input."""
+        """Rows of the file, one for each row of the input."""
         return self.verdicts.total()
 
 
 def join_preferences(store: Store, pipeline: Pipeline, table: TableManifest) -> Preferences:
     """
-    Write `{pipeline}/preferences.parquet`, one row for each row of the input, in its order.
+    Write `{pipeline}/preferences.parquet`, with one row for each row of the input, in order.
 
     The file has the input's columns; `preferred` (one of `VERDICTS`); `winner_a_first` and `winner_b_first` (`a`, `b`,
     `tie`, or null), `reason_a_first` and `reason_b_first`, all String.
 
     Raises:
-        DataError: The table is not one of pairs.
+        DataError: The table does not have two rows for each pair.
     """
-    key, verdicts, seen = preferences_key(pipeline.spec.name), Counter[str](), Counter[str]()
+    key, verdicts, winners = preferences_key(pipeline.spec.name), Counter[str](), Counter[str]()
     prefix = pipeline.spec.output_prefix
 
     def frames() -> Iterator[pl.DataFrame]:
         for rows in _pairs(store, pipeline, table):
-            seen.update(rows[prefix + "winner"].drop_nulls())
+            winners.update(rows[prefix + "winner"].drop_nulls())
             joined = _joined(pipeline, rows)
             verdicts.update(joined[prefix + "preferred"])
             yield joined
 
     with store.writer(key) as file:
         write_frames(frames(), file)
-    return Preferences(key, verdicts, seen[WINNERS[0]], seen.total())
+    return Preferences(key, verdicts, winners[WINNERS[0]], winners.total())
 
 
 def _pairs(store: Store, pipeline: Pipeline, table: TableManifest) -> Iterator[pl.DataFrame]:
-    """The table, part by part, where the second row of a pair is never in another frame than the first."""
+    """The table in frames that never separate the two rows of a pair."""
     rest: list[pl.DataFrame] = []
     for part in table.parts:
         rows = pl.concat([*rest, store.read_parquet(part.key)])
         rest = [rows.tail(len(rows) % 2)]
         rows = rows.head(len(rows) - len(rest[0]))
         positions = [rows[POSITION].gather_every(2, offset) for offset in range(2)]
-        if any((found != expected).any() for found, expected in zip(positions, POSITIONS, strict=True)):
+        if any((actual != expected).any() for actual, expected in zip(positions, POSITIONS, strict=True)):
             break
         if len(rows):
             yield rows
     if any(map(len, rest)):
-        raise DataError(f"{pipeline.spec.name}/joined_table has no two rows for each pair; materialize it again")
+        raise DataError(f"{pipeline.spec.name}/joined_table does not have two rows for each pair; materialize it again")
 
 
 def _joined(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
     prefix = pipeline.spec.output_prefix
     ours = [POSITION, pipeline.record_id, *pipeline.answer_columns.values()]
-    said = rows.select(
-        winner=pl.when(pl.col(prefix + "winner") == WINNERS[2])
+    winner = pl.col(prefix + "winner")
+    answers = rows.select(
+        winner=pl.when(winner == WINNERS[2])
         .then(pl.lit("tie"))
-        .when((pl.col(prefix + "winner") == WINNERS[0]) == (pl.col(POSITION) == POSITIONS[0]))
+        .when((winner == WINNERS[0]) == (pl.col(POSITION) == POSITIONS[0]))
         .then(pl.lit("a"))
-        .otherwise(pl.when(pl.col(prefix + "winner").is_not_null()).then(pl.lit("b"))),
+        .when(winner.is_not_null())
+        .then(pl.lit("b")),
         reason=prefix + "reason",
     )
-    a_first, b_first = (said.gather_every(2, offset) for offset in range(2))
+    by_order = {name: answers.gather_every(2, offset) for offset, name in enumerate(("a_first", "b_first"))}
     both = pl.DataFrame(
-        {
-            "winner_a_first": a_first["winner"],
-            "winner_b_first": b_first["winner"],
-            "reason_a_first": a_first["reason"],
-            "reason_b_first": b_first["reason"],
-        }
+        {f"{column}_{name}": frame[column] for column in answers.columns for name, frame in by_order.items()}
     )
     first, second = pl.col("winner_a_first"), pl.col("winner_b_first")
     preferred = (
         pl.when(first.is_null() | second.is_null())
         .then(pl.lit("incomplete"))
-        .otherwise(pl.when(first == second).then(first).otherwise(pl.lit("inconsistent")))
+        .when(first == second)
+        .then(first)
+        .otherwise(pl.lit("inconsistent"))
     )
     verdicts = both.select(preferred.alias("preferred"), pl.all())
-    inputs = rows.drop(ours).gather_every(2)
-    return inputs.hstack(verdicts.rename({name: prefix + name for name in verdicts.columns}))
+    return rows.drop(ours).gather_every(2).hstack(verdicts.rename(lambda name: prefix + name))

@@ -99,7 +99,7 @@ def test_a_place_of_another_account(store: Store) -> None:
 
 @pytest.mark.parametrize(
     ("region", "verdict", "told"),
-    [("us-west-2", "ok", "trusts Bedrock"), ("us-east-1", "fail", "but for no jobs in us-west-2")],
+    [("us-west-2", "ok", "trusts Bedrock"), ("us-east-1", "fail", "but not for jobs in us-west-2")],
 )
 def test_a_service_role_of_another_region(sts: str, store: Store, region: str, verdict: str, told: str) -> None:
     """The trust that we print is for jobs of one Region, and `doctor` tells where it is another's."""
@@ -113,5 +113,5 @@ def test_a_service_role_of_another_region(sts: str, store: Store, region: str, v
     ask = partial(clients, region_name="us-west-2", endpoint_url=sts)
     patient = Probe(store, regions.home.bedrock, "us-west-2", ask, on_aws=True)
     found = {finding.check: finding for finding in run_checks({regions.home: patient}, regions, [], None)}
-    assert found["service role"].verdict == verdict
-    assert told in found["service role"].told
+    assert found["service role"].status == verdict
+    assert told in found["service role"].message

@@ -235,13 +235,13 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
             found = run_checks({regions.home: patient}, regions, [lab.pipeline], None)
             return next(one for one in found if one.check.startswith("CloudWatch"))
 
-        for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "has no metrics of the last minutes")):
+        for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "no metrics of the last minutes")):
             require_permissions(server, n_free)
             one = finding()
-            assert (one.verdict, told in one.told) == (verdict, True), one
+            assert (one.status, told in one.message) == (verdict, True), one
             assert ("iam --cloudwatch" in one.fix) is (verdict == "warn")
         put(cloudwatch.client, HAIKU, records_pending=40)
-        assert "40 records pending" in finding().told
+        assert "40 records pending" in finding().message
         patients = {regions.home: replace(patient, cloudwatch=None)}
         found = run_checks(patients, regions, [lab.pipeline], None)
         assert not [one for one in found if one.check.startswith("CloudWatch")]

@@ -118,15 +118,18 @@ def test_a_pipelines_jobs_are_tagged(tmp_path: Path) -> None:
 
 
 BAD: list[tuple[dict[str, Any], str]] = [
-    ({"bucket_owner": "12345"}, "'12345' is no AWS account id; set BEDROCK_ASSETS_BUCKET_OWNER"),
-    ({"kms_key_arn": "alias/mine"}, "KMS key 'alias/mine' is no ARN"),
-    ({"tags": {"": "x"}}, "its key is to have 1 to 128"),
-    ({"tags": {"k" * 129: "x"}}, "its key is to have 1 to 128"),
-    ({"tags": {"k": "v" * 257}}, "256 characters at most"),
-    ({"tags": {"k": "ä"}}, "AWS takes letters"),
-    ({"tags": {"k!": "v"}}, "tag 'k!' of jobs: AWS takes letters"),
-    ({"tags": {"AWS:k": "v"}}, "AWS's own"),
-    ({"tags": {f"k{i}": "v" for i in range(50)}}, "50 tags of jobs: AWS takes 50, of which one is our own"),
+    ({"bucket_owner": "12345"}, "'12345' is not an AWS account id; set BEDROCK_ASSETS_BUCKET_OWNER"),
+    ({"kms_key_arn": "alias/mine"}, "KMS key 'alias/mine' is not an ARN"),
+    ({"tags": {"": "x"}}, "its key must have 1 to 128"),
+    ({"tags": {"k" * 129: "x"}}, "its key must have 1 to 128"),
+    ({"tags": {"k": "v" * 257}}, "at most 256 characters"),
+    ({"tags": {"k": "ä"}}, "AWS allows letters"),
+    ({"tags": {"k!": "v"}}, "job tag 'k!': AWS allows letters"),
+    ({"tags": {"AWS:k": "v"}}, "reserved for AWS"),
+    (
+        {"tags": {f"k{i}": "v" for i in range(50)}},
+        "50 job tags are too many; AWS allows 50",
+    ),
 ]
 
 
@@ -140,10 +143,10 @@ def test_bad_settings(settings: dict[str, Any], message: str) -> None:
 @pytest.mark.parametrize(
     ("subnets", "groups", "message"),
     [
-        (["subnet-1"], [], "1 to 5 security groups, and 0 are given; set both"),
-        ([], ["sg-1"], "1 to 16 subnets, and 0 are given"),
-        ([f"subnet-{i}" for i in range(17)], ["sg-1"], "1 to 16 subnets, and 17 are given"),
-        (["subnet_1"], ["sg-1"], "'subnet_1' among the subnets of jobs is no id"),
+        (["subnet-1"], [], "needs 1 to 5 security groups, but 0 are given; set both"),
+        ([], ["sg-1"], "1 to 16 subnets, but 0 are given"),
+        ([f"subnet-{i}" for i in range(17)], ["sg-1"], "1 to 16 subnets, but 17 are given"),
+        (["subnet_1"], ["sg-1"], "'subnet_1' in the subnets of jobs is not an id"),
     ],
 )
 def test_bad_vpcs(subnets: list[str], groups: list[str], message: str) -> None:
@@ -191,7 +194,7 @@ def test_the_emulator_refuses_what_aws_refuses(bedrock: Bedrock, wrong: dict[str
 def test_tags_in_yaml() -> None:
     """Tags of a pipeline or an inbox are checked when the file is loaded."""
     assert WorkloadSpec(name="calls", model=HAIKU, tags={"cost-center": 42}).tags == {"cost-center": "42"}  # type: ignore[dict-item]
-    with pytest.raises(ValidationError, match="AWS takes letters"):
+    with pytest.raises(ValidationError, match="AWS allows letters"):
         WorkloadSpec(name="calls", model=HAIKU, tags={"k!": "v"})
 
 

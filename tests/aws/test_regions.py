@@ -15,7 +15,7 @@ from bedrock_assets.cli.app import app
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.ledger import RequestState
-from bedrock_assets.operations.clean import delete_files, find_remains
+from bedrock_assets.operations.clean import delete_files, plan_clean
 from bedrock_assets.resources.regions import RegionConfig, read_regions
 from tests.labs.dispatch import Lab, open_lab
 
@@ -102,7 +102,7 @@ def test_a_lost_answer_is_looked_for_where_it_was_lost(tmp_path: Path) -> None:
         assert (set(lab.states.values()), regions(lab)) == ({RequestState.ROUTED}, {WEST: 1})
         lab.emulator.set_faults(Faults())
         entry = lab.ledger.entries[lab.shards[0]]
-        assert entry.request.target == f"{HAIKU}@{WEST}"
+        assert entry.request.where == f"{HAIKU}@{WEST}"
         assert lab.materialize("batch_outputs", lab.shards[0])  # asked for again
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
@@ -217,11 +217,11 @@ def test_clean_looks_everywhere(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         regions = lab.opened
-        found = find_remains(regions, "calls")
+        found = plan_clean(regions, "calls")
         assert len(found.jobs) == 2
-        assert len(found.elsewhere) == 4
+        assert len(found.other_files) == 4
         assert max(delete_files(lab.store, found)) == len(found.all_files)
-        assert not find_remains(regions, "calls").all_files
+        assert not plan_clean(regions, "calls").all_files
 
 
 def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,10 +243,10 @@ def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyP
             monkeypatch.setenv(name, value)
         ended = CliRunner().invoke(app, ["doctor", str(tmp_path / "defs.yaml"), "--json"])
     found = {finding["check"]: finding for finding in json.loads(ended.stdout)}
-    assert found[f"store of {WEST} of account 123456789012"]["told"].startswith(str(tmp_path / "s3" / "bucket-west"))
+    assert found[f"store of {WEST} of account 123456789012"]["message"].startswith(str(tmp_path / "s3" / "bucket-west"))
     told = [finding for finding in json.loads(ended.stdout) if finding["check"] == "max_jobs of calls"]
-    assert [finding["verdict"] for finding in told] == ["ok", "fail"]
-    assert "has no place in eu-west-1" in found["model of calls"]["told"]
+    assert [finding["status"] for finding in told] == ["ok", "fail"]
+    assert "has no place in eu-west-1" in found["model of calls"]["message"]
     assert ended.exit_code == 1
 
 

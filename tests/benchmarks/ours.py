@@ -6,7 +6,7 @@ from typing import Any
 
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.operations.format_files import format_files, plain_pipeline
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.store import Store
 from tests.benchmarks.setting import EMBEDDING, HAIKU, TEXT, TITAN, input_of, spec_of
 
@@ -90,13 +90,15 @@ def format_in_store(folder: Path, store: Store, *, embed: bool = False) -> Seque
 
 def collect_in_store(folder: Path, store: Store, *, embed: bool = False) -> None:
     """Outputs to typed Parquet, as the collect runs of asset `batch_outputs` do it."""
-    from bedrock_assets.outputs.collect import collect, publish
+    from bedrock_assets.outputs.collect import Collector
     from bedrock_assets.shards.format import current_shard
 
     pipeline = pipeline_of(folder, embed=embed)
     for shard in raw_of(store).shards:
         manifest = current_shard(store, "calls", shard.key)
-        publish(store, pipeline, manifest, collect(pipeline, store, manifest, [JOB], "job ended as Completed"))
+        Collector(pipeline.workload, store, manifest).publish(
+            Collector(pipeline.workload, store, manifest).collect([JOB], "job ended as Completed")
+        )
 
 
 def join_in_store(folder: Path, store: Store) -> None:

@@ -67,7 +67,7 @@ def _measured(instance: dg.DagsterInstance, url: str, folder: Path, n_shards: in
     ledger = Ledger("calls")
     ledger.refresh(instance)
     instance.event_log_storage.set_concurrency_slots("bedrock_batch", 40)
-    Tick(instance, {"calls": pipeline}, {"calls": ledger}, regions, CollectRuns(instance)).run()
+    Tick(instance, {"calls": pipeline.workload}, {"calls": ledger}, regions, CollectRuns(instance)).run()
     bedrock.client.meta.events.register("before-call.bedrock", lambda model, **_: calls.update([model.name]))
 
     def registry(hold_s: float) -> Any:
@@ -94,7 +94,7 @@ def _fill(instance: dg.DagsterInstance, n_shards: int) -> None:
     register_shards(instance, "calls", keys)
     for i, key in enumerate(keys):
         request = Request("calls", key, f"{i:016x}", 1, f"calls/prompts/{key}/x.jsonl", 100, "run")
-        instance.report_runless_asset_event(writer.record(request, RequestState.REQUESTED))
+        writer.log(instance.report_runless_asset_event, request, RequestState.REQUESTED)
     writer.refresh(instance)
     for key in keys[: n_shards // 2]:
         about = writer.entries[key].request

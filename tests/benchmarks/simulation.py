@@ -11,7 +11,7 @@ from itertools import count
 from math import ceil, exp
 
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.jobs.observe import FEW
+from bedrock_assets.jobs.observe import MAX_NAME_LOOKUPS
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Collect, Submit, plan
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
@@ -180,11 +180,13 @@ class Simulation:
         busy_s = LIST_S * self._list(now)
         requests = list(self._open.values())
         started = time.perf_counter()
-        actions = plan(
-            requests,
-            self._jobs,
-            capacity(self.setting.n_slots - self._n_in_flight, [f"p{i}" for i in range(self.setting.n_pipelines)]),
-            collecting=self._running,
+        actions = list(
+            plan(
+                requests,
+                self._jobs,
+                capacity(self.setting.n_slots - self._n_in_flight, [f"p{i}" for i in range(self.setting.n_pipelines)]),
+                collecting=self._running,
+            )
         )
         self.plan_s.append(time.perf_counter() - started)
         n_created = 0
@@ -216,7 +218,8 @@ class Simulation:
         n_recent = max(1, ceil(len(self._recent) / LIST_PAGE_SIZE))
         ever = Counter(pipeline for pipeline, _, _ in self.created) if self._unseen else Counter[str]()
         n_searched = sum(
-            n if n <= FEW else max(1, ceil(ever[pipeline] / LIST_PAGE_SIZE)) for pipeline, n in self._unseen.items()
+            n if n <= MAX_NAME_LOOKUPS else max(1, ceil(ever[pipeline] / LIST_PAGE_SIZE))
+            for pipeline, n in self._unseen.items()
         )
         self._unseen.clear()
         self.pages[n_recent] += 1

@@ -31,7 +31,7 @@ from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.store import Store
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
@@ -70,7 +70,7 @@ def _measured(
     for i in range(n_shards):
         key = f"{i:05d}-of-{n_shards:05d}"
         request = Request("calls", key, f"{i:016x}", 1, f"calls/prompts/{key}/x.jsonl", 100, "run")
-        instance.report_runless_asset_event(writer.record(request, RequestState.REQUESTED))
+        writer.log(instance.report_runless_asset_event, request, RequestState.REQUESTED)
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     client = boto3.client("bedrock", endpoint_url=url, **aws)
     calls = Counter[str]()
@@ -81,7 +81,11 @@ def _measured(
     def tick() -> None:
         ledger.refresh(instance)
         Tick(
-            instance, {"calls": pipeline}, {"calls": ledger}, Regions.only(bedrock, store), CollectRuns(instance)
+            instance,
+            {"calls": pipeline.workload},
+            {"calls": ledger},
+            Regions.only(bedrock, store),
+            CollectRuns(instance),
         ).run()
 
     calls.clear()

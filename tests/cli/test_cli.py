@@ -168,7 +168,7 @@ def test_a_foreign_folder(source: Path, prompt: Path, tmp_path: Path) -> None:
     """A folder that holds something else is refused and left as it is."""
     arguments = ["--input", source, "--model", HAIKU, "--prompt-file", prompt, "--out", tmp_path]
     before = sorted(path.name for path in tmp_path.iterdir())
-    assert "is not empty and not a folder that `format` wrote" in refused("format", *arguments)
+    assert "is not empty, and `format` did not write it" in refused("format", *arguments)
     assert sorted(path.name for path in tmp_path.iterdir()) == before
 
 

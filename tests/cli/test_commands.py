@@ -89,10 +89,10 @@ def test_status_without_bedrock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
 
 def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Each check has a verdict; without a sensor daemon it fails, and a limit above its quota is told with the cure."""
+    """Each check has a status; without a sensor daemon one fails, and so does a limit above its quota, with the fix."""
     with desk(tmp_path, monkeypatch, n_rows=20) as (_, path):
         found = {finding["check"]: finding for finding in told("doctor", path, code=1)}
-        verdicts = {check: finding["verdict"] for check, finding in found.items()}
+        verdicts = {check: finding["status"] for check, finding in found.items()}
         assert verdicts == {
             **dict.fromkeys(["Region", "credentials", "store", "bucket Region", "Bedrock", "service role"], "ok"),
             **dict.fromkeys(["model of calls", "max_jobs of calls", "max_records_per_job of calls"], "ok"),
@@ -105,7 +105,7 @@ def test_doctor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         document["attributes"]["limits"] |= {"max_jobs": 50}
         path.write_text(yaml.safe_dump(document))
         output = run("doctor", path).output
-        assert "limits.max_jobs is 50, the quota 20" in output
+        assert "limits.max_jobs is 50; the quota is 20" in output
         assert "set it to 20 in the pipeline" in output
 
 
@@ -117,7 +117,7 @@ def test_doctor_without_bedrock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         monkeypatch.setenv("AWS_MAX_ATTEMPTS", "1")
         monkeypatch.setenv("BEDROCK_ASSETS_STORE", "/proc/no/store")
         monkeypatch.delenv("DAGSTER_HOME")
-        found = {finding["check"]: finding["verdict"] for finding in told("doctor", path, code=1)}
+        found = {finding["check"]: finding["status"] for finding in told("doctor", path, code=1)}
         wanted = {"store": "fail", "Bedrock": "fail", "model of calls": "unknown", "Dagster": "unknown"}
         assert wanted.items() <= found.items()
 
@@ -256,11 +256,11 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     assert made.exit_code == 0, made.output
     assert told("plan", tmp_path / "defs/calls/defs.yaml")["rows"] == 1
     for arguments, message in (
-        (("calls", "--prompt", "{text}"), "is there already"),
+        (("calls", "--prompt", "{text}"), "already exists"),
         (("more", "--prompt", "{txt}"), "column 'txt'"),
         (("Calls", "--prompt", "{text}"), "name: String should match"),
         (("more",), "exactly one of --prompt and --embed"),
-        (("more", "--embed", "text"), "does text, but the task is embedding"),
+        (("more", "--embed", "text"), "is for text tasks, but the task is embedding"),
     ):
         refused = run("new", *arguments, *common)
         assert (refused.exit_code, message in refused.stderr) == (2, True), refused.output

@@ -95,8 +95,8 @@ def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
     subprocess.run([*command, "--model", "amazon.nova-lite-v1:0"], cwd=tmp_path, check=True, capture_output=True)
     pipeline = load_pipeline(str(tmp_path / "bedrock_assets/defs/letters/defs.yaml"))
     assert (pipeline.spec.name, pipeline.spec.model) == ("letters", "amazon.nova-lite-v1:0")
-    assert pipeline.prompt
-    assert pipeline.prompt.text == "Summarise: {text}"
+    assert pipeline.records.prompt
+    assert pipeline.records.prompt.text == "Summarise: {text}"
 
 
 def test_an_inbox(load: Any) -> None:

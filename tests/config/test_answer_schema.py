@@ -60,17 +60,17 @@ REFUSED: list[tuple[Any, str]] = [
     ({"a": {"enum": [True, False]}}, r"quote words such as 'yes' and 'no'"),
     ({"a": {"enum": ["x", 1]}}, r"schema\.a: an enum is"),
     ({"a": {"type": "string", "minimum": 1}}, r"schema\.a: minimum and maximum are for numbers, not for string"),
-    ({"a": {"type": "integer", "max_length": 1}}, r"schema\.a: a least or greatest size is for strings and lists"),
+    ({"a": {"type": "integer", "max_length": 1}}, r"schema\.a: limits on length or items are for strings and lists"),
     ({"a": {"type": "integer", "minimum": 5, "maximum": 1}}, r"schema\.a: no value is at least 5 and at most 1"),
-    ({"a": {"list": {"type": "string", "optional": True}}}, r"schema\.a\[\]: an item of a list cannot be optional"),
-    ({"a": {"object": {}}}, r"schema\.a: name at least one field"),
-    ({"a": {"object": {"b": "text"}}}, r"schema\.a\.b\.type: "),
-    ({"__line": "string"}, "schema: '__line' is no name of a field"),
-    ("answers", "'answers' is no import path; write fields, or my_package.models:Answer"),
+    ({"a": {"list": {"type": "string", "optional": True}}}, r"schema\.a\.list: an item of a list cannot be optional"),
+    ({"a": {"object": {}}}, r"schema\.a\.object: name at least one field"),
+    ({"a": {"object": {"b": "text"}}}, r"schema\.a\.object\.b\.type: "),
+    ({"__line": "string"}, "schema: '__line' is not a field name"),
+    ("answers", "'answers' is not an import path; write fields, or my_package.models:Answer"),
     ("no_such_package:Answer", "cannot be imported: No module named 'no_such_package'"),
     ("tests.labs.answer_classes:Nothing", "cannot be imported: module 'tests.labs.answer_classes' has no attribute"),
-    ("tests.labs.answer_classes:not_a_class", "is no pydantic class"),
-    ("tests.labs.answer_classes:Tree", r"class Tree holds itself"),
+    ("tests.labs.answer_classes:not_a_class", "is not a pydantic class"),
+    ("tests.labs.answer_classes:Tree", r"class Tree contains itself"),
     ("tests.labs.answer_classes:Free", r"counts: .*free keys.* cannot be a typed column"),
     ("tests.labs.answer_classes:Either", r"value: one of several types cannot be a typed column"),
     ("tests.labs.answer_classes:Empty", "the class has no fields"),
@@ -107,7 +107,7 @@ def test_a_pipeline_has_its_columns(make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline(texts(1), schema={"score": "integer", "note": "string"}, output_prefix="b_")
     names = list(pipeline.answer_columns.values())
     assert names[names.index("b_response") + 1 :][:2] == ["b_score", "b_note"]
-    assert pipeline.parameters["schema_mode"] == "tool"
+    assert pipeline.records.parameters["schema_mode"] == "tool"
 
 
 def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:
@@ -125,6 +125,6 @@ def test_what_does_not_go_together(make_pipeline: MakePipeline) -> None:
     with pytest.raises(ConfigError, match="an embedding has no fields"):
         make_pipeline(texts(1), model=TITAN, task={"embedding": {"column": "text"}}, schema={"a": "string"})
     with pytest.raises(
-        ConfigError, match=r"schema_mode: native is not known for nova; choose one of: auto, tool, prompt"
+        ConfigError, match=r"schema_mode: nova does not support native; choose one of: auto, tool, prompt"
     ):
         make_pipeline(texts(1), model="amazon.nova-lite-v1:0", schema={"a": "string"}, schema_mode="native")

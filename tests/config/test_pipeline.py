@@ -87,7 +87,7 @@ def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> 
         ),
         ({"task": {"text": {}}}, "name exactly one of prompt_id and prompt"),
         ({"task": {"text": {"prompt": "x", "prompt_id": "y"}}}, "name exactly one of prompt_id and prompt"),
-        ({"repair": 1}, "repair and schema_mode say how to get an answer to a `schema`, and there is none"),
+        ({"repair": 1}, "repair and schema_mode need a `schema`, and there is none"),
         ({"schema_mode": "tool"}, "and there is none"),
         ({"limits": {"min_records_per_job": 101, "max_records_per_job": 100}}, "min_records_per_job (101) is above"),
     ],

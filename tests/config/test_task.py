@@ -149,7 +149,7 @@ WRONG: dict[str, tuple[dict[str, Any], str]] = {
     "one label": ({"classify": {"text": "{x}", "labels": ["a"]}}, "at least 2"),
     "share of nothing": (
         {"classify": {"text": "{x}", "labels": ["a", "b"], "shares": {"c": [0, 1]}}},
-        "'c' is no label; labels are: a, b",
+        "'c' is not a label; labels are: a, b",
     ),
     "no share": ({"classify": {"text": "{x}", "labels": ["a", "b"], "shares": {"a": [0.5, 0.1]}}}, "no share of 'a'"),
     "falling scale": ({"judge": {"text": "{x}", "criteria": "y", "scale": [5, 1]}}, "the worst score comes first"),
@@ -168,7 +168,7 @@ def test_a_schema_beside_a_task_is_refused(make_pipeline: MakePipeline) -> None:
     """A ready task has a schema of its own; with none, there is nothing to repair."""
     task = {"classify": {"text": "{text}", "labels": ["a", "b"]}}
     frame = pl.DataFrame({"text": ["x"]})
-    with pytest.raises(ValidationError, match="a schema of its own"):
+    with pytest.raises(ValidationError, match="has its own schema"):
         make_pipeline(frame, task=task, schema={"x": "string"})
     assert make_pipeline(frame, task=task, repair=1).schema
     with pytest.raises(ValidationError, match="there is none"):

@@ -25,7 +25,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
@@ -119,8 +119,10 @@ class Deployment:
         self.n_ticks += 1
         self.ledger.refresh(self.instance)
         collect_runs = CollectRuns(self.instance, datetime.now(UTC) + timedelta(hours=self.n_ticks))
-        Tick(self.instance, {self.name: self.pipeline}, {self.name: self.ledger}, self.regions, collect_runs).run()
-        for request in collect_runs.asked:
+        Tick(
+            self.instance, {self.name: self.pipeline.workload}, {self.name: self.ledger}, self.regions, collect_runs
+        ).run()
+        for request in collect_runs.run_requests:
             run_key = str(request.run_key)
             if not self.instance.get_runs(RunsFilter(tags={RUN_KEY_TAG: run_key})):
                 tags = {**request.tags, RUN_KEY_TAG: run_key}

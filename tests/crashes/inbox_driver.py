@@ -56,8 +56,10 @@ def _dispatch(lab: Lab) -> None:
     ledger = Ledger(INBOX)
     ledger.refresh(lab.instance)
     collect_runs = CollectRuns(lab.instance, datetime.now(UTC) + lab.later)
-    Tick(lab.instance, {INBOX: lab.inbox}, {INBOX: ledger}, Regions.only(lab.bedrock, lab.store), collect_runs).run()
-    _launch(lab, collect_runs.asked)
+    Tick(
+        lab.instance, {INBOX: lab.inbox.workload}, {INBOX: ledger}, Regions.only(lab.bedrock, lab.store), collect_runs
+    ).run()
+    _launch(lab, collect_runs.run_requests)
 
 
 def _launch(lab: Lab, asked: list[Any]) -> None:

@@ -35,7 +35,7 @@ def test_the_manifest_counts(store: Store, make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline(texts(10).with_columns(text=pl.when(pl.col("id") != "c3").then("text")))
     raw = ingest(pipeline, store)
     assert store.read_model(raw_manifest_key("calls"), RawManifest) == raw
-    lines = pipeline.with_records(rows_of(store, raw))["__line"]
+    lines = pipeline.records.make(rows_of(store, raw))["__line"]
     assert (raw.n_rows, raw.n_sendable) == (10, 9)
     assert raw.prompt_bytes == sum(len(line.encode()) + 1 for line in lines.drop_nulls())
     assert [(shard.key, shard.n_rows) for shard in raw.shards] == [("00000-of-00001", 10)]

@@ -13,7 +13,8 @@ from bedrock_assets.emulator import Emulator
 from bedrock_assets.emulator.replies import reply_function
 from bedrock_assets.families import FAMILIES, family_of
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.pipeline.records import LINE, Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.records import LINE
 from tests.labs.family_models import MODELS
 from tests.labs.stages import MakePipeline
 
@@ -43,7 +44,7 @@ def batch(pipeline: Pipeline) -> pl.DataFrame:
     reply = reply_function(pipeline.spec.model, pipeline.spec.model_invocation_type)
     assert reply is not None
     answers = Answers(pipeline.family, pipeline.schema)
-    for line in pipeline.with_records(ROWS.with_columns(record_id="id"))[LINE]:
+    for line in pipeline.records.make(ROWS.with_columns(record_id="id"))[LINE]:
         record = json.loads(line)
         body = reply(record["modelInput"], pipeline.spec.model).body
         answers.add(f'{{"recordId":"{record["recordId"]}","modelOutput":{body}}}\n'.encode())
@@ -72,7 +73,7 @@ def test_batch(make_pipeline: MakePipeline, family: str) -> None:
 def test_on_demand(tmp_path: Path, make_pipeline: MakePipeline, family: str) -> None:
     """The same record is answered on demand over HTTP, and its line is read as a batch's is."""
     pipeline = pipeline_of(make_pipeline, family)
-    line = pipeline.with_records(ROWS.with_columns(record_id="id"))[LINE][0]
+    line = pipeline.records.make(ROWS.with_columns(record_id="id"))[LINE][0]
     (tmp_path / "s3").mkdir()
     with Emulator(str(tmp_path / "s3"), tmp_path / "jobs.sqlite") as emulator:
         client = boto3.client(

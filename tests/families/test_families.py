@@ -55,7 +55,7 @@ def spec(**changes: Any) -> PipelineSpec:
 def test_request(name: str, make_pipeline: MakePipeline) -> None:
     """A fixed row becomes the golden record, byte for byte: keys in order, text raw, unset parameters left out."""
     pipeline = make_pipeline(pl.DataFrame([ROW]), id_column="id", family=name, model="some.model", task=task_for(name))
-    made = pipeline.with_records(pl.DataFrame([{**ROW, "record_id": ROW["id"]}]))
+    made = pipeline.records.make(pl.DataFrame([{**ROW, "record_id": ROW["id"]}]))
     assert made[LINE].item() == json.dumps(golden(name, "request"), ensure_ascii=False, separators=(",", ":"))
 
 
@@ -84,7 +84,7 @@ def test_unset_parameters_are_left_out(name: str, make_pipeline: MakePipeline) -
     kind = FAMILIES[name].kind
     task = {"text": {"prompt": "{ask}"}} if kind == "text" else task_for(name)
     pipeline = make_pipeline(pl.DataFrame([ROW]), family=name, model="some.model", task=task)
-    line = pipeline.with_records(pl.DataFrame([{**ROW, "record_id": "a"}]))[LINE].item()
+    line = pipeline.records.make(pl.DataFrame([{**ROW, "record_id": "a"}]))[LINE].item()
     assert "null" not in line
     assert not {"system", "temperature", "topP", "top_p", "stop_sequences"} & set(json.loads(line)["modelInput"])
 

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.errors import ConfigError, InvalidInboxFile
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.inbox.inbox import Inbox, require_apart
+from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.inbox.lines import Lines
 from bedrock_assets.pipeline.ids import WIRE_ID
 from tests.labs.family_models import MODELS
@@ -92,9 +92,9 @@ def test_folders_that_are_shared() -> None:
     """Two inboxes, or an inbox and a pipeline, share no folder."""
     first, second = (InboxSpec(name=name, model=TITAN) for name in ("first", "second"))
     with pytest.raises(ConfigError, match="give each inbox folders of its own"):
-        require_apart([first, second], [])
+        require_separate_folders([first, second], [])
     with pytest.raises(ConfigError, match="pipeline processed has folder"):
-        require_apart([first], ["processed"])
+        require_separate_folders([first], ["processed"])
     apart = InboxSpec(name="second", model=TITAN, dropped_to="vectors/in", processed_to="vectors/out")
-    require_apart([first, apart], ["calls"])
+    require_separate_folders([first, apart], ["calls"])
     assert Inbox(apart).dimensions == 1024

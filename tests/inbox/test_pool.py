@@ -9,7 +9,7 @@ from bedrock_assets.aws.regions import Regions
 from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sensors.jobs import build_sensors
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG
 from tests.labs.inbox import INBOX, Lab, lines, open_lab

@@ -10,7 +10,7 @@ import dagster as dg
 import pytest
 
 from bedrock_assets.jobs.ledger import RequestState
-from bedrock_assets.sensors.inbox import MOST_FILES, MOST_WATCHED
+from bedrock_assets.sensors.inbox import MAX_FILES, MAX_WATCHED
 from tests.labs.inbox import INBOX, lines, open_lab, record
 
 GOOD = json.dumps(record(1)).encode()
@@ -182,18 +182,18 @@ def test_a_file_that_crashes_its_runs_is_given_up(tmp_path: Path) -> None:
 def test_refused_files_do_not_fill_the_cursor(tmp_path: Path) -> None:
     """The cursor has what is still to be judged, and no more of it than a few thousand files."""
     with open_lab(tmp_path) as lab:
-        for i in range(MOST_WATCHED + 10):
+        for i in range(MAX_WATCHED + 10):
             lab.drop(f"{i}.txt", b"")
         lab.look()
-        assert len(json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]) == MOST_WATCHED
+        assert len(json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]) == MAX_WATCHED
         (asked,) = lab.look()
         config = asked.run_config["ops"]["mail__dropped_files"]["config"]
-        assert len(config["files"]) == MOST_FILES
+        assert len(config["files"]) == MAX_FILES
         config["files"] = dict(list(config["files"].items())[:5])
         lab.launch([asked])
         lab.look()
         seen = json.loads(lab.cursors["mail_files_sensor"] or "")["seen"]
-        assert (len(lab.rejections), len(seen), set(seen) & set(lab.rejections)) == (5, MOST_WATCHED, set())
+        assert (len(lab.rejections), len(seen), set(seen) & set(lab.rejections)) == (5, MAX_WATCHED, set())
 
 
 @dg.job

@@ -5,7 +5,7 @@ import json
 import polars as pl
 import pytest
 
-from bedrock_assets.jobs.attempts import mode_for, next_attempt
+from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.shards.remainder import write_remainder
 from bedrock_assets.storage.manifests import InferenceMode
@@ -44,7 +44,7 @@ def test_the_lane_fits_the_size(
 ) -> None:
     """From the minimum on records go into a job; below it `on_small` decides."""
     pipeline = make_pipeline(texts(5), limits={"min_records_per_job": 4}, on_small=on_small)
-    assert mode_for(pipeline, n_records) == inference_mode
+    assert mode_for(pipeline.workload, n_records) == inference_mode
 
 
 def test_the_next_request(store: Store, make_pipeline: MakePipeline) -> None:
@@ -53,7 +53,7 @@ def test_the_next_request(store: Store, make_pipeline: MakePipeline) -> None:
     stages = Stages.of(make_pipeline(texts(5), **small), store)
     shard, arn, left = stages.shards[0], job_of().arn, pl.Series(["c1", "c3"])
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 5, "run", storage_id=7)
-    found = next_attempt(stages.pipeline, store, shard, former, arn, left)
+    found = ShardAttempts(stages.pipeline.workload, store, shard).next_attempt(former, arn, left)
     assert found is not None
     assert (found.attempt, found.inference_mode, found.n_records, found.former_jobs) == (
         2,
@@ -61,12 +61,12 @@ def test_the_next_request(store: Store, make_pipeline: MakePipeline) -> None:
         2,
         (arn,),
     )
-    third = next_attempt(stages.pipeline, store, shard, found, "", pl.Series(["c1"]))
+    third = ShardAttempts(stages.pipeline.workload, store, shard).next_attempt(found, "", pl.Series(["c1"]))
     assert third is not None
     assert (third.attempt, third.former_jobs) == (3, (arn, ""))
-    assert next_attempt(stages.pipeline, store, shard, former, arn, left.clear()) is None
+    assert ShardAttempts(stages.pipeline.workload, store, shard).next_attempt(former, arn, left.clear()) is None
     strict = make_pipeline(texts(5), **small, on_small="error")
-    assert next_attempt(strict, store, shard, former, arn, left) is None
+    assert ShardAttempts(strict.workload, store, shard).next_attempt(former, arn, left) is None
     assert not [file for file in store.files("calls/prompts") if file.key.endswith("-4.jsonl")]
 
 

@@ -216,11 +216,11 @@ def test_each_request_is_answered_by_a_run_of_its_own(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         lab.wait_for_jobs()
-        (early,) = lab.tick_only().collect_runs.asked
+        (early,) = lab.tick_only().collect_runs.run_requests
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.materialize("batch_outputs", lab.shards[0], dict(early.tags))
         assert set(lab.states.values()) == {RequestState.REQUESTED}
-        (late,) = lab.tick_only().collect_runs.asked
+        (late,) = lab.tick_only().collect_runs.run_requests
         assert late.run_key != early.run_key
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 1
@@ -233,13 +233,13 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
         lab.tick()
         lab.wait_for_jobs()
         for number in range(MAX_RUNS):
-            (request,) = lab.tick_only().collect_runs.asked
+            (request,) = lab.tick_only().collect_runs.run_requests
             assert request.tags[JOB_TAG] == lab.jobs()[0].arn
             assert int(request.tags["dagster/max_runtime"]) >= 3600
             run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
-            assert lab.tick_only().collect_runs.asked == []
+            assert lab.tick_only().collect_runs.run_requests == []
             lab.instance.report_run_failed(run)
-            assert lab.tick_only().collect_runs.asked == []
+            assert lab.tick_only().collect_runs.run_requests == []
             lab.later = timedelta(seconds=30 * 2**number + 1)
         lab.tick_only()
         assert set(lab.states.values()) == {RequestState.FAILED}

@@ -134,7 +134,7 @@ def _noop() -> None:
 def _skip_to_the_last_try(lab: Lab) -> None:
     for _ in range(MAX_RUNS - 2):
         lab.later += timedelta(hours=3)
-        (request,) = lab.tick_only().collect_runs.asked
+        (request,) = lab.tick_only().collect_runs.run_requests
         run = lab.instance.create_run_for_job(_noop, tags=dict(request.tags), status=DagsterRunStatus.STARTED)
         lab.instance.report_run_failed(run)
     lab.later += timedelta(hours=3)

@@ -192,7 +192,7 @@ def test_a_job_that_passed_on_counts_once() -> None:
     waiting, other = request(3), [request(i, "q") for i in (4, 5)]
     found = {made.identity: job(JobStatus.IN_PROGRESS) for made in (stale, later)}
     found[other[0].identity] = job(JobStatus.IN_PROGRESS, 4)
-    actions = plan([stale, later, waiting, *other], found, capacity(1))
+    actions = list(plan([stale, later, waiting, *other], found, capacity(1)))
     assert asked(actions, Submit) == [waiting]
 
 
@@ -233,7 +233,7 @@ def test_everything_is_done_in_the_end(n: int, n_slots: int, chance: random.Rand
         for ended in chance.sample(flying, chance.randint(min(1, len(flying)), len(flying))):
             jobs[ended] = replace(jobs[ended], status=chance.choice(ENDED))
         n_in_flight = sum(found.status.in_flight for found in jobs.values())
-        actions = plan(list(open_requests.values()), jobs, capacity(n_slots - n_in_flight))
+        actions = list(plan(list(open_requests.values()), jobs, capacity(n_slots - n_in_flight)))
         assert actions or n_in_flight, "a tick without progress would be followed by another"
         for action in actions:
             name = action.request.identity

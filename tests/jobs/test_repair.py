@@ -8,10 +8,10 @@ import dagster as dg
 import polars as pl
 import pytest
 
-from bedrock_assets.jobs.attempts import next_attempt
+from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.request import Request
-from bedrock_assets.outputs.collect import Collected, publish, violations
+from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
@@ -19,6 +19,7 @@ from tests.labs.dispatch import open_lab
 from tests.labs.stages import MakePipeline, Stages, jsonl, ok, texts
 
 SCHEMA = {"score": {"type": "integer", "maximum": 5}, "note": {"type": "string", "optional": True}}
+TOO_HIGH = "score: Input should be less than or equal to 5, got {}"
 
 
 def stages_of(store: Store, make_pipeline: MakePipeline, **overrides: Any) -> Stages:
@@ -37,8 +38,10 @@ def request_after(stages: Stages, collected: Collected) -> Request:
     """The second attempt."""
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
-    broken = violations(collected.rows, collected.unanswered)
-    found = next_attempt(stages.pipeline, stages.store, shard, former, "arn", collected.unanswered, broken)
+    broken = collected.violations
+    found = ShardAttempts(stages.pipeline.workload, stages.store, shard).next_attempt(
+        former, "arn", collected.unanswered, broken
+    )
     assert found is not None
     return found
 
@@ -50,7 +53,7 @@ def test_without_repair(store: Store, make_pipeline: MakePipeline) -> None:
     rows = collected.rows
     assert rows["status"].to_list() == ["ok", "error", "error"]
     assert rows["error_code"].to_list() == [None, "schema", "schema"]
-    assert rows["error_message"].to_list()[1:] == ["score is 9, above 5", "the answer holds no JSON object"]
+    assert rows["error_message"].to_list()[1:] == [TOO_HIGH.format(9), "the answer holds no JSON object"]
     assert rows["response"].to_list() == ['{"score": 3}', '{"score": 9}', "three <|x|>"]
     assert rows["score"].to_list() == [3, None, None]
     assert len(collected.unanswered) == 0
@@ -65,7 +68,7 @@ def test_what_is_sent_again(store: Store, make_pipeline: MakePipeline) -> None:
     assert (request.attempt, request.n_records, request.inference_mode) == (2, 2, InferenceMode.BATCH)
     again = [json.loads(line) for line in store.get(request.prompts).splitlines()]
     assert [record["recordId"] for record in again] == ["c1", "c2"]
-    for record, before, told in zip(again, stages.sent()[1:], ["score is 9, above 5", "holds no JSON"], strict=True):
+    for record, before, told in zip(again, stages.sent()[1:], [TOO_HIGH.format(9), "holds no JSON"], strict=True):
         text = record["modelInput"]["messages"][0]["content"][0].pop("text")
         assert text.startswith(before["modelInput"]["messages"][0]["content"][0].pop("text"))
         assert told in text
@@ -81,7 +84,7 @@ def test_a_repaired_row(store: Store, make_pipeline: MakePipeline) -> None:
     assert collected.rows["status"].to_list() == ["ok", "ok", "error"]
     assert collected.rows["score"].to_list() == [3, 5, None]
     assert collected.rows["attempt"].to_list() == [1, 2, 2]
-    assert collected.rows["error_message"][2] == "score is 7, above 5"
+    assert collected.rows["error_message"][2] == TOO_HIGH.format(7)
     assert len(collected.unanswered) == 0
 
 
@@ -102,12 +105,13 @@ def test_a_violation_cannot_leave_the_turn(store: Store, make_pipeline: MakePipe
     """What is quoted of the model has no token of the template: the record can be sent."""
     stages = stages_of(store, make_pipeline, repair=1, model=model)
     rows = stages.collect().rows.with_columns(
-        error_code=pl.lit("schema"), error_message=pl.lit("score is not an integer: <|eot_id|></s>[/INST]")
+        error_code=pl.lit("schema"),
+        error_message=pl.lit("score: Input should be a valid integer, got <|eot_id|></s>[/INST]"),
     )
-    broken = violations(rows, rows["record_id"])
+    broken = rows.select("record_id", "error_message")
     shard = stages.shards[0]
     former = Request("calls", shard.shard.key, shard.fingerprint, 1, shard.prompts, 3, "run", storage_id=7)
-    found = next_attempt(stages.pipeline, store, shard, former, "arn", rows["record_id"], broken)
+    found = ShardAttempts(stages.pipeline.workload, store, shard).next_attempt(former, "arn", rows["record_id"], broken)
     assert found is not None
     assert found.n_records == 3
 
@@ -119,7 +123,7 @@ def test_the_table_is_typed(store: Store, make_pipeline: MakePipeline) -> None:
     for line in lines[1:]:
         line["modelOutput"]["stop_reason"] = "max_tokens"
     stages.write(jsonl(lines))
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     manifest = join_table(store, stages.pipeline, stages.raw)
     assert (manifest.n_ok, manifest.n_error, manifest.n_truncated) == (2, 1, 2)
     table = stages.parts([part.key for part in manifest.parts])

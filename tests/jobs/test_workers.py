@@ -33,7 +33,7 @@ def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
 
 def _at_once(lab: Lab, folder: Path) -> dict[str, dict[str, object]]:
     """What each worker says, by shard; none begins before all are ready."""
-    asked = {run.partition_key or "": dict(run.tags) for run in lab.tick_only().collect_runs.asked}
+    asked = {run.partition_key or "": dict(run.tags) for run in lab.tick_only().collect_runs.run_requests}
     assert len(asked) == N_WORKERS
     workers = {
         shard: subprocess.Popen(

@@ -22,7 +22,7 @@ from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
@@ -138,7 +138,7 @@ class Lab:
         self.ledger.refresh(self.instance)
         collect_runs = CollectRuns(self.instance, datetime.now(UTC) + self.later)
         regions = self.opened if bedrock is None and self.regions else Regions.only(bedrock or self.bedrock, self.store)
-        pipelines, ledgers = {"calls": self.pipeline}, {"calls": self.ledger}
+        pipelines, ledgers = {"calls": self.pipeline.workload}, {"calls": self.ledger}
         tick = Tick(self.instance, pipelines, ledgers, regions, collect_runs)
         tick.run()
         return tick
@@ -146,7 +146,7 @@ class Lab:
     def tick(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, and the runs it asks for, each run key once."""
         tick = self.tick_only(bedrock)
-        for request in tick.collect_runs.asked:
+        for request in tick.collect_runs.run_requests:
             assert request.run_key is not None
             if request.run_key not in self.seen_run_keys:
                 self.seen_run_keys.add(request.run_key)

@@ -75,7 +75,7 @@ class Lab:
 
     def restart(self) -> None:
         """The code location is loaded anew: what its sensors had in memory is gone."""
-        dispatcher, _ = build_sensors([], self.interval_s, [self.inbox], woken=self.queue_url is not None)
+        dispatcher, _ = build_sensors([], self.interval_s, [self.inbox], has_queue=self.queue_url is not None)
         self.sensors = [dispatcher, build_inbox_sensor(self.inbox, 30, lambda: datetime.now(UTC) + self.later)]
 
     @property

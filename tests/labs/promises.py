@@ -38,13 +38,15 @@ class Situation:
 
     def plan(self) -> list[Action]:
         """The actions for this state."""
-        return plan(
-            self.requests,
-            self.jobs,
-            capacity(self.n_slots - self.n_in_flight, {request.pipeline for request in self.requests}),
-            collecting=self.collecting,
-            leave_cancelled=self.leave_cancelled,
-            leave_stale=self.leave_stale,
+        return list(
+            plan(
+                self.requests,
+                self.jobs,
+                capacity(self.n_slots - self.n_in_flight, {request.pipeline for request in self.requests}),
+                collecting=self.collecting,
+                leave_cancelled=self.leave_cancelled,
+                leave_stale=self.leave_stale,
+            )
         )
 
     def flies(self, request: Request) -> bool:

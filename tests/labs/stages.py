@@ -12,8 +12,8 @@ import polars as pl
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.dataset.ingest import ingest
-from bedrock_assets.outputs.collect import MANIFEST, Collected, collect, publish
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.outputs.collect import MANIFEST, Collected, Collector
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import attempt_folder
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest
@@ -113,13 +113,13 @@ class Stages:
         """The answers of a shard after an attempt whose job ended with a status."""
         jobs = [job_of(number).arn for number in range(1, attempt + 1)]
         ended = f"job {JOB_IDS[attempt - 1]} ended as {status}"
-        return collect(self.pipeline, self.store, self.shards[shard], jobs, ended)
+        return Collector(self.pipeline.workload, self.store, self.shards[shard]).collect(jobs, ended)
 
     def answer_all(self, say: Callable[[str], str] = "to {}".format) -> None:
         """Answer every record by its id, the last first, and collect and publish every shard."""
         for index, shard in enumerate(self.shards):
             self.write(jsonl([ok(record_id, say(record_id)) for record_id in reversed(self.ids(index))]), index)
-            publish(self.store, self.pipeline, shard, self.collect(shard=index))
+            Collector(self.pipeline.workload, self.store, shard).publish(self.collect(shard=index))
 
     def parts(self, keys: Sequence[str]) -> pl.DataFrame:
         """Parquet files of the store, one after the other."""

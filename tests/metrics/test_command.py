@@ -66,7 +66,7 @@ def test_settings_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             ((path, "--port", taken.getsockname()[1]), "metrics cannot be served on 127.0.0.1, port"),
             ((path, "--host", "no.such.host.invalid"), "name others with --host, --port"),
             (("nobody",), "there is no pipeline or inbox 'nobody'; known: conversation_embeddings, "),
-            ((other,), "is a somebody.Else, and none of bedrock_assets.BatchInference, bedrock_assets.BatchInbox"),
+            ((other,), "does not have `type: bedrock_assets.BatchInference or bedrock_assets.BatchInbox`"),
             ((wrong,), "wrong.yaml: attributes.name: String should match"),
             (("--dashboard", "--rules"), "name one of --dashboard and --rules"),
         ):

@@ -12,7 +12,7 @@ from polars.testing import assert_frame_equal
 from bedrock_assets.errors import ConfigError, DataError, EmptyDataset, InvalidRecordIds, StoreError
 from bedrock_assets.operations.format_files import NOTES, format_files, plain_pipeline, read_notes
 from bedrock_assets.operations.parse_files import parse_files
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from tests.labs.stages import HAIKU, TITAN, failed, jsonl, ok, texts
 from tests.labs.values import every_dtype
 
@@ -134,7 +134,7 @@ def test_a_foreign_folder_is_not_touched(source: Path, tmp_path: Path) -> None:
     """A folder with files that `format` did not write is refused, and keeps them."""
     (tmp_path / "mine").mkdir()
     (tmp_path / "mine" / "precious.jsonl").write_text("x")
-    with pytest.raises(StoreError, match="is not empty and not a folder that `format` wrote"):
+    with pytest.raises(StoreError, match="is not empty, and `format` did not write it"):
         format_files(pipeline_of(source), tmp_path / "mine")
     assert [path.name for path in (tmp_path / "mine").iterdir()] == ["precious.jsonl"]
 
@@ -175,7 +175,7 @@ def test_another_input_is_refused(source: Path, tmp_path: Path, change: Callable
     format_files(pipeline_of(source), tmp_path / "shards")
     answer_all(tmp_path / "shards", tmp_path / "outputs")
     change(texts(10)).write_parquet(source)
-    with pytest.raises(DataError, match=r"has \d+ rows, but `format` was given 10"):
+    with pytest.raises(DataError, match=r"has \d+ rows, but `format` had 10"):
         parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
 
 

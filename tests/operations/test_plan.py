@@ -58,13 +58,13 @@ def test_prompts_beside_the_yaml(tmp_path: Path) -> None:
     task = "task: {text: {prompt_id: mine}}"
     (tmp_path / "defs.yaml").write_text(f"attributes: {{name: a, source: {{path: {source}}}, model: {HAIKU}, {task}}}")
     pipeline = load_pipeline(str(tmp_path / "defs.yaml"))
-    assert pipeline.prompt is not None
-    assert pipeline.prompt.text == "Mine: {text}"
+    assert pipeline.records.prompt is not None
+    assert pipeline.records.prompt.text == "Mine: {text}"
 
 
 def test_an_inbox_is_no_pipeline() -> None:
     """There are no rows to look at in an inbox: it is told as such, and not among the pipelines."""
-    with pytest.raises(ConfigError, match=r"inbox/defs\.yaml is a bedrock_assets\.BatchInbox"):
+    with pytest.raises(ConfigError, match=r"inbox/defs\.yaml does not have `type: bedrock_assets\.BatchInference`"):
         load_pipeline("inbox")
     with pytest.raises(ConfigError, match="known: conversation_embeddings, conversation_summaries, or"):
         load_pipeline("nothing")

@@ -25,11 +25,11 @@ def test_vectors_come_in_the_asked_order(pieces: list[int], chance: random.Rando
     chance.shuffle(regions)
     wanted = pl.Series(regions, dtype=pl.Int64)
     assert vectors.n == plain.n == n
-    assert vectors.take(wanted).to_list() == plain.take(wanted).to_list()
+    assert vectors.gather(wanted).to_list() == plain.gather(wanted).to_list()
 
 
 @pytest.mark.parametrize("n_places", [0, 3])
 def test_nothing_was_read(n_places: int) -> None:
     """Without one vector every row's is null, and the dtype is the same."""
-    taken = VectorBuffer(2).take(pl.Series([None] * n_places, dtype=pl.Int64))
+    taken = VectorBuffer(2).gather(pl.Series([None] * n_places, dtype=pl.Int64))
     assert (taken.dtype, taken.to_list()) == (VECTOR, [None] * n_places)

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.outputs.collect import collect, publish, require_success
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.storage.keys import attempt_folder, outputs_key
 from bedrock_assets.storage.store import Store
 from tests.labs.stages import HAIKU, JOB_IDS, MakePipeline, Stages, failed, job_of, jsonl, ok, texts
@@ -120,7 +120,7 @@ def test_completed_without_one_success(stages: Stages) -> None:
     stages.write(jsonl([failed("c0", 500), *(failed(f"c{i}", 403, "no access") for i in (1, 2, 3))]))
     collected = stages.collect()
     with pytest.raises(JobFailed, match=r"ended as Completed without one answer: 3 records failed with 403: no access"):
-        require_success(collected, "job x ended as Completed", None)
+        collected.require_success("job x ended as Completed", None)
     top = collected.frequent_errors.row(0, named=True)
     assert (top["error_code"], top["n_rows"], top["example"]) == ("403", 3, "c1")
 
@@ -129,14 +129,14 @@ def test_bedrocks_own_message_comes_first(stages: Stages) -> None:
     """The message of a failed job is told as Bedrock wrote it."""
     message = "Batch job contains less records (1) than the required minimum of: 100"
     with pytest.raises(JobFailed) as raised:
-        require_success(stages.collect(), "job ba-calls-1 ended as Failed", message)
+        stages.collect().require_success("job ba-calls-1 ended as Failed", message)
     assert str(raised.value) == f"job ba-calls-1 ended as Failed without one answer: {message}"
 
 
 def test_one_success_is_success(stages: Stages) -> None:
     """One answered row is enough for the shard to go on."""
     stages.write(jsonl([ok("c0")]))
-    require_success(stages.collect(), "job x ended as Stopped", None)
+    stages.collect().require_success("job x ended as Stopped", None)
 
 
 def test_published_answers_name_what_they_answer(stages: Stages) -> None:
@@ -145,7 +145,7 @@ def test_published_answers_name_what_they_answer(stages: Stages) -> None:
     for lines in ([ok("c0")], [ok("c0")], [ok("c0"), ok("c1")]):
         stages.write(jsonl(lines))
         collected = stages.collect()
-        versions.append(publish(stages.store, stages.pipeline, stages.shards[0], collected))
+        versions.append(Collector(stages.pipeline.workload, stages.store, stages.shards[0]).publish(collected))
         facts = stages.store.parquet_facts(outputs_key("calls", "00000-of-00001"))
         assert (facts["fingerprint"], facts["version"]) == (stages.shards[0].fingerprint, versions[-1])
     assert versions[0] == versions[1] != versions[2]
@@ -157,7 +157,7 @@ def test_rows_without_a_record_are_no_failure(store: Store, make_pipeline: MakeP
     limits = {"max_records_per_job": 2, "min_records_per_job": 1, "max_jobs": 1}
     stages = Stages.of(make_pipeline(pl.concat([frame, texts(2)]), limits=limits), store)
     collected = stages.collect()
-    require_success(collected, "the calls on demand ended", None)
+    collected.require_success("the calls on demand ended", None)
     assert collected.rows["error_code"].to_list() == ["null_value"] * 2
     assert len(collected.unanswered) == 0
 
@@ -176,7 +176,7 @@ def test_the_lane_of_each_row(stages: Stages) -> None:
     stages.write(jsonl([ok("c0"), failed("c1", 429)]))
     folder = attempt_folder("calls", "00000-of-00001", stages.shards[0].fingerprint, 2)
     stages.store.put(f"{folder}/on-demand/c1.jsonl.out", jsonl([ok("c1")]))
-    rows = collect(stages.pipeline, stages.store, stages.shards[0], [job_of().arn, ""], "ended").rows
+    rows = Collector(stages.pipeline.workload, stages.store, stages.shards[0]).collect([job_of().arn, ""], "ended").rows
     assert rows["answer_source"].to_list() == ["batch", "on_demand", "on_demand", "on_demand", None, "on_demand"]
     assert rows["job_arn"].to_list() == [job_of().arn, *[None] * 5]
 

@@ -1,4 +1,4 @@
-"""Structured answers: typed where they conform, told where they do not, and nothing that a model says raises."""
+"""Structured answers: typed where they conform, a reason where they do not; nothing that a model says raises."""
 
 import json
 from typing import Any
@@ -6,13 +6,14 @@ from typing import Any
 import jsonschema
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.families import FAMILIES
+from bedrock_assets.outputs.explain import column_validator, first_violation
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.outputs.validate import validate_answers
+from bedrock_assets.outputs.validate import MISFIT, validate_answers
 from tests.labs.stages import jsonl, ok
 
 WRITTEN: dict[str, Any] = {
@@ -74,44 +75,72 @@ def test_what_stands_around_does_not_matter(text: str, indent: int | None) -> No
 
 
 VIOLATIONS: list[tuple[dict[str, Any], str]] = [
-    ({"sentiment": "glad"}, "sentiment is glad, which is not one of: positive, neutral, negative"),
-    ({"sentiment": None}, "sentiment is missing or null"),
-    ({"sentiment": 1}, "sentiment is not a string: 1"),
-    ({"level": 4}, "level is 4, which is not one of: 1, 2, 3"),
-    ({"level": "2"}, 'level is not an integer: "2"'),
-    ({"score": 0}, "score is 0, below 1"),
-    ({"score": 6}, "score is 6, above 5"),
-    ({"score": "3"}, 'score is not an integer: "3"'),
-    ({"score": 3.5}, "score is not an integer: 3.5"),
-    ({"score": True}, "score is not an integer: true"),
-    ({"score": 10**30}, "score is not an integer: 1000"),
-    ({"share": 1.5}, "share is 1.5, above 1"),
-    ({"share": "0.5"}, 'share is not a number: "0.5"'),
-    ({"done": "true"}, 'done is not true or false: "true"'),
-    ({"done": 1}, "done is not true or false: 1"),
-    ({"note": ""}, "note has 0 characters, below 1"),
-    ({"note": {"a": 1}}, "note is not a string: "),
-    ({"topics": "a"}, 'topics is not a list: "a"'),
-    ({"topics": None}, "topics is missing or null"),
-    ({"topics": ["a", None]}, "topics[] is missing or null"),
-    ({"topics": ["a", 1]}, "topics[] is not a string: 1"),
-    ({"topics": ["a", "too long"]}, "topics[] has 8 characters, above 5"),
-    ({"topics": list("abcd")}, "topics has 4 items, above 3"),
-    ({"people": {}}, "people is not a list: {}"),
-    ({"people": [5]}, "people[] is not an object: 5"),
-    ({"people": [{"name": "a", "tags": []}, {"tags": []}]}, "people[].name is missing or null"),
-    ({"people": [{"name": "a", "tags": [1]}]}, "people[].tags[] is not a string: 1"),
-    ({"people": [{"name": "a", "tags": [], "age": "7"}]}, 'people[].age is not an integer: "7"'),
+    ({"sentiment": "glad"}, """sentiment: Input should be 'positive', 'neutral' or 'negative', got "glad\""""),
+    ({"sentiment": None}, "sentiment: Field required"),
+    ({"sentiment": 1}, "sentiment: Input should be a valid string, got 1"),
+    ({"level": 4}, "level: Input should be 1, 2 or 3, got 4"),
+    ({"level": "2"}, 'level: Input should be a valid integer, got "2"'),
+    ({"level": True}, "level: Input should be a valid integer, got true"),
+    ({"score": 0}, "score: Input should be greater than or equal to 1, got 0"),
+    ({"score": 6}, "score: Input should be less than or equal to 5, got 6"),
+    ({"score": "3"}, 'score: Input should be a valid integer, got "3"'),
+    ({"score": 3.5}, "score: Input should be a valid integer, got 3.5"),
+    ({"score": True}, "score: Input should be a valid integer, got true"),
+    ({"score": 10**30}, "score: Input should be a valid integer, got 1e+30"),
+    ({"share": 1.5}, "share: Input should be less than or equal to 1, got 1.5"),
+    ({"share": "0.5"}, 'share: Input should be a valid number, got "0.5"'),
+    ({"done": "true"}, 'done: Input should be a valid boolean, got "true"'),
+    ({"done": 1}, "done: Input should be a valid boolean, got 1"),
+    ({"note": ""}, 'note: String should have at least 1 character, got ""'),
+    ({"note": {"a": 1}}, 'note: Input should be a valid string, got {"a": 1}'),
+    ({"topics": "a"}, 'topics: Input should be a valid array, got "a"'),
+    ({"topics": None}, "topics: Field required"),
+    ({"topics": ["a", None]}, "topics[1]: Input should be a valid string, got null"),
+    ({"topics": ["a", 1]}, "topics[1]: Input should be a valid string, got 1"),
+    ({"topics": ["too long"]}, 'topics[0]: String should have at most 5 characters, got "too long"'),
+    ({"topics": list("abcd")}, 'topics: List should have at most 3 items after validation, not 4, got ["a", "b", "c"'),
+    ({"people": {}}, "people: Input should be a valid array, got {}"),
+    ({"people": [5]}, "people[0]: Input should be an object, got 5"),
+    ({"people": [{"name": "a", "tags": []}, {"tags": []}]}, "people[1].name: Field required"),
+    ({"people": [{"name": "a", "tags": [1]}]}, "people[0].tags[0]: Input should be a valid string, got 1"),
+    ({"people": [{"name": "a", "tags": [], "age": "7"}]}, 'people[0].age: Input should be a valid integer, got "7"'),
 ]
 
 
-@pytest.mark.parametrize(("change", "told"), VIOLATIONS)
-def test_violations(change: dict[str, Any], told: str) -> None:
-    """Each rule is enforced, at any depth, and the message names the field, the value and the rule."""
+@pytest.mark.parametrize(("change", "message"), VIOLATIONS)
+def test_violations(change: dict[str, Any], message: str) -> None:
+    """Each rule is enforced, at any depth, and the message names the field, the rule and the value."""
     (good, _), (violation, values), (last, _) = read(GOOD, GOOD | change, GOOD)
     assert (good, last) == (None, None)
-    assert (violation or "").startswith(told)
+    assert (violation or "").startswith(message)
     assert set(values.values()) == {None}
+
+
+def test_long_values_are_cut() -> None:
+    """Of a value 80 characters are shown, and the first error only."""
+    ((violation, _),) = read(GOOD | {"sentiment": "x" * 1000, "score": 9})
+    assert violation == f"sentiment: Input should be 'positive', 'neutral' or 'negative', got \"{'x' * 79}"
+
+
+CORNERS: list[tuple[str, dict[str, Any] | None]] = [
+    ('{"n": 1.0, "x": 1}', {"n": 1, "x": 1.0}),
+    ('{"n": 1e2, "x": -0}', {"n": 100, "x": 0.0}),
+    ('{"n": 1, "n": 2, "x": 12345678901234567890123}', {"n": 2, "x": 12345678901234567890123.0}),
+    ('{"n": 9223372036854775807, "x": 1e300}', {"n": 2**63 - 1, "x": 1e300}),
+    ('{"n": 9223372036854775808, "x": 1}', None),
+    ('{"n": 1, "x": 1e400}', None),
+    ('{"n": 1, "x": NaN}', None),
+    ('{"n": 1, "x": 1, "s": "\\ud800"}', None),
+    ('{"n": 1, "x": 1, "s": "\\u0000"}', {"n": 1, "x": 1.0, "s": "\0"}),
+]
+
+
+@pytest.mark.parametrize(("text", "values"), CORNERS)
+def test_corners_of_json(text: str, values: dict[str, Any] | None) -> None:
+    """A whole number may be written as 1.0, the last of two keys counts, and what fits no column is a violation."""
+    schema = parse_schema({"n": "integer", "x": "number", "s": {"type": "string", "optional": True}})
+    ((violation, found),) = read(text, schema=schema)
+    assert (violation is None, found) == ((True, {"s": None} | values) if values else (False, dict.fromkeys("nxs")))
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", "5", "{", '{"score": 3', "null", "{}{}", "{'score': 3}", "}{"])
@@ -187,6 +216,81 @@ def test_an_independent_validator_agrees(answers: list[Any]) -> None:
             assert values["score"] == answer["score"]
             assert values["topics"] == answer["topics"]
             assert values["note"] == answer.get("note")
+
+
+bounds = st.none() | st.integers(-2, 2)
+
+
+def between(low: str, high: str, values: st.SearchStrategy[Any]) -> st.SearchStrategy[dict[str, Any]]:
+    """Two limits, either or both of which may be absent."""
+    pairs = st.tuples(values, values).map(lambda pair: pair if None in pair else sorted(pair))
+    return pairs.map(lambda pair: {name: v for name, v in zip((low, high), pair, strict=True) if v is not None})
+
+
+sizes = st.none() | st.integers(0, 3)
+scalars = st.one_of(
+    st.just({"type": "boolean"}),
+    st.builds(lambda limits: {"type": "string", **limits}, between("min_length", "max_length", sizes)),
+    st.builds(
+        lambda kind, limits: {"type": kind, **limits},
+        st.sampled_from(["integer", "number"]),
+        between("minimum", "maximum", bounds | st.sampled_from([-0.5, 1.5])),
+    ),
+    st.lists(st.sampled_from(["a", "b", "~"]), min_size=1, unique=True).map(lambda enum: {"enum": enum}),
+    st.lists(st.integers(0, 3), min_size=1, unique=True).map(lambda enum: {"enum": enum}),
+)
+names = st.sampled_from(["a", "b", "c"])
+
+
+def nested(inner: st.SearchStrategy[dict[str, Any]]) -> st.SearchStrategy[dict[str, Any]]:
+    """Lists and objects of written fields."""
+    members = st.dictionaries(names, st.builds(optional, inner, st.booleans()), min_size=1, max_size=3)
+    lists = st.builds(lambda item, limits: {"list": item, **limits}, inner, between("min_items", "max_items", sizes))
+    return st.one_of(lists, members.map(lambda fields: {"object": fields}))
+
+
+def optional(field: dict[str, Any], is_optional: bool) -> dict[str, Any]:
+    """A written field that may or may not be left out."""
+    return field | {"optional": is_optional}
+
+
+fields = st.recursive(scalars, nested, max_leaves=5)
+schemas = st.dictionaries(names, st.builds(optional, fields, st.booleans()), min_size=1, max_size=3)
+small = st.one_of(
+    *(st.none(), st.booleans(), st.integers(-3, 4), st.sampled_from([0.5, 1.0, -1.5, 2**63, 1e18, 1e19, 10**25])),
+    st.sampled_from(["", "a", "b", "~", "~a", "1", "true", "null", "\\", '"', "long one"]),
+)
+values = st.recursive(
+    small, lambda inner: st.lists(inner, max_size=3) | st.dictionaries(names, inner, max_size=3), max_leaves=6
+)
+
+
+def near_to(written: dict[str, Any]) -> st.SearchStrategy[Any]:
+    """Values that often conform to a written field."""
+    if "object" in written:
+        members = {name: near_to(field) for name, field in written["object"].items()}
+        return values | st.fixed_dictionaries(members) | st.fixed_dictionaries({}, optional=members)
+    if "list" in written:
+        return values | st.lists(near_to(written["list"]), max_size=4)
+    fitting = {
+        "boolean": st.booleans(),
+        "string": st.text(max_size=3),
+        "integer": st.integers(-2, 2),
+        "number": st.floats(-2, 2),
+    }
+    return values | (st.sampled_from(written["enum"]) if "enum" in written else fitting[written["type"]])
+
+
+@settings(max_examples=200)
+@given(data=st.data(), written=schemas)
+def test_columns_and_pydantic_agree(data: st.DataObject, written: dict[str, Any]) -> None:
+    """For any schema and any JSON object, an answer conforms to its columns if and only if pydantic accepts it."""
+    schema = parse_schema(written)
+    answers = data.draw(st.lists(near_to({"object": written}).filter(lambda one: isinstance(one, dict)), max_size=5))
+    accepted = [first_violation(json.dumps(answer), [column_validator(schema)]) is None for answer in answers]
+    violations = [violation for violation, _ in read(*answers, schema=schema)]
+    assert [violation is None for violation in violations] == accepted
+    assert MISFIT not in violations
 
 
 anything = st.recursive(

@@ -31,7 +31,7 @@ def records(make_pipeline: MakePipeline, family: str, pictures: pl.Series, **ove
     invocation = {"model_invocation_type": FAMILIES[family].invocation_type}
     pipeline = make_pipeline(frame, model=MODELS[family], task=TASK, **invocation, **overrides)
     ids = pl.Series([f"r{i}" for i in range(len(frame))])
-    return pipeline.with_records(frame.with_columns(record_id=ids))
+    return pipeline.records.make(frame.with_columns(record_id=ids))
 
 
 def sent(line: str) -> tuple[str, bytes, str]:
@@ -54,7 +54,7 @@ def test_several_images(make_pipeline: MakePipeline) -> None:
     """Columns are sent in the order in which they are named."""
     frame = pl.DataFrame({"text": ["x"], "a": [PICTURES["png"]], "b": [PICTURES["gif"]]})
     pipeline = make_pipeline(frame, task={"text": {"prompt": "{text}", "images": ["b", "a"]}})
-    made = pipeline.with_records(frame.with_columns(record_id=pl.lit("r")))
+    made = pipeline.records.make(frame.with_columns(record_id=pl.lit("r")))
     content = json.loads(made[LINE].item())["modelInput"]["messages"][0]["content"]
     assert [block.get("source", {}).get("media_type") for block in content] == ["image/gif", "image/png", None]
 
@@ -77,7 +77,7 @@ def test_images_of_datasets(make_pipeline: MakePipeline) -> None:
 @pytest.mark.parametrize("pictures", [["s3://bucket/a.png"], [5]])
 def test_other_columns_are_refused(make_pipeline: MakePipeline, pictures: list[Any]) -> None:
     """A column of URIs or of anything else is refused by name, with the reason."""
-    with pytest.raises(PromptError, match=r"column 'picture' named in task\.text\.images is .*; an image is bytes"):
+    with pytest.raises(PromptError, match=r"column 'picture' named in task\.text\.images is .*; use bytes"):
         records(make_pipeline, "nova", pl.Series(pictures))
 
 
@@ -91,7 +91,7 @@ def test_a_missing_column_is_refused(make_pipeline: MakePipeline) -> None:
 def test_families_without_images(make_pipeline: MakePipeline, family: str) -> None:
     """A model that takes no images is refused at load, with those that do."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
-    with pytest.raises(ConfigError, match="takes no images here"):
+    with pytest.raises(ConfigError, match="does not take images here"):
         make_pipeline(frame, model=MODELS[family], task=TASK)
 
 
@@ -99,7 +99,7 @@ def test_models_without_images(make_pipeline: MakePipeline) -> None:
     """A model of such a family that reads text alone is refused as well, under either way to invoke it."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
     for invocation in ("InvokeModel", "Converse"):
-        with pytest.raises(ConfigError, match=r"amazon\.nova-micro-v1:0' \(\w+\) takes no images here"):
+        with pytest.raises(ConfigError, match=r"amazon\.nova-micro-v1:0' \(\w+\) does not take images here"):
             make_pipeline(frame, model="us.amazon.nova-micro-v1:0", model_invocation_type=invocation, task=TASK)
 
 

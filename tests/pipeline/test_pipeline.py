@@ -26,7 +26,7 @@ EMBEDDING = {"embedding": {"column": "text", "dimensions": 256}}
         ({"prompt": "{text"}, PromptError, "line 1: a lone"),
         ({"task": {"text": {"prompt_id": "nothing"}}}, PromptError, "has no file nothing.txt"),
         ({"task": {"embedding": {"column": "body"}}, "model": TITAN}, PromptError, "'body' is not in the dataset"),
-        ({"task": EMBEDDING}, ConfigError, "does text, but the task is embedding"),
+        ({"task": EMBEDDING}, ConfigError, "is for text tasks, but the task is embedding"),
     ],
 )
 def test_what_does_not_fit_is_refused(
@@ -58,7 +58,7 @@ def test_working_names_are_free(make_pipeline: MakePipeline) -> None:
         {name: [name] for name in ("id", "text", "system", "code", "message", "line", "wire_id", "sent")}
     )
     pipeline = make_pipeline(frame, task={"text": {"prompt": "{id} {text}", "system": "{system} {code}"}})
-    made = pipeline.with_records(frame.with_columns(record_id=pl.lit("r1")))
+    made = pipeline.records.make(frame.with_columns(record_id=pl.lit("r1")))
     request = json.loads(made[LINE].item())["modelInput"]
     assert request["system"] == "system code"
     assert request["messages"][0]["content"][0]["text"] == "id text"
@@ -68,7 +68,7 @@ def test_working_names_are_free(make_pipeline: MakePipeline) -> None:
 def test_a_prompt_without_placeholders(make_pipeline: MakePipeline) -> None:
     """A prompt that names no column is the same for every row, and none is rejected."""
     pipeline = make_pipeline(texts(3), prompt="Tell a joke")
-    made = pipeline.with_records(texts(3).with_columns(record_id="id"))
+    made = pipeline.records.make(texts(3).with_columns(record_id="id"))
     assert made[LINE].n_unique() == 3
     assert made[ERROR_CODE].null_count() == 3
 
@@ -76,7 +76,7 @@ def test_a_prompt_without_placeholders(make_pipeline: MakePipeline) -> None:
 def test_weird_ids_are_hashed_on_the_wire_only(make_pipeline: MakePipeline) -> None:
     """An id that Bedrock might not take is replaced in the record; the row keeps its own."""
     pipeline = make_pipeline(texts(2))
-    made = pipeline.with_records(texts(2).with_columns(record_id=pl.Series(["call/7", "plain"])))
+    made = pipeline.records.make(texts(2).with_columns(record_id=pl.Series(["call/7", "plain"])))
     assert made["record_id"].to_list() == ["call/7", "plain"]
     sent = [json.loads(line)["recordId"] for line in made[LINE]]
     assert sent[0].startswith("h")
@@ -97,7 +97,7 @@ def test_an_embedding_of_empty_text(make_pipeline: MakePipeline) -> None:
     """Null and blank texts cannot be embedded and are rejected; others are sent as they are."""
     frame = pl.DataFrame({"text": [None, "", " a "]})
     pipeline = make_pipeline(frame, task=EMBEDDING, model=TITAN)
-    made = pipeline.with_records(frame.with_columns(record_id=pl.Series(["1", "2", "3"])))
+    made = pipeline.records.make(frame.with_columns(record_id=pl.Series(["1", "2", "3"])))
     assert made[ERROR_CODE].to_list() == ["null_value", "empty_prompt", None]
     assert json.loads(made[LINE][2])["modelInput"]["inputText"] == " a "
 
@@ -107,4 +107,4 @@ def test_a_column_of_bytes_is_no_prompt(make_pipeline: MakePipeline) -> None:
     frame = pl.DataFrame({"text": [b"\xff"]})
     pipeline = make_pipeline(frame, model=HAIKU)
     with pytest.raises(PromptError, match="column 'text' holds bytes"):
-        pipeline.with_records(frame.with_columns(record_id=pl.lit("a")))
+        pipeline.records.make(frame.with_columns(record_id=pl.lit("a")))

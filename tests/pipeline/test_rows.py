@@ -125,7 +125,7 @@ def test_groups_that_do_not_fit_into_memory(
     """Sorted into files, groups hold the same rows in the same order; the groups themselves come in another order."""
     frame = pl.DataFrame(made, schema={"key": pl.Int64, "text": pl.String}, orient="row").with_row_index("n")
 
-    class Frames:
+    class Frames(Source):
         def describe(self) -> str:
             return "frames"
 
@@ -134,12 +134,6 @@ def test_groups_that_do_not_fit_into_memory(
 
         def batches(self) -> Iterator[pl.DataFrame]:
             return frame.iter_slices(size)
-
-        def n_rows(self) -> int:
-            return len(frame)
-
-        def column(self, name: str) -> Iterator[pl.Series]:
-            return (batch[name] for batch in self.batches())
 
     spec = GroupSpec(columns=("key",), each="{n}: {text}")
     grouped = Grouped(Frames(), spec, parse_template(spec.each, "each"), None)
@@ -159,8 +153,8 @@ WRONG = {
     "no such part": ({"group_by": {"columns": "id", "each": "{txt}"}}, PromptError, "group_by.each"),
     "name is taken": ({"group_by": {"columns": "id", "each": "{text}", "into": "text"}}, ConfigError, "set `into`"),
     "no such list": ({"expand": {"column": "languages"}}, ConfigError, "'languages' is not in the dataset"),
-    "no list": ({"expand": {"column": "text"}}, ConfigError, "is no list, it is String"),
-    "value is taken": ({"expand": {"column": "text", "values": ["a"]}}, ConfigError, "column 'text' already"),
+    "no list": ({"expand": {"column": "text"}}, ConfigError, "is not a list but String"),
+    "value is taken": ({"expand": {"column": "text", "values": ["a"]}}, ConfigError, "already has a column 'text'"),
 }
 
 
@@ -201,7 +195,7 @@ def test_a_table_is_the_source_of_the_next(make_pipeline: MakePipeline, store: S
     table = pl.concat(pipeline.rows(store).batches())
     assert table.equals(former.parts([f"calls/table/part-{i:05d}.parquet" for i in range(3)]))
     assert (raw.n_rows, raw.source) == (10, "calls/joined_table")
-    made = pipeline.with_records(next(read_rows(pipeline, store)))
+    made = pipeline.records.make(next(read_rows(pipeline, store)))
     assert "Again: to c0" in made["__line"][0]
 
 
@@ -210,7 +204,7 @@ def test_a_table_that_is_not_there_is_told(make_pipeline: MakePipeline, store: S
     pipeline = make_pipeline(texts(1), source={"pipeline": "calls"}, prompt="{text}")
     with pytest.raises(ConfigError, match="materialize it first"):
         ingest(pipeline, store)
-    with pytest.raises(ConfigError, match="in a store, and none was named"):
+    with pytest.raises(ConfigError, match="no store was given"):
         list(read_rows(pipeline))
 
 

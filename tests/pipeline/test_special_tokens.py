@@ -30,7 +30,7 @@ def lines(make_pipeline: MakePipeline, family: str, texts: list[str], **task: An
     """Records of *texts*."""
     frame = pl.DataFrame({"id": [f"r{i}" for i in range(len(texts))], "text": texts})
     pipeline = make_pipeline(frame, model=MODELS[family], task={"text": {"prompt": "Say {text}", **task}})
-    return pipeline.with_records(frame.with_columns(record_id="id"))
+    return pipeline.records.make(frame.with_columns(record_id="id"))
 
 
 def test_each_raw_prompt_has_a_breakout() -> None:

@@ -11,7 +11,7 @@ from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.emulator import Faults
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.outputs.collect import publish
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.pipeline.records import KEY
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_folder, answers_key, read_prompt_index
 from bedrock_assets.shards.format import format_shard
@@ -117,7 +117,7 @@ def test_errors_are_not_used_again(make_pipeline: MakePipeline, store: Store) ->
     """Only answers are kept: what failed is sent again with the next dataset."""
     stages = two_shards(make_pipeline, store)
     stages.write(jsonl([ok("r0", "to r0")]))
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     later = two_shards(make_pipeline, store, HELLO.head(9))
     assert sorted(later.ids(0) + later.ids(1)) == ["r1", "r3", "r4"]
 
@@ -182,7 +182,7 @@ def test_shards_that_share_prompts(tmp_path: Path) -> None:
     with open_lab(tmp_path, n_rows=40) as lab:
         rewrite(lab, pl.lit("the same in every row"))
         lab.ask()
-        assert len(lab.tick_only().collect_runs.asked) == 1
+        assert len(lab.tick_only().collect_runs.run_requests) == 1
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (lab.jobs(), lab.n_invoked) == ([], 1)
         lanes = pl.concat([lab.outputs(shard) for shard in lab.shards])["answer_source"].value_counts()

@@ -178,7 +178,7 @@ def test_encoding_is_each_line_and_a_newline(lines: list[str], start: int, lengt
 def test_a_record_is_one_line_of_json(values: list[str]) -> None:
     """Any text is one line, split on newlines only, from which the text is read back."""
     pipeline = build_pipeline(Path("none.parquet"), prompt="{text}")
-    made = pipeline.with_records(pl.DataFrame({"text": values, "record_id": [f"r{i}" for i in range(len(values))]}))
+    made = pipeline.records.make(pl.DataFrame({"text": values, "record_id": [f"r{i}" for i in range(len(values))]}))
     for text, line in made.select("text", LINE).iter_rows():
         if text.strip():
             assert "\n" not in line

@@ -9,7 +9,7 @@ import dagster as dg
 from bedrock_assets.assets.checks import build_checks
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.pipeline.records import Pipeline
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
 from bedrock_assets.sensors.jobs import build_sensors
 

@@ -22,7 +22,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from bedrock_assets.aws.batch import Bedrock
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.jobs.request import Request, name_of
+from bedrock_assets.jobs.request import Request
 from bedrock_assets.local.stack import store_folder
 from bedrock_assets.local.ui import DagsterUI
 from bedrock_assets.storage.manifests import InferenceMode
@@ -119,7 +119,7 @@ def _states(ledger: Ledger) -> Counter[RequestState]:
 def _attempts(store: Store, last: Request) -> list[str]:
     """Names of the jobs of a shard's attempts, from its last request."""
     jobs = [*last.former_jobs, "" if last.inference_mode is InferenceMode.ON_DEMAND else "its own"]
-    return [name_of(store, replace(last, attempt=i)) for i, job in enumerate(jobs, 1) if job]
+    return [replace(last, attempt=i).job_name(store) for i, job in enumerate(jobs, 1) if job]
 
 
 def _set_faults(made: Site, faults: dict[str, object]) -> None:

@@ -92,7 +92,7 @@ def test_a_path_without_files(tmp_path: Path) -> None:
         read(opened)
 
 
-@pytest.mark.parametrize(("name", "told"), [("a.txt", "ends in .txt"), ("a", "ends in no suffix")])
+@pytest.mark.parametrize(("name", "told"), [("a.txt", "ends in .txt"), ("a", "has no suffix")])
 def test_an_unknown_suffix(tmp_path: Path, name: str, told: str) -> None:
     """A file of another format is refused with the known ones."""
     (tmp_path / name).write_text("x")

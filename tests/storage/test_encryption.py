@@ -113,12 +113,12 @@ def test_doctor_looks_at_key_and_owner(server: S3) -> None:
 
         store = Store(f"s3://{BUCKET}", REGION, server.url, made_key(server), "123456789012")
         found = examined(store, client)
-        assert (found["encryption"].verdict, found["bucket Region"].verdict) == ("ok", "ok")
+        assert (found["encryption"].status, found["bucket Region"].status) == ("ok", "ok")
         found = examined(replace(store, bucket_owner="999999999999"), client)
-        assert "is not account 999999999999's (BEDROCK_ASSETS_BUCKET_OWNER)" in found["bucket Region"].fix
+        assert "check that account 999999999999 owns it (BEDROCK_ASSETS_BUCKET_OWNER)" in found["bucket Region"].fix
 
 
 def test_a_key_that_is_none(server: S3) -> None:
     """It is told before anything is written."""
-    with pytest.raises(ConfigError, match="is no ARN such as"):
+    with pytest.raises(ConfigError, match="is not an ARN such as"):
         Store(f"s3://{BUCKET}/pre", REGION, server.url, kms_key_arn="mine").put("a", b"x")

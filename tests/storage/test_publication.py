@@ -10,7 +10,7 @@ import pytest
 from bedrock_assets.audit import Effect
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import StoreConflict
-from bedrock_assets.outputs.collect import publish
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import (
     publish_lock_key,
@@ -42,7 +42,7 @@ def stages(store: Store, make_pipeline: MakePipeline) -> Stages:
 def test_a_file_is_replaced_only_as_it_was_seen(store: Store) -> None:
     """The first to write wins; who comes later with what he saw before is told, and changes nothing."""
     store.replace("calls/a.json", b"1", None)
-    with pytest.raises(StoreConflict, match=r"a\.json was written by another process meanwhile"):
+    with pytest.raises(StoreConflict, match=r"a\.json was written by another process in the meantime"):
         store.replace("calls/a.json", b"2", None)
     seen = store.version("calls/a.json")
     store.replace("calls/a.json", b"3", seen)
@@ -97,7 +97,7 @@ def test_two_ingests(store: Store, make_pipeline: MakePipeline, n_first: int) ->
     if n_first:
         ingest(make_pipeline(texts(n_first), limits=THREE_SHARDS), store)
     older, made = make_pipeline(texts(20), limits=THREE_SHARDS), list[RawManifest]()
-    match = "calls/raw_dataset was published by another run .* materialize it again"
+    match = "another run published calls/raw_dataset .* materialize it again"
     with (
         meanwhile("before", Effect.WRITE, "raw/", later(make_pipeline, store, 7, made)),
         pytest.raises(StoreConflict, match=match) as raised,
@@ -135,7 +135,7 @@ def test_two_runs_format_a_shard(stages: Stages, make_pipeline: MakePipeline) ->
         newer.append(format_shard(pipeline, store, stages.raw, shard))
 
     older = make_pipeline(texts(10), prompt="Other {text}", limits=THREE_SHARDS)
-    match = f"shard {shard.key} of calls was formatted by another run"
+    match = f"another run formatted shard {shard.key} of calls"
     with meanwhile("before", Effect.WRITE, "/incoming-", edited), pytest.raises(StoreConflict, match=match):
         format_shard(older, store, stages.raw, shard)
     found = store.read_model(shard_manifest_key("calls", shard.key), ShardManifest)
@@ -148,7 +148,9 @@ def answer_anew(stages: Stages, shard: int) -> None:
     """A second attempt brings other answers to a shard."""
     lines = [ok(record_id, f"anew {record_id}") for record_id in stages.ids(shard)]
     stages.write(jsonl(lines), shard, attempt=2)
-    publish(stages.store, stages.pipeline, stages.shards[shard], stages.collect(attempt=2, shard=shard))
+    Collector(stages.pipeline.workload, stages.store, stages.shards[shard]).publish(
+        stages.collect(attempt=2, shard=shard)
+    )
 
 
 def responses(stages: Stages, manifest: TableManifest) -> list[str]:

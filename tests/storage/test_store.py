@@ -156,7 +156,7 @@ def test_uris() -> None:
 @pytest.mark.parametrize("name", ["My_Bucket", "b", "a b", "-bucket", "x" * 64])
 def test_a_folder_that_is_no_bucket(tmp_path: Path, name: str) -> None:
     """A folder whose name no bucket could have has no URIs, and says what is allowed."""
-    with pytest.raises(ConfigError, match="is no bucket name; use 3 to 63 lower-case"):
+    with pytest.raises(ConfigError, match="is not a bucket name; use 3 to 63 lower-case"):
         Store(str(tmp_path / name)).uri("a")
 
 

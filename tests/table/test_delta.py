@@ -50,9 +50,9 @@ def test_vectors_are_lists(make_pipeline: MakePipeline, store: Store, tmp_path: 
     pipeline = make_pipeline(texts(2), id_column="id", limits=LIMITS, model=TITAN, task=task, delta=str(tmp_path / "d"))
     stages = Stages.of(pipeline, store)
     stages.write(jsonl([{"recordId": "c0", "modelOutput": {"embedding": [0.5] * 256, "inputTextTokenCount": 3}}]))
-    from bedrock_assets.outputs.collect import publish
+    from bedrock_assets.outputs.collect import Collector
 
-    publish(store, pipeline, stages.shards[0], stages.collect())
+    Collector(pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     publish_delta(store, pipeline, join_table(store, pipeline, stages.raw))
     rows = pl.read_delta(str(tmp_path / "d")).sort("id")
     assert rows.schema["embedding"] == pl.List(pl.Float32)

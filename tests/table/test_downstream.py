@@ -39,9 +39,9 @@ def vectors(store: Store, make_pipeline: MakePipeline) -> str:
         {"recordId": f"c{i}", "modelOutput": {"embedding": VECTOR, "inputTextTokenCount": 3}} for i in range(3)
     ]
     stages.write(jsonl([*lines, {"recordId": "c3", "error": {"errorCode": 400, "errorMessage": "too long"}}]))
-    from bedrock_assets.outputs.collect import publish
+    from bedrock_assets.outputs.collect import Collector
 
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     join_table(store, stages.pipeline, stages.raw)
     return store.path("calls/table/*.parquet")
 

@@ -130,6 +130,6 @@ def test_a_hub_that_refuses(make_pipeline: MakePipeline, store: Store, hub: Hub)
     """Its reason is told, and the setting to look at; nothing was committed."""
     hub.refuses = True
     stages, table = built(make_pipeline, store, 4)
-    with pytest.raises(StoreError, match=r"dataset 'acme/calls': .*see HF_TOKEN"):
+    with pytest.raises(StoreError, match=r"dataset 'acme/calls': .*check HF_TOKEN"):
         push_table(store, stages.pipeline, table)
     assert (hub.files, hub.commits) == ({}, [])

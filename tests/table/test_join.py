@@ -9,7 +9,7 @@ from pydantic import BaseModel
 
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import DataError
-from bedrock_assets.outputs.collect import publish
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import outputs_key, raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
@@ -49,7 +49,7 @@ def test_the_manifest_counts(store: Store, make_pipeline: MakePipeline) -> None:
     stages = Stages.of(make_pipeline(frame), store)
     ids = stages.ids()
     stages.write(jsonl([ok(ids[0]), failed(ids[1])]))
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     manifest = join_table(store, stages.pipeline, stages.raw)
     assert store.read_model(table_manifest_key("calls"), TableManifest) == manifest
     assert (manifest.n_rows, manifest.n_ok, manifest.n_error, manifest.n_missing) == (5, 1, 2, 2)
@@ -85,7 +85,7 @@ def test_embeddings(store: Store, make_pipeline: MakePipeline) -> None:
         for n, i in enumerate(stages.ids())
     ]
     stages.write(jsonl(reversed(lines)))
-    publish(store, stages.pipeline, stages.shards[0], stages.collect())
+    Collector(stages.pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     vectors = joined(stages)["embedding"]
     assert vectors.dtype == pl.Array(pl.Float32, 256)
     assert vectors.to_list() == [[0.5] * 255 + [0.0], [0.5] * 255 + [1.0]]
@@ -142,7 +142,7 @@ def test_answers_that_do_not_match(stages: Stages, tamper: object) -> None:
     answers = pl.read_parquet(stages.store.path(key))
     assert callable(tamper)
     tamper(answers).write_parquet(stages.store.path(key))
-    with pytest.raises(DataError, match=r"shard 00001-of-00003 has 3 rows and \d answers, .*calls/batch_outputs"):
+    with pytest.raises(DataError, match=r"shard 00001-of-00003 has 3 rows and \d answers; .*calls/batch_outputs"):
         join_table(stages.store, stages.pipeline, stages.raw)
     manifest = stages.store.read_model(table_manifest_key("calls"), TableManifest)
     assert manifest is not None
@@ -179,7 +179,7 @@ def test_only_what_has_changed_is_made_again(stages: Stages) -> None:
     written = {file.key: stages.store.version(file.key) for file in stages.store.files("calls/table")}
     ids = stages.ids(1)
     stages.write(jsonl([failed(record_id) for record_id in ids[1:]] + [ok(ids[0], "anew")]), 1, attempt=2)
-    publish(stages.store, stages.pipeline, stages.shards[1], stages.collect(attempt=2, shard=1))
+    Collector(stages.pipeline.workload, stages.store, stages.shards[1]).publish(stages.collect(attempt=2, shard=1))
     second = join_table(stages.store, stages.pipeline, stages.raw)
     assert second.revision != first.revision
     assert stages.parts([part.key for part in second.parts])["response"].to_list().count("anew") == 1

@@ -1,0 +1,126 @@
+"""
+Amazon's text models, and the Converse request, whose format is Nova's: Nova, Converse, Titan Text.
+
+Sources, 2026-11:
+- Nova: Amazon Nova user guide, complete request schema (`image.source.bytes` is base64 under InvokeModel) and tool use
+  (`toolChoice.tool`); stop reasons: botocore 1.44 service model, `StopReason` of Converse. Images are sent as bytes:
+  batch inference takes `s3Location` only if the job's input is a folder that also holds all images (Amazon Bedrock user
+  guide, "Format and upload your batch inference data"), and here a job's input is one file. Nova Micro takes only text.
+- Converse: botocore 1.44 service model (`image`, `outputConfig.textFormat`, whose schema is a string); Amazon Bedrock
+  user guide, batch inference and "Get validated JSON results". Batch inference was seen to refuse a `toolConfig`, so
+  `outputConfig` or the prompt asks for a schema.
+- Titan Text: Amazon Bedrock user guide, Amazon Titan Text models. The prompt has no `User: ... Bot:` frame: that is
+  plain words, which a row's text could imitate. A system prompt goes before the prompt.
+"""
+
+import json
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from bedrock_assets.config import TextTask
+from bedrock_assets.families.anthropic import NATIVE
+from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
+from bedrock_assets.families.jsontext import Plain, Tree
+
+OPEN_WEIGHT = (
+    r"(?:openai\.gpt-oss|qwen\.|deepseek\.v3|google\.gemma|nvidia\.|minimax\.|moonshot|zai\.)"
+    r".*|mistral\.(?:ministral|magistral|voxtral|mistral-large-3).*"
+)
+"""Open-weight models whose answers Bedrock can hold to a schema. Source: their model cards, 2026."""
+
+
+def _messages(prompt: Prompt, task: TextTask) -> dict[str, Any]:
+    """The request that Nova and Converse share, without a schema."""
+    images: list[Tree] = [
+        {"image": {"format": Plain(image.format), "source": {"bytes": Plain(image.base64)}}} for image in prompt.images
+    ]
+    return {
+        "messages": [{"role": "user", "content": [*images, {"text": prompt.text}]}],
+        "system": None if prompt.system is None else [{"text": prompt.system}],
+        "inferenceConfig": sampling(task, max_tokens="maxTokens", top_p="topP", stop="stopSequences"),
+    }
+
+
+def _nova(prompt: Prompt, task: TextTask) -> Tree:
+    schema = prompt.schema_for("tool")
+    if schema is None:
+        return _messages(prompt, task)
+    tool = {"toolSpec": {"name": TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}}
+    return _messages(prompt, task) | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
+
+
+NOVA = Family(
+    name="nova",
+    kind="text",
+    models=r"amazon\.nova-(?!.*(canvas|reel|sonic|embed)).*",
+    request=_nova,
+    output=pl.Struct(
+        {
+            "output": pl.Struct({"message": pl.Struct({"content": pl.List(pl.Struct({"text": pl.String}))})}),
+            "stopReason": pl.String,
+            "usage": pl.Struct({"inputTokens": pl.Int64, "outputTokens": pl.Int64}),
+        }
+    ),
+    answer=text_answer(
+        joined_text(at("output", "message", "content")),
+        stop_reason=at("stopReason"),
+        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens")),
+        refused=("content_filtered", "guardrail_intervened"),
+    ),
+    tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
+    truncated=("max_tokens", "model_context_window_exceeded"),
+    images=r"(?!amazon\.nova-micro).*",
+    modes={"tool": ".*", "prompt": ".*"},
+)
+
+
+def _converse(prompt: Prompt, task: TextTask) -> Tree:
+    schema = prompt.schema_for("native")
+    if schema is None:
+        return _messages(prompt, task)
+    text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema), "name": TOOL}}}
+    return _messages(prompt, task) | {"outputConfig": {"textFormat": text_format}}
+
+
+# Converse answers carry the other members of a content block as nulls; only `text` is read.
+CONVERSE = replace(
+    NOVA,
+    name="converse",
+    models=r"(?!)",
+    request=_converse,
+    invocation_type="Converse",
+    modes={"native": f"{NATIVE}|{OPEN_WEIGHT}", "prompt": ".*"},
+)
+
+
+def _titan_text(prompt: Prompt, task: TextTask) -> Tree:
+    params = sampling(task, max_tokens="maxTokenCount", top_p="topP", stop="stopSequences")
+    text = prompt.text if prompt.system is None else pl.format("{}\n\n{}", prompt.system, prompt.text)
+    return {"inputText": text, "textGenerationConfig": params}
+
+
+_result = at("results").list.first().struct
+
+TITAN_TEXT = Family(
+    name="titan_text",
+    kind="text",
+    models=r"amazon\.titan-(?:text|tg1)-.*",
+    request=_titan_text,
+    output=pl.Struct(
+        {
+            "inputTextTokenCount": pl.Int64,
+            "results": pl.List(
+                pl.Struct({"tokenCount": pl.Int64, "outputText": pl.String, "completionReason": pl.String})
+            ),
+        }
+    ),
+    answer=text_answer(
+        _result.field("outputText"),
+        stop_reason=_result.field("completionReason"),
+        tokens=(at("inputTextTokenCount"), _result.field("tokenCount")),
+        refused=("CONTENT_FILTERED",),
+    ),
+    truncated=("LENGTH",),
+)
