@@ -8,10 +8,7 @@ import typer
 from annotated_types import Ge
 
 from bedrock_assets.cli.common import fail
-from bedrock_assets.emulator.settings import PYTHON_ONLY, EmulatorSettings
-
-ENDPOINTS = ("BEDROCK", "BEDROCK_RUNTIME", "SERVICE_QUOTAS")
-"""Ends of the variables `AWS_ENDPOINT_URL_...` that point AWS SDKs at an emulator."""
+from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES, PYTHON_ONLY, EmulatorSettings
 
 DETAILS: dict[str, dict[str, Any]] = {"faults_file": {"exists": True}, "api_key": {"envvar": "OPENAI_API_KEY"}}
 """What an option has besides its description and bounds."""
@@ -24,7 +21,7 @@ def emulate(*, as_json: bool, **settings: Any) -> None:
     store = settings["store"]
 
     def announce(url: str) -> None:
-        variables = " ".join(f"AWS_ENDPOINT_URL_{name}={url}" for name in ENDPOINTS)
+        variables = " ".join(f"{name}={url}" for name in ENDPOINT_VARIABLES)
         text = f"emulator at {url}; use it with: export {variables}"
         typer.echo(json.dumps({"endpoint_url": url, "store": store}) if as_json else text)
 

@@ -12,7 +12,7 @@ from collections.abc import Generator, Iterable
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, ClassVar, NamedTuple
 
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
@@ -94,6 +94,19 @@ class Database:
             connection.close()
 
 
+class Table:
+    """Base of the tables: creates its schema, and runs statements on this thread's connection."""
+
+    SCHEMA: ClassVar[str]
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+        database.connection.executescript(self.SCHEMA)
+
+    def _execute(self, sql: str, *values: Any) -> sqlite3.Cursor:
+        return self._database.connection.execute(sql, values)
+
+
 class JobVersion(NamedTuple):
     """Columns that change when a job does."""
 
@@ -122,12 +135,10 @@ class Where:
         return self.also(f"status IN ({','.join('?' * len(names))})", *names)
 
 
-class JobTable:
+class JobTable(Table):
     """Reads and writes jobs."""
 
-    def __init__(self, database: Database) -> None:
-        self._database = database
-        database.connection.executescript(_SCHEMA)
+    SCHEMA = _SCHEMA
 
     def insert(self, job: Job) -> None:
         """Add a job; the table assigns its `seq`."""
@@ -138,25 +149,25 @@ class JobTable:
             "request": dump(job.request),
             "faults": job.faults.model_dump_json(exclude_defaults=True),
         }
-        sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join(':' + key for key in row)})"  # noqa: S608 - fixed names
-        self._database.connection.execute(sql, row)
+        sql = f"INSERT INTO jobs ({','.join(row)}) VALUES ({','.join('?' * len(row))})"  # noqa: S608 - fixed names
+        self._execute(sql, *row.values())
 
     def move(self, job: Job, status: JobStatus, now: float, *, message: str | None = None) -> bool:
         """Give *job* another status, unless its status has changed since it was read; whether it did."""
         end_time = None if status in IN_FLIGHT else now
-        cursor = self._database.connection.execute(
+        cursor = self._execute(
             "UPDATE jobs SET status = ?, message = ?, modified_time = ?, phase_time = ?, end_time = ?, "
             "started = started OR ? WHERE job_id = ? AND status = ?",
-            (status, message, now, now, end_time, status == JobStatus.IN_PROGRESS, job.job_id, job.status),
+            *(status, message, now, now, end_time, status == JobStatus.IN_PROGRESS, job.job_id, job.status),
         )
         return cursor.rowcount == 1
 
     def set_counts(self, job_id: str, counts: Counts, now: float) -> None:
         """Record a job's progress. It never goes back, even when a restarted process repeats a part."""
-        self._database.connection.execute(
+        self._execute(
             "UPDATE jobs SET total = max(total, ?), processed = max(processed, ?), success = max(success, ?), "
             "error = max(error, ?), modified_time = ? WHERE job_id = ?",
-            (counts.total, counts.processed, counts.success, counts.error, now, job_id),
+            *(counts.total, counts.processed, counts.success, counts.error, now, job_id),
         )
 
     def find(self, where: Where, *, descending: bool = False, limit: int = -1) -> list[Job]:
@@ -172,12 +183,12 @@ class JobTable:
     def _select(self, columns: str, where: Where, *, descending: bool, limit: int) -> sqlite3.Cursor:
         order = "DESC" if descending else "ASC"
         sql = f"SELECT {columns} FROM jobs WHERE {where.sql} ORDER BY seq {order} LIMIT ?"  # noqa: S608 - values are bound
-        return self._database.connection.execute(sql, (*where.values, limit))
+        return self._execute(sql, *where.values, limit)
 
     def tally(self, where: Where, column: str) -> dict[str, int]:
         """Number of jobs that meet a condition, by value of *column*."""
         sql = f"SELECT {column}, count(*) FROM jobs WHERE {where.sql} GROUP BY 1"  # noqa: S608 - fixed names
-        return {str(row[0]): int(row[1]) for row in self._database.connection.execute(sql, where.values)}
+        return {str(row[0]): int(row[1]) for row in self._execute(sql, *where.values)}
 
     def n_jobs(self, region: str, key: str, statuses: Iterable[JobStatus]) -> int:
         """Number of a model's jobs that have one of these statuses."""
@@ -186,10 +197,8 @@ class JobTable:
 
     def last_end(self, region: str, key: str) -> float:
         """When the last job of a model ended; 0 if none did."""
-        row = self._database.connection.execute(
-            "SELECT max(end_time) FROM jobs WHERE region = ? AND model_key = ?", (region, key)
-        ).fetchone()
-        return float(row[0] or 0)
+        rows = self._execute("SELECT max(end_time) FROM jobs WHERE region = ? AND model_key = ?", region, key)
+        return float(rows.fetchone()[0] or 0)
 
 
 def token_of(request: JsonObject) -> str | None:

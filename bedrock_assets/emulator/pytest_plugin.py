@@ -25,13 +25,7 @@ from typing import Any
 import pytest
 
 from bedrock_assets.emulator.service import Emulator
-
-ENDPOINT_VARIABLES = (
-    "AWS_ENDPOINT_URL_BEDROCK",
-    "AWS_ENDPOINT_URL_BEDROCK_RUNTIME",
-    "AWS_ENDPOINT_URL_SERVICE_QUOTAS",
-)
-"""Variables that point AWS SDKs at an emulator."""
+from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
 
 _SESSION = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
 """Made-up credentials, so that tests never sign with real ones."""
@@ -53,10 +47,7 @@ def bedrock_buckets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bedrock_emulator(
-    bedrock_buckets: Path,
-    bedrock_emulator_settings: dict[str, Any],
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
+    bedrock_buckets: Path, bedrock_emulator_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> Iterator[Emulator]:
     """An emulator on `bedrock_buckets`, with the environment set so that AWS clients use it."""
     settings: dict[str, Any] = {

@@ -9,6 +9,9 @@ from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.replies import Endpoint, Models, choose_models
 from bedrock_assets.limits import JobLimits
 
+ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SERVICE_QUOTAS")
+"""Variables that point AWS SDKs at an emulator."""
+
 
 class EmulatorSettings(BaseModel):
     """Settings of an emulator. `limits`, `faults` and `models` are Python only and replace the fields named there."""

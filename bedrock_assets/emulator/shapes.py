@@ -34,7 +34,7 @@ _JSON_TYPES: dict[str, type | tuple[type, ...]] = {
 _LINEAR_PATTERNS = {
     # The same within 63 characters, which are checked first. The model's own pattern takes exponential time on a
     # run of hyphens: one request could hang the server.
-    r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\+\-\.]){0,63}": r"[a-zA-Z0-9][a-zA-Z0-9+\-.]*",
+    r"[a-zA-Z0-9]{1,63}(-*[a-zA-Z0-9\+\-\.]){0,63}": r"[a-zA-Z0-9][a-zA-Z0-9+\-.]*"
 }
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import IO
 
 from bedrock_assets.emulator import Emulator
+from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
 from bedrock_assets.errors import ConfigError
 
 BUCKET = "bedrock-assets"
@@ -119,9 +120,7 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
         "DAGSTER_HOME": str(home / "dagster"),
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
-        "AWS_ENDPOINT_URL_BEDROCK": emulator_url,
-        "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": emulator_url,
-        "AWS_ENDPOINT_URL_SERVICE_QUOTAS": emulator_url,
+        **dict.fromkeys(ENDPOINT_VARIABLES, emulator_url),
         "AWS_REGION": "us-east-1",
         "AWS_ACCESS_KEY_ID": "local",
         "AWS_SECRET_ACCESS_KEY": "local",

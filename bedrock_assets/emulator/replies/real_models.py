@@ -84,7 +84,7 @@ class Endpoint:
         return fitted(numbers, dimensions, normalize)
 
     def _post(self, path: str, request: JsonObject) -> JsonObject:
-        failure = RecordError("The model's endpoint was not asked.", UNREACHABLE)
+        failure = RecordError("The model's endpoint was not called.", UNREACHABLE)
         for attempt in range(self.max_attempts):
             if attempt:
                 time.sleep(self.wait_s * 2 ** (attempt - 1))
