@@ -9,6 +9,7 @@ messages `{text, timestamp, sender}` by one person. `n_turns` counts messages, a
 import json
 from collections.abc import Iterator
 from dataclasses import dataclass
+from datetime import datetime
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -46,10 +47,7 @@ class Chitchat(Source):
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
         rows = [row for row in map(_row, self._load().items()) if row["n_turns"] >= self.spec.min_turns]
-        frame = pl.DataFrame(rows, schema={**SCHEMA, "started_at": pl.String}).with_columns(
-            pl.col("started_at").str.to_datetime("%Y-%m-%dT%H:%M:%SZ", time_unit="us", time_zone="UTC")
-        )
-        yield from frame.iter_slices(BATCH_ROWS)
+        yield from pl.DataFrame(rows, schema=SCHEMA).iter_slices(BATCH_ROWS)
 
     def _load(self) -> dict[str, Any]:
         package = find_spec("chitchat_dataset")
@@ -71,5 +69,5 @@ def _row(item: tuple[str, dict[str, Any]]) -> dict[str, Any]:
         "opening_prompt": conversation.get("prompt"),
         "transcript": "\n".join(f"{names[message['sender']]}: {message['text']}" for message in messages),
         "n_turns": len(messages),
-        "started_at": messages[0]["timestamp"] if messages else None,
+        "started_at": datetime.fromisoformat(messages[0]["timestamp"]) if messages else None,
     }

@@ -56,6 +56,12 @@ class Empty(BaseModel):
     """No field at all."""
 
 
+class Hollow(BaseModel):
+    """A field without fields of its own, which Parquet cannot hold."""
+
+    inner: Empty
+
+
 class Bounded(BaseModel):
     """A limit that has no column of its own."""
 
