@@ -1,4 +1,4 @@
-"""Asset checks: what is promised of the table is proven on the table, from the files alone."""
+"""Asset checks: they prove what the table promises, from the files alone."""
 
 from collections.abc import Iterator, Sequence
 
@@ -83,12 +83,12 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     def canary_check(store: StoreResource) -> dg.AssetCheckResult:
         opened = store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
-        found = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
-        if found is None:
+        result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
+        if result is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
-        facts = {"n_rows": found.n_rows, "error_rate": found.error_rate}
-        facts |= {"mean_output_tokens": found.mean_output_tokens}
-        return dg.AssetCheckResult(passed=found.passed, description="; ".join(found.reasons) or None, metadata=facts)
+        facts = {"n_rows": result.n_rows, "error_rate": result.error_rate}
+        facts |= {"mean_output_tokens": result.mean_output_tokens}
+        return dg.AssetCheckResult(passed=result.passed, description="; ".join(result.reasons) or None, metadata=facts)
 
     return canary_check
 

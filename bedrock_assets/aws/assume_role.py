@@ -7,16 +7,16 @@ if TYPE_CHECKING:
 
 
 SESSION_NAME = "bedrock-assets"
-"""By which the other account's CloudTrail tells whose calls they are."""
+"""Identifies our calls in the other account's CloudTrail."""
 
 
 def assumed(session: "Session", role_arn: str, external_id: str | None = None) -> "Session":
     """
-    A session in the same Region with the credentials of a role; nothing is asked before they are needed.
+    A session in the same Region with the credentials of a role; they are requested when first needed.
 
     Args:
         session: Who may assume the role.
-        external_id: What the role's trust asks for, if it does.
+        external_id: External id, if the role's trust requires one.
     """
     import boto3
     from botocore.credentials import CredentialProvider, DeferredRefreshableCredentials
@@ -27,12 +27,12 @@ def assumed(session: "Session", role_arn: str, external_id: str | None = None) -
     def refreshed() -> dict[str, str]:
         client: Any = session.client("sts")
         answer = client.assume_role(RoleArn=role_arn, RoleSessionName=SESSION_NAME, **given)
-        found = answer["Credentials"]
+        credentials = answer["Credentials"]
         return {
-            "access_key": found["AccessKeyId"],
-            "secret_key": found["SecretAccessKey"],
-            "token": found["SessionToken"],
-            "expiry_time": found["Expiration"].isoformat(),
+            "access_key": credentials["AccessKeyId"],
+            "secret_key": credentials["SecretAccessKey"],
+            "token": credentials["SessionToken"],
+            "expiry_time": credentials["Expiration"].isoformat(),
         }
 
     class Assumed(CredentialProvider):

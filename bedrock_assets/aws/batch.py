@@ -45,7 +45,7 @@ has changed since, is a conflict by the service model's errors; elsewhere AWS ca
 
 @dataclass(frozen=True)
 class NewJob:
-    """What Create is told."""
+    """The arguments of Create."""
 
     name: str
     """Also the idempotency token."""
@@ -74,7 +74,7 @@ class Bedrock:
     """
     Bedrock's batch inference jobs of one account and Region.
 
-    Every method raises `BedrockUnavailable` where the same call may succeed later, and `BedrockError` otherwise.
+    Every method raises `BedrockUnavailable` if the same call may succeed later, and `BedrockError` otherwise.
     """
 
     client: "BedrockClient"
@@ -83,7 +83,7 @@ class Bedrock:
 
     def create(self, job: NewJob) -> str:
         """
-        Create a job, or find the one that has its name, whatever settings that one was created with.
+        Create a job, or find the one that already has its name, whatever its settings.
 
         Returns:
             The job's ARN.
@@ -162,11 +162,11 @@ def _job(summary: Any) -> Job:
 @contextmanager
 def refusals(operation: str, subject: str) -> Generator[None]:
     """
-    What botocore raises, as this package's errors.
+    Raise botocore's errors as this package's.
 
     Raises:
         BedrockUnavailable: The same call may succeed later.
-        BedrockError: It would be refused again.
+        BedrockError: The same call would be refused again.
     """
     try:
         yield

@@ -1,8 +1,8 @@
 """
-What Bedrock tells CloudWatch of its batch jobs: how much waits, and how fast it goes, for each model of an account.
+CloudWatch's metrics of batch jobs: how much is pending and how fast it is processed, for each model of an account.
 
-The metrics are of all jobs on a model in the account and Region, whoever sent them. Which of them there are depends on
-the model, and none is there before its first job: what is not there is left out. Nothing depends on them.
+A metric covers all jobs on a model in the account and Region, whoever sent them. Some models lack some metrics, and no
+model has any before its first job: missing ones are left out. Nothing depends on them.
 
 Source: "Monitor Amazon Bedrock batch inference using Amazon CloudWatch metrics", AWS blog, 2025-09.
 """
@@ -28,10 +28,10 @@ METRICS = {
     "input_tokens_per_min": "NumberOfInputTokensProcessedPerMinute",
     "output_tokens_per_min": "NumberOfOutputTokensProcessedPerMinute",
 }
-"""Our names of them, and CloudWatch's; `tokens_pending` is told of Anthropic's models alone."""
+"""Our names and CloudWatch's; only Anthropic's models have `tokens_pending`."""
 PERIOD_S = 60
 LOOK_BACK = timedelta(minutes=15)
-"""A value that is older says nothing of now."""
+"""An older value says nothing about now."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ class MetricValues:
     model: str
     """The value of `ModelId` under which they were found."""
     values: Mapping[str, float]
-    """By our names; what CloudWatch does not have is left out."""
+    """By our names; metrics that CloudWatch lacks are left out."""
 
     def __str__(self) -> str:
         parts = [f"{value:,.0f} {name.replace('_', ' ')}" for name, value in self.values.items()]
@@ -49,12 +49,12 @@ class MetricValues:
 
     @property
     def metadata(self) -> dict[str, float | str]:
-        """For an event of Dagster's, which plots the numbers."""
+        """For an event in Dagster, which plots the numbers."""
         return {**{f"cloudwatch_{name}": value for name, value in self.values.items()}, "cloudwatch_model": self.model}
 
 
 def sum_of(readings: Sequence[MetricValues]) -> MetricValues:
-    """What several models, or one in several Regions, come to together."""
+    """The sums over several models, or over one model in several Regions."""
     names = [name for name in METRICS if any(name in reading.values for reading in readings)]
     totals = {name: sum(reading.values.get(name, 0.0) for reading in readings) for name in names}
     return MetricValues(", ".join(dict.fromkeys(reading.model for reading in readings)), totals)
@@ -66,27 +66,27 @@ class CloudWatch:
 
     client: "CloudWatchClient"
     _found: dict[str, str] = field(default_factory=dict)
-    """By model, the name under which its metrics were found, so that only those are asked, and paid, for again."""
+    """By model, the name under which its metrics were found, so that only those are queried, and paid for, again."""
 
     def read(self, model: str) -> MetricValues | None:
         """
         The latest values of a model id, inference profile or ARN; None if there are none.
 
-        Each metric that is asked for costs (0.01 US dollars for a thousand; Amazon CloudWatch pricing, 2026-11).
+        Each metric that is queried costs (0.01 US dollars for a thousand; Amazon CloudWatch pricing, 2026-11).
 
         Raises:
-            MetricsUnavailable: CloudWatch cannot be asked now, or may not be.
+            MetricsUnavailable: CloudWatch is not reachable, or may not be read.
         """
         names = [self._found[model]] if model in self._found else names_of(model)
         now = datetime.now(UTC)
         queries: Any = [_query(f"m{i}_{ours}", METRICS[ours], name) for i, name in enumerate(names) for ours in METRICS]
         try:
-            told: Any = self.client.get_metric_data(
+            answer: Any = self.client.get_metric_data(
                 MetricDataQueries=queries, StartTime=now - LOOK_BACK, EndTime=now, ScanBy="TimestampDescending"
             )
         except (BotoCoreError, ClientError) as error:
             raise MetricsUnavailable(f"GetMetricData of {model}: {error}") from error
-        results = told.get("MetricDataResults", ())
+        results = answer.get("MetricDataResults", ())
         latest = {result["Id"]: result["Values"][0] for result in results if result.get("Values")}
         for i, name in enumerate(names):
             if values := {ours: latest[f"m{i}_{ours}"] for ours in METRICS if f"m{i}_{ours}" in latest}:
@@ -98,14 +98,14 @@ class CloudWatch:
 
 def names_of(model: str) -> Sequence[str]:
     """
-    Values of `ModelId` under which a model's metrics may stand, the most particular first.
+    Values of `ModelId` under which a model's metrics may be found, the most specific first.
 
-    Nobody says what stands there for an inference profile: its id, its ARN or the model behind it.
+    AWS does not document the value for an inference profile: its id, its ARN or the model behind it.
     """
     return list(dict.fromkeys([model, model.rpartition("/")[2], bare_id(model)]))
 
 
 def _query(identity: str, metric: str, model: str) -> dict[str, Any]:
     dimensions = [{"Name": DIMENSION, "Value": model}]
-    found = {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
-    return {"Id": identity, "MetricStat": {"Metric": found, "Period": PERIOD_S, "Stat": "Average"}}
+    names = {"Namespace": NAMESPACE, "MetricName": metric, "Dimensions": dimensions}
+    return {"Id": identity, "MetricStat": {"Metric": names, "Period": PERIOD_S, "Stat": "Average"}}

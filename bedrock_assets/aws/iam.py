@@ -1,5 +1,5 @@
 """
-The permissions that a deployment on AWS needs, and nothing more, as IAM policy documents.
+The IAM policy documents that a deployment on AWS needs: least privilege.
 
 Source: permissions and service role of batch inference, Amazon Bedrock user guide, and the actions of Amazon S3, AWS
 service authorization reference, both 2026-11.
@@ -21,7 +21,7 @@ JOBS = (
     "bedrock:StopModelInvocationJob",
 )
 TAG_JOBS = ("bedrock:TagResource",)
-"""Create with tags takes it besides."""
+"""Needed to create jobs with tags."""
 INVOKE = ("bedrock:InvokeModel",)
 """Also allows Converse."""
 READ_OBJECTS = ("s3:GetObject",)
@@ -47,7 +47,7 @@ TAKE_INTERFACE_AWAY = (
 TAG_INTERFACE = ("ec2:CreateTags",)
 """Source: protect batch inference jobs using a VPC, Amazon Bedrock user guide, 2026-11."""
 READ_METRICS = ("cloudwatch:GetMetricData",)
-"""Of any metric: CloudWatch knows no resource and no namespace for it."""
+"""For any metric: CloudWatch cannot restrict it to a resource or namespace."""
 ASSUME = ("sts:AssumeRole",)
 _ARN_PARTS = 6
 _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
@@ -55,7 +55,7 @@ _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fi
 
 @dataclass(frozen=True)
 class Deployment:
-    """Where a deployment works."""
+    """What a deployment uses in AWS."""
 
     store: str
     """`s3://bucket/prefix`."""
@@ -63,38 +63,42 @@ class Deployment:
     """The service role that Bedrock takes on."""
     region: str
     key_arn: str | None = None
-    """The KMS key under which the bucket's files are, if there is one."""
+    """The KMS key of the bucket's files, if there is one."""
     events_queue: str = ""
-    """ARN of the SQS queue that wakes the sensor early; empty where there is none."""
+    """ARN of the SQS queue that wakes the sensor early; empty if there is none."""
     subnet_ids: tuple[str, ...] = ()
-    """Where jobs get network interfaces, if they do; `*` stands for any."""
+    """Where jobs get network interfaces, if they run in a VPC; `*` stands for any."""
     security_group_ids: tuple[str, ...] = ()
     tags: bool = False
     """Whether jobs are tagged."""
     cloudwatch: bool = False
     """Whether the metrics of batch jobs are read from CloudWatch."""
     assumed: str = ""
-    """ARN of the role of another account that calls are made as, if they are."""
+    """ARN of a role of another account that calls are made as; empty if there is none."""
 
     def __post_init__(self) -> None:
         """
         Raises:
-            ConfigError: The store is no S3 URI, or the role, the key or the queue no ARN of one.
+            ConfigError: The store is not an S3 URI, or the role, key or queue is not an ARN.
         """
         if not S3_URI.fullmatch(self.store):
-            raise ConfigError(f"store {self.store!r} is no S3 URI such as s3://my-bucket/batch")
+            raise ConfigError(f"store {self.store!r} is not an S3 URI such as s3://my-bucket/batch")
         if not _is_arn(self.role_arn, "iam", "role/"):
-            raise ConfigError(f"role {self.role_arn!r} is no ARN such as arn:aws:iam::123456789012:role/bedrock-batch")
+            raise ConfigError(
+                f"role {self.role_arn!r} is not an ARN such as arn:aws:iam::123456789012:role/bedrock-batch"
+            )
         if self.key_arn is not None and not _is_arn(self.key_arn, "kms", "key/"):
             raise ConfigError(
-                f"key {self.key_arn!r} is no ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
+                f"key {self.key_arn!r} is not an ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
                 "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
             )
         if self.assumed and not _is_arn(self.assumed, "iam", "role/"):
-            raise ConfigError(f"role {self.assumed!r} is no ARN such as arn:aws:iam::210987654321:role/bedrock-caller")
+            raise ConfigError(
+                f"role {self.assumed!r} is not an ARN such as arn:aws:iam::210987654321:role/bedrock-caller"
+            )
         if self.events_queue and not _QUEUE.fullmatch(self.events_queue):
             raise ConfigError(
-                f"queue {self.events_queue!r} is no ARN such as arn:aws:sqs:us-east-1:123456789012:events"
+                f"queue {self.events_queue!r} is not an ARN such as arn:aws:sqs:us-east-1:123456789012:events"
             )
 
     @property
@@ -109,7 +113,7 @@ class Deployment:
 
     @property
     def suffix(self) -> str:
-        """What the names of the partition's services end with."""
+        """The ending of the names of the partition's services."""
         return "amazonaws.com.cn" if self.partition == "aws-cn" else "amazonaws.com"
 
     @property
@@ -119,12 +123,12 @@ class Deployment:
 
     @property
     def objects_arn(self) -> str:
-        """All that is in the store."""
+        """All objects of the store."""
         return f"arn:{self.partition}:s3:::{self.store.removeprefix('s3://').rstrip('/')}/*"
 
 
 def caller_policy(deployment: Deployment) -> Document:
-    """What the processes of Dagster may do: work with jobs, hand the role over, read and write the store."""
+    """Permissions of Dagster's processes: create and watch jobs, pass the role, read and write the store."""
     through_s3 = {"Condition": {"StringEquals": {"kms:ViaService": f"s3.{deployment.region}.{deployment.suffix}"}}}
     return _policy(
         _allow("Jobs", JOBS, "*"),
@@ -142,7 +146,7 @@ def caller_policy(deployment: Deployment) -> Document:
 
 
 def doctor_policy(deployment: Deployment) -> Document:
-    """What `bedrock-assets doctor` looks at besides; without it, it says which check it could not make."""
+    """More permissions for `bedrock-assets doctor`; without them it says which check it could not make."""
     return _policy(
         _allow("Look", ("bedrock:GetFoundationModel", "servicequotas:ListServiceQuotas"), "*"),
         _allow("LookAtRole", ("iam:GetRole",), deployment.role_arn),
@@ -150,7 +154,7 @@ def doctor_policy(deployment: Deployment) -> Document:
 
 
 def role_policy(deployment: Deployment) -> Document:
-    """What Bedrock may do in the service role: read prompts, write outputs, call the model through a profile."""
+    """Permissions of the service role: read prompts, write outputs, call the model through a profile."""
     return _policy(
         _allow("Objects", (*READ_OBJECTS, "s3:PutObject"), deployment.objects_arn),
         _allow("Bucket", LIST_BUCKET, deployment.bucket_arn),
@@ -161,7 +165,7 @@ def role_policy(deployment: Deployment) -> Document:
 
 
 def role_trust(deployment: Deployment) -> Document:
-    """Who may take the service role on: Bedrock, for batch inference jobs of this account and Region."""
+    """Who may assume the service role: Bedrock, for batch inference jobs of this account and Region."""
     return _policy(
         {
             "Effect": "Allow",
@@ -183,7 +187,7 @@ def _vpc_statements(deployment: Deployment) -> list[Document]:
     groups = [f"{own}:security-group/{each}" for each in deployment.security_group_ids]
     made_for = {"ArnLike": {"aws:RequestTag/BedrockModelInvocationJobArn": [_jobs(deployment)]}}
     of_subnets = {"ec2:Subnet": subnets, "ec2:ResourceTag/BedrockModelInvocationJobArn": [_jobs(deployment)]}
-    made = {"ec2:CreateAction": ["CreateNetworkInterface"]}
+    create = {"ec2:CreateAction": ["CreateNetworkInterface"]}
     keys = {"aws:TagKeys": ["BedrockManaged", "BedrockModelInvocationJobArn"]}
     return [
         _allow("Vpc", LOOK_AT_VPC, "*"),
@@ -191,7 +195,7 @@ def _vpc_statements(deployment: Deployment) -> list[Document]:
         | {"Condition": {"StringEquals": {"aws:RequestTag/BedrockManaged": ["true"]}, **made_for}},
         _allow("OwnInterfaces", TAKE_INTERFACE_AWAY, "*") | {"Condition": {"ArnLike": of_subnets}},
         _allow("TagInterfaces", TAG_INTERFACE, interfaces)
-        | {"Condition": {"StringEquals": made, "ForAllValues:StringEquals": keys}},
+        | {"Condition": {"StringEquals": create, "ForAllValues:StringEquals": keys}},
     ]
 
 

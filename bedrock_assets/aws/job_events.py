@@ -1,8 +1,8 @@
 """
-Events of Bedrock's jobs, which EventBridge sends to a queue of Amazon SQS: a reason to look earlier, and no more.
+Events of Bedrock's jobs, which EventBridge sends to an Amazon SQS queue: a reason to look at Bedrock earlier.
 
-Delivery is best effort: events come late, twice, in any order or not at all (EventBridge user guide, 2026-11). So none
-is believed. What it says decides only whether to look at Bedrock now; without it, that happens at the next interval.
+Delivery is best effort: events come late, twice, in any order or not at all (EventBridge user guide, 2026-11). So an
+event only decides whether to look now; without it, the look happens at the next interval.
 """
 
 import json
@@ -25,9 +25,9 @@ PATTERN = {"source": ["aws.bedrock"], "detail-type": ["Batch Inference Job State
 AT_ONCE = 10
 """Most messages of one call (SQS API reference)."""
 MOST_CALLS = 20
-"""A look takes no more than this many times `AT_ONCE`; what is left wakes the next."""
+"""Calls in one look; messages that are left are read at the next look."""
 WAIT_S = 1
-"""With a wait of 0 SQS asks a part of its servers only, and may miss messages."""
+"""With a wait of 0, SQS asks only some of its servers and may miss messages."""
 
 
 @dataclass(frozen=True)
@@ -36,7 +36,7 @@ class Event:
 
     receipt: str
     job: str = ""
-    """Name or ARN of a job; empty where the message is no event of a job."""
+    """Name or ARN of a job; empty if the message is not an event of a job."""
     status: str = ""
 
     @property
@@ -47,35 +47,35 @@ class Event:
 
 @dataclass(frozen=True)
 class EventQueue:
-    """The queue. Its messages stay in it until they are forgotten."""
+    """The queue. Messages stay in it until they are removed."""
 
     client: "SQSClient"
     url: str
 
     def read(self) -> list[Event]:
         """
-        What is in the queue, without waiting for more than a second.
+        The messages in the queue; waits for a second at most.
 
         Raises:
             EventsUnavailable: The queue cannot be read.
         """
-        found: list[Event] = []
+        events: list[Event] = []
         try:
             for number in range(MOST_CALLS):
-                told = self.client.receive_message(
+                answer = self.client.receive_message(
                     QueueUrl=self.url, MaxNumberOfMessages=AT_ONCE, WaitTimeSeconds=0 if number else WAIT_S
                 )
-                messages = told.get("Messages", [])
-                found += [_event(message) for message in messages]
+                messages = answer.get("Messages", [])
+                events += [_event(message) for message in messages]
                 if not messages:
                     break
         except (BotoCoreError, ClientError) as error:
             raise EventsUnavailable(f"no events: {self.url} cannot be read: {error}") from error
-        return found
+        return events
 
     def forget(self, events: Sequence[Event]) -> None:
         """
-        Take events out of the queue.
+        Remove events from the queue.
 
         Raises:
             EventsUnavailable: The queue cannot be changed; they come again.

@@ -15,45 +15,45 @@ if TYPE_CHECKING:
     from mypy_boto3_bedrock_runtime import BedrockRuntimeClient
 
 
-OF_THE_RECORD = ("ValidationException", "ModelErrorException", "ModelTimeoutException")
-"""Errors that say something of one record, and not of the account or the service."""
+RECORD_ERRORS = ("ValidationException", "ModelErrorException", "ModelTimeoutException")
+"""Errors about one record, not about the account or the service."""
 
 
 @dataclass(frozen=True)
 class Runtime:
-    """Bedrock's models of one account and Region, on demand."""
+    """Calls models of one account and Region on demand."""
 
     client: "BedrockRuntimeClient"
 
     def answer(self, model: str, record: str, model_invocation_type: str, *, final: bool) -> str:
         """
-        Ask the model about one record.
+        Send one record to the model.
 
         Args:
             record: A line as a batch job reads it: `{"recordId": ..., "modelInput": {...}}`.
-            final: Whether nobody will ask again: that the model could not be reached is then the record's error.
+            final: Whether no later run will try: that the model was unreachable is then the record's error.
 
         Returns:
             A line as a batch job writes it, with `modelOutput` or with `error`.
 
         Raises:
             BedrockUnavailable: Throttled or unreachable, after the client's own retries.
-            BedrockError: The account may not call the model, or there is none of that name.
+            BedrockError: The account may not call the model, or there is no model of that name.
         """
-        asked = json.loads(record)
-        told: dict[str, Any] = {"recordId": asked["recordId"]}
+        request = json.loads(record)
+        line: dict[str, Any] = {"recordId": request["recordId"]}
         try:
-            with announced(Effect.INVOKE_MODEL, asked["recordId"]):
-                told["modelOutput"] = self._call(model, asked["modelInput"], model_invocation_type)
+            with announced(Effect.INVOKE_MODEL, request["recordId"]):
+                line["modelOutput"] = self._call(model, request["modelInput"], model_invocation_type)
         except BedrockError as error:
             cause = error.__cause__
-            if isinstance(cause, ClientError) and _code(cause) in OF_THE_RECORD:
-                told["error"] = _error(cause)
+            if isinstance(cause, ClientError) and _code(cause) in RECORD_ERRORS:
+                line["error"] = _error(cause)
             elif final and error.retryable:
-                told["error"] = {"errorCode": "unavailable", "errorMessage": str(error), "retryable": False}
+                line["error"] = {"errorCode": "unavailable", "errorMessage": str(error), "retryable": False}
             else:
                 raise
-        return json.dumps(told, ensure_ascii=False) + "\n"
+        return json.dumps(line, ensure_ascii=False) + "\n"
 
     def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str) -> Any:
         if model_invocation_type == "Converse":
@@ -70,7 +70,7 @@ class Runtime:
 
 
 def _with_bytes(model_input: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of Converse: a batch record has images in base64, boto3 takes bytes and encodes them itself."""
+    """The arguments of Converse: a batch record has images in base64, but boto3 takes bytes and encodes them itself."""
     for message in model_input["messages"]:
         for block in message["content"]:
             if "image" in block:

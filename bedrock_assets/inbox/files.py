@@ -1,8 +1,8 @@
 """
-What lies in the folder of an inbox.
+The files in the folder of an inbox.
 
-Anybody may put anything there, so names are read as they are, and links are not followed. Only a file whose name is
-confined is ever opened.
+Anybody may put anything there, so names are read as they are, and links are not followed. A file is opened only if its
+name cannot lead out of the folder.
 """
 
 import hashlib
@@ -31,44 +31,44 @@ _SHOWN_CHARS = 120
 
 @dataclass(frozen=True)
 class InboxFile:
-    """One entry of the folder, as it was when it was looked at."""
+    """One entry of the folder, as it was at a look."""
 
     name: str
     etag: str
-    """Another one whenever the content has changed."""
+    """Changes whenever the content changes."""
     n_bytes: int
     modified_at: datetime
     is_file: bool = True
 
     @property
     def key(self) -> str:
-        """What its partition and its folder are named after."""
+        """The name of its partition and of its folder."""
         return self.name.removesuffix(SUFFIX)
 
     @property
     def plain(self) -> str:
-        """The name in printable ASCII: what is no text on this machine can still be written to a log."""
+        """The name in printable ASCII, so that any name can be written to a log."""
         return ascii(self.name)[1:-1]
 
     @property
     def shown(self) -> str:
-        """The same, not too long for people."""
+        """The same, cut to a length that people read."""
         return self.plain[:_SHOWN_CHARS]
 
     @property
     def revision(self) -> str:
-        """Tells this drop from any other, also from the same content dropped again."""
+        """Differs for every dropped file, also for the same content dropped again."""
         return hashlib.sha256(f"{self.etag} {self.modified_at.isoformat()}".encode()).hexdigest()[:16]
 
     @property
     def fault(self) -> str | None:
-        """Why it is never opened, None if it may be."""
+        """Why it is never opened; None if it may be."""
         if not self.is_file:
-            return "it is no file; drop files, not folders or links"
+            return "it is not a file; drop files, not folders or links"
         if not self.name.endswith(SUFFIX):
             return f"its name does not end in {SUFFIX}"
         if not NAME.fullmatch(self.name):
-            return "its name is to have letters, digits, '_', '-' and single '.' only, 100 at most; rename it"
+            return "its name may only have letters, digits, '_', '-' and single '.', 100 at most; rename it"
         return None
 
 
@@ -77,49 +77,49 @@ def list_files(store: Store, folder: str) -> list[InboxFile]:
     All entries of *folder*, the oldest first.
 
     Raises:
-        StoreError: The folder cannot be listed; one that is not there is empty.
+        StoreError: The folder cannot be listed; a folder that does not exist is empty.
     """
     try:
-        found = list(_local(Path(store.path(folder))) if store.is_local else _remote(store, folder))
+        files = list(_local(Path(store.path(folder))) if store.is_local else _remote(store, folder))
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot list {folder!r} in store {store.root!r}: {error}") from error
-    return sorted(found, key=lambda inbox_file: (inbox_file.modified_at, inbox_file.name))
+    return sorted(files, key=lambda file: (file.modified_at, file.name))
 
 
 def look(store: Store, folder: str, name: str) -> InboxFile | None:
     """
-    The entry of a confined *name* as it is now; None if it is gone.
+    The entry called *name* as it is now; None if it is gone.
 
     Raises:
         StoreError: It cannot be looked at.
     """
     try:
-        found = _look(Path(store.path(folder)) / name) if store.is_local else next(_remote(store, folder, name), None)
+        file = _look(Path(store.path(folder)) / name) if store.is_local else next(_remote(store, folder, name), None)
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot look at '{folder}/{name}' in store {store.root!r}: {error}") from error
-    return found if found and found.name == name else None
+    return file if file and file.name == name else None
 
 
-def move_away(store: Store, folder: str, inbox_file: InboxFile, target: str) -> bool:
+def move_away(store: Store, folder: str, file: InboxFile, target: str) -> bool:
     """
     Move a drop to the key *target*, unless another file has taken its place; whether it was moved.
 
     Raises:
         StoreError: It cannot be moved.
     """
-    source = f"{folder}/{inbox_file.name}"
+    source = f"{folder}/{file.name}"
     try:
         if not store.is_local:
-            return store.s3.copy(source, target, inbox_file.etag) and store.s3.delete(source, inbox_file.etag)
+            return store.s3.copy(source, target, file.etag) and store.s3.delete(source, file.etag)
         with announced(Effect.MOVE, target):
-            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), inbox_file)
+            return _take_from_folder(Path(store.path(source)), Path(store.path(target)), file)
     except (OSError, BotoCoreError, ClientError) as error:
         raise StoreError(f"cannot move {source!r} in store {store.root!r}: {error}") from error
 
 
-def _take_from_folder(source: Path, target: Path, inbox_file: InboxFile) -> bool:
-    there = _look(source)
-    if there is None or not there.is_file:
+def _take_from_folder(source: Path, target: Path, file: InboxFile) -> bool:
+    current = _look(source)
+    if current is None or not current.is_file:
         return False
     target.parent.mkdir(parents=True, exist_ok=True)
     aside = target.with_name(f"{target.name}.{secrets.token_hex(4)}")
@@ -127,40 +127,40 @@ def _take_from_folder(source: Path, target: Path, inbox_file: InboxFile) -> bool
         source.rename(aside)
     except FileNotFoundError:
         return False
-    found = _look(aside)
-    if found and found.is_file and _content_of(found) == _content_of(inbox_file):
+    moved = _look(aside)
+    if moved and moved.is_file and _content_of(moved) == _content_of(file):
         aside.replace(target)
         return True
-    # Somebody has put another one there since it was looked at. It goes back, unless there is a third one by now.
+    # Another file has taken its place since the look. It goes back, unless a third one has appeared by now.
     with suppress(FileExistsError):
         os.link(aside, source, follow_symlinks=False)
     aside.unlink()
     return False
 
 
-def _content_of(inbox_file: InboxFile) -> tuple[str, ...]:
+def _content_of(file: InboxFile) -> tuple[str, ...]:
     """What a file's etag keeps when the file is renamed: not the time of its last change of name or permissions."""
-    inode, modified, _changed, size = inbox_file.etag.split("-")
+    inode, modified, _changed, size = file.etag.split("-")
     return inode, modified, size
 
 
 def _local(folder: Path) -> Iterator[InboxFile]:
     if folder.is_dir():
         with os.scandir(folder) as entries:
-            found = [_look(Path(entry.path)) for entry in entries]
-        yield from filter(None, found)
+            files = [_look(Path(entry.path)) for entry in entries]
+        yield from filter(None, files)
 
 
 def _look(path: Path) -> InboxFile | None:
     try:
-        told = path.lstat()
+        status = path.lstat()
     except FileNotFoundError:
         return None
     # With the time of the last change of its permissions, as a file that becomes readable is worth another look.
-    etag = f"{told.st_ino:x}-{told.st_mtime_ns:x}-{told.st_ctime_ns:x}-{told.st_size:x}"
-    modified_at = datetime.fromtimestamp(told.st_mtime, UTC)
-    is_file = stat.S_ISREG(told.st_mode)
-    return InboxFile(path.name, etag if is_file else "", told.st_size if is_file else 0, modified_at, is_file)
+    etag = f"{status.st_ino:x}-{status.st_mtime_ns:x}-{status.st_ctime_ns:x}-{status.st_size:x}"
+    modified_at = datetime.fromtimestamp(status.st_mtime, UTC)
+    is_file = stat.S_ISREG(status.st_mode)
+    return InboxFile(path.name, etag if is_file else "", status.st_size if is_file else 0, modified_at, is_file)
 
 
 def _remote(store: Store, folder: str, name: str = "") -> Iterator[InboxFile]:
@@ -170,9 +170,9 @@ def _remote(store: Store, folder: str, name: str = "") -> Iterator[InboxFile]:
     pages = client.get_paginator("list_objects_v2").paginate(Bucket=bucket, Prefix=f"{prefix}/{name}", Delimiter="/")
     for page in pages:
         for entry in page.get("Contents", ()):
-            found = entry["Key"].removeprefix(f"{prefix}/")
-            if found:  # the folder itself, as the console makes it
-                yield InboxFile(found, entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
+            file_name = entry["Key"].removeprefix(f"{prefix}/")
+            if file_name:  # empty for the folder itself, as the console makes it
+                yield InboxFile(file_name, entry["ETag"].strip('"'), entry["Size"], entry["LastModified"])
         for entry in page.get("CommonPrefixes", ()):
             yield InboxFile(
                 entry["Prefix"].removeprefix(f"{prefix}/"), "", 0, datetime.fromtimestamp(0, UTC), is_file=False

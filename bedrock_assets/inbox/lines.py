@@ -1,7 +1,7 @@
 """
-Lines of a ready-made file, checked and brought into the form in which records are sent.
+Lines of an inbox file, checked and brought into the form in which records are sent.
 
-A record says what its line says; only an id that is not short and plain is replaced by a hash of itself, as everywhere.
+A record has the same content as its line; only an id that is not short and plain is replaced by a hash of itself.
 """
 
 import json
@@ -17,7 +17,7 @@ from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_around_bad_lin
 from bedrock_assets.pipeline.ids import wire_id
 
 _SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
-"""Of a request nothing is read but that it is an object."""
+"""All that is read of a request is that it is an object."""
 
 
 @dataclass
@@ -34,7 +34,7 @@ class Lines:
         The records of whole lines, String, one each.
 
         Raises:
-            InvalidInboxFile: A line is no record; the message has its number.
+            InvalidInboxFile: A line is not a record; the message has its number.
         """
         lines = self._numbered(chunk)
         frame = _decoded(lines["line"])
@@ -44,9 +44,9 @@ class Lines:
         self._require_records(read)
         if not self.ids and len(read):
             self._require_family(read["line"][0])
-        made = _canonical(read)
-        self.ids.append(made["id"])
-        return made["record"]
+        records = _canonical(read)
+        self.ids.append(records["id"])
+        return records["record"]
 
     def _numbered(self, chunk: bytes) -> pl.DataFrame:
         """`line` String and `number`, from 1, of the lines that are not blank."""
@@ -54,32 +54,34 @@ class Lines:
             lines = split_lines(chunk)
         except PolarsError as error:
             raise InvalidInboxFile(
-                f"from line {self.n_lines + 1} on, it is no text in UTF-8 (or it is compressed: unpack it)"
+                f"from line {self.n_lines + 1} on, it is not UTF-8 text (or it is compressed: unpack it)"
             ) from error
         lines = lines.with_row_index("number", self.n_lines + 1).filter(pl.col("line").str.strip_chars() != "")
         self.n_lines += chunk.count(b"\n") + (not chunk.endswith(b"\n"))
         return lines
 
     def _first_bad(self, lines: pl.DataFrame) -> str:
-        """The first line that is no JSON object."""
+        """The first line that is not a JSON object."""
         texts = [line.encode() for line in lines["line"]]
         for first, part in decode_around_bad_lines(texts, _SCHEMA, 0):
             if len(part) == 1 and part["recordId"].null_count() and decode(texts[first], _SCHEMA) is None:
-                return f"line {lines['number'][first]} is no JSON object: {_shown(lines['line'][first])}"
-        return f"there is a line, up to {lines['number'][-1]}, that is no JSON object"
+                return f"line {lines['number'][first]} is not a JSON object: {_shown(lines['line'][first])}"
+        return f"a line up to {lines['number'][-1]} is not a JSON object"
 
     def _require_records(self, read: pl.DataFrame) -> None:
-        most = self.inbox.spec.limits.max_bytes_per_record
+        max_bytes = self.inbox.spec.limits.max_bytes_per_record
         faults = {
-            "has no recordId; give each record one of its own": pl.col("recordId").fill_null("") == "",
-            "has no modelInput, or one that is no object": pl.col("modelInput").is_null(),
-            f"has more than the {most} bytes that limits.max_bytes_per_record allows": pl.col("line").str.len_bytes()
-            > most,
+            "has no recordId; give each record its own": pl.col("recordId").fill_null("") == "",
+            "has no modelInput, or one that is not an object": pl.col("modelInput").is_null(),
+            f"has more than the {max_bytes} bytes that limits.max_bytes_per_record allows": pl.col(
+                "line"
+            ).str.len_bytes()
+            > max_bytes,
         }
         for fault, condition in faults.items():
-            found = read.filter(condition)
-            if len(found):
-                raise InvalidInboxFile(f"line {found['number'][0]} {fault}: {_shown(found['line'][0])}")
+            faulty = read.filter(condition)
+            if len(faulty):
+                raise InvalidInboxFile(f"line {faulty['number'][0]} {fault}: {_shown(faulty['line'][0])}")
 
     def _require_family(self, line: str) -> None:
         fault = self.inbox.fault_of_request(json.loads(line)["modelInput"])
@@ -89,18 +91,16 @@ class Lines:
     def all_ids(self) -> pl.Series:
         """
         Raises:
-            InvalidInboxFile: There are none, some of them twice, or more than a job takes.
+            InvalidInboxFile: There are no ids, repeated ids, or more than a job takes.
         """
         most, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
         if ids.is_empty():
             raise InvalidInboxFile("it has no records")
         if len(ids) > most:
-            raise InvalidInboxFile(
-                f"it has {len(ids):,} records, above limits.max_records_per_job={most}; cut it into files"
-            )
+            raise InvalidInboxFile(f"it has {len(ids):,} records, above limits.max_records_per_job={most}; split it")
         twice = ids.filter(ids.is_duplicated())
         if len(twice):
-            raise InvalidInboxFile(f"recordId {twice[0]!r} stands in more than one line; each record needs its own")
+            raise InvalidInboxFile(f"recordId {twice[0]!r} is in more than one line; each record needs its own")
         return ids
 
 
@@ -108,36 +108,36 @@ def _canonical(read: pl.DataFrame) -> pl.DataFrame:
     """`id` String, as the file has it, and `record` String, which begins with the id on the wire."""
     line = pl.col("line")
     usual = line.str.contains(HEAD) & (line.str.count_matches('"recordId"', literal=True) == 1)
-    made = read.select("number", "line", id="recordId", rest=pl.when(usual).then(line.str.replace(HEAD, "")))
-    odd = made.filter(pl.col("rest").is_null())
+    records = read.select("number", "line", id="recordId", rest=pl.when(usual).then(line.str.replace(HEAD, "")))
+    odd = records.filter(pl.col("rest").is_null())
     if len(odd):
         parts = [_parts(number, text) for number, text in odd.select("number", "line").iter_rows()]
-        told = odd.select("number").with_columns(rest_of=pl.Series([rest for _, rest in parts], dtype=pl.String))
-        made = made.join(told, on="number", how="left", maintain_order="left")
-        made = made.with_columns(rest=pl.coalesce("rest", "rest_of"))
+        rests = odd.select("number").with_columns(rest_of=pl.Series([rest for _, rest in parts], dtype=pl.String))
+        records = records.join(rests, on="number", how="left", maintain_order="left")
+        records = records.with_columns(rest=pl.coalesce("rest", "rest_of"))
     record = pl.concat_str(
         pl.lit('{"recordId":"'), wire_id(pl.col("id")), pl.lit('",'), pl.col("rest").str.strip_chars()
     )
-    return made.select("id", record=record)
+    return records.select("id", record=record)
 
 
 def _parts(number: int, line: str) -> tuple[str, str]:
     """The id of a line that does not begin with it, and the rest of the line after it."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        found = dict(pairs)
-        if len(found) < len(pairs):
+        members = dict(pairs)
+        if len(members) < len(pairs):
             raise InvalidInboxFile(f"line {number} has a key twice in one object: {_shown(line)}")
-        return found
+        return members
 
     try:
         record = cast("dict[str, Any]", json.loads(line.lstrip("\ufeff"), object_pairs_hook=unique))
         record_id = record.pop("recordId")
         rest = json.dumps(record, allow_nan=False)
     except ValueError as error:
-        raise InvalidInboxFile(f"line {number} is no JSON: {error}") from error
+        raise InvalidInboxFile(f"line {number} is not JSON: {error}") from error
     if not isinstance(record_id, str):
-        raise InvalidInboxFile(f"line {number} has a recordId that is no string: {_shown(line)}")
+        raise InvalidInboxFile(f"line {number} has a recordId that is not a string: {_shown(line)}")
     return record_id, rest[1:]
 
 
