@@ -47,12 +47,6 @@ class Node:
             return pl.Struct({name: node.dtype for name, node in self.fields.items()})
         return KINDS[self.kind]
 
-    @cached_property
-    def depth(self) -> int:
-        """Levels of lists and objects."""
-        inner = [*self.fields.values(), *([self.item] if self.item else [])]
-        return 1 + max(node.depth for node in inner) if inner else 0
-
     def json_schema(self, *, bounds: bool) -> dict[str, Any]:
         """
         JSON schema; an optional value may be null, and is always named, as strict services ask.
