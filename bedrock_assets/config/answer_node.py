@@ -111,12 +111,6 @@ class Node(Strict):
             return pl.Struct({name: node.dtype for name, node in self.members.items()})
         return KINDS[self.kind]
 
-    @cached_property
-    def depth(self) -> int:
-        """Levels of lists and objects inside."""
-        inner = [*self.fields.values(), *([self.item] if self.item else [])]
-        return 1 + max(node.depth for node in inner) if inner else 0
-
     def json_schema(self, *, bounds: bool) -> dict[str, Any]:
         """
         JSON schema. An optional value may be null but has to be named, as strict services require.

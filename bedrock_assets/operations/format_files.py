@@ -12,6 +12,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.dataset.plan import Block, plan_shards
 from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
+from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.ids import require_ids, require_unique
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, LINE
@@ -83,21 +84,8 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     # Too few rows are formatted as well, with a warning that Bedrock would fail the job.
     shards = plan_shards([Block(n_rows, n_rows, 0)], limits, on_small="pad")
     _prepare(out)
-    n_records = n_bytes = n_rejected = 0
-    warnings: list[str] = []
-    for shard, pieces in by_shard(pipeline, shards):
-        rejected: list[pl.DataFrame] = []
-        with (out / f"{shard.key}.jsonl").open("wb") as file:
-            records = RecordFile(file, digest=None)
-            for jsonl, rows in encode_batches(pipeline, pieces):
-                records.append(jsonl, rows[ERROR_CODE].null_count())
-                rejected.append(rows.drop(LINE).filter(pl.col(ERROR_CODE).is_not_null()))
-        n_records += records.n_records
-        n_bytes += records.n_bytes
-        n_rejected += shard.n_rows - records.n_records
-        if records.n_records < shard.n_rows:
-            pl.concat(rejected).write_parquet(out / f"{shard.key}.rejected.parquet")
-        warnings += _warnings(pipeline, shard, records)
+    files = [_write_shard(pipeline, out, shard, frames) for shard, frames in by_shard(pipeline, shards)]
+    n_records = sum(records.n_records for records in files)
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
         embed=embedding.column if embedding else None,
@@ -105,12 +93,26 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,
-        n_rejected=n_rejected,
-        n_bytes=n_bytes,
-        warnings=tuple(warnings),
+        n_rejected=n_rows - n_records,
+        n_bytes=sum(records.n_bytes for records in files),
+        warnings=tuple(
+            text for shard, one in zip(shards, files, strict=True) for text in _warnings(limits, shard, one)
+        ),
     )
     (out / NOTES).write_text(notes.model_dump_json(indent=2))
     return notes
+
+
+def _write_shard(pipeline: Pipeline, out: Path, shard: Shard, frames: Iterator[pl.DataFrame]) -> RecordFile:
+    rejected: list[pl.DataFrame] = []
+    with (out / f"{shard.key}.jsonl").open("wb") as file:
+        records = RecordFile(file, digest=None)
+        for jsonl, rows in encode_batches(pipeline, frames):
+            records.append(jsonl, rows[LINE].count())
+            rejected.append(rows.drop(LINE).drop_nulls(ERROR_CODE))
+    if records.n_records < shard.n_rows:
+        pl.concat(rejected).write_parquet(out / f"{shard.key}.rejected.parquet")
+    return records
 
 
 def read_notes(shards: Path) -> FormatNotes:
@@ -174,8 +176,8 @@ def _prepare(out: Path) -> None:
         raise StoreError(f"{out} cannot be written: {error}") from error
 
 
-def _warnings(pipeline: Pipeline, shard: Shard, records: RecordFile) -> list[str]:
-    limits, warnings = pipeline.spec.limits, list[str]()
+def _warnings(limits: JobLimits, shard: Shard, records: RecordFile) -> list[str]:
+    warnings: list[str] = []
     if records.n_records < (least := limits.min_records_per_job):
         warnings.append(f"{shard.key} has {records.n_records} records; Bedrock fails a job with fewer than {least}")
     if records.n_bytes > (most := limits.max_bytes_per_file):

@@ -1,6 +1,7 @@
 """Join a job's outputs in plain files with the input, without Dagster and without AWS."""
 
 import tempfile
+from collections import Counter
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,7 @@ def parse_files(pipeline: Pipeline, shards: Path, outputs: Path, out: Path) -> P
         raise ConfigError(f"no *.jsonl.out under {outputs}; download the job's output first, e.g. with `aws s3 sync`")
     names = {f"{shard.key}.jsonl.out" for shard in plan.shards}
     common = [path for path in files if path.name not in names]
-    counts: dict[str, int] = dict.fromkeys(ParseNotes.model_fields, 0)
+    counts = Counter(dict.fromkeys(ParseNotes.model_fields, 0))
     unreadable: dict[Path, int] = {}
 
     def frames() -> Iterator[pl.DataFrame]:
@@ -76,13 +77,11 @@ def _join_shard(
     rows: pl.DataFrame,
     ids: pl.DataFrame,
     outputs: list[Path],
-    counts: dict[str, int],
+    counts: Counter[str],
     unreadable: dict[Path, int],
 ) -> pl.DataFrame:
     answers = Answers(pipeline.family, pipeline.schema, buffer_for(pipeline.workload.dimensions))
-    job_ids = list[str]()
     for path in outputs:
-        job_ids.append(path.parent.name)
         n_before = answers.n_unreadable
         with path.open("rb") as file:
             answers.add_all(whole_lines(file))
@@ -92,13 +91,11 @@ def _join_shard(
         answers.values.gather(outcomes[AT]).alias(answers.answer),
         model_id=pl.lit(pipeline.spec.model),
         answer_source=pl.when("sent").then(pl.lit(InferenceMode.BATCH.value)),
-        job_arn=pl.when("sent").then(pl.lit(job_ids[0] if job_ids else None, pl.String)),
+        job_arn=pl.when("sent").then(pl.lit(outputs[0].parent.name if outputs else None, pl.String)),
         attempt=pl.when("sent").then(pl.lit(1, pl.Int64)),
     )
-    for status in ("ok", "error", "missing"):
-        counts[f"n_{status}"] += int((outcomes["status"] == status).sum())
-    counts["n_rows"] += len(rows)
-    counts["n_unknown"] += n_unknown
+    n_by_status = {f"n_{status}": n for status, n in outcomes["status"].value_counts().iter_rows()}
+    counts.update({"n_rows": len(rows), "n_unknown": n_unknown, **n_by_status})
     columns = outcomes.select(answer_columns(pipeline.answer_columns, pipeline.schema))
     return rows.hstack(columns.rename(pipeline.answer_columns))
 

@@ -1,72 +1,115 @@
 """
-Structured answers become typed columns: all rows at once, without a loop over those that conform.
+Structured answers become typed columns.
 
-The JSON of an answer may stand among words or in a code fence. Every value is read as text, strings marked with a `~`
-so that "5" and 5 stay apart, and then cast to its column. Unknown fields are ignored. Rows that do not conform, and all
-rows where the schema is a class with validators of its own, are given to pydantic.
+The JSON of an answer may stand among words or in a code fence. Pydantic checks one answer after the other, which takes
+some microseconds each; polars then decodes all that conform at once.
+
+Null is as good as absent, 3.0 is an integer, and unknown fields are ignored. Everything else is strict, so that "3" is
+not an integer. A user's class checks answers as well, if it has validators written in Python.
 """
 
-import io
-from collections.abc import Sequence
-from functools import reduce
-from operator import and_
+import json
+from collections.abc import Callable, Mapping
+from copy import deepcopy
+from functools import partial
+from math import ceil, floor
+from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
+from pydantic_core import ErrorDetails, SchemaValidator
+from pydantic_core import core_schema as core
 
 from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema
-from bedrock_assets.outputs.explain import class_validator, column_validator, first_violation, runs_code
 
-MARK = "~"
+VALUE_CHARS, MESSAGE_CHARS = 80, 500
+"""Longest value in a message, and longest message."""
+_MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
+_WITHOUT_VALUE = ("missing", "value_error", "assertion_error")
+"""Types of errors whose messages need no value."""
 NO_JSON = "the answer holds no JSON object"
-MISFIT = "a value does not fit its column"
 _FENCED = r"(?s)```[A-Za-z]*\s*(\{.*?\})\s*```"
 _BRACED = r"(?s)\{.*\}"
-_STRING = r'"((?:[^"\\]|\\.)*)"'
-_MARKED_KEY = rf'"{MARK}((?:[^"\\]|\\.)*)":'
-Checked = tuple[pl.Series, pl.Series]
-"""Values of a node's type, null where wrong; and whether each value conforms, Boolean."""
+
+_Validate = Callable[[str], Any]
+"""Validates JSON, or raises ValidationError."""
 
 
 def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
     """
-    Read and check structured answers.
+    Read and check structured answers. Unknown fields are ignored.
 
     Args:
-        texts: String, an answer a row, null where there is none.
+        texts: String, one answer a row, null for a row without one.
 
     Returns:
-        `violation` String, null where an answer conforms or there is none; `value` Struct of the schema's columns, its
-        fields null where there is a violation.
+        `violation` String, null if the answer conforms or there is none; `value` Struct of the schema's columns, whose
+        fields are null if there is a violation.
     """
-    answers = _json(texts)
-    value, conforms = _check_columns(answers, schema)
-    frame = pl.DataFrame({"text": texts, "json": answers, "conforms": conforms, "value": value})
-    violation = _violations(frame, schema).alias("violation")
-    kept = [
-        pl.when(violation.is_null()).then(pl.col("value").struct.field(name)).cast(dtype).alias(name)
-        for name, dtype in schema.dtypes.items()
-    ]
-    return frame.select(violation, value=pl.struct(kept))
+    validator, answers = AnswerValidator(schema), _json(texts)
+    checked = [(None, None) if answer is None else validator.check(answer) for answer in answers]
+    columns = {"violation": pl.String, "json": pl.String}
+    frame = pl.DataFrame(checked, schema=columns, orient="row").with_columns(text=texts, has_json=answers.is_not_null())
+    missing = pl.col("text").is_not_null() & ~pl.col("has_json")
+    value = pl.col("json").str.json_decode(pl.Struct(schema.dtypes))
+    return frame.select(
+        violation=pl.when(missing).then(pl.lit(NO_JSON)).otherwise("violation"),
+        value=pl.struct(value.struct.field(name) for name in schema.fields),
+    )
 
 
-def _violations(frame: pl.DataFrame, schema: AnswerSchema) -> pl.Series:
-    """What is wrong with each row, String: columns `text`, `json` and `conforms`."""
-    answer_class = schema.answer_class
-    own = [class_validator(answer_class)] if answer_class else []
-    checks_all = bool(answer_class and runs_code(answer_class.__pydantic_core_schema__))
-    violations = frame.select(
-        pl.when(pl.col("text").is_not_null() & pl.col("json").is_null()).then(pl.lit(NO_JSON))
-    ).to_series()
-    rows = frame.with_row_index().filter(pl.col("json").is_not_null() & (~pl.col("conforms") | checks_all))
-    if rows.is_empty():
-        return violations
-    every = [*own, column_validator(schema)]
-    messages = [
-        first_violation(answer, own) if conforms else first_violation(answer, every) or MISFIT
-        for answer, conforms in rows.select("json", "conforms").iter_rows()
-    ]
-    return violations.scatter(rows["index"], pl.Series(messages, dtype=pl.String))
+class AnswerValidator:
+    """Checks answers against a schema and, if that is a class with validators, against the class."""
+
+    def __init__(self, schema: AnswerSchema) -> None:
+        columns = SchemaValidator(_core(schema.root))
+        self._columns: _Validate = partial(columns.validate_json, strict=True)
+        self._class: _Validate | None = None
+        self._class_runs_code = False
+        if schema.answer_class:
+            self._class = partial(schema.answer_class.model_validate_json, strict=True, extra="ignore")
+            self._class_runs_code = runs_code(schema.answer_class.__pydantic_core_schema__)
+
+    def check(self, answer: str) -> tuple[str | None, str | None]:
+        """
+        Check one answer, a JSON object.
+
+        Returns:
+            The first violation, as the path of a field and what is wrong with it, and None; or None, and the JSON from
+            which the columns are read. An exception of a validator is quoted with its type.
+        """
+        try:
+            return self._check(answer)
+        except (Exception, SystemExit) as error:  # a validator is the user's code, and one answer may not end the run
+            return f"{type(error).__name__}: {error}"[:MESSAGE_CHARS], None
+
+    def _check(self, answer: str) -> tuple[str | None, str | None]:
+        accepted = self._accepts(answer)
+        if accepted and not self._class_runs_code:
+            return None, answer
+        value = _without_nulls(json.loads(answer, parse_float=_number))
+        violation = None if accepted else _first_violation(self._columns, value)
+        if self._class and (violation or self._class_runs_code):
+            violation = _first_violation(self._class, value) or violation
+        return (violation, None) if violation else (None, answer if accepted else json.dumps(value))
+
+    def _accepts(self, answer: str) -> bool:
+        try:
+            self._columns(answer)
+        except ValidationError:
+            return False
+        return True
+
+
+def runs_code(schema: object) -> bool:
+    """Whether a class's core schema calls Python: a validator, `model_post_init` or an `__init__` of its own."""
+    if isinstance(schema, Mapping):
+        own = str(schema.get("type")).startswith("function-") or schema.get("post_init") or schema.get("custom_init")
+        return bool(own) or any(
+            runs_code(inner) for key, inner in schema.items() if key not in ("serialization", "metadata")
+        )
+    return isinstance(schema, list | tuple) and any(map(runs_code, schema))
 
 
 def _json(texts: pl.Series) -> pl.Series:
@@ -76,96 +119,77 @@ def _json(texts: pl.Series) -> pl.Series:
     return answers.select(pl.when(pl.col("json").str.starts_with("{")).then("json")).to_series()
 
 
-def _check_columns(answers: pl.Series, schema: AnswerSchema) -> Checked:
-    """The values of JSON objects, and whether each object conforms to *schema*."""
-    root = schema.root
-    marked = answers.str.replace_all(_STRING, f'"{MARK}$1"').str.replace_all(_MARKED_KEY, '"$1":')
-    # One reading for each level of lists and objects: what stands below it is text, whatever it is.
-    return _check(root, marked, [_read(marked, root, depth) for depth in range(1, root.depth + 1)])
+def _first_violation(validate: _Validate, value: Any) -> str | None:
+    errors = _errors(validate, value)
+    return _message(errors[0])[:MESSAGE_CHARS] if errors else None
 
 
-def _as_text(node: Node, depth: int) -> pl.DataType:
-    """The type to read *node* with, everything below *depth* levels as text."""
-    if depth and node.kind == "object":
-        return pl.Struct({name: _as_text(inner, depth - 1) for name, inner in node.fields.items()})
-    if depth and node.item:
-        return pl.List(_as_text(node.item, depth - 1))
-    return pl.String()
+def _errors(validate: _Validate, value: Any) -> list[ErrorDetails]:
+    """The errors of *value*; a field that may be null and has no default may be absent as well."""
+    errors = _strict_errors(validate, value)
+    absent = [error["loc"] for error in errors if error["type"] == "missing"]
+    if not absent:
+        return errors
+    value = deepcopy(value)
+    for *path, name in absent:
+        parent = value
+        for step in path:
+            parent = parent[step]
+        parent[name] = None
+    remaining = _strict_errors(validate, value)
+    locations = [error["loc"] for error in remaining]
+    return [error for error in errors if error["loc"] in locations] or remaining
 
 
-def _read(answers: pl.Series, root: Node, depth: int) -> pl.Series:
-    """Struct of the root's fields, a row for each object."""
-    schema = {name: _as_text(node, depth - 1) for name, node in root.fields.items()}
-    if answers.is_empty():
-        return pl.Series(dtype=pl.Struct(schema))
-    lines = answers.fill_null("{}").str.join("\n").item().encode()
-    return pl.read_ndjson(io.BytesIO(lines), schema=schema, ignore_errors=True).to_struct()
+def _strict_errors(validate: _Validate, value: Any) -> list[ErrorDetails]:
+    try:
+        validate(json.dumps(value))
+    except ValidationError as error:
+        return error.errors(include_url=False, include_context=False)
+    return []
 
 
-def _check(node: Node, text: pl.Series, levels: Sequence[pl.Series]) -> Checked:
-    """
-    Args:
-        text: The value as text, null where it is missing or null.
-        levels: The value read with one, two, ... of its levels as what they are.
-    """
+def _message(error: ErrorDetails) -> str:
+    path = "".join(f"[{step}]" if isinstance(step, int) else f".{step}" for step in error["loc"]).lstrip(".")
+    text = error["msg"].removeprefix("Value error, ").removeprefix("Assertion failed, ")
+    if error["type"] not in _WITHOUT_VALUE:
+        text += f", got {json.dumps(error['input'], ensure_ascii=False, default=repr)[:VALUE_CHARS]}"
+    return f"{path}: {text}" if path else text
+
+
+def _number(text: str) -> int | float:
+    value = float(text)
+    return int(value) if value.is_integer() and _MIN_INT64 <= value <= _MAX_INT64 else value
+
+
+def _without_nulls(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _without_nulls(member) for name, member in value.items() if member is not None}
+    return list(map(_without_nulls, value)) if isinstance(value, list) else value
+
+
+def _core(node: Node) -> core.CoreSchema:
+    if node.item:
+        return core.list_schema(_core(node.item), min_length=node.min_size, max_length=node.max_size)
     if node.kind == "object":
-        value, inside = _check_object(node, levels)
-    elif node.item:
-        value, inside = _check_list(node, node.item, levels)
-    else:
-        value, inside = _scalar(node, text), pl.lit(value=True)
-    frame = pl.DataFrame({"text": text, "value": value}).with_columns(inside=inside)
-    absent = pl.col("text").is_null() & node.optional
-    within = pl.when(pl.col("value").is_null()).then(absent).otherwise(pl.col("inside") & _limits(node))
-    return value, frame.select(within).to_series()
+        return core.typed_dict_schema({name: _core_field(inner) for name, inner in node.fields.items()})
+    # True is 1 in a literal, but not a whole number.
+    kind = _scalar_core(node)
+    return core.chain_schema([kind, core.literal_schema(list(node.enum))]) if node.enum else kind
 
 
-def _check_object(node: Node, levels: Sequence[pl.Series]) -> Checked:
-    members = [
-        _check(inner, levels[0].struct.field(name), [level.struct.field(name) for level in levels[1:]])
-        for name, inner in node.fields.items()
-    ]
-    values = pl.DataFrame([value.alias(name) for name, (value, _) in zip(node.fields, members, strict=True)])
-    value = pl.select(pl.when(levels[0].is_not_null()).then(pl.lit(values.to_struct()))).to_series()
-    return value, reduce(and_, [conforms for _, conforms in members])
+def _core_field(node: Node) -> core.TypedDictField:
+    schema = _core(node)
+    return core.typed_dict_field(core.nullable_schema(schema) if node.optional else schema, required=not node.optional)
 
 
-def _check_list(node: Node, item: Node, levels: Sequence[pl.Series]) -> Checked:
-    names = list(map(str, range(len(levels))))
-    lists = pl.DataFrame([level.alias(name) for name, level in zip(names, levels, strict=True)]).with_row_index("row")
-    items = lists.filter(pl.col("0").list.len() > 0).explode(names)
-    value, conforms = _check(item, items["0"], [items[name] for name in names[1:]])
-    checked = pl.DataFrame({"row": items["row"], "value": value, "conforms": conforms})
-    together = checked.group_by("row", maintain_order=True).agg("value", pl.col("conforms").all())
-    joined = lists.join(together, on="row", how="left", maintain_order="left")
-    empty = pl.lit(pl.Series([[]], dtype=node.dtype)).first()
-    value = pl.when(pl.col("0").is_not_null()).then(pl.col("value").fill_null(empty))
-    frame = joined.select(value, pl.col("conforms").fill_null(value=True))
-    return frame["value"], frame["conforms"]
-
-
-def _scalar(node: Node, text: pl.Series) -> pl.Series:
-    if node.kind == "string":
-        marked = pl.col("text").str.starts_with(MARK)
-        return text.alias("text").to_frame().select(pl.when(marked).then(pl.col("text").str.slice(1))).to_series()
+def _scalar_core(node: Node) -> core.CoreSchema:
+    if node.kind == "integer":
+        low = _MIN_INT64 if node.minimum is None else ceil(node.minimum)
+        high = _MAX_INT64 if node.maximum is None else floor(node.maximum)
+        return core.int_schema(ge=low, le=high)
+    if node.kind == "number":
+        return core.float_schema(ge=node.minimum, le=node.maximum)
     if node.kind == "boolean":
-        return text.replace_strict({"true": True, "false": False}, default=None, return_dtype=pl.Boolean)
-    return text.cast(node.dtype, strict=False)
-
-
-def _limits(node: Node) -> pl.Expr:
-    """Whether a value that is of its type is also within its limits."""
-    value = pl.col("value")
-    size = value.list.len() if node.item else value.str.len_chars()
-    limits = [pl.lit(value=True)]
-    if node.enum:
-        limits.append(value.is_in(list(node.enum)))
-    if node.minimum is not None:
-        limits.append(value >= node.minimum)
-    if node.maximum is not None:
-        limits.append(value <= node.maximum)
-    if node.min_size is not None:
-        limits.append(size >= node.min_size)
-    if node.max_size is not None:
-        limits.append(size <= node.max_size)
-    return reduce(and_, limits)
+        return core.bool_schema()
+    return core.str_schema(min_length=node.min_size, max_length=node.max_size)

@@ -56,15 +56,13 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
                 return Published(uri, current.version(), table.n_rows)
         batches = _batches(store, table)
         first = next(batches)
-        reader = pa.RecordBatchReader.from_batches(first.schema, chain([first], batches))
         with announced(Effect.WRITE, uri):
-            properties = CommitProperties(custom_metadata={REVISION: table.revision})
             write_deltalake(
                 uri,
-                reader,
+                pa.RecordBatchReader.from_batches(first.schema, chain([first], batches)),
                 mode="overwrite",
                 schema_mode="overwrite",
-                commit_properties=properties,
+                commit_properties=CommitProperties(custom_metadata={REVISION: table.revision}),
                 storage_options=options,
             )
         return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
