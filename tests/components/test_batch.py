@@ -62,7 +62,7 @@ def test_a_chain(load: Any) -> None:
 def test_a_chain_to_nowhere(load: Any, source: str) -> None:
     """A pipeline that is not there, or is the same one, stops the location, with those that are there."""
     told = error_of(load, first={}, second={"source": {"pipeline": source}, "output_prefix": "x_"})
-    assert f"second: source.pipeline {source!r} is no other pipeline" in told
+    assert f"second: source.pipeline {source!r} is not another pipeline" in told
     assert told.endswith("known: first, second")
 
 
@@ -127,7 +127,7 @@ def test_an_inbox_alone(load: Any) -> None:
         ({"first": {"settle_s": 5}, "second": {"settle_s": 5}}, "give each inbox folders of its own"),
         ({"processed": {}, "second": {"settle_s": 5}}, "inbox second"),
         ({"mail": {"settle_s": 5, "model": "acme.x"}}, "mail/defs.yaml: model 'acme.x' is not known"),
-        ({"mail": {"settle_s": 5, "processed_to": "to-process"}}, "three folders side by side"),
+        ({"mail": {"settle_s": 5, "processed_to": "to-process"}}, "must be three separate folders"),
     ],
 )
 def test_inboxes_that_cannot_be(load: Any, settings: dict[str, Any], told: str) -> None:

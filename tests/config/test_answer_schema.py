@@ -117,7 +117,7 @@ def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:
         make_pipeline(texts(1), schema={"text": "string"})
     assert make_pipeline(texts(1), schema={"text": "string"}, output_prefix="b_").schema is not None
     for name in ("status", "response", "record_id", "embedding"):
-        with pytest.raises(ConfigError, match=rf"schema\.{name}: the answer has a column of that name already"):
+        with pytest.raises(ConfigError, match=rf"schema\.{name}: the answer already has a column of that name"):
             make_pipeline(texts(1), schema={name: "string"}, output_prefix="b_")
 
 

@@ -126,13 +126,13 @@ def test_structured_answers(make_pipeline: MakePipeline, family: str, mode: str)
 def test_the_way_fits_the_model(make_pipeline: MakePipeline, model: str, mode: str) -> None:
     """`auto` takes the best way that the model is known for."""
     pipeline = make_pipeline(ROWS, model=model, schema={"score": "integer"})
-    assert pipeline.form is not None
-    assert pipeline.form.mode == mode
+    assert pipeline.records.answer_format is not None
+    assert pipeline.records.answer_format.mode == mode
 
 
 @pytest.mark.parametrize(("model", "mode"), [("us.anthropic.claude-haiku-4-5-v1:0", "native"), ("x.y-v1", "prompt")])
 def test_the_way_fits_the_model_of_converse(make_pipeline: MakePipeline, model: str, mode: str) -> None:
     """Converse uses `outputConfig` for models that are held to a schema, and the prompt for any other."""
     pipeline = make_pipeline(ROWS, model=model, model_invocation_type="Converse", schema={"score": "integer"})
-    assert pipeline.form is not None
-    assert pipeline.form.mode == mode
+    assert pipeline.records.answer_format is not None
+    assert pipeline.records.answer_format.mode == mode

@@ -86,10 +86,10 @@ def test_weird_ids_are_hashed_on_the_wire_only(make_pipeline: MakePipeline) -> N
 def test_the_size_of_a_record_is_in_bytes(make_pipeline: MakePipeline) -> None:
     """A record of as many bytes as allowed is sent, one byte more is not; characters are not counted."""
     rows = pl.DataFrame({"text": ["漢" * 50], "record_id": ["a"]})
-    size = len(make_pipeline(rows.drop("record_id"), prompt="{text}").with_records(rows)[LINE].item().encode())
+    size = len(make_pipeline(rows.drop("record_id"), prompt="{text}").records.make(rows)[LINE].item().encode())
     for limit, code in ((size, None), (size - 1, "record_too_large")):
         limits = {"min_records_per_job": 1, "max_bytes_per_record": limit}
-        made = make_pipeline(rows.drop("record_id"), prompt="{text}", limits=limits).with_records(rows)
+        made = make_pipeline(rows.drop("record_id"), prompt="{text}", limits=limits).records.make(rows)
         assert made[ERROR_CODE].item() == code
 
 
