@@ -107,7 +107,7 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         key = context.run.tags.get(PARTITION_TAG)
         shards = [shard for shard in raw.shards if key in (None, shard.key)] if raw else []
         facts = [shard_facts(opened, pipeline, raw, shard) for shard in shards if raw]
-        total = {fact: sum(found[fact] for found in facts) for fact in facts[0]} if facts else {}
+        total = {name: sum(counts[name] for counts in facts) for name in facts[0]} if facts else {}
         return dg.AssetCheckResult(passed=bool(facts) and conserved(total), metadata=total | {"n_shards": len(facts)})
 
     return shard_check
@@ -156,13 +156,13 @@ def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
 
 def odd_parts(store: Store, manifest: TableManifest) -> list[str]:
-    """Parts whose columns are others than the manifest's."""
+    """Keys of the parts whose columns differ from the manifest's."""
 
     def columns(part: Part) -> dict[str, str]:
         return {name: str(dtype) for name, dtype in store.scan_parquet([part.key]).collect_schema().items()}
 
-    found = zip(manifest.parts, map_ordered(columns, manifest.parts, N_READERS), strict=True)
-    return [part.key for part, had in found if had != manifest.columns]
+    actual = zip(manifest.parts, map_ordered(columns, manifest.parts, N_READERS), strict=True)
+    return [part.key for part, dtypes in actual if dtypes != manifest.columns]
 
 
 def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.AssetCheckResult:
@@ -171,7 +171,7 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         mean: Output tokens of an answer, in this table.
         means: The same of the tables so far, the latest first; this one may be the first.
     """
-    before = next((found for found in means if found != mean), mean)
+    before = next((earlier for earlier in means if earlier != mean), mean)
     factor = mean / before if mean and before else 1.0
     return dg.AssetCheckResult(
         passed=1 / DRIFT_FACTOR <= factor <= DRIFT_FACTOR,
@@ -186,4 +186,4 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
 def _means(instance: dg.DagsterInstance, table: dg.AssetKey) -> list[float]:
     records = instance.fetch_materializations(table, limit=2).records
     facts = [record.asset_materialization.metadata for record in records if record.asset_materialization]
-    return [float(str(found[MEAN_OUTPUT].value)) for found in facts if MEAN_OUTPUT in found]
+    return [float(str(metadata[MEAN_OUTPUT].value)) for metadata in facts if MEAN_OUTPUT in metadata]

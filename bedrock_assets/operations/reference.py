@@ -33,15 +33,15 @@ def json_schema() -> dict[str, Any]:
 
 def page() -> str:
     """The reference, as Markdown: a table for each component, and one for each part of it."""
-    sections, told = [HEAD], set[str]()
+    sections, written = [HEAD], set[str]()
     for component, spec in COMPONENTS.items():
         schema = spec.model_json_schema(by_alias=True)
         definitions = schema.get("$defs", {})
         sections += _table(f"type: {component}", schema, definitions)
         for path, name in _parts("", schema, definitions):
-            if path not in told:
+            if path not in written:
                 sections += _table(path, definitions[name], definitions)
-                told.add(path)
+                written.add(path)
     return "\n".join(sections) + "\n"
 
 
@@ -63,8 +63,8 @@ def _table(path: str, schema: Mapping[str, Any], definitions: Mapping[str, Any])
     required = schema.get("required", [])
     for key, value in schema["properties"].items():
         default = "" if key in required else f"`{_default(value)}`"
-        told = " ".join(value.get("description", "").split()).replace("|", "\\|")
-        yield f"| `{key}` | {_type(value, definitions)} | {default} | {told} |"
+        description = " ".join(value.get("description", "").split()).replace("|", "\\|")
+        yield f"| `{key}` | {_type(value, definitions)} | {default} | {description} |"
     yield ""
 
 

@@ -63,21 +63,21 @@ class BedrockResource(ResourceWithBoto3Configuration):
                 "BEDROCK_ASSETS_STORE=s3://bucket/prefix, or work locally with `bedrock-assets dev`"
             )
         own = Regions.only(home, store)
-        return Regions(store, (*own.all, *(self._place(region, own.home, store) for region in self.regions)))
+        return Regions(store, (*own.all, *(self._region(region, own.home, store) for region in self.regions)))
 
     def session(self, region: Region | None = None) -> Any:
-        """The boto3 session of a place, or of the deployment's own."""
+        """The boto3 session for a Region; by default for the deployment's own."""
         return self._session(self._config(region))
 
     def open_runtime(self, region: Region | None = None) -> Runtime:
-        """The runtime, where models answer on demand, of a place or the deployment's own."""
+        """Bedrock's runtime, where models answer on demand; by default in the deployment's own Region."""
         config = self._config(region)
         client = self._client("bedrock-runtime", config, config.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S)
         return Runtime(client)
 
     def open_cloudwatch(self, region: Region | None = None) -> CloudWatch | None:
-        """CloudWatch, where Bedrock's metrics are; None unless it is to be read."""
-        # Nobody waits for it: one that is away is asked again later.
+        """CloudWatch, which has Bedrock's metrics; None if the deployment does not read it."""
+        # Metrics are optional, so calls fail fast; a later tick tries again.
         quick: dict[str, Any] = {"connect_timeout": 2, "read_timeout": 5, "retries": {"total_max_attempts": 1}}
         return CloudWatch(self._client("cloudwatch", self._config(region), None, **quick)) if self.cloudwatch else None
 
@@ -93,21 +93,23 @@ class BedrockResource(ResourceWithBoto3Configuration):
             runtime_endpoint_url=self.runtime_endpoint_url,
         )
 
-    def _place(self, config: RegionConfig, home: Region, store: Store) -> Region:
+    def _region(self, config: RegionConfig, home: Region, store: Store) -> Region:
         region, account = config.region_name or home.name, account_of(config.role_arn or self.role_arn)
-        there = self._store(config, store, region) if config.store_url else None
-        return Region(region, account, partial(self._bedrock, config, there or store), there)
+        bucket = self._store(config, store, region) if config.store_url else None
+        return Region(region, account, partial(self._bedrock, config, bucket or store), bucket)
 
     def _store(self, config: RegionConfig, store: Store, region: str) -> Store:
-        """The bucket of a place, reached as its role, if that is another account's."""
+        """The bucket of a Region, with the credentials of its role if it is in another account."""
         session = partial(self._session, config) if config.assume_role_arn else store.open_session
         key, owner = config.kms_key_arn, config.bucket_owner
         return Store(config.store_url or store.url, region, store.endpoint_url, key, owner, session)
 
     def _config(self, region: Region | None) -> RegionConfig:
-        """The settings of a place that was made of them."""
-        at = {(c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.regions}
-        return at.get((region.name, region.account), self._own) if region else self._own
+        """The settings from which a Region was opened."""
+        configs = {
+            (c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.regions
+        }
+        return configs.get((region.name, region.account), self._own) if region else self._own
 
     def _bedrock(self, config: RegionConfig, store: Store) -> Bedrock:
         key, owner = store.kms_key_arn, store.bucket_owner

@@ -26,10 +26,10 @@ def bedrock_resource() -> BedrockResource:
     Bedrock, from the environment.
 
     Raises:
-        ConfigError: A setting has a value that it cannot have.
+        ConfigError: The value of a setting is wrong.
     """
     env = os.environ
-    found = BedrockResource(
+    bedrock = BedrockResource(
         role_arn=env.get("BEDROCK_ASSETS_ROLE_ARN", LOCAL_ROLE),
         region_name=env.get("AWS_REGION"),
         assume_role_arn=env.get("BEDROCK_ASSETS_ASSUME_ROLE_ARN") or None,
@@ -39,8 +39,8 @@ def bedrock_resource() -> BedrockResource:
         tags=parse_tags(env.get("BEDROCK_ASSETS_TAGS", "")),
         cloudwatch=_is_on(CLOUDWATCH),
     )
-    JobSettings(vpc=Vpc.of(found.vpc_subnet_ids, found.vpc_security_group_ids), tags=found.tags)
-    return found
+    JobSettings(vpc=Vpc.of(bedrock.vpc_subnet_ids, bedrock.vpc_security_group_ids), tags=bedrock.tags)
+    return bedrock
 
 
 def store_resource() -> StoreResource:
@@ -48,18 +48,18 @@ def store_resource() -> StoreResource:
     The store, from the environment.
 
     Raises:
-        ConfigError: The key or the bucket's owner is none.
+        ConfigError: The KMS key is not a key's ARN, or the bucket's owner not an account id.
     """
     env = os.environ
-    found = StoreResource(
+    resource = StoreResource(
         url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
         region_name=env.get("AWS_REGION"),
         endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
         kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
         bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
     )
-    JobSettings(found.kms_key_arn, found.bucket_owner)
-    return found
+    JobSettings(resource.kms_key_arn, resource.bucket_owner)
+    return resource
 
 
 def _is_on(setting: str) -> bool:

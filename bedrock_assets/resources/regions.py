@@ -1,4 +1,4 @@
-"""What a deployment has in other Regions and accounts, as people write it."""
+"""Other Regions and accounts of a deployment, as its YAML file lists them."""
 
 from pathlib import Path
 from typing import Any
@@ -16,16 +16,16 @@ REGIONS_FILE = "BEDROCK_ASSETS_REGIONS"
 class RegionConfig(dg.Config):
     """A Region of an account where jobs run beside the deployment's own, and the bucket that Bedrock reads there."""
 
-    region_name: str | None = Field(default=None, description="AWS Region; without it the deployment's own.")
+    region_name: str | None = Field(default=None, description="AWS Region; default: the deployment's own.")
     role_arn: str | None = Field(
-        default=None, description="Service role of that account; without it the deployment's own."
+        default=None, description="Service role of that account; default: the deployment's own."
     )
     assume_role_arn: str | None = Field(
         default=None, description="Role of that account that calls are made as, where it is another account."
     )
     external_id: str | None = Field(default=None, description="External id that the role's trust asks for.")
     store_url: str | None = Field(
-        default=None, description="`s3://bucket/prefix` there; without it the deployment's own store."
+        default=None, description="`s3://bucket/prefix` there; default: the deployment's own store."
     )
     kms_key_arn: str | None = Field(default=None, description="KMS key of that bucket.")
     bucket_owner: str | None = Field(default=None, description="Account that the bucket has to belong to.")
@@ -36,10 +36,10 @@ class RegionConfig(dg.Config):
 
     def job_settings(self, tags: dict[str, str]) -> JobSettings:
         """
-        What jobs are created with.
+        Settings with which jobs are created.
 
         Raises:
-            ConfigError: A setting is none that Bedrock takes.
+            ConfigError: Bedrock would refuse a setting.
         """
         vpc = Vpc.of(self.vpc_subnet_ids, self.vpc_security_group_ids)
         return JobSettings(self.kms_key_arn, self.bucket_owner, vpc, tags)
@@ -56,12 +56,12 @@ def read_regions(path: str | None) -> list[RegionConfig]:
         return []
     try:
         entries = TypeAdapter(list[dict[str, Any]]).validate_python(yaml.safe_load(Path(path).read_text("utf-8")))
-        return [_place(entry) for entry in entries]
+        return [_region(entry) for entry in entries]
     except (OSError, yaml.YAMLError, ValidationError, ConfigError) as error:
         raise ConfigError(f"{REGIONS_FILE}={path}: {error}") from error
 
 
-def _place(entry: dict[str, Any]) -> RegionConfig:
+def _region(entry: dict[str, Any]) -> RegionConfig:
     unknown = sorted(entry.keys() - {*RegionConfig.model_fields})
     if unknown:
         raise ConfigError(f"unknown key {unknown[0]!r}; known: {', '.join(RegionConfig.model_fields)}")
