@@ -187,5 +187,5 @@ def test_a_failed_job_tells_its_message(
     stages = Stages.of(make_pipeline(FRAME, id_column="key", prompt="{text}"), bucket)
     job = run_job(stages, bedrock)
     collected = Collector(stages.pipeline.workload, bucket, stages.shards[0]).collect([job.arn], "ended")
-    with pytest.raises(JobFailed, match=f"ended as Failed without one answer: {message}"):
+    with pytest.raises(JobFailed, match=f"ended as Failed without a single answer: {message}"):
         collected.require_success(f"job {job.name} ended as {job.status}", job.message)

@@ -38,8 +38,8 @@ _CREDENTIALS = {
 }
 _TAKEN = {"ConflictException", "ValidationException"}
 """
-Rejections of a name or a token that a job has already. That a token comes back with another request, because a setting
-has changed since, is a conflict by the service model's errors; elsewhere AWS calls the same a validation error.
+Errors for a job name or a client token that is already in use. If a token is sent again with changed settings, the
+service model names a conflict; other AWS services answer with a validation error.
 """
 
 

@@ -93,11 +93,11 @@ class Lines:
         Raises:
             InvalidInboxFile: There are no ids, repeated ids, or more than a job takes.
         """
-        most, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
+        n_max, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
         if ids.is_empty():
             raise InvalidInboxFile("it has no records")
-        if len(ids) > most:
-            raise InvalidInboxFile(f"it has {len(ids):,} records, above limits.max_records_per_job={most}; split it")
+        if len(ids) > n_max:
+            raise InvalidInboxFile(f"it has {len(ids):,} records, above limits.max_records_per_job={n_max}; split it")
         twice = ids.filter(ids.is_duplicated())
         if len(twice):
             raise InvalidInboxFile(f"recordId {twice[0]!r} is in more than one line; each record needs its own")

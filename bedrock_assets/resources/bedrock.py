@@ -106,10 +106,13 @@ class BedrockResource(ResourceWithBoto3Configuration):
 
     def _config(self, region: Region | None) -> RegionConfig:
         """The settings from which a Region was opened."""
-        configs = {
-            (c.region_name or self.region_name, account_of(c.role_arn or self.role_arn)): c for c in self.regions
-        }
-        return configs.get((region.name, region.account), self._own) if region else self._own
+        if region is None:
+            return self._own
+        for config in self.regions:
+            account = account_of(config.role_arn or self.role_arn)
+            if (config.region_name or self.region_name, account) == (region.name, region.account):
+                return config
+        return self._own
 
     def _bedrock(self, config: RegionConfig, store: Store) -> Bedrock:
         key, owner = store.kms_key_arn, store.bucket_owner

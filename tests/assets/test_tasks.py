@@ -78,6 +78,6 @@ def test_labels_and_the_next_pipeline(tmp_path: Path) -> None:
         assert raw.success
         rows = pl.concat(read_rows(following, lab.store))
         sent = rows.select("why_record_id", said=pl.format("Why is it {}? {}", "label", "transcript"))
-        made = following.with_records(rows)
+        made = following.records.make(rows)
     assert made["why_record_id"].to_list() == [f"c{i}" for i in range(30)]
     assert all(text in line for text, line in zip(sent["said"], made[LINE], strict=True))

@@ -79,8 +79,8 @@ def test_credentials_are_renewed() -> None:
 
 
 @pytest.mark.usefixtures("sts")
-def test_a_place_of_another_account(store: Store) -> None:
-    """Clients of a place are signed for its Region with its role's credentials, and its service role is its own."""
+def test_a_region_of_another_account(store: Store) -> None:
+    """Clients of a Region are signed for it with its role's credentials, and its service role is its own."""
     role = f"arn:aws:iam::{OTHER}:role/bedrock-batch"
     region = RegionConfig(role_arn=role, assume_role_arn=CALLER, endpoint_url="http://127.0.0.1:9")
     resource = BedrockResource(
@@ -90,7 +90,7 @@ def test_a_place_of_another_account(store: Store) -> None:
         regions=[region],
     )
     home, other = resource.open(store).all
-    assert (other.region, other.account) == ("us-east-1", OTHER)
+    assert (other.name, other.account) == ("us-east-1", OTHER)
     assert other.bedrock.role_arn == role
     assert home.bedrock.client._request_signer._credentials.access_key == "mine"
     assert resource.session(other).client("sts").get_caller_identity()["Account"] == OTHER

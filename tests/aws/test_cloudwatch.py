@@ -211,7 +211,7 @@ def test_cloudwatch_that_is_away(tmp_path: Path, client: Any, monkeypatch: pytes
     """The work goes on as without it, and the run that waits says so once."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", url)
     with asked(tmp_path) as lab:
-        assert launch(lab, tmp_path).count("no metrics from CloudWatch, the work goes on without them") == 1
+        assert launch(lab, tmp_path).count("no metrics from CloudWatch, the run goes on without them") == 1
         assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert (observed(lab), len(answered(lab))) == ([], 2)
 

@@ -105,13 +105,13 @@ def test_only_bedrock_takes_the_role_on() -> None:
 
 
 def test_the_command_prints_the_documents() -> None:
-    """`bedrock-assets iam` prints what `aws iam` takes; a setting that is none is told."""
+    """`bedrock-assets iam` prints documents for `aws iam`; a wrong setting is an error."""
     settings = ["--store", DEPLOYMENT.store, "--role-arn", DEPLOYMENT.role_arn, "--region", DEPLOYMENT.region]
     printed = json.loads(CliRunner().invoke(app, ["iam", *settings]).stdout)
     assert printed["caller_policy"] == caller_policy(DEPLOYMENT)
     assert set(printed) == {"caller_policy", "doctor_policy", "role_policy", "role_trust"}
     wrong = CliRunner().invoke(app, ["iam", *settings, "--store", "/tmp/local"])  # noqa: S108 - not opened
-    assert (wrong.exit_code, "no S3 URI" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "is not an S3 URI" in wrong.output) == (2, True)
     with_events = json.loads(CliRunner().invoke(app, ["iam", *settings, "--events-queue", QUEUE]).stdout)
     assert with_events["caller_policy"]["Statement"][-1]["Resource"] == [QUEUE]
     more = ["--subnet-ids", "subnet-1,subnet-2", "--security-group-ids", "sg-1", "--tags"]
@@ -122,7 +122,7 @@ def test_the_command_prints_the_documents() -> None:
     with_metrics = json.loads(CliRunner().invoke(app, ["iam", *settings, "--cloudwatch"]).stdout)
     assert with_metrics["caller_policy"]["Statement"][-1]["Action"] == ["cloudwatch:GetMetricData"]
     wrong = CliRunner().invoke(app, ["iam", *settings, "--events-queue", "https://sqs.us-east-1.amazonaws.com/1/x"])
-    assert (wrong.exit_code, "is no ARN such as" in wrong.output) == (2, True)
+    assert (wrong.exit_code, "is not an ARN" in wrong.output) == (2, True)
 
 
 def test_the_store_works_under_the_callers_policy(enforcing: dict[str, str]) -> None:

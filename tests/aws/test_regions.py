@@ -50,8 +50,8 @@ def test_shards_go_where_a_slot_is_free(tmp_path: Path) -> None:
         assert regions(lab) == {"us-east-1": 1, WEST: 2}
         assert len(lab.shards) == 6, "two waves of three slots"
         pool = f"bedrock_batch/{HAIKU.replace(':', '-')}"
-        assert f"pool {pool}: 0 of 1 slots taken, 6 shards open" in notes
-        assert f"pool {pool}/{WEST}: 0 of 2 slots taken, 6 shards open" in notes
+        assert f"pool {pool}: 0 of 1 slots in use, 6 shards open" in notes
+        assert f"pool {pool}/{WEST}: 0 of 2 slots in use, 6 shards open" in notes
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         table = pl.concat(
@@ -119,7 +119,7 @@ def test_an_outage_of_one_region_holds_up_only_its_own(tmp_path: Path) -> None:
         lab.wait_for_jobs()
         lab.regions[0] = dark
         notes = lab.tick().notes
-        assert any(note.startswith(f"{WEST} of account") and "cannot be asked now" in note for note in notes)
+        assert any(note.startswith(f"{WEST} of account") and "is not reachable" in note for note in notes)
         assert any("is left alone for now" in note for note in notes)
         assert sorted(lab.states.values()) == [
             RequestState.ANSWERED,
@@ -184,14 +184,14 @@ def test_a_second_attempt_may_go_elsewhere(tmp_path: Path) -> None:
         assert rows["job_arn"].str.split(":").list.get(3).unique(maintain_order=True).to_list() == ["us-east-1", WEST]
 
 
-def test_a_place_that_is_not_named(tmp_path: Path) -> None:
+def test_a_region_that_is_not_listed(tmp_path: Path) -> None:
     """A launch tells that the deployment lacks a Region before anything is asked for."""
     with opened(tmp_path, HAIKU, at("eu-west-1")) as lab:
         assert lab.materialize("raw_dataset")
         assert lab.materialize("prompt_shards", lab.shards[0])
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert not lab.states
-        with pytest.raises(ConfigError, match=r"has no place in eu-west-1 .* BEDROCK_ASSETS_REGIONS"):
+        with pytest.raises(ConfigError, match=r"has no Region eu-west-1 .* BEDROCK_ASSETS_REGIONS"):
             lab.opened.used_by(lab.pipeline.spec.targets)
 
 
@@ -246,7 +246,7 @@ def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert found[f"store of {WEST} of account 123456789012"]["message"].startswith(str(tmp_path / "s3" / "bucket-west"))
     told = [finding for finding in json.loads(ended.stdout) if finding["check"] == "max_jobs of calls"]
     assert [finding["status"] for finding in told] == ["ok", "fail"]
-    assert "has no place in eu-west-1" in found["model of calls"]["message"]
+    assert "has no Region eu-west-1" in found["model of calls"]["message"]
     assert ended.exit_code == 1
 
 

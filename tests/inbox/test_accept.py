@@ -73,9 +73,9 @@ def test_requests_of_other_families(name: str) -> None:
     [
         ({"dimensions": 256}, "answers in text; leave it out"),
         ({"model": TITAN, "dimensions": 300}, "300 is not offered"),
-        ({"processed_to": "to-process"}, "three folders side by side"),
-        ({"processed_to": "to-process/done"}, "'to-process/done/' is, or is in, folder 'to-process/'"),
-        ({"dropped_to": "mail/drops"}, "'mail/drops/' is, or is in, folder 'mail/'"),
+        ({"processed_to": "to-process"}, "three separate folders"),
+        ({"processed_to": "to-process/done"}, "'to-process/done/' is the same as, or inside, folder 'to-process/'"),
+        ({"dropped_to": "mail/drops"}, "'mail/drops/' is the same as, or inside, folder 'mail/'"),
         ({"dropped_to": "../out"}, "dropped_to"),
         ({"dropped_to": "/abs"}, "dropped_to"),
         ({"setle_s": 3}, "did you mean settle_s"),
@@ -97,4 +97,4 @@ def test_folders_that_are_shared() -> None:
         require_separate_folders([first], ["processed"])
     apart = InboxSpec(name="second", model=TITAN, dropped_to="vectors/in", processed_to="vectors/out")
     require_separate_folders([first, apart], ["calls"])
-    assert Inbox(apart).dimensions == 1024
+    assert Inbox(apart).workload.dimensions == 1024

@@ -28,7 +28,7 @@ def test_one_dispatcher_serves_both(tmp_path: Path) -> None:
             lab.drop(f"file-{i}.jsonl", lines(4, f"matter {i}"))
         assert lab.run("dropped_files")
         ledgers = {name: Ledger(name) for name in (INBOX, "calls")}
-        workloads = {INBOX: lab.inbox, "calls": pipeline}
+        workloads = {INBOX: lab.inbox.workload, "calls": pipeline.workload}
 
         def tick() -> set[str]:
             for ledger in ledgers.values():

@@ -18,23 +18,23 @@ SMALL = {"max_records_per_job": 5, "min_records_per_job": 2, "max_bytes_per_reco
 CONTENTS: dict[str, tuple[bytes, str]] = {
     "empty": (b"", "it has no records"),
     "blank": (b"\n \n", "it has no records"),
-    "no JSON": (GOOD + b"\nnonsense\n", "line 2 is no JSON object: 'nonsense'"),
-    "cut short": (GOOD + b"\n\n" + GOOD[:40], "line 3 is no JSON object"),
-    "two in a line": (GOOD + GOOD, "line 1 is no JSON object"),
+    "no JSON": (GOOD + b"\nnonsense\n", "line 2 is not a JSON object: 'nonsense'"),
+    "cut short": (GOOD + b"\n\n" + GOOD[:40], "line 3 is not a JSON object"),
+    "two in a line": (GOOD + GOOD, "line 1 is not a JSON object"),
     "a list": (b"[1, 2]\n" + GOOD, "line 1 has no recordId"),
-    "no UTF-8": (GOOD.replace(b"invoice", b"\xff\xfe"), "from line 1 on, it is no text in UTF-8"),
-    "a number that is none": (GOOD.replace(b"64", b"NaN"), "line 1 is no JSON object"),
-    "compressed": (gzip.compress(lines(3)), "it is no text in UTF-8 (or it is compressed: unpack it)"),
-    "a compressed line": (GOOD + b"\nx\x9c" + zlib.compress(GOOD)[2:], "it is no text in UTF-8"),
+    "no UTF-8": (GOOD.replace(b"invoice", b"\xff\xfe"), "from line 1 on, it is not UTF-8 text"),
+    "a number that is none": (GOOD.replace(b"64", b"NaN"), "line 1 is not a JSON object"),
+    "compressed": (gzip.compress(lines(3)), "it is not UTF-8 text (or it is compressed: unpack it)"),
+    "a compressed line": (GOOD + b"\nx\x9c" + zlib.compress(GOOD)[2:], "it is not UTF-8 text"),
     "a control character": (GOOD.replace(b"invoice", b"in\x01voice"), "line 1"),
     "no id": (b'{"modelInput": {"messages": []}}', "line 1 has no recordId"),
     "an empty id": (b'{"recordId": "", "modelInput": {}}', "line 1 has no recordId"),
-    "an id that is a number": (b'{"recordId": 7, "modelInput": {}}', "line 1 has a recordId that is no string"),
-    "ids twice": (GOOD + b"\n" + GOOD, "recordId 'r1' stands in more than one line"),
+    "an id that is a number": (b'{"recordId": 7, "modelInput": {}}', "line 1 has a recordId that is not a string"),
+    "ids twice": (GOOD + b"\n" + GOOD, "recordId 'r1' is in more than one line"),
     "two ids": (b'{"recordId": "a", "recordId": "b", "modelInput": {}}', "line 1 has a key twice in one object"),
     "no request": (b'{"recordId": "a"}', "line 1 has no modelInput"),
     "a request that is a list": (b'{"recordId": "a", "modelInput": [1]}', "line 1 has no modelInput, or one that"),
-    "for another model": (b'{"recordId": "a", "modelInput": {"inputText": "hi"}}', "is asked with 'messages'"),
+    "for another model": (b'{"recordId": "a", "modelInput": {"inputText": "hi"}}', "takes 'messages'"),
     "too many records": (lines(6), "it has 6 records, above limits.max_records_per_job=5"),
     "too few records": (lines(1), "it has 1 records, but Bedrock fails a job with fewer than 2"),
     "too long a record": (GOOD.replace(b"invoice", b"x" * 300), "line 1 has more than the 300 bytes"),
@@ -103,7 +103,7 @@ def test_names_that_are_refused(tmp_path: Path) -> None:
         for name, reason in NAMES.items():
             assert reason in refused[ascii(name)[1:-1]]
         for name in ("sub", "link.jsonl", "folder.jsonl", "pipe.jsonl"):
-            assert "it is no file" in refused[name]
+            assert "it is not a file" in refused[name]
         assert (lab.states, lab.jobs()) == ({}, [])
         assert {path.name for path in Path(lab.store.root).iterdir()} == {"to-process"}
         assert len(lab.left) == len(NAMES) + 4
@@ -129,12 +129,12 @@ def test_duplicates(tmp_path: Path) -> None:
         for _ in range(3):
             lab.tick()
         assert (lab.states, lab.left) == ({"a": RequestState.SUBMITTED}, ["b.jsonl"])
-        assert "the same records are under way as partition a" in lab.rejections["b.jsonl"]
+        assert "the same records are in progress as partition a" in lab.rejections["b.jsonl"]
         lab.drop("a.jsonl", lines(6))
         lab.drop("c.jsonl", lines(5) + b"\n")  # no other records
         lab.finish()
-        assert "a file of that name is under way" in lab.rejections["a.jsonl"]
-        assert "the same records are under way" in lab.rejections["c.jsonl"]
+        assert "a file of that name is in progress" in lab.rejections["a.jsonl"]
+        assert "the same records are in progress" in lab.rejections["c.jsonl"]
         lab.drop("d.jsonl", lines(5))
         lab.drop("a.jsonl", lines(7))
         lab.finish()

@@ -119,7 +119,7 @@ def test_completed_without_one_success(stages: Stages) -> None:
     """A job that ended well but answered nothing is a failure that tells its most frequent error."""
     stages.write(jsonl([failed("c0", 500), *(failed(f"c{i}", 403, "no access") for i in (1, 2, 3))]))
     collected = stages.collect()
-    with pytest.raises(JobFailed, match=r"ended as Completed without one answer: 3 records failed with 403: no access"):
+    with pytest.raises(JobFailed, match=r"ended as Completed without a single answer: 3 records failed with 403: no access"):
         collected.require_success("job x ended as Completed", None)
     top = collected.frequent_errors.row(0, named=True)
     assert (top["error_code"], top["n_rows"], top["example"]) == ("403", 3, "c1")
@@ -130,7 +130,7 @@ def test_bedrocks_own_message_comes_first(stages: Stages) -> None:
     message = "Batch job contains less records (1) than the required minimum of: 100"
     with pytest.raises(JobFailed) as raised:
         stages.collect().require_success("job ba-calls-1 ended as Failed", message)
-    assert str(raised.value) == f"job ba-calls-1 ended as Failed without one answer: {message}"
+    assert str(raised.value) == f"job ba-calls-1 ended as Failed without a single answer: {message}"
 
 
 def test_one_success_is_success(stages: Stages) -> None:

@@ -45,7 +45,7 @@ def test_a_key_says_all_that_the_model_is_told(make_pipeline: MakePipeline) -> N
     frame = pl.DataFrame({"text": ["a", "a", "b"], "record_id": ["1", "2", "3"], "other": [1, 2, 3]})
 
     def keys(**overrides: object) -> list[str]:
-        return make_pipeline(frame.drop("record_id"), **overrides).with_records(frame, keyed=True)[KEY].to_list()
+        return make_pipeline(frame.drop("record_id"), **overrides).records.make(frame, keyed=True)[KEY].to_list()
 
     def text(**more: object) -> dict[str, object]:
         return {"task": {"text": {"prompt": "Say {text}", **more}}}

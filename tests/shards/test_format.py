@@ -94,7 +94,7 @@ def test_bad_rows_are_rejected_with_a_reason(store: Store, make_pipeline: MakePi
     stages = Stages.of(make_pipeline(frame, prompt="{text}", limits=limits), store)
     codes, messages = zip(*fates(stages), strict=True)
     assert codes == (None, "null_value", "empty_prompt", "record_too_large", None)
-    assert messages[1] == "null in a column the prompt uses: text"
+    assert messages[1] == "null in a column that the prompt uses: text"
     assert re.fullmatch(r"the record has 21\d\d bytes, above 1000", messages[3] or "")
     assert (stages.shards[0].n_records, stages.shards[0].n_rejected) == (2, 3)
     assert len(stages.sent()) == 2
@@ -105,7 +105,7 @@ def test_a_null_in_the_system_prompt_counts(store: Store, make_pipeline: MakePip
     frame = texts(2).with_columns(role=pl.Series([None, "poet"]))
     task = {"text": {"prompt": "{text}", "system": "Be a {role}"}}
     stages = Stages.of(make_pipeline(frame, task=task), store)
-    assert fates(stages) == [("null_value", "null in a column the prompt uses: text, role"), (None, None)]
+    assert fates(stages) == [("null_value", "null in a column that the prompt uses: text, role"), (None, None)]
 
 
 def test_nulls_and_nan_are_never_prompt_text(store: Store, make_pipeline: MakePipeline) -> None:
