@@ -119,7 +119,9 @@ def test_completed_without_one_success(stages: Stages) -> None:
     """A job that ended well but answered nothing is a failure that tells its most frequent error."""
     stages.write(jsonl([failed("c0", 500), *(failed(f"c{i}", 403, "no access") for i in (1, 2, 3))]))
     collected = stages.collect()
-    with pytest.raises(JobFailed, match=r"ended as Completed without a single answer: 3 records failed with 403: no access"):
+    with pytest.raises(
+        JobFailed, match=r"ended as Completed without a single answer: 3 records failed with 403: no access"
+    ):
         collected.require_success("job x ended as Completed", None)
     top = collected.frequent_errors.row(0, named=True)
     assert (top["error_code"], top["n_rows"], top["example"]) == ("403", 3, "c1")
