@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.aws.batch import Bedrock, NewJob
+from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from bedrock_assets.aws.batch import Bedrock, NewJob
+from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.target import Target
 from bedrock_assets.errors import ConfigError

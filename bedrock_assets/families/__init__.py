@@ -19,7 +19,7 @@ from bedrock_assets.families.embeddings import (
     TITAN_EMBED_MULTIMODAL,
     TITAN_EMBED_V2,
 )
-from bedrock_assets.families.jsontext import Plain, Tree, encoded
+from bedrock_assets.families.json_template import Plain, Tree, encoded
 from bedrock_assets.families.raw_prompt import DEEPSEEK_R1, LLAMA, LLAMA4, MISTRAL
 
 __all__ = [

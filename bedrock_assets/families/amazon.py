@@ -22,7 +22,7 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.families.anthropic import NATIVE
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
-from bedrock_assets.families.jsontext import Plain, Tree
+from bedrock_assets.families.json_template import Plain, Tree
 
 OPEN_WEIGHT = (
     r"(?:openai\.gpt-oss|qwen\.|deepseek\.v3|google\.gemma|nvidia\.|minimax\.|moonshot|zai\.)"

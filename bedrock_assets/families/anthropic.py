@@ -13,7 +13,7 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
-from bedrock_assets.families.jsontext import Plain, Tree
+from bedrock_assets.families.json_template import Plain, Tree
 
 VERSION = "bedrock-2023-05-31"
 NATIVE = r"anthropic\.claude-(?:(?:opus|sonnet|haiku)-(?:4-[5-9]|[5-9]|\d\d)|fable|mythos).*"

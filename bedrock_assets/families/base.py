@@ -9,7 +9,7 @@ import polars as pl
 
 from bedrock_assets.config import EmbeddingTask, SchemaMode, TextTask
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.json_template import Tree
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]

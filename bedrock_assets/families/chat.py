@@ -18,7 +18,7 @@ import polars as pl
 
 from bedrock_assets.config import TextTask
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, sampling, text_answer
-from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.json_template import Tree
 from bedrock_assets.families.raw_prompt import MISTRAL
 
 

@@ -13,7 +13,7 @@ import polars as pl
 
 from bedrock_assets.config import EmbeddingTask
 from bedrock_assets.families.base import Family, Prompt, at, embedding_answer, embedding_check
-from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.json_template import Tree
 
 
 def _titan_v2(prompt: Prompt, task: EmbeddingTask) -> Tree:

@@ -19,7 +19,7 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
-from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.json_template import Tree
 
 _no_tokens = pl.lit(None, pl.Int64)
 

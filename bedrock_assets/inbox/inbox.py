@@ -12,7 +12,7 @@ from bedrock_assets.config.task import EmbeddingTask, TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id, family_named
 from bedrock_assets.families.base import refuse_task
-from bedrock_assets.families.jsontext import Tree
+from bedrock_assets.families.json_template import Tree
 from bedrock_assets.pipeline.workload import Workload
 
 

@@ -8,7 +8,7 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.cloudwatch import CloudWatch
 from bedrock_assets.aws.regions import Region
 from bedrock_assets.errors import BedrockAssetsError, BedrockError

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from dagster import DagsterInstance
 
-from bedrock_assets.aws.batch import LOOK_BACK, Jobs
+from bedrock_assets.aws.batch_client import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState

@@ -6,7 +6,7 @@ import polars as pl
 
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
-from bedrock_assets.outputs.validate import validate_answers
+from bedrock_assets.outputs.structured import validate_answers
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
 FIELDS = "fields"

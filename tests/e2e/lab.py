@@ -16,7 +16,7 @@ import boto3
 import polars as pl
 from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job
 from bedrock_assets.local.stack import Settings, Stack, local_stack
 from bedrock_assets.local.ui import DagsterUI

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 from dagster import DagsterRunStatus
 
-from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable

@@ -10,7 +10,7 @@ import pytest
 from botocore.config import Config
 
 from bedrock_assets.assets.wait import Watch
-from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.ledger import RequestState

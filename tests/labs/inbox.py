@@ -15,7 +15,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
-from bedrock_assets.aws.batch import Bedrock
+from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Emulator, Faults

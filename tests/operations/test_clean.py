@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bedrock_assets.aws.batch import NewJob
+from bedrock_assets.aws.batch_client import NewJob
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.cli.app import app

@@ -9,7 +9,7 @@ import pytest
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.outputs.validate import MESSAGE_CHARS, AnswerValidator, runs_code, validate_answers
+from bedrock_assets.outputs.structured import MESSAGE_CHARS, AnswerValidator, runs_code, validate_answers
 from tests.labs import answer_classes
 from tests.labs.stages import jsonl, ok
 from tests.outputs import checked_classes

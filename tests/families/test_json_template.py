@@ -7,7 +7,7 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.families.jsontext import Plain, encoded
+from bedrock_assets.families.json_template import Plain, encoded
 
 TEXTS = ['a "quote"\n\\', "\u0085 \u2028 漢字 🙂", "", '{"v":1}', "}"]
 names = st.text(max_size=5)

@@ -13,7 +13,7 @@ from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.outputs.parse import Answers
-from bedrock_assets.outputs.validate import validate_answers
+from bedrock_assets.outputs.structured import validate_answers
 from tests.labs.stages import jsonl, ok
 
 WRITTEN: dict[str, Any] = {
