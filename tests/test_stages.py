@@ -10,8 +10,8 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.model_invocation_jobs import Bedrock, NewJob
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.jobs.request import job_name

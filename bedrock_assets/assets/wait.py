@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
-from bedrock_assets.aws.batch_client import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.request import RequestStatus, name_prefix

@@ -12,8 +12,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from functools import cached_property
 
-from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.model_invocation_jobs import Bedrock, NewJob
 from bedrock_assets.config.target import Target
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.storage.store import Store

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 from botocore.exceptions import ClientError
 
 from bedrock_assets.audit import Effect, announced
-from bedrock_assets.aws.batch_client import refusals
+from bedrock_assets.aws.model_invocation_jobs import refusals
 from bedrock_assets.errors import BedrockError
 
 if TYPE_CHECKING:

@@ -10,9 +10,9 @@ from collections.abc import Callable
 import polars as pl
 
 from bedrock_assets.errors import InvalidInboxFile, StoreError
+from bedrock_assets.inbox.check_records import Lines
 from bedrock_assets.inbox.files import SUFFIX, InboxFile, look
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.inbox.lines import Lines
 from bedrock_assets.shards.format import fingerprint_of
 from bedrock_assets.shards.record_file import RecordFile, padded
 from bedrock_assets.storage.keys import shard_folder, shard_manifest_key

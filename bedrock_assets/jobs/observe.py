@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 
 from dagster import DagsterInstance
 
-from bedrock_assets.aws.batch_client import LOOK_BACK
 from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK
 from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id

@@ -10,7 +10,7 @@ import polars as pl
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.jobs.request import name_prefix
 from bedrock_assets.local.stack import Stack

@@ -14,9 +14,18 @@ from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.observe import pool_limit
-from bedrock_assets.metrics import metric as m
-from bedrock_assets.metrics.remote import Cached, InboxFiles, JobCounts, label_of
-from bedrock_assets.metrics.state import COST, OPEN, ROWS, STATES, TOKENS, PipelineLog, PipelineState, sensors_of
+from bedrock_assets.metrics import gauges as m
+from bedrock_assets.metrics.bedrock_counts import Cached, InboxFiles, JobCounts, label_of
+from bedrock_assets.metrics.dagster_counts import (
+    COST,
+    OPEN,
+    ROWS,
+    STATES,
+    TOKENS,
+    PipelineLog,
+    PipelineState,
+    sensors_of,
+)
 
 if TYPE_CHECKING:
     from prometheus_client.core import GaugeMetricFamily

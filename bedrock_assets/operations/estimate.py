@@ -5,8 +5,8 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 
-from bedrock_assets.aws.batch_client import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import JobStatus
+from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.jobs.attempts import mode_for

@@ -8,8 +8,8 @@ from typing import Any, Literal
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.cloudwatch import CloudWatch
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Region
 from bedrock_assets.errors import BedrockAssetsError, BedrockError
 from bedrock_assets.resources.bedrock import BedrockResource

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 from dagster import DagsterInstance
 
-from bedrock_assets.aws.batch_client import LOOK_BACK, Jobs
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of

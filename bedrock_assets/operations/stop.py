@@ -5,7 +5,7 @@ from dataclasses import dataclass, field
 
 from dagster import DagsterInstance
 
-from bedrock_assets.aws.batch_client import Jobs
+from bedrock_assets.aws.model_invocation_jobs import Jobs
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 

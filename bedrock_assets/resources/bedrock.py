@@ -7,8 +7,8 @@ from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from bedrock_assets.aws.assume_role import assumed
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.cloudwatch import CloudWatch
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Region, Regions, account_of
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.errors import ConfigError

@@ -7,7 +7,7 @@ from threading import Thread
 import boto3
 import pytest
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockUnavailable
 
 

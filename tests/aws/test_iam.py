@@ -161,7 +161,7 @@ def called() -> tuple[set[tuple[str, str]], set[str]]:
     """The boto3 operations of the package by service, and the functions of obstore that it calls."""
     boto, objects = set[tuple[str, str]](), set[str]()
     services = {
-        "aws/batch_client.py": "bedrock",
+        "aws/model_invocation_jobs.py": "bedrock",
         "aws/runtime.py": "bedrock-runtime",
         "aws/job_events.py": "sqs",
         "inbox/files.py": "s3",

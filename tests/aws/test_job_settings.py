@@ -10,7 +10,7 @@ import pytest
 from botocore.exceptions import ClientError
 from pydantic import ValidationError
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.config.job_settings import PIPELINE_TAG, JobSettings, Vpc, parse_tags
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.emulator import Emulator, Faults

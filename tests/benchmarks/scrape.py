@@ -19,7 +19,7 @@ import boto3
 import dagster as dg
 from prometheus_client import generate_latest
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.jobs.collect_runs import CollectRuns

@@ -13,7 +13,7 @@ from typing import Any, cast
 import boto3
 from dagster import DagsterInstance, RunsFilter
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.jobs.collect_runs import CollectRuns

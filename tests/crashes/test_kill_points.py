@@ -24,7 +24,7 @@ import pytest
 from dagster import DagsterInstance
 
 from bedrock_assets.audit import Effect
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.storage.store import Store

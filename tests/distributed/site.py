@@ -18,7 +18,7 @@ import yaml
 from dagster import DagsterInstance
 from dagster._grpc.client import DagsterGrpcClient
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.cli.deployment import FOLDER
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.limits import JobLimits

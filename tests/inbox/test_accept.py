@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.errors import ConfigError, InvalidInboxFile
 from bedrock_assets.families import FAMILIES
+from bedrock_assets.inbox.check_records import Lines
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
-from bedrock_assets.inbox.lines import Lines
 from bedrock_assets.pipeline.ids import WIRE_ID
 from tests.labs.family_models import MODELS
 from tests.labs.inbox import inbox_of

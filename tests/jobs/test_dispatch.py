@@ -10,8 +10,8 @@ import pytest
 from botocore.config import Config
 from dagster import DagsterRunStatus
 
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import JobStatus
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS

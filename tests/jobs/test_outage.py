@@ -10,8 +10,8 @@ import pytest
 from botocore.config import Config
 
 from bedrock_assets.assets.wait import Watch
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import ROLE, Lab, open_lab

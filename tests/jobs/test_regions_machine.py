@@ -21,8 +21,8 @@ from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
-from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.aws.model_invocation_jobs import Bedrock, NewJob
 from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.collect_runs import JOB_TAG, CollectRuns

@@ -13,8 +13,8 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.pipeline import build_assets
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.emulator import Emulator, Faults

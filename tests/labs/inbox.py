@@ -15,8 +15,8 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
-from bedrock_assets.aws.batch_client import Bedrock
 from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.inbox.inbox import Inbox

@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.metrics import DASHBOARD, DEPLOY, RULES
-from bedrock_assets.metrics.metric import METRICS, PREFIX
+from bedrock_assets.metrics.gauges import METRICS, PREFIX
 from bedrock_assets.metrics.server import registry_of
 from bedrock_assets.pipeline.load import specs_of
 from tests.cli.test_commands import desk

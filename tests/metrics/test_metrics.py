@@ -12,7 +12,7 @@ from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Faults
 from bedrock_assets.metrics.collector import DeploymentCollector
-from bedrock_assets.metrics.metric import PREFIX
+from bedrock_assets.metrics.gauges import PREFIX
 from bedrock_assets.metrics.server import registry_of
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.inbox import INBOX, lines

@@ -8,8 +8,8 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner, Result
 
-from bedrock_assets.aws.batch_client import NewJob
 from bedrock_assets.aws.job import JobStatus
+from bedrock_assets.aws.model_invocation_jobs import NewJob
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.cli.app import app
 from bedrock_assets.errors import JobFailed

@@ -20,7 +20,7 @@ import pytest
 from dagster import DagsterInstance
 from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.request import Request
 from bedrock_assets.local.stack import store_folder

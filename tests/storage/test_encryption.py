@@ -9,7 +9,7 @@ import boto3
 import polars as pl
 import pytest
 
-from bedrock_assets.aws.batch_client import Bedrock
+from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 from bedrock_assets.resources.store import StoreResource

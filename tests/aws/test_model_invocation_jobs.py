@@ -13,8 +13,8 @@ import boto3
 import pytest
 from botocore.config import Config
 
-from bedrock_assets.aws.batch_client import Bedrock, NewJob
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.aws.model_invocation_jobs import Bedrock, NewJob
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import BedrockError, BedrockUnavailable
 from bedrock_assets.limits import JobLimits
