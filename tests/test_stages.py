@@ -14,7 +14,7 @@ from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock, NewJob
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.jobs.request import job_name
+from bedrock_assets.jobs.shard_request import job_name
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.shards.remainder import write_remainder

@@ -17,7 +17,7 @@ from bedrock_assets.jobs.enqueue import stage
 from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.on_demand import answer_on_demand
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource

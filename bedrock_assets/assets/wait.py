@@ -12,7 +12,7 @@ from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.jobs.request import RequestStatus, name_prefix
+from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix
 
 QUIET_POLLS = 8
 """After so many polls without a change the last line is logged again, to show that the run is alive."""

@@ -62,11 +62,16 @@ class NewJob:
 class Jobs(Protocol):
     """Batch inference jobs, of one Region or of several; errors as `Bedrock` has them."""
 
-    def list(self, *, since: datetime | None = None, name_contains: str | None = None) -> "Iterator[Job]": ...
+    def list(self, *, since: datetime | None = None, name_contains: str | None = None) -> "Iterator[Job]":
+        """Jobs submitted since a time, with a text in their names; the latest first."""
+        ...
 
-    def get(self, arn: str) -> Job: ...
+    def get(self, arn: str) -> Job:
+        """The job as it is now."""
+        ...
 
-    def stop(self, arn: str) -> None: ...
+    def stop(self, arn: str) -> None:
+        """Ask for the job's stop; a job that has ended is left as it is."""
 
 
 @dataclass(frozen=True)

@@ -7,7 +7,7 @@ import polars as pl
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import JobFailed, StaleShard
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.remainder import repaired_lines, write_remainder

@@ -6,7 +6,7 @@ from functools import reduce
 
 from bedrock_assets.config.task import TextTask
 from bedrock_assets.errors import OverBudget
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import Estimator, Measured, Price, add, price_of
 from bedrock_assets.storage.keys import outputs_key

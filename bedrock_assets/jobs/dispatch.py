@@ -15,7 +15,7 @@ from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS, MODE_TAG, REFUSA
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.observe import JobsByRequest, ObservedJobs, pool_limit
 from bedrock_assets.jobs.reconcile import Action, Capacity, Close, Collect, Invoke, Refuse, Stop, Submit, plan
-from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store

@@ -13,7 +13,7 @@ from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
 from bedrock_assets.jobs.budget import estimate_launch
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import job_folder, raw_manifest_key

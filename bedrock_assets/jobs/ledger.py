@@ -16,7 +16,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from bedrock_assets.jobs.event_log import EventLogReader, LoggedEvent, WriteObservation, write_observation
-from bedrock_assets.jobs.request import Request, RequestStatus
+from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.jobs.staleness import Staleness
 from bedrock_assets.storage.manifests import InferenceMode
 

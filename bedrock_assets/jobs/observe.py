@@ -14,7 +14,7 @@ from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import BedrockError, ConfigError
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.jobs.request import Request, SubmitOption, name_prefix
+from bedrock_assets.jobs.shard_request import Request, SubmitOption, name_prefix
 from bedrock_assets.storage.manifests import InferenceMode
 
 MAX_NAME_LOOKUPS = 3

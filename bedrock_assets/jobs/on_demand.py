@@ -4,7 +4,7 @@ from collections.abc import Iterable, Iterator
 
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.errors import BedrockUnavailable
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.remainder import record_lines
 from bedrock_assets.storage.keys import ON_DEMAND_FOLDER

@@ -12,7 +12,7 @@ from operator import attrgetter
 from typing import cast
 
 from bedrock_assets.aws.job import Job, JobStatus
-from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
 from bedrock_assets.storage.keys import shard_bit
 from bedrock_assets.storage.manifests import InferenceMode
 

@@ -6,7 +6,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from bedrock_assets.jobs.event_log import EventLogReader
-from bedrock_assets.jobs.request import Request, RequestStatus
+from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.storage.keys import is_planned
 
 

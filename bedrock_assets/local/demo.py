@@ -12,7 +12,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockAssetsError
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import DagsterUI
 from bedrock_assets.pipeline.pipeline import Pipeline

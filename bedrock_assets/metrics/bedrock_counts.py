@@ -17,7 +17,7 @@ from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.inbox.files import list_files
 from bedrock_assets.inbox.rejections import Rejections
 from bedrock_assets.jobs.observe import ObservedJobs
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.storage.store import Store
 
 T = TypeVar("T")

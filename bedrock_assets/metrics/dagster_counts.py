@@ -12,7 +12,7 @@ from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
-from bedrock_assets.jobs.request import RequestStatus
+from bedrock_assets.jobs.shard_request import RequestStatus
 
 NOT_ASKED = "not_asked"
 STATES = (NOT_ASKED, *(state.value for state in RequestState))

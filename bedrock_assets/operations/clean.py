@@ -8,7 +8,7 @@ from itertools import accumulate
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import JobFailed
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.storage.store import Store, StoredFile
 from bedrock_assets.threads import N_READERS, map_ordered
 

@@ -11,7 +11,7 @@ from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE
 from bedrock_assets.prices import price_of

@@ -11,7 +11,7 @@ from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import outputs_key

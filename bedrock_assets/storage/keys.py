@@ -22,6 +22,7 @@ def is_planned(key: str, n_shards: int) -> bool:
 
 
 def raw_manifest_key(pipeline: str) -> str:
+    """The dataset's shards and parts (`RawManifest`)."""
     return f"{pipeline}/raw/manifest.json"
 
 
@@ -31,10 +32,12 @@ def raw_part_key(pipeline: str, ingest: str, index: int) -> str:
 
 
 def shard_folder(pipeline: str, shard: str) -> str:
+    """Folder of a shard's prompts."""
     return f"{pipeline}/prompts/{shard}"
 
 
 def shard_manifest_key(pipeline: str, shard: str) -> str:
+    """What a shard's prompts are made of (`ShardManifest`)."""
     return f"{shard_folder(pipeline, shard)}/manifest.json"
 
 
@@ -54,14 +57,17 @@ def job_folder(shard: ShardManifest, attempt: int, arn: str) -> str:
 
 
 def outputs_folder(pipeline: str) -> str:
+    """Folder of the collected outcomes."""
     return f"{pipeline}/outputs"
 
 
 def outputs_key(pipeline: str, shard: str, folder: str = "") -> str:
+    """The outcomes of a shard, one row for each of its rows."""
     return f"{folder or outputs_folder(pipeline)}/{shard}.parquet"
 
 
 def table_manifest_key(pipeline: str) -> str:
+    """The published parts of the table (`TableManifest`)."""
     return f"{pipeline}/table/manifest.json"
 
 
@@ -71,6 +77,7 @@ def publish_lock_key(pipeline: str) -> str:
 
 
 def table_part_key(pipeline: str, index: int) -> str:
+    """A published part of the table."""
     return f"{pipeline}/table/part-{index:05d}.parquet"
 
 
@@ -80,6 +87,7 @@ def prepared_part_key(pipeline: str, shard: str) -> str:
 
 
 def preferences_key(pipeline: str) -> str:
+    """The preference pairs of a `compare` task."""
     return f"{pipeline}/preferences.parquet"
 
 

@@ -12,9 +12,12 @@ if TYPE_CHECKING:
 class Digest(Protocol):
     """A running hash, such as those of `hashlib`."""
 
-    def update(self, data: "Buffer", /) -> None: ...
+    def update(self, data: "Buffer", /) -> None:
+        """Add *data*."""
 
-    def hexdigest(self) -> str: ...
+    def hexdigest(self) -> str:
+        """The hash of all data so far, in hexadecimal digits."""
+        ...
 
 
 class Document(BaseModel):

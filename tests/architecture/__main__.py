@@ -20,6 +20,8 @@ def main() -> None:
         "--package-root", type=Path, default=HERE, metavar="PATH", help="folder that bedrock_assets lies in"
     )
     options = parser.parse_args()
+    if not (options.package_root / "bedrock_assets").is_dir():
+        parser.error(f"{options.package_root} has no folder bedrock_assets; --package-root is the folder it lies in")
     house = read_architecture(options.package_root.resolve())
     if options.svg:
         options.svg.write_text(draw(house, sizes=options.sizes))
@@ -37,9 +39,9 @@ def report(house: Architecture) -> list[str]:
         f"{summary['n_module_arrows']} import arrows between modules, {summary['n_package_arrows']} between packages",
     ]
     for kind in ("module", "package"):
-        found = summary[f"{kind}_circles"]
-        lines.append(f"{len(found)} circles of {kind}s")
-        for circle in found:
+        circles = summary[f"{kind}_circles"]
+        lines.append(f"{len(circles)} circles of {kind}s")
+        for circle in circles:
             lines += [f"  {', '.join(circle[f'{kind}s'])}", *(f"    {one}" for one in circle["imports"])]
     if not house.floors:
         return [*lines, "no contract"]

@@ -27,7 +27,7 @@ from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.event_log import OVERLAP_S
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import register_shards
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.metrics.collector import DeploymentCollector
 from bedrock_assets.metrics.server import registry_of

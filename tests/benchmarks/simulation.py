@@ -13,7 +13,7 @@ from math import ceil, exp
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.observe import MAX_NAME_LOOKUPS
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Collect, Submit, plan
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.limits import LIST_PAGE_SIZE, MAX_TIMEOUT_HOURS
 from tests.labs.promises import capacity
 

@@ -29,7 +29,7 @@ from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.event_log import OVERLAP_S
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.store import Store

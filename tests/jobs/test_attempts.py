@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.shards.remainder import write_remainder
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store

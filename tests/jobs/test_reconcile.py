@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Close, Collect, Invoke, Stop, Submit, plan
-from bedrock_assets.jobs.request import Request, RequestStatus
+from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.storage.manifests import InferenceMode
 from tests.labs import promises
 from tests.labs.promises import ROUTE, Situation, asked, capacity

@@ -17,7 +17,7 @@ from hypothesis.stateful import (
 
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Action, Close, Collect, Invoke, Stop, Submit
-from bedrock_assets.jobs.request import RequestStatus
+from bedrock_assets.jobs.shard_request import RequestStatus
 from tests.labs.promises import DISMISSED, PROMISES, Situation, asked, content
 from tests.labs.reconciler_world import ADOPTED, MOST_ATTEMPTS, REST, RUN_TRIES, Fault, World, name_of
 

@@ -28,7 +28,7 @@ from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.collect_runs import JOB_TAG, CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.storage.store import Store
 from tests.labs.dispatch import pipeline_of
 

@@ -10,7 +10,7 @@ import pytest
 
 from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import RequestState
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store

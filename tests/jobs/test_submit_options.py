@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.jobs.reconcile import Capacity, Invoke, Refuse, Submit, plan
-from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
 from bedrock_assets.storage.manifests import InferenceMode
 
 POOLS = ("east", "west", "north")

@@ -8,7 +8,7 @@ from functools import cached_property
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.reconcile import MAX_SUBMISSIONS, Action, Capacity, Close, Collect, Invoke, Stop, Submit, plan
-from bedrock_assets.jobs.request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
 from bedrock_assets.storage.manifests import InferenceMode
 
 Content = tuple[str, str, str, int, InferenceMode]

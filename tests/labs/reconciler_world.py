@@ -12,7 +12,7 @@ from enum import StrEnum
 
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.jobs.reconcile import Action, Close, Collect, Invoke, Stop, Submit
-from bedrock_assets.jobs.request import Request, RequestStatus, job_name
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, job_name
 from bedrock_assets.storage.manifests import InferenceMode
 from tests.labs.promises import Content, Situation, content
 

@@ -14,7 +14,7 @@ from bedrock_assets.aws.regions import Regions
 from bedrock_assets.cli.app import app
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.jobs.ledger import RequestState
-from bedrock_assets.jobs.request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
 from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import KEY, REGION, moto_server

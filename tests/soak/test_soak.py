@@ -22,7 +22,7 @@ from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.jobs.request import Request
+from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.local.stack import store_folder
 from bedrock_assets.local.ui import DagsterUI
 from bedrock_assets.storage.manifests import InferenceMode

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.jobs.request import job_name, name_prefix
+from bedrock_assets.jobs.shard_request import job_name, name_prefix
 from bedrock_assets.limits import JOB_NAME, MAX_JOB_NAME_CHARS
 
 TOKEN = re.compile(r"[a-zA-Z0-9](-*[a-zA-Z0-9])*")
