@@ -129,5 +129,5 @@ def test_the_address_is_kept_secret(receiver: Receiver) -> None:
 def test_a_wrong_address(monkeypatch: pytest.MonkeyPatch) -> None:
     """It stops the code location, and is not repeated in the message."""
     monkeypatch.setenv(URL, "file:///etc/passwd")
-    with pytest.raises(ConfigError, match="no https:// address"):
+    with pytest.raises(ConfigError, match="is not an https:// address"):
         Alerts.from_environment()
