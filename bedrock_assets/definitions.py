@@ -1,12 +1,10 @@
-"""The code location of the demo: every folder under `bedrock_assets/defs/`, and the resources they share."""
+"""The code location of the demo: every folder under `bedrock_assets/defs/`."""
 
 import warnings
 from importlib import import_module
 from pathlib import Path
 
 import dagster as dg
-
-from bedrock_assets.resources.environment import resources
 
 # Dagster 1.13 warns of its own use of a beta parameter wherever a component brings asset checks. It loads components
 # with the filters set aside, so that only one set here, before, is kept.
@@ -19,6 +17,4 @@ def defs() -> dg.Definitions:
     # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none.
     folder = Path(__file__).parent
     tree = dg.ComponentTree.from_module(import_module("bedrock_assets.defs"), project_root=folder.parent)
-    return dg.Definitions.merge(
-        tree.build_defs(), dg.Definitions(resources=resources(), executor=dg.in_process_executor)
-    )
+    return dg.Definitions.merge(tree.build_defs(), dg.Definitions(executor=dg.in_process_executor))

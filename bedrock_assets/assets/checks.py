@@ -41,8 +41,8 @@ def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefini
         asset=dg.AssetKey([pipeline.spec.name, "joined_table"]),
         description=f"Each label has the share of rows that `shares` says; without it, at most {WARN_LABEL:.0%}.",
     )
-    def label_check(store: StoreResource) -> dg.AssetCheckResult:
-        opened = store.open()
+    def label_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
+        opened = bedrock_batch_store.open()
         manifest = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
         if manifest is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "joined_table"})
@@ -80,8 +80,8 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         asset=dg.AssetKey([name, "batch_outputs"]),
         description="The answers of the canary, the first shard, keep the thresholds; else no other shard is sent.",
     )
-    def canary_check(store: StoreResource) -> dg.AssetCheckResult:
-        opened = store.open()
+    def canary_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
+        opened = bedrock_batch_store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
         result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
         if result is None:
@@ -101,8 +101,8 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         asset=dg.AssetKey([name, "batch_outputs"]),
         description="One outcome for each row of the shard that was collected last, or of all shards.",
     )
-    def shard_check(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
-        opened = store.open()
+    def shard_check(context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
+        opened = bedrock_batch_store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
         key = context.run.tags.get(PARTITION_TAG)
         shards = [shard for shard in raw.shards if key in (None, shard.key)] if raw else []
@@ -127,8 +127,10 @@ def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     ]
 
     @dg.multi_asset_check(name=f"{pipeline.spec.name}__table_checks", specs=specs)
-    def table_checks(context: dg.AssetCheckExecutionContext, store: StoreResource) -> Iterator[dg.AssetCheckResult]:
-        opened, name = store.open(), pipeline.spec.name
+    def table_checks(
+        context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource
+    ) -> Iterator[dg.AssetCheckResult]:
+        opened, name = bedrock_batch_store.open(), pipeline.spec.name
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
         manifest = opened.read_model(table_manifest_key(name), TableManifest)
         if raw is None or manifest is None:

@@ -32,8 +32,8 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="Which of the two texts is preferred, one row for each row of the input.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
-    def preferences(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+    def preferences(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
         joined = join_preferences(opened, pipeline, table)
         yield from materialize("preferences", preferences_metadata(opened, joined), table.revision)
@@ -49,8 +49,8 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="The joined table as a Delta table; each build is a version.",
         **shared_metadata(pipeline.spec, {"delta"}),
     )
-    def delta_table(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+    def delta_table(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
         published = publish_delta(opened, pipeline, table)
         metadata = {"dagster/row_count": published.n_rows, "dagster/uri": published.uri, "version": published.version}
@@ -67,8 +67,8 @@ def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         "materializes it: what it publishes may be read by others.",
         **shared_metadata(pipeline.spec, {"huggingface"}),
     )
-    def hub_dataset(store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+    def hub_dataset(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
         pushed = push_table(opened, pipeline, table)
         metadata = {

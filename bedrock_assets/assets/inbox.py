@@ -52,11 +52,14 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
         **shared_metadata(inbox.spec, {"jsonlines"}),
     )
     def dropped_files(
-        context: dg.AssetExecutionContext, config: DroppedFilesConfig, store: StoreResource, bedrock: BedrockResource
+        context: dg.AssetExecutionContext,
+        config: DroppedFilesConfig,
+        bedrock_batch_store: StoreResource,
+        bedrock_batch: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
         if has_earlier_run(context, spec.name):
             raise dg.Failure("another run is taking files of this inbox; wait until it has ended", allow_retries=False)
-        regions = bedrock.open(store.open(), local=True)
+        regions = bedrock_batch.open(bedrock_batch_store.open(), local=True)
         files = FileIntake(context, inbox, regions).take(config.files, config.given_up)
         yield from materialize("dropped_files", _metadata(files))
 
@@ -72,11 +75,11 @@ def build_inbox_checks(inbox: Inbox) -> list[dg.AssetChecksDefinition]:
         asset=dg.AssetKey([name, "batch_outputs"]),
         description="One outcome for each record of the file that was collected last.",
     )
-    def file_check(context: dg.AssetCheckExecutionContext, store: StoreResource) -> dg.AssetCheckResult:
+    def file_check(context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
         key = context.run.tags.get(PARTITION_TAG)
         if key is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "a partition; launch one with its check"})
-        facts = file_facts(store.open(), inbox, key)
+        facts = file_facts(bedrock_batch_store.open(), inbox, key)
         return dg.AssetCheckResult(passed=conserved(facts), metadata=dict(facts))
 
     return [file_check]

@@ -70,8 +70,10 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         metadata={"source": pipeline.source.describe()},
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
-    def raw_dataset(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+    def raw_dataset(
+        context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = bedrock_batch_store.open()
         manifest = ingest(pipeline, opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
         context.log.info(
@@ -93,9 +95,9 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         **shared_metadata(pipeline.spec, {"polars", "jsonlines"}),
     )
     def prompt_shards(
-        context: dg.AssetExecutionContext, config: PromptShardsConfig, store: StoreResource
+        context: dg.AssetExecutionContext, config: PromptShardsConfig, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+        opened = bedrock_batch_store.open()
         raw = require_raw(opened, pipeline)
         fresh = context.run.run_id if config.fresh else ""
         index = PromptIndex() if config.fresh else read_prompt_index(opened, pipeline)
@@ -133,19 +135,19 @@ def build_batch_outputs(
     def batch_outputs(
         context: dg.AssetExecutionContext,
         config: BatchOutputsConfig,
-        store: StoreResource,
-        bedrock: BedrockResource,
+        bedrock_batch_store: StoreResource,
+        bedrock_batch: BedrockResource,
     ) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+        opened = bedrock_batch_store.open()
         if REQUEST_TAG in context.run.tags:
-            for result in CollectRun(context, workload, opened, bedrock).run():
+            for result in CollectRun(context, workload, opened, bedrock_batch).run():
                 on_answered(opened, context.partition_key)
                 yield result
             return
-        regions = bedrock.open(opened)
+        regions = bedrock_batch.open(opened)
         ledger = Launch(context, workload, regions).enqueue(retry_errors=config.retry_errors)
         if config.wait:
-            metrics = WorkloadMetrics.of(context, workload, bedrock, regions)
+            metrics = WorkloadMetrics.of(context, workload, bedrock_batch, regions)
             Watch(context, spec.name, ledger, regions, config.poll_s, metrics).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
@@ -164,8 +166,10 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="The final table: every input column unchanged, then the answer.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
-    def joined_table(context: dg.AssetExecutionContext, store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = store.open()
+    def joined_table(
+        context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
+    ) -> Iterator[dg.MaterializeResult[Any]]:
+        opened = bedrock_batch_store.open()
         raw = opened.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
         not_ready = readiness(opened, pipeline, raw) if raw else "raw_dataset has not been materialized"
         if raw is None or not_ready:

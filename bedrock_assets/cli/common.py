@@ -55,10 +55,11 @@ class Environment:
             ConfigError: There is no such pipeline, or its YAML is wrong.
         """
         from bedrock_assets.pipeline.load import known_pipelines
+        from bedrock_assets.pipeline.project import find_project
 
         chosen = names or known_pipelines()
         if not chosen:
-            fail("there is no pipeline under defs/; name the path of a defs.yaml", 2)
+            fail(f"there is no pipeline in {find_project()}; name the path of a defs.yaml", 2)
         return [self.pipeline(name) for name in chosen]
 
     @cached_property

@@ -24,10 +24,14 @@ def demo(
     """Run the main job from end to end on this machine: emulator, Dagster with its daemon, real conversations."""
     from bedrock_assets.local.demo import run_demo, show
     from bedrock_assets.local.stack import Settings, local_stack
+    from bedrock_assets.pipeline.load import load_pipeline
+    from bedrock_assets.pipeline.project import DEMO, find_project
 
-    with session() as env:
-        chosen = env.pipeline(pipeline)
-        with local_stack(Settings(home, speed=speed, max_jobs=max_jobs)) as stack:
+    with session():
+        # The demo's own pipeline runs anywhere, also inside of another project.
+        project = DEMO if pipeline == DEMO_PIPELINE else find_project()
+        chosen = load_pipeline(pipeline, project)
+        with local_stack(Settings(home, speed=speed, max_jobs=max_jobs, project=project)) as stack:
             result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:
             print_json(dataclasses.asdict(result))
@@ -42,14 +46,24 @@ def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 takes a free one.")] = 3000,
     speed: Speed = 30.0,
     max_jobs: MaxJobs = 2,
-    workspace: Annotated[Path | None, typer.Option(exists=True, help="workspace.yaml of your own project.")] = None,
+    workspace: Annotated[
+        Path | None, typer.Option(exists=True, help="A workspace.yaml, in place of the project.")
+    ] = None,
     as_json: Json = False,
 ) -> None:
-    """Keep the local stack running, with the Dagster UI; end it with Ctrl-C."""
+    """
+    Keep the local stack running, with the Dagster UI; end it with Ctrl-C.
+
+    It serves the Dagster project of the current folder; without one, the demo's pipelines.
+    """
     from bedrock_assets.local.stack import Settings, local_stack
     from bedrock_assets.local.ui import DagsterUI
+    from bedrock_assets.pipeline.project import DEMO, find_project
 
-    with session(), local_stack(Settings(home, port, speed, max_jobs, workspace)) as stack:
+    with (
+        session(),
+        local_stack(Settings(home, port, speed, max_jobs, workspace, DEMO if workspace else find_project())) as stack,
+    ):
         DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
         if as_json:
             print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})

@@ -7,8 +7,6 @@ import typer
 
 from bedrock_assets.cli.common import console, session
 
-DEFS = Path("bedrock_assets/defs")
-
 
 def new(
     name: Annotated[str, typer.Argument(help="Name of the pipeline: lower-case letters, digits and _.")],
@@ -19,7 +17,9 @@ def new(
     prompt: Annotated[str | None, typer.Option(help='Template: "Summarise: {transcript}".')] = None,
     embed: Annotated[str | None, typer.Option(help="Column to embed, instead of a prompt.")] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with a unique id; without it ids are derived.")] = None,
-    defs: Annotated[Path, typer.Option(help="Folder of all pipelines.")] = DEFS,
+    defs: Annotated[
+        Path | None, typer.Option(help="Folder of all pipelines; by default the `defs/` of the project around here.")
+    ] = None,
 ) -> None:
     """
     Write a new pipeline: defs/NAME/defs.yaml and, for a prompt, defs/NAME/NAME.txt.
@@ -27,8 +27,12 @@ def new(
     Example: bedrock-assets new calls --source 'calls/*.parquet' --model amazon.nova-lite-v1:0 --prompt 'Sum up: {text}'
     """
     from bedrock_assets.components.scaffold import Draft, write
+    from bedrock_assets.errors import ConfigError
+    from bedrock_assets.pipeline.project import DEMO, find_project
 
     with session():
+        if defs is None and (defs := find_project().defs) == DEMO.defs and not DEMO.defs.is_relative_to(Path.cwd()):
+            raise ConfigError("there is no Dagster project here; create one with `create-dagster`, or name --defs")
         paths = write(Draft(name, source, model, prompt, embed, id_column), defs)
     for path in paths:
         console.print(str(path), soft_wrap=True)

@@ -2,6 +2,7 @@
 
 import os
 from dataclasses import dataclass
+from typing import Any
 
 import dagster as dg
 from pydantic import BaseModel
@@ -16,16 +17,29 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError, DataError
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.resources.environment import EVENTS_QUEUE
+from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
 
+class BatchComponent(dg.Component):
+    """What all components share: the resources of their code location."""
+
+    @classmethod
+    def resources(cls) -> dict[str, Any]:
+        """
+        The resources `bedrock_batch_store`, `bedrock_batch` and `bedrock_batch_events`; from the environment.
+
+        A subclass may return others. A code location has one of each: the most derived class in it decides.
+        """
+        return dict(resources())
+
+
 @dg.scaffold_with(PipelineScaffolder)
 @dataclass
-class BatchInference(dg.Component):
+class BatchInference(BatchComponent):
     """A model's answer beside every row of a table, through Amazon Bedrock batch inference."""
 
     pipeline: Pipeline
@@ -54,15 +68,12 @@ class BatchInference(dg.Component):
                 f"{name}: source.pipeline {source!r} is not another pipeline in this code location; "
                 f"known: {', '.join(names)}"
             )
-        return dg.Definitions(
-            assets=build_assets(self.pipeline),
-            asset_checks=build_checks(self.pipeline),
-            sensors=known.sensors_beside(name),
-        )
+        own = dg.Definitions(assets=build_assets(self.pipeline), asset_checks=build_checks(self.pipeline))
+        return dg.Definitions.merge(own, known.shared_beside(name))
 
 
 @dataclass
-class BatchInbox(dg.Component):
+class BatchInbox(BatchComponent):
     """Ready-made JSONL files that are dropped into a folder, answered through Amazon Bedrock batch inference."""
 
     inbox: Inbox
@@ -84,11 +95,8 @@ class BatchInbox(dg.Component):
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        return dg.Definitions(
-            assets=build_inbox_assets(self.inbox),
-            asset_checks=build_inbox_checks(self.inbox),
-            sensors=_Location.of(context).sensors_beside(self.inbox.spec.name),
-        )
+        own = dg.Definitions(assets=build_inbox_assets(self.inbox), asset_checks=build_inbox_checks(self.inbox))
+        return dg.Definitions.merge(own, _Location.of(context).shared_beside(self.inbox.spec.name))
 
 
 @dataclass(frozen=True)
@@ -97,6 +105,8 @@ class _Location:
 
     pipelines: list[Pipeline]
     inboxes: list[Inbox]
+    component: type[BatchComponent]
+    """The most derived class of the components: its resources are the location's."""
 
     @classmethod
     def of(cls, context: dg.ComponentLoadContext) -> "_Location":
@@ -105,9 +115,14 @@ class _Location:
             ConfigError: Two of them share a name or a folder.
         """
         tree = context.component_tree
-        pipelines = [component.pipeline for component in tree.get_all_components(of_type=BatchInference)]
-        inboxes = [component.inbox for component in tree.get_all_components(of_type=BatchInbox)]
-        location = cls(sorted(pipelines, key=lambda p: p.spec.name), sorted(inboxes, key=lambda i: i.spec.name))
+        components = tree.get_all_components(of_type=BatchComponent)
+        pipelines = [component.pipeline for component in components if isinstance(component, BatchInference)]
+        inboxes = [component.inbox for component in components if isinstance(component, BatchInbox)]
+        location = cls(
+            sorted(pipelines, key=lambda p: p.spec.name),
+            sorted(inboxes, key=lambda i: i.spec.name),
+            max(map(type, components), key=lambda kind: (len(kind.__mro__), kind.__qualname__)),
+        )
         if len(set(location.names)) < len(location.names):
             raise ConfigError(f"pipelines share a name: {', '.join(location.names)}; names are folders in the store")
         require_separate_folders([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
@@ -118,13 +133,14 @@ class _Location:
         """All of them, in order."""
         return sorted(workload.spec.name for workload in (*self.pipelines, *self.inboxes))
 
-    def sensors_beside(self, name: str) -> list[dg.SensorDefinition]:
-        """All sensors, defined once per code location: beside the assets of the first name."""
+    def shared_beside(self, name: str) -> dg.Definitions:
+        """All sensors and resources, defined once per code location: beside the assets of the first name."""
         interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         if name != self.names[0]:
-            return []
+            return dg.Definitions()
         has_queue = bool(os.environ.get(EVENTS_QUEUE))
-        return [
+        sensors = [
             *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
             *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
         ]
+        return dg.Definitions(sensors=sensors, resources=self.component.resources())

@@ -57,7 +57,12 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     Raises:
         BedrockAssetsError: Dagster does not load the pipeline, or `raw_dataset` failed.
     """
-    started, ui, name, store = time.monotonic(), DagsterUI(stack.ui_url), pipeline.spec.name, Store(str(stack.store))
+    started, ui, name, store = (
+        time.monotonic(),
+        DagsterUI(stack.ui_url, stack.location),
+        pipeline.spec.name,
+        Store(str(stack.store)),
+    )
     with console.status("starting Dagster"):
         ui.wait_until_loaded(stack.require_alive)
     console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")

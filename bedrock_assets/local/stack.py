@@ -14,9 +14,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+import yaml
+
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.pipeline.project import DEMO, Project
 
 BUCKET = "bedrock-assets"
 SETTINGS = "environment.json"
@@ -37,12 +40,6 @@ concurrency:
 run_monitoring: {enabled: true, free_slots_after_run_end_seconds: 60}
 run_retries: {enabled: false, retry_on_asset_or_op_failure: false}
 """
-WORKSPACE = """\
-load_from:
-  - python_module:
-      module_name: bedrock_assets.definitions
-      location_name: bedrock_assets
-"""
 
 
 @dataclass(frozen=True)
@@ -57,7 +54,9 @@ class Settings:
     max_jobs: int = 2
     """Limit of the pool `bedrock_batch`, set when the folder is new."""
     workspace: Path | None = None
-    """A project's own workspace.yaml; this package's code location by default."""
+    """A workspace.yaml, in place of the project."""
+    project: Project = DEMO
+    """The code location that Dagster loads."""
 
 
 @dataclass(frozen=True)
@@ -68,6 +67,8 @@ class Stack:
     ui_url: str
     emulator_url: str
     dagster: "subprocess.Popen[bytes]"
+    location: str = DEMO.name
+    """Name of the code location."""
 
     @property
     def store(self) -> Path:
@@ -104,12 +105,12 @@ def local_stack(settings: Settings) -> Generator[Stack]:
             env = environment(home, emulator.endpoint_url)
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
             _prepare_instance(home, settings.max_jobs)
-            dagster = _start_dagster(home, settings.workspace, port, env, lock)
+            dagster = _start_dagster(home, settings, port, env, lock)
             lock.truncate(0)
             lock.write(str(dagster.pid))
             lock.flush()
             try:
-                yield Stack(home, f"http://127.0.0.1:{port}", emulator.endpoint_url, dagster)
+                yield Stack(home, f"http://127.0.0.1:{port}", emulator.endpoint_url, dagster, settings.project.name)
             finally:
                 stop(dagster)
 
@@ -177,18 +178,25 @@ def _prepare_instance(home: Path, max_jobs: int) -> None:
             instance.event_log_storage.set_concurrency_slots("bedrock_batch", max_jobs)
 
 
+def _write_workspace(home: Path, project: Project) -> Path:
+    location = {"module_name": project.module, "location_name": project.name, "working_directory": str(project.source)}
+    path = home / "workspace.yaml"
+    path.write_text(yaml.safe_dump({"load_from": [{"python_module": location}]}))
+    return path
+
+
 def _start_dagster(
-    home: Path, workspace: Path | None, port: int, env: dict[str, str], lock: IO[str]
+    home: Path, settings: Settings, port: int, env: dict[str, str], lock: IO[str]
 ) -> "subprocess.Popen[bytes]":
-    if workspace is None:
-        workspace = home / "workspace.yaml"
-        workspace.write_text(WORKSPACE)
+    workspace = settings.workspace or _write_workspace(home, settings.project)
+    # Where `dg dev` or `dagster dev` would run, as relative paths start there.
+    folder = None if settings.workspace else settings.project.folder
     options = ["-w", str(workspace.resolve()), "-h", "127.0.0.1", "-p", str(port)]
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
             [sys.executable, "-m", "dagster", "dev", *options],
             env={**os.environ, **env},
-            cwd=workspace.resolve().parent,
+            cwd=folder or workspace.resolve().parent,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,

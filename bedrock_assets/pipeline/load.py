@@ -1,8 +1,8 @@
-"""Pipelines and inboxes, found under `defs/` or by path, and read from their YAML; their data is not read."""
+"""Pipelines and inboxes, found in the project's `defs/` or by path, and read from their YAML; no data is read."""
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import ValidationError
@@ -10,30 +10,30 @@ from pydantic import ValidationError
 from bedrock_assets.config import InboxSpec, PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.project import Project, find_project
 
 Spec = TypeVar("Spec", bound=WorkloadSpec)
 
-DEFS = Path(__file__).parent.parent / "defs"
 COMPONENT = "bedrock_assets.BatchInference"
 """The component of a pipeline, and the default of `type:`."""
 COMPONENTS: dict[str, type[WorkloadSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
 """Values of `type:`, and what their `attributes:` are."""
 
 
-def load_pipeline(name: str) -> Pipeline:
+def load_pipeline(name: str, project: Project | None = None) -> Pipeline:
     """
-    Load a pipeline by its name under `defs/`, or by the path of its YAML file.
+    Load a pipeline by its name or its folder under `defs/`, or by the path of its YAML file.
 
     Raises:
         ConfigError: There is no such pipeline, or its YAML is wrong; the message names file and key.
     """
-    ((path, spec),) = _find(PipelineSpec, [name])
+    path, spec = _find_one(PipelineSpec, name, project or find_project())
     return Pipeline(spec, path.parent)
 
 
 def known_pipelines() -> list[str]:
     """Names of the pipelines under `defs/`, without inboxes."""
-    return [path.parent.name for path, _ in _find(PipelineSpec)]
+    return [spec.name for _, spec in _find(PipelineSpec)]
 
 
 def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
@@ -45,7 +45,7 @@ def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
     """
     specs = [spec for _, spec in _find(WorkloadSpec, names or ())]
     if not specs:
-        raise ConfigError("there is no pipeline under defs/; name the path of a defs.yaml")
+        raise ConfigError(f"there is no pipeline in {find_project()}; name the path of a defs.yaml")
     return specs
 
 
@@ -57,7 +57,11 @@ def read_spec(path: Path) -> WorkloadSpec | None:
         ConfigError: The YAML is wrong; the message names file and key.
     """
     try:
-        document = yaml.safe_load(path.read_text("utf-8"))
+        documents = list(yaml.safe_load_all(path.read_text("utf-8"))) or [None]
+        if len(documents) > 1:
+            _require_foreign(path, documents)
+            return None
+        (document,) = documents
         spec = COMPONENTS.get(document.get("type", COMPONENT))
         return spec and spec.model_validate(document["attributes"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
@@ -66,22 +70,40 @@ def read_spec(path: Path) -> WorkloadSpec | None:
         raise ConfigError(f"{path}: {describe_validation_error(error, 'attributes')}") from error
 
 
+def _require_foreign(path: Path, documents: Sequence[Any]) -> None:
+    if any(document.get("type") in COMPONENTS for document in documents):
+        raise ConfigError(f"{path} has several YAML documents; give each pipeline and inbox a folder of its own")
+
+
 def _find(kind: type[Spec], names: Sequence[str] = ()) -> list[tuple[Path, Spec]]:
     """Files and specs of a kind: the named ones, or all under `defs/`."""
-    if not names:
-        paths = sorted(DEFS.glob("*/defs.yaml"))
-        return [(path, spec) for path in paths if isinstance(spec := read_spec(path), kind)]
-    return [_find_one(kind, name) for name in names]
+    project = find_project()
+    return [_find_one(kind, name, project) for name in names] if names else _find_all(kind, project)
 
 
-def _find_one(kind: type[Spec], name: str) -> tuple[Path, Spec]:
-    path = Path(name) if name.endswith((".yaml", ".yml")) else DEFS / name / "defs.yaml"
+def _find_all(kind: type[Spec], project: Project) -> list[tuple[Path, Spec]]:
+    paths = sorted(project.defs.rglob("defs.yaml"))
+    return [(path, spec) for path in paths if isinstance(spec := read_spec(path), kind)]
+
+
+def _find_one(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else project.defs / name / "defs.yaml"
     if not path.is_file():
-        what = "pipeline" if kind is PipelineSpec else "pipeline or inbox"
-        known = ", ".join(path.parent.name for path, _ in _find(kind))
-        raise ConfigError(f"there is no {what} {name!r}; known: {known}, or give the path of a defs.yaml")
+        return _find_by_name(kind, name, project)
     spec = read_spec(path)
     if isinstance(spec, kind):
         return path, spec
     wanted = " or ".join(component for component, spec in COMPONENTS.items() if issubclass(spec, kind))
     raise ConfigError(f"{path} does not have `type: {wanted}`; name another file")
+
+
+def _find_by_name(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
+    every = _find_all(kind, project)
+    for path, spec in every:
+        if spec.name == name:
+            return path, spec
+    what, known = "pipeline" if kind is PipelineSpec else "pipeline or inbox", ", ".join(spec.name for _, spec in every)
+    raise ConfigError(
+        f"there is no {what} {name!r} in {project}; known: {known or 'none'}. Give one of these, or the path of a "
+        "defs.yaml"
+    )

@@ -16,9 +16,18 @@ CLOUDWATCH = "BEDROCK_ASSETS_CLOUDWATCH"
 
 
 def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
-    """`store`, `bedrock` and `events`, from the environment."""
+    """
+    The resources of assets, checks and sensors, by their keys, from the environment.
+
+    Raises:
+        ConfigError: The value of a setting is wrong.
+    """
     events = EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION"))
-    return {"store": store_resource(), "bedrock": bedrock_resource(), "events": events}
+    return {
+        "bedrock_batch_store": store_resource(),
+        "bedrock_batch": bedrock_resource(),
+        "bedrock_batch_events": events,
+    }
 
 
 def bedrock_resource() -> BedrockResource:

@@ -123,9 +123,11 @@ def build_inbox_sensor(
         minimum_interval_seconds=interval_s,
         description=f"Watches folder `{spec.dropped_to}` of the store, and launches a run for files that have settled.",
     )
-    def inbox_sensor(context: dg.SensorEvaluationContext, store: StoreResource) -> dg.SensorResult | dg.SkipReason:
+    def inbox_sensor(
+        context: dg.SensorEvaluationContext, bedrock_batch_store: StoreResource
+    ) -> dg.SensorResult | dg.SkipReason:
         try:
-            files = list_files(store.open(), spec.dropped_to)
+            files = list_files(bedrock_batch_store.open(), spec.dropped_to)
         except (StoreError, ConfigError) as error:
             return dg.SkipReason(f"nothing done in this tick: {error}")
         rejections.refresh(context.instance)

@@ -74,18 +74,23 @@ def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue
         "collects the output of each job that has ended.",
     )
     def bedrock_jobs_sensor(
-        context: dg.SensorEvaluationContext, store: StoreResource, bedrock: BedrockResource, events: EventsResource
+        context: dg.SensorEvaluationContext,
+        bedrock_batch_store: StoreResource,
+        bedrock_batch: BedrockResource,
+        bedrock_batch_events: EventsResource,
     ) -> dg.SensorResult:
         for ledger in ledgers.values():
             ledger.refresh(context.instance)
         if not any(ledger.open_entries or ledger.replaced for ledger in ledgers.values()):
             return dg.SensorResult(skip_reason="no shard waits for answers", cursor=context.cursor)
-        wake_up = WakeUp.of(events, context.cursor, interval_s)
+        wake_up = WakeUp.of(bedrock_batch_events, context.cursor, interval_s)
         if not wake_up.due():
             return dg.SensorResult(skip_reason=wake_up.reason, cursor=context.cursor)
         collect_runs = CollectRuns(context.instance)
         try:
-            tick = Tick(context.instance, workloads, ledgers, bedrock.open(store.open()), collect_runs)
+            tick = Tick(
+                context.instance, workloads, ledgers, bedrock_batch.open(bedrock_batch_store.open()), collect_runs
+            )
             tick.run()
         except (BedrockUnavailable, ConfigError) as error:
             context.log.warning(f"nothing done in this tick: {error}")

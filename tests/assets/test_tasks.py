@@ -49,13 +49,13 @@ def test_labels_and_the_next_pipeline(tmp_path: Path) -> None:
     task = {"classify": {"text": "{transcript}", "labels": ["billing", "other"], "shares": {"billing": [1, 1]}}}
     with open_lab(tmp_path, n_rows=30, task=task) as lab:
         answered(lab)
-        resources = {"store": lab.store_resource}
+        resources = {"bedrock_batch_store": lab.store_resource}
         checks = build_checks(lab.pipeline)
         result = dg.materialize(
             [*build_assets(lab.pipeline), *checks],
             selection=dg.AssetSelection.checks_for_assets(dg.AssetKey(["calls", "joined_table"])),
             instance=lab.instance,
-            resources={**resources, "bedrock": dg.ResourceDefinition.none_resource()},
+            resources={**resources, "bedrock_batch": dg.ResourceDefinition.none_resource()},
         )
         (check,) = [e for e in result.get_asset_check_evaluations() if e.check_name == "label_shares"]
         labels = lab.store.scan_parquet(["calls/table/part-00000.parquet"]).collect()["label"]
@@ -73,7 +73,7 @@ def test_labels_and_the_next_pipeline(tmp_path: Path) -> None:
             build_assets(following),
             selection=[dg.AssetKey(["reasons", "raw_dataset"])],
             instance=lab.instance,
-            resources={**resources, "bedrock": dg.ResourceDefinition.none_resource()},
+            resources={**resources, "bedrock_batch": dg.ResourceDefinition.none_resource()},
         )
         assert raw.success
         rows = pl.concat(read_rows(following, lab.store))

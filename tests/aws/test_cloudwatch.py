@@ -175,7 +175,7 @@ def test_the_table_is_built_once(tmp_path: Path, client: Any) -> None:
     """Observations between the answers and after them are no update: the condition asks for one table, and no more."""
     put(client, HAIKU, records_pending=40)
     with asked(tmp_path) as lab:
-        unused = {"store": lab.store_resource, "bedrock": bedrock_resource()}
+        unused = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": bedrock_resource()}
         definitions = dg.Definitions(assets=build_assets(lab.pipeline), resources=unused)
         requested, cursor = 0, None
         for step in range(5):

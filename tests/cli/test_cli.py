@@ -222,4 +222,5 @@ def test_a_bad_defs_yaml(source: Path, tmp_path: Path, old: str, new: str, messa
 def test_an_unknown_pipeline() -> None:
     """A name that is none is told with the pipelines that there are."""
     message = refused("plan", "no_such")
-    assert "there is no pipeline 'no_such'; known: conversation_embeddings, conversation_summaries" in message
+    assert "there is no pipeline 'no_such' in " in message
+    assert "known: conversation_embeddings, conversation_summaries. Give" in message

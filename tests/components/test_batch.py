@@ -12,12 +12,13 @@ import polars as pl
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
 from dagster.components.testing import create_defs_folder_sandbox
+from typing_extensions import override
 
 import bedrock_assets
 from bedrock_assets.components.batch import BatchInbox, BatchInference
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.load import load_pipeline
-from bedrock_assets.resources.environment import resources
+from bedrock_assets.resources.store import StoreResource
 from tests.labs.stages import HAIKU
 
 ROOT = Path(bedrock_assets.__file__).parent.parent
@@ -46,7 +47,7 @@ def load(path: str) -> Iterator[Any]:
                 contents = {"type": f"bedrock_assets.{component.__name__}", "attributes": attributes}
                 sandbox.scaffold_component(component_cls=component, defs_path=name, defs_yaml_contents=contents)
             with sandbox.build_all_defs() as defs:
-                return dg.Definitions.merge(defs, dg.Definitions(resources=resources()))
+                return defs
 
         yield definitions
 
@@ -78,6 +79,38 @@ def test_what_a_task_adds(load: Any) -> None:
     assert graph.get(dg.AssetKey(["pairs", "preferences"])).automation_condition
     checks = {(key.asset_key.path[0], key.name) for key in graph.asset_check_keys}
     assert [name for name, check in checks if check == "label_shares"] == ["labels"]
+
+
+def test_resources_come_along(load: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A code location needs no resources of the user's; ours have keys of their own, and come from the environment."""
+    monkeypatch.setenv("BEDROCK_ASSETS_STORE", "s3://bucket/calls")
+    own = load(first={}, drops={"settle_s": 60})
+    assert set(own.resources) == {"bedrock_batch_store", "bedrock_batch", "bedrock_batch_events"}
+    assert own.resources["bedrock_batch_store"].url == "s3://bucket/calls"
+    others = dg.Definitions(resources={"store": "s3", "bedrock": "client", "events": "topic"})
+    dg.Definitions.validate_loadable(dg.Definitions.merge(own, others))
+
+
+class FixedStore(BatchInference):
+    """A pipeline whose store is the code's."""
+
+    @classmethod
+    @override
+    def resources(cls) -> dict[str, Any]:
+        return {**super().resources(), "bedrock_batch_store": StoreResource(url="s3://other/prefix")}
+
+
+def test_resources_of_a_subclass(path: str) -> None:
+    """One subclass with resources of its own decides for the code location, whatever the pipelines are called."""
+    attributes = {"model": HAIKU, "source": {"path": path}, "task": TEXT}
+    with create_defs_folder_sandbox() as sandbox:
+        for name, component in (("a", "bedrock_assets.BatchInference"), ("b", f"{__name__}.FixedStore")):
+            contents = {"type": component, "attributes": {"name": name, **attributes}}
+            sandbox.scaffold_component(component_cls=BatchInference, defs_path=name, defs_yaml_contents=contents)
+        with sandbox.build_all_defs() as defs:
+            assert defs.resources
+            assert defs.resources["bedrock_batch_store"].url == "s3://other/prefix"
+            dg.Definitions.validate_loadable(defs)
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:

@@ -143,7 +143,7 @@ class Deployment:
             selection=[dg.AssetKey([self.name, asset])],
             partition_key=shard,
             instance=self.instance,
-            resources={"store": self.store_resource, "bedrock": self.bedrock},
+            resources={"bedrock_batch_store": self.store_resource, "bedrock_batch": self.bedrock},
             tags=tags,
             run_config=config if asset == "batch_outputs" else {},
             raise_on_error=must_succeed,

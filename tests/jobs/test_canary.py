@@ -56,7 +56,7 @@ def test_a_number_alone(make_pipeline: MakePipeline) -> None:
 def check(lab: Lab) -> dg.AssetCheckEvaluation:
     """Evaluate the check of the canary."""
     (definition,) = [c for c in build_checks(lab.pipeline) if "canary" in {key.name for key in c.check_keys}]
-    job = dg.Definitions(asset_checks=[definition], resources={"store": lab.store_resource})
+    job = dg.Definitions(asset_checks=[definition], resources={"bedrock_batch_store": lab.store_resource})
     result = job.resolve_implicit_global_asset_job_def().execute_in_process(instance=lab.instance)
     (evaluation,) = result.get_asset_check_evaluations()
     return evaluation

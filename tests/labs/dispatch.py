@@ -111,7 +111,7 @@ class Lab:
         retry_errors: bool = False,
     ) -> bool:
         """Run one asset, as Dagster would; whether the run succeeded."""
-        resources = {"store": self.store_resource, "bedrock": self.bedrock_resource}
+        resources = {"bedrock_batch_store": self.store_resource, "bedrock_batch": self.bedrock_resource}
         result = dg.materialize(
             build_assets(self.pipeline),
             selection=[dg.AssetKey(["calls", asset])],

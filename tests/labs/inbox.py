@@ -174,7 +174,7 @@ class Lab:
         endpoints = {"endpoint_url": url, "runtime_endpoint_url": url, "max_attempts": 2}
         events = EventsResource(queue_url=self.queue_url, region_name="us-east-1")
         bedrock = BedrockResource(role_arn=ROLE, **endpoints, **KEYS)
-        return {"store": self.store_resource, "bedrock": bedrock, "events": events}
+        return {"bedrock_batch_store": self.store_resource, "bedrock_batch": bedrock, "bedrock_batch_events": events}
 
     def pass_time(self, seconds: float) -> None:
         """Put the clock of the folder's sensor on."""

@@ -25,7 +25,7 @@ def main(folder: Path, endpoint_url: str, shard: str, tags: dict[str, str]) -> N
     sys.addaudithook(lambda name, args: changed.append(str(args[1])) if name in _CHANGES else None)
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     bedrock = BedrockResource(role_arn=ROLE, endpoint_url=endpoint_url, runtime_endpoint_url=endpoint_url, **aws)
-    resources = {"store": StoreResource(url=str(folder / "s3" / "bucket")), "bedrock": bedrock}
+    resources = {"bedrock_batch_store": StoreResource(url=str(folder / "s3" / "bucket")), "bedrock_batch": bedrock}
     with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
         print("ready", flush=True)
         sys.stdin.readline()

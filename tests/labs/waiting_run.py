@@ -26,7 +26,10 @@ def main(folder: Path, endpoint_url: str, tags: dict[str, str], settings: dict[s
             build_assets(pipeline_of(folder)),
             selection=[dg.AssetKey(["calls", "batch_outputs"])],
             instance=instance,
-            resources={"store": StoreResource(url=str(folder / "s3" / "bucket")), "bedrock": bedrock},
+            resources={
+                "bedrock_batch_store": StoreResource(url=str(folder / "s3" / "bucket")),
+                "bedrock_batch": bedrock,
+            },
             tags=tags,
             run_config={"ops": {"calls__batch_outputs": {"config": {"poll_s": 0.2}}}},
             raise_on_error=False,

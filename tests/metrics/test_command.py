@@ -65,7 +65,7 @@ def test_settings_that_are_wrong(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         for arguments, message in (
             ((path, "--port", taken.getsockname()[1]), "metrics cannot be served on 127.0.0.1, port"),
             ((path, "--host", "no.such.host.invalid"), "name others with --host, --port"),
-            (("nobody",), "there is no pipeline or inbox 'nobody'; known: conversation_embeddings, "),
+            (("nobody",), "there is no pipeline or inbox 'nobody' in "),
             ((other,), "does not have `type: bedrock_assets.BatchInference or bedrock_assets.BatchInbox`"),
             ((wrong,), "wrong.yaml: attributes.name: String should match"),
             (("--dashboard", "--rules"), "name one of --dashboard and --rules"),

@@ -66,5 +66,5 @@ def test_an_inbox_is_no_pipeline() -> None:
     """There are no rows to look at in an inbox: it is told as such, and not among the pipelines."""
     with pytest.raises(ConfigError, match=r"inbox/defs\.yaml does not have `type: bedrock_assets\.BatchInference`"):
         load_pipeline("inbox")
-    with pytest.raises(ConfigError, match="known: conversation_embeddings, conversation_summaries, or"):
+    with pytest.raises(ConfigError, match=r"known: conversation_embeddings, conversation_summaries\. Give"):
         load_pipeline("nothing")

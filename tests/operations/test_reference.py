@@ -9,9 +9,9 @@ import yaml
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.operations.reference import json_schema, page
-from bedrock_assets.pipeline.load import DEFS
+from bedrock_assets.pipeline.project import DEMO
 
-DOCS = Path(DEFS).parent / "docs"
+DOCS = DEMO.defs.parent / "docs"
 
 
 def test_the_page_is_up_to_date() -> None:
@@ -27,7 +27,7 @@ def test_every_key_is_described() -> None:
     assert all(f"## `{part}`" in told for part in ("source.expand", "task.text", "task.compare", "limits", "canary"))
 
 
-@pytest.mark.parametrize("path", sorted(DEFS.glob("*/defs.yaml")), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize("path", sorted(DEMO.defs.glob("*/defs.yaml")), ids=lambda path: path.parent.name)
 def test_the_schema_accepts_what_loads(path: Path) -> None:
     """The pipelines that ship conform to it."""
     jsonschema.validate(yaml.safe_load(path.read_text("utf-8")), json_schema())
@@ -38,6 +38,6 @@ def test_the_schema_accepts_what_loads(path: Path) -> None:
 )
 def test_the_schema_refuses_what_does_not(wrong: dict[str, object]) -> None:
     """An editor underlines an unknown key or value."""
-    document = yaml.safe_load((DEFS / "conversation_summaries/defs.yaml").read_text("utf-8"))
+    document = yaml.safe_load((DEMO.defs / "conversation_summaries/defs.yaml").read_text("utf-8"))
     with pytest.raises(jsonschema.ValidationError):
         jsonschema.validate({**document, "attributes": document["attributes"] | wrong}, json_schema())

@@ -11,7 +11,7 @@ import pytest
 from datasets import load_dataset
 
 from bedrock_assets.assets.pipeline import build_assets
-from bedrock_assets.definitions import resources
+from bedrock_assets.resources.environment import resources
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.labs.stages import TITAN, MakePipeline, Stages, jsonl, texts

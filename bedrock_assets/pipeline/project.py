@@ -1,0 +1,78 @@
+"""Finds the Dagster project in which a command is run: its pipelines, and the code location that Dagster loads."""
+
+import tomllib
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from bedrock_assets.errors import ConfigError
+
+PACKAGE = Path(__file__).parent.parent
+
+
+@dataclass(frozen=True)
+class Project:
+    """A Dagster project."""
+
+    defs: Path
+    """Folder of the components."""
+    module: str
+    """Module of the code location."""
+    name: str
+    """Name of the code location."""
+    source: Path
+    """Folder from which the modules are imported."""
+    folder: Path | None = None
+    """The project's own folder, where its commands are run; None for the demo."""
+
+    def __str__(self) -> str:
+        return str(self.defs) if self.folder else "the demo (this folder is not in a Dagster project)"
+
+
+DEMO = Project(PACKAGE / "defs", "bedrock_assets.definitions", "bedrock_assets", PACKAGE.parent)
+"""The demo's project, which ships with the package; it is used where there is no other."""
+
+
+def find_project(start: Path | None = None) -> Project:
+    """
+    The project around a folder: one with a `dg.toml`, or a `pyproject.toml` with `[tool.dg]`, of the type "project".
+
+    Args:
+        start: Where the search begins, going up; by default the current folder.
+
+    Raises:
+        ConfigError: The project file is not TOML, or the project lacks a setting or its `defs/`.
+
+    Source:
+        `dagster_dg_core.context` of 1.13: modules are in `src/` if there is one, components in `ROOT.defs`, and the
+        code location is `ROOT.definitions`.
+    """
+    start = (start or Path.cwd()).resolve()
+    for folder in (start, *start.parents):
+        for file in (folder / "dg.toml", folder / "pyproject.toml"):
+            if file.is_file() and (settings := _settings(file)) is not None:
+                return _project(file, settings)
+    return DEMO
+
+
+def _settings(file: Path) -> dict[str, Any] | None:
+    """The settings of the project, None if the file is not a project's."""
+    try:
+        settings = tomllib.loads(file.read_text("utf-8"))
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise ConfigError(f"{file} cannot be read as TOML: {error}") from error
+    if file.name != "dg.toml":
+        settings = settings.get("tool", {}).get("dg", {})
+    return settings.get("project", {}) if settings.get("directory_type") == "project" else None
+
+
+def _project(file: Path, settings: dict[str, Any]) -> Project:
+    root = settings.get("root_module")
+    if not isinstance(root, str):
+        raise ConfigError(f"{file}: the project has no `root_module`; set it to the name of the project's package")
+    source = folder if (folder := file.parent / "src").is_dir() else file.parent
+    defs = source.joinpath(*settings.get("defs_module", f"{root}.defs").split("."))
+    if not defs.is_dir():
+        raise ConfigError(f"{file}: the project has no folder {defs}; create it, or set `defs_module`")
+    module = settings.get("code_location_target_module", f"{root}.definitions")
+    return Project(defs, module, settings.get("code_location_name", file.parent.name), source, file.parent)
