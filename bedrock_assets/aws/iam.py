@@ -90,7 +90,7 @@ class Deployment:
         if self.key_arn is not None and not _is_arn(self.key_arn, "kms", "key/"):
             raise ConfigError(
                 f"key {self.key_arn!r} is not an ARN such as arn:aws:kms:us-east-1:123456789012:key/1234abcd-...; "
-                "`aws kms describe-key --key-id alias/NAME` tells that of an alias"
+                "`aws kms describe-key --key-id alias/NAME` prints the ARN of an alias"
             )
         if self.assumed and not _is_arn(self.assumed, "iam", "role/"):
             raise ConfigError(

@@ -118,8 +118,10 @@ def session(home: Path | None = None) -> Generator[Environment]:
 
 
 def _use_local_stack(home: Path) -> None:
-    from bedrock_assets.local.stack import SETTINGS
+    from bedrock_assets.local.stack import AWS_ONLY, SETTINGS
 
+    for name in AWS_ONLY:
+        os.environ.pop(name, None)
     try:
         os.environ |= json.loads((home / SETTINGS).read_text("utf-8"))
     except (OSError, ValueError) as error:

@@ -15,7 +15,9 @@ DEMO_PIPELINE = "conversation_summaries"
 
 
 def demo(
-    pipeline: Annotated[str, typer.Argument(help="Pipeline to run.")] = DEMO_PIPELINE,
+    pipeline: Annotated[
+        str | None, typer.Argument(help="Pipeline to run; without it, the one that ships with the package.")
+    ] = None,
     home: Home = Path("bedrock-assets-demo"),
     speed: Speed = 30.0,
     max_jobs: MaxJobs = 2,
@@ -28,16 +30,16 @@ def demo(
     from bedrock_assets.pipeline.project import DEMO, find_project
 
     with session():
-        # The demo's own pipeline runs anywhere, also inside of another project.
-        project = DEMO if pipeline == DEMO_PIPELINE else find_project()
-        chosen = load_pipeline(pipeline, project)
+        project = find_project() if pipeline else DEMO
+        chosen = load_pipeline(pipeline or DEMO_PIPELINE, project)
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs, project=project)) as stack:
             result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:
             print_json(dataclasses.asdict(result))
         else:
             show(result, console)
-            console.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
+            if project == find_project():  # elsewhere `dev` serves another project
+                console.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
     raise typer.Exit(0 if result.succeeded else 1)
 
 

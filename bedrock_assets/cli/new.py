@@ -31,9 +31,10 @@ def new(
     from bedrock_assets.pipeline.project import DEMO, find_project
 
     with session():
-        if defs is None and (defs := find_project().defs) == DEMO.defs and not DEMO.defs.is_relative_to(Path.cwd()):
+        project = find_project()
+        if defs is None and project == DEMO:
             raise ConfigError("there is no Dagster project here; create one with `create-dagster`, or name --defs")
-        paths = write(Draft(name, source, model, prompt, embed, id_column), defs)
+        paths = write(Draft(name, source, model, prompt, embed, id_column), defs or project.defs)
     for path in paths:
         console.print(str(path), soft_wrap=True)
     console.print(f"preview it with: bedrock-assets plan {paths[0]}", soft_wrap=True)

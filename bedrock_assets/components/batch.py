@@ -32,7 +32,7 @@ class BatchComponent(dg.Component):
         """
         The resources `bedrock_batch_store`, `bedrock_batch` and `bedrock_batch_events`; from the environment.
 
-        A subclass may return others. A code location has one of each: the most derived class in it decides.
+        A subclass may return others, for the whole code location, as that has one of each.
         """
         return dict(resources())
 
@@ -99,6 +99,26 @@ class BatchInbox(BatchComponent):
         return dg.Definitions.merge(own, _Location.of(context).shared_beside(self.inbox.spec.name))
 
 
+def _with_resources(kinds: set[type[BatchComponent]]) -> type[BatchComponent]:
+    """
+    The class that overrides the resources, else any.
+
+    Raises:
+        ConfigError: Two classes have resources of their own.
+    """
+    default = BatchComponent.resources.__func__
+    own = {kind.resources.__func__: kind for kind in kinds if kind.resources.__func__ is not default}
+    last = [
+        kind
+        for kind in own.values()
+        if not any(other is not kind and issubclass(other, kind) for other in own.values())
+    ]
+    if len(last) > 1:
+        names = " and ".join(sorted(kind.__qualname__ for kind in last))
+        raise ConfigError(f"{names} have resources() each, but a code location has one set; derive one from the other")
+    return last[0] if last else BatchComponent
+
+
 @dataclass(frozen=True)
 class _Location:
     """All pipelines and inboxes of a code location."""
@@ -106,7 +126,7 @@ class _Location:
     pipelines: list[Pipeline]
     inboxes: list[Inbox]
     component: type[BatchComponent]
-    """The most derived class of the components: its resources are the location's."""
+    """The class whose resources are the location's."""
 
     @classmethod
     def of(cls, context: dg.ComponentLoadContext) -> "_Location":
@@ -121,7 +141,7 @@ class _Location:
         location = cls(
             sorted(pipelines, key=lambda p: p.spec.name),
             sorted(inboxes, key=lambda i: i.spec.name),
-            max(map(type, components), key=lambda kind: (len(kind.__mro__), kind.__qualname__)),
+            _with_resources({type(component) for component in components}),
         )
         if len(set(location.names)) < len(location.names):
             raise ConfigError(f"pipelines share a name: {', '.join(location.names)}; names are folders in the store")

@@ -8,7 +8,7 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,6 +24,20 @@ from bedrock_assets.pipeline.project import DEMO, Project
 BUCKET = "bedrock-assets"
 SETTINGS = "environment.json"
 """File with the variables that point other processes at the stack."""
+AWS_ONLY = (
+    "AWS_PROFILE",
+    "AWS_DEFAULT_PROFILE",
+    "AWS_SESSION_TOKEN",
+    "BEDROCK_ASSETS_ASSUME_ROLE_ARN",
+    "BEDROCK_ASSETS_BUCKET_OWNER",
+    "BEDROCK_ASSETS_CLOUDWATCH",
+    "BEDROCK_ASSETS_EVENTS_QUEUE_URL",
+    "BEDROCK_ASSETS_KMS_KEY_ARN",
+    "BEDROCK_ASSETS_REGIONS",
+    "BEDROCK_ASSETS_SECURITY_GROUP_IDS",
+    "BEDROCK_ASSETS_SUBNET_IDS",
+)
+"""Variables of a deployment on AWS; with them a local stack would call AWS."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 
@@ -190,17 +204,34 @@ def _start_dagster(
 ) -> "subprocess.Popen[bytes]":
     workspace = settings.workspace or _write_workspace(home, settings.project)
     # Where `dg dev` or `dagster dev` would run, as relative paths start there.
-    folder = None if settings.workspace else settings.project.folder
+    folder = (None if settings.workspace else settings.project.folder) or workspace.resolve().parent
+    _require_no_dotenv(folder / ".env", env)
     options = ["-w", str(workspace.resolve()), "-h", "127.0.0.1", "-p", str(port)]
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
             [sys.executable, "-m", "dagster", "dev", *options],
-            env={**os.environ, **env},
-            cwd=folder or workspace.resolve().parent,
+            env={name: value for name, value in os.environ.items() if name not in AWS_ONLY} | env,
+            cwd=folder,
             stdout=log,
             stderr=subprocess.STDOUT,
             start_new_session=True,
             pass_fds=[lock.fileno()],  # Dagster holds the lock, even if this process is killed
+        )
+
+
+def _require_no_dotenv(path: Path, env: Mapping[str, str]) -> None:
+    """
+    Dagster reads this file, and its values would replace those that keep the stack away from AWS.
+
+    Raises:
+        ConfigError: The file sets one of them.
+    """
+    text = path.read_text("utf-8", "replace") if path.is_file() else ""
+    names = {line.split("=")[0].strip().removeprefix("export ").strip() for line in text.splitlines() if "=" in line}
+    if conflicts := sorted(names & {*env, *AWS_ONLY}):
+        raise ConfigError(
+            f"{path} sets {', '.join(conflicts)}, so the local stack would use AWS; rename the file while you work "
+            "locally"
         )
 
 

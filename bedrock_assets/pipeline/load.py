@@ -82,8 +82,13 @@ def _find(kind: type[Spec], names: Sequence[str] = ()) -> list[tuple[Path, Spec]
 
 
 def _find_all(kind: type[Spec], project: Project) -> list[tuple[Path, Spec]]:
+    return [(path, spec) for path in _files(project) if isinstance(spec := read_spec(path), kind)]
+
+
+def _files(project: Project) -> list[Path]:
+    """Files of the project that name our components; those of others may be anything."""
     paths = sorted(project.defs.rglob("defs.yaml"))
-    return [(path, spec) for path in paths if isinstance(spec := read_spec(path), kind)]
+    return [path for path in paths if any(name in path.read_text("utf-8", "replace") for name in COMPONENTS)]
 
 
 def _find_one(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
@@ -98,10 +103,17 @@ def _find_one(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec
 
 
 def _find_by_name(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
-    every = _find_all(kind, project)
+    every, errors = list[tuple[Path, Spec]](), list[ConfigError]()
+    for path in _files(project):
+        try:
+            every += [(path, spec)] if isinstance(spec := read_spec(path), kind) else []
+        except ConfigError as error:  # of another pipeline, unless none has the name
+            errors.append(error)
     for path, spec in every:
         if spec.name == name:
             return path, spec
+    if errors:
+        raise errors[0]
     what, known = "pipeline" if kind is PipelineSpec else "pipeline or inbox", ", ".join(spec.name for _, spec in every)
     raise ConfigError(
         f"there is no {what} {name!r} in {project}; known: {known or 'none'}. Give one of these, or the path of a "

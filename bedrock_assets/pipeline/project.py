@@ -61,18 +61,24 @@ def _settings(file: Path) -> dict[str, Any] | None:
         settings = tomllib.loads(file.read_text("utf-8"))
     except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
         raise ConfigError(f"{file} cannot be read as TOML: {error}") from error
-    if file.name != "dg.toml":
-        settings = settings.get("tool", {}).get("dg", {})
-    return settings.get("project", {}) if settings.get("directory_type") == "project" else None
+    try:
+        if file.name != "dg.toml":
+            settings = settings.get("tool", {}).get("dg", {})
+        return dict(settings.get("project", {})) if settings.get("directory_type") == "project" else None
+    except (AttributeError, TypeError, ValueError) as error:
+        raise ConfigError(f"{file}: its Dagster settings are not tables: {error}") from error
 
 
 def _project(file: Path, settings: dict[str, Any]) -> Project:
     root = settings.get("root_module")
-    if not isinstance(root, str):
+    if not root:
         raise ConfigError(f"{file}: the project has no `root_module`; set it to the name of the project's package")
+    parts = str(settings.get("defs_module", f"{root}.defs")).split(".")
+    if not all(part.isidentifier() for part in parts):
+        raise ConfigError(f"{file}: {'.'.join(parts)!r} is not a module; correct `root_module` or `defs_module`")
     source = folder if (folder := file.parent / "src").is_dir() else file.parent
-    defs = source.joinpath(*settings.get("defs_module", f"{root}.defs").split("."))
+    defs = source.joinpath(*parts)
     if not defs.is_dir():
         raise ConfigError(f"{file}: the project has no folder {defs}; create it, or set `defs_module`")
-    module = settings.get("code_location_target_module", f"{root}.definitions")
-    return Project(defs, module, settings.get("code_location_name", file.parent.name), source, file.parent)
+    module = str(settings.get("code_location_target_module", f"{root}.definitions"))
+    return Project(defs, module, str(settings.get("code_location_name", file.parent.name)), source, file.parent)

@@ -4,6 +4,7 @@ import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -100,17 +101,48 @@ class FixedStore(BatchInference):
         return {**super().resources(), "bedrock_batch_store": StoreResource(url="s3://other/prefix")}
 
 
-def test_resources_of_a_subclass(path: str) -> None:
-    """One subclass with resources of its own decides for the code location, whatever the pipelines are called."""
+class OtherStore(BatchInference):
+    """Another one."""
+
+    @classmethod
+    @override
+    def resources(cls) -> dict[str, Any]:
+        return {**super().resources(), "bedrock_batch_store": StoreResource(url="s3://third/prefix")}
+
+
+class PlainSubclass(BatchInference):
+    """A pipeline of a class of its own, without resources of its own."""
+
+
+@pytest.mark.parametrize("other", ["bedrock_assets.BatchInference", f"{__name__}.PlainSubclass"])
+def test_resources_of_a_subclass(path: str, other: str) -> None:
+    """One subclass with resources of its own decides for the code location, whatever the other pipelines are."""
+    with two_components(path, other, f"{__name__}.FixedStore") as defs:
+        assert defs.resources
+        assert defs.resources["bedrock_batch_store"].url == "s3://other/prefix"
+        dg.Definitions.validate_loadable(defs)
+
+
+def test_resources_of_two_subclasses(path: str) -> None:
+    """Two sets of resources are one too many."""
+    with (
+        pytest.raises(ComponentTreeException) as raised,
+        two_components(path, f"{__name__}.OtherStore", f"{__name__}.FixedStore"),
+    ):
+        pass
+    assert "FixedStore and OtherStore have resources() each" in str(raised.value.__cause__)
+
+
+@contextmanager
+def two_components(path: str, *types: str) -> Iterator[dg.Definitions]:
+    """The definitions of two pipelines of these classes."""
     attributes = {"model": HAIKU, "source": {"path": path}, "task": TEXT}
     with create_defs_folder_sandbox() as sandbox:
-        for name, component in (("a", "bedrock_assets.BatchInference"), ("b", f"{__name__}.FixedStore")):
+        for name, component in zip("ab", types, strict=True):
             contents = {"type": component, "attributes": {"name": name, **attributes}}
             sandbox.scaffold_component(component_cls=BatchInference, defs_path=name, defs_yaml_contents=contents)
         with sandbox.build_all_defs() as defs:
-            assert defs.resources
-            assert defs.resources["bedrock_batch_store"].url == "s3://other/prefix"
-            dg.Definitions.validate_loadable(defs)
+            yield defs
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:

@@ -78,6 +78,9 @@ def test_no_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         ("[tool.dg", "pyproject.toml cannot be read as TOML"),
         (PYPROJECT.replace("root_module", "name"), "has no `root_module`"),
         (PYPROJECT.replace("reviews", "nothing"), r"has no folder .*src/nothing/defs; create it"),
+        (PYPROJECT.replace("reviews", "../../.."), r"is not a module; correct `root_module` or `defs_module`"),
+        ("tool = 3", "its Dagster settings are not tables"),
+        ('[tool.dg]\ndirectory_type = "project"\nproject = 3', "its Dagster settings are not tables"),
     ],
 )
 def test_a_wrong_project(project: Path, text: str, message: str) -> None:
@@ -87,12 +90,25 @@ def test_a_wrong_project(project: Path, text: str, message: str) -> None:
         find_project()
 
 
-def test_components_of_others(project: Path) -> None:
-    """Components of other packages are passed over, whatever is in their YAML; several documents of ours are not."""
-    path = add(project, "src/reviews/defs/dbt", "unused")
-    path.write_text("type: dagster_dbt.DbtProjectComponent\n---\ntype: dagster.DefsFolderComponent\n")
-    assert read_spec(path) is None
+@pytest.mark.parametrize("text", ["", "- a\n- b\n", "type: x.Y\n---\n", "a: !tag b\n", "\\xff"])
+def test_files_of_others(project: Path, text: str) -> None:
+    """Whatever is in a file that does not name our components, it is passed over."""
+    add(project, "src/reviews/defs/dbt", "unused").write_text(text)
     assert [spec.name for spec in specs_of(None)] == ["reviews"]
+
+
+def test_a_broken_neighbour(project: Path) -> None:
+    """A pipeline is found beside one whose file is wrong; if none has the name, the error is about that file."""
+    add(project, "src/reviews/defs/folder/inner", "nested")
+    add(project, "src/reviews/defs/broken", "broken").write_text("type: bedrock_assets.BatchInference\nattributes: {")
+    assert load_pipeline("nested").spec.name == "nested"
+    with pytest.raises(ConfigError, match=r"broken/defs\.yaml is not YAML"):
+        load_pipeline("nothing")
+
+
+def test_several_documents(project: Path) -> None:
+    """Two pipelines in one file are an error."""
+    path = add(project, "src/reviews/defs/two", "a")
     path.write_text(DEFS.format(name="a") + "---\n" + DEFS.format(name="b"))
     with pytest.raises(ConfigError, match="several YAML documents; give each"):
         read_spec(path)
