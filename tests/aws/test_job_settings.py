@@ -19,7 +19,7 @@ from bedrock_assets.limits import JobLimits
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.environment import bedrock_resource, store_resource
 from bedrock_assets.resources.store import StoreResource
-from tests.aws.test_batch import RECORD, ROLE, connect, new
+from tests.aws.test_model_invocation_jobs import RECORD, ROLE, connect, new
 from tests.labs.dispatch import open_lab
 from tests.labs.stages import HAIKU
 

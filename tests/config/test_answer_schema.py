@@ -9,7 +9,7 @@ import pytest
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.errors import ColumnClash, ConfigError
 from tests.labs.stages import TITAN, MakePipeline, texts
-from tests.outputs.test_validate import SCHEMA
+from tests.outputs.test_structured import SCHEMA
 
 
 def test_the_columns() -> None:
