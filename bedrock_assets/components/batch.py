@@ -101,7 +101,7 @@ class BatchInbox(BatchComponent):
 
 def _with_resources(kinds: set[type[BatchComponent]]) -> type[BatchComponent]:
     """
-    The class that overrides the resources, else any.
+    The class that overrides the resources, else the base class.
 
     Raises:
         ConfigError: Two classes have resources of their own.
@@ -132,7 +132,7 @@ class _Location:
     def of(cls, context: dg.ComponentLoadContext) -> "_Location":
         """
         Raises:
-            ConfigError: Two of them share a name or a folder.
+            ConfigError: Two of them share a name or a folder, or have different resources.
         """
         tree = context.component_tree
         components = tree.get_all_components(of_type=BatchComponent)
@@ -155,9 +155,9 @@ class _Location:
 
     def shared_beside(self, name: str) -> dg.Definitions:
         """All sensors and resources, defined once per code location: beside the assets of the first name."""
-        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         if name != self.names[0]:
             return dg.Definitions()
+        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
         has_queue = bool(os.environ.get(EVENTS_QUEUE))
         sensors = [
             *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),

@@ -57,11 +57,11 @@ def read_spec(path: Path) -> WorkloadSpec | None:
         ConfigError: The YAML is wrong; the message names file and key.
     """
     try:
-        documents = list(yaml.safe_load_all(path.read_text("utf-8"))) or [None]
+        documents = [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one is not None]
         if len(documents) > 1:
             _require_foreign(path, documents)
             return None
-        (document,) = documents
+        (document,) = documents or [{}]
         spec = COMPONENTS.get(document.get("type", COMPONENT))
         return spec and spec.model_validate(document["attributes"])
     except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:

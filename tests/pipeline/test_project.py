@@ -90,11 +90,18 @@ def test_a_wrong_project(project: Path, text: str, message: str) -> None:
         find_project()
 
 
-@pytest.mark.parametrize("text", ["", "- a\n- b\n", "type: x.Y\n---\n", "a: !tag b\n", "\\xff"])
-def test_files_of_others(project: Path, text: str) -> None:
+@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"type: x.Y\n---\n", b"a: !tag b\n", b"\xff"])
+def test_files_of_others(project: Path, content: bytes) -> None:
     """Whatever is in a file that does not name our components, it is passed over."""
-    add(project, "src/reviews/defs/dbt", "unused").write_text(text)
+    add(project, "src/reviews/defs/dbt", "unused").write_bytes(content)
     assert [spec.name for spec in specs_of(None)] == ["reviews"]
+
+
+def test_an_empty_document(project: Path) -> None:
+    """A separator at the end of a file makes no second document."""
+    path = add(project, "src/reviews/defs/calls", "calls")
+    path.write_text(path.read_text() + "---\n")
+    assert load_pipeline("calls").spec.name == "calls"
 
 
 def test_a_broken_neighbour(project: Path) -> None:
