@@ -1,9 +1,10 @@
-"""A run that the sensor launched: collect a request's answers and publish them, or say why there are none."""
+"""Collect a request's answers and publish them, or say why there are none."""
 
-from collections.abc import Iterator
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import dagster as dg
 
@@ -14,7 +15,6 @@ from bedrock_assets.errors import BedrockError, JobFailed, StaleShard
 from bedrock_assets.jobs.attempts import FinishedAttempt, ShardAttempts
 from bedrock_assets.jobs.collect_runs import FINAL_TAG, JOB_TAG, REFUSAL_TAG, REQUEST_TAG
 from bedrock_assets.jobs.enqueue import stage
-from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.on_demand import answer_on_demand
 from bedrock_assets.jobs.shard_request import Request
@@ -27,18 +27,38 @@ from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
 
+class Published(NamedTuple):
+    """The answers of a partition, before it is materialized."""
+
+    metadata: dict[str, Any]
+    version: str
+    """Its data version."""
+
+
 @dataclass(frozen=True)
 class CollectRun:
-    """One run for one partition of `batch_outputs`."""
+    """
+    What a run that the sensor has launched does for one partition of `batch_outputs`.
+
+    Args:
+        context: Of the run that does it: the one that was launched for it, or one that waits and helps.
+        shard: The partition.
+        tags: Of the run that was launched for it.
+    """
 
     context: dg.AssetExecutionContext
     workload: Workload
     store: Store
     bedrock: BedrockResource
+    shard: str
+    tags: Mapping[str, str]
 
-    def run(self) -> Iterator[dg.MaterializeResult[Any]]:
+    def run(self) -> Published | None:
         """
-        Complete the run's partition, or record a request for its next attempt.
+        Publish the partition's answers, or record a request for its next attempt.
+
+        Returns:
+            None if the partition is not complete.
 
         Raises:
             dagster.Failure: There is no usable answer; the message has Bedrock's own.
@@ -47,7 +67,12 @@ class CollectRun:
         entry, log = self._entry, self.context.log
         if entry is None:
             log.info("this request is done, or another request has replaced it; nothing to do")
-            return
+            return None
+        if changed := self.workload.changed_since(json.loads(entry.request.configuration or "{}")):
+            log.warning(
+                f"the pipeline has another {' and '.join(changed)} by now; nothing is collected, see the sensor"
+            )
+            return None
         try:
             finished, collected, request = self._collect(entry.request)
         except (JobFailed, StaleShard, BedrockError) as error:
@@ -56,10 +81,10 @@ class CollectRun:
         if request is not None:
             log.warning(f"{finished}: {request.n_records} records are sent again, {request.inference_mode}")
             self._ledger.log(self.context.log_event, request, RequestState.REQUESTED)
-            return
+            return None
         version = self._attempts.collector.publish(collected)
         facts = metadata.answers_metadata(self._attempts, collected, finished.job, entry)
-        yield from materialize("batch_outputs", facts | self._metrics(finished), version)
+        return Published(facts | self._metrics(finished), version)
 
     @cached_property
     def _ledger(self) -> Ledger:
@@ -70,14 +95,14 @@ class CollectRun:
     @cached_property
     def _entry(self) -> Entry | None:
         """The request that the run was launched for; None if it is done or was replaced."""
-        entry = self._ledger.entries.get(self.context.partition_key)
-        if entry is None or entry.request.identity != self.context.run.tags[REQUEST_TAG]:
+        entry = self._ledger.entries.get(self.shard)
+        if entry is None or entry.request.identity != self.tags[REQUEST_TAG]:
             return None
         return entry if entry.state.is_open else None
 
     @cached_property
     def _attempts(self) -> ShardAttempts:
-        shard = current_shard(self.store, self.workload.spec.name, self.context.partition_key)
+        shard = current_shard(self.store, self.workload.spec.name, self.shard)
         return ShardAttempts(self.workload, self.store, shard)
 
     @cached_property
@@ -104,14 +129,13 @@ class CollectRun:
         Raises:
             JobFailed: Bedrock refused the job, or the canary's answers do not let it be sent.
         """
-        tags = self.context.run.tags
-        if REFUSAL_TAG in tags:
-            raise JobFailed(tags[REFUSAL_TAG])
+        if REFUSAL_TAG in self.tags:
+            raise JobFailed(self.tags[REFUSAL_TAG])
         if request.inference_mode is InferenceMode.ON_DEMAND:
             runtime = self.bedrock.open_runtime(self._regions.at(self.workload.spec.targets[0]))
-            answer_on_demand(self.workload, self.store, runtime, request, final=FINAL_TAG in tags)
+            answer_on_demand(self.workload, self.store, runtime, request, final=FINAL_TAG in self.tags)
             return FinishedAttempt(request)
-        job = self._regions.get(tags[JOB_TAG])
+        job = self._regions.get(self.tags[JOB_TAG])
         self._regions.fetch(job.arn, job_folder(self._attempts.shard, request.attempt, job.arn), request.prompts)
         return FinishedAttempt(request, job)
 
@@ -131,6 +155,6 @@ class CollectRun:
         """
         if isinstance(error, BedrockError) and error.retryable:
             raise error
-        arn = self.context.run.tags.get(JOB_TAG)
+        arn = self.tags.get(JOB_TAG)
         facts = {"job_arn": arn} if arn else {}
         self._ledger.log(self.context.log_event, request, RequestState.FAILED, message=str(error), **facts)

@@ -11,6 +11,7 @@ from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
+from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.assets.wait import Watch
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
@@ -45,6 +46,12 @@ class BatchOutputsConfig(dg.Config):
         default=True, description="Stay until the shards are done and show progress; otherwise return at once."
     )
     poll_s: float = Field(default=15.0, gt=0, description="Seconds between two looks at the progress.")
+    queued_s: float = Field(
+        default=60.0,
+        gt=0,
+        description="Seconds after which this run does the work of a run that is queued to collect answers, because "
+        "no run slot is free for it.",
+    )
     retry_errors: bool = Field(
         default=False, description="Send rows of answered shards that have an error, or no answer, once more."
     )
@@ -140,15 +147,17 @@ def build_batch_outputs(
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
         if REQUEST_TAG in context.run.tags:
-            for result in CollectRun(context, workload, opened, bedrock_batch).run():
-                on_answered(opened, context.partition_key)
-                yield result
+            shard = context.partition_key
+            if published := CollectRun(context, workload, opened, bedrock_batch, shard, context.run.tags).run():
+                on_answered(opened, shard)
+                yield from materialize("batch_outputs", published.metadata, published.version)
             return
         regions = bedrock_batch.open(opened)
         ledger = Launch(context, workload, regions).enqueue(retry_errors=config.retry_errors)
         if config.wait:
             metrics = WorkloadMetrics.of(context, workload, bedrock_batch, regions)
-            Watch(context, spec.name, ledger, regions, config.poll_s, metrics).until_done()
+            queued = QueuedCollectRuns(context, workload, opened, bedrock_batch, on_answered, config.queued_s)
+            Watch(context, spec.name, ledger, regions, config.poll_s, queued, metrics).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 

@@ -8,27 +8,36 @@ from datetime import UTC, datetime
 import dagster as dg
 
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
+from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.jobs.cancellations import Cancellations
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix
 
 QUIET_POLLS = 8
 """After so many polls without a change the last line is logged again, to show that the run is alive."""
+WITHDRAWN = "This run was cancelled: shards without a job are withdrawn, and jobs in flight end as `on_cancel` says."
+GOES_ON = (
+    "This run ends, but nobody has cancelled its shards: jobs go on, shards that wait are submitted, and the sensor "
+    "collects all of them. Launch these partitions again to follow them; to give them up, use `bedrock-assets stop`."
+)
 EXPIRY_WARNING = 0.1
 """Warn of a job that has not started when less than this share of its time is left."""
 
 
 @dataclass
 class Watch:
-    """Watches the shards of a launched run. It changes nothing: if it dies, the sensor goes on."""
+    """Watches the shards of a launched run. If it dies, the sensor goes on."""
 
     context: dg.AssetExecutionContext
     pipeline: str
     ledger: Ledger
     jobs: Jobs
     poll_s: float
+    queued: QueuedCollectRuns | None = None
+    """The runs whose work it does, if they get no slot."""
     metrics: WorkloadMetrics | None = None
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)
@@ -54,8 +63,22 @@ class Watch:
                 self.metrics.observe()
             if not waiting:
                 break
-            time.sleep(self.poll_s)
+            if self.queued:
+                self.queued.collect()
+            self._sleep()
         self._fail_if_any(keys)
+
+    def _sleep(self) -> None:
+        """
+        Raises:
+            DagsterExecutionInterruptedError: The run is cancelled; what becomes of its jobs is logged before.
+        """
+        try:
+            time.sleep(self.poll_s)
+        except dg.DagsterExecutionInterruptedError:
+            by_person = Cancellations.read(self.context.instance, [self.context.run.run_id]).by_person
+            self.context.log.warning(WITHDRAWN if by_person else GOES_ON)
+            raise
 
     def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
         """One line of progress: shards done, running and queued, records, and the time left."""

@@ -59,14 +59,17 @@ def dev(
     It serves the Dagster project of the current folder; without one, the demo's pipelines.
     """
     from bedrock_assets.local.stack import Settings, local_stack
-    from bedrock_assets.local.ui import DagsterUI
+    from bedrock_assets.local.ui import DagsterUI, LocationError
     from bedrock_assets.pipeline.project import DEMO, find_project
 
     with (
         session(),
         local_stack(Settings(home, port, speed, max_jobs, workspace, DEMO if workspace else find_project())) as stack,
     ):
-        DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive)
+        try:
+            DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive, notes_console.print)
+        except LocationError as error:
+            notes_console.print(f"{error}\ncorrect it, then reload the code location in the UI", style="yellow")
         if as_json:
             print_json({"ui": stack.ui_url, "emulator": stack.emulator_url, "store": str(stack.store)})
         else:

@@ -115,6 +115,7 @@ def _manifest(inbox: Inbox, file: InboxFile, records: RecordFile, n_rows: int) -
         model=spec.model,
         model_invocation_type=spec.model_invocation_type,
         parameters={},
+        configuration=inbox.workload.configuration,
         prompt_id=None,
         prompt_sha256=None,
         folder=inbox.folder(file.key),

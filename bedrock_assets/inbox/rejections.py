@@ -27,7 +27,7 @@ class Rejections:
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, the first time."""
-        for logged in self._reader.read(instance):
+        for logged in self._reader.read(instance).events:
             metadata = logged.metadata
             if isinstance(logged.event, dg.AssetObservation) and "etag" in metadata:
                 self.etags[str(metadata["file"])] = str(metadata["etag"]), str(metadata["reason"])

@@ -19,6 +19,8 @@ CONTENT_TAG = "bedrock_assets/content"
 """On runs that call the model: what they send, so that no two runs send the same at once."""
 FINAL_TAG = "bedrock_assets/final"
 """On the last run that is launched for a request."""
+TAKEN_TAG = "bedrock_assets/collects"
+"""On a launched run that waits: the request whose answers it collects itself at this moment."""
 BACKFILL_TAG = "dagster/backfill"
 JOINED_TAG = "bedrock_assets/joined_by_backfill"
 """On collect runs of a backfill that builds the table itself, so that their updates do not build it once more."""
@@ -84,14 +86,13 @@ class CollectRuns:
                 else:
                     at = record.end_time or record.update_timestamp.replace(tzinfo=UTC).timestamp()
                     ended.setdefault(identity, []).append(at)
+            taken = RunsFilter(tags={TAKEN_TAG: tags[REQUEST_TAG]}, statuses=list(ACTIVE_STATUSES))
+            active |= {run.tags[TAKEN_TAG] for run in self.instance.get_runs(taken)}
         active |= self._sent_by_another(requests)
         return {name: backoff(self.now, ended.get(name, []), active=name in active) for name in {*active, *ended}}
 
     def launch(self, request: Request, attempts: RunAttempts, tags: Mapping[str, str]) -> None:
-        """Request a run of the request's partition that counts for the request's backfill."""
-        backfill = {BACKFILL_TAG: request.backfill_id} if request.backfill_id else {}
-        if request.backfill_id and self._joins(request.backfill_id, request.pipeline):
-            backfill[JOINED_TAG] = "true"
+        """Request a run of the request's partition that counts for the request's backfill, while that is under way."""
         final = {FINAL_TAG: "true"} if attempts.is_last else {}
         content = {CONTENT_TAG: _content(request)} if request.inference_mode is InferenceMode.ON_DEMAND else {}
         self.run_requests.append(
@@ -99,7 +100,12 @@ class CollectRuns:
                 run_key=f"{request.identity}/{attempts.n_ended}",
                 job_name=collect_job(request.pipeline),
                 partition_key=request.shard,
-                tags={REQUEST_TAG: request.identity, **MAX_RUNTIME_TAGS, **tags, **backfill, **final, **content},
+                tags={
+                    **{REQUEST_TAG: request.identity, **MAX_RUNTIME_TAGS, **tags},
+                    **self._backfill_tags(request),
+                    **final,
+                    **content,
+                },
             )
         )
 
@@ -111,12 +117,13 @@ class CollectRuns:
         runs = self.instance.get_runs(RunsFilter(tags={CONTENT_TAG: list(contents)}, statuses=list(ACTIVE_STATUSES)))
         return {contents[run.tags[CONTENT_TAG]] for run in runs}
 
-    def _joins(self, backfill_id: str, pipeline: str) -> bool:
-        """Whether a backfill is in progress that builds the table at its end."""
-        backfill = self.instance.get_backfill(backfill_id)
+    def _backfill_tags(self, request: Request) -> dict[str, str]:
+        """What makes a run count for the request's backfill. With one that has failed, Dagster would cancel the run."""
+        backfill = self.instance.get_backfill(request.backfill_id) if request.backfill_id else None
         if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
-            return False
-        return dg.AssetKey([pipeline, "joined_table"]) in (backfill.asset_selection or ())
+            return {}
+        builds_table = dg.AssetKey([request.pipeline, "joined_table"]) in (backfill.asset_selection or ())
+        return {BACKFILL_TAG: backfill.backfill_id} | ({JOINED_TAG: "true"} if builds_table else {})
 
 
 def backoff(now: datetime, ended: Sequence[float], *, active: bool = False) -> RunAttempts:

@@ -1,26 +1,27 @@
 """One tick of the sensor: look at the event log and at Bedrock, then carry out what the reconciler plans."""
 
 from collections.abc import Collection, Generator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
+from functools import cached_property
 
-from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
+from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.regions import JobDraft, Regions
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, StoreError
-from bedrock_assets.jobs.canary import OPEN_GATE, CanaryGate, canary_gate, canary_of, is_canary
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS, MODE_TAG, REFUSAL_TAG, CollectRuns, RunAttempts
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.observe import JobsByRequest, ObservedJobs, pool_limit
+from bedrock_assets.jobs.open_requests import OpenRequests
 from bedrock_assets.jobs.reconcile import Action, Capacity, Close, Collect, Invoke, Refuse, Stop, Submit, plan
 from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.submit_turn import Turn
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
-_CANCELLED = (DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELING)
 STALE = "its prompts have changed since, or its shard is no longer planned; its answers are not joined"
 
 
@@ -34,13 +35,16 @@ class Tick:
     regions: Regions
     collect_runs: CollectRuns
     notes: list[str] = field(default_factory=list)
-    _gates: dict[str, CanaryGate] = field(default_factory=dict)
-    """By pipeline, what its canary says of the other shards."""
 
     @property
     def store(self) -> Store:
         """Where the data is."""
         return self.regions.store
+
+    @cached_property
+    def open(self) -> OpenRequests:
+        """The open requests."""
+        return OpenRequests(self.instance, self.workloads, self.ledgers, self.store)
 
     def run(self) -> None:
         """
@@ -49,73 +53,81 @@ class Tick:
         Raises:
             BedrockUnavailable: Bedrock is not reachable; nothing was changed.
         """
-        requests = self._requests()
+        requests = self.open.all
         if not requests:
             self.notes.append("no shard waits for answers")
             return
+        self.notes += self.open.notes()
         specs = [self.workloads[name].spec for name in sorted({request.pipeline for request in requests})]
-        pools = {pool for spec in specs for pool in spec.pools}
-        sharing = [workload.spec for workload in self.workloads.values() if pools & {*workload.spec.pools}]
-        self._reconcile(specs, requests, ObservedJobs.observe(self.regions, sharing))
+        with self._turn(requests, specs) as turn:
+            pools = {pool for spec in specs for pool in spec.pools}
+            sharing = [workload.spec for workload in self.workloads.values() if pools & {*workload.spec.pools}]
+            self._reconcile(specs, requests, ObservedJobs.observe(self.regions, sharing), turn)
 
-    def _requests(self) -> list[Request]:
-        """All open requests, and those that were replaced while they were open, each with its status."""
-        requests = [entry.request for ledger in self.ledgers.values() for entry in ledger.open_entries]
-        requests += [entry.request for ledger in self.ledgers.values() for entry in ledger.replaced.values()]
-        run_ids = sorted({request.run_id for request in requests})
-        cancelled: set[str] = set()
-        if run_ids:
-            runs = self.instance.get_run_records(RunsFilter(run_ids=run_ids, statuses=list(_CANCELLED)))
-            cancelled = {record.dagster_run.run_id for record in runs}
-        return [replace(request, status=self._status_of(request, cancelled)) for request in requests]
+    @contextmanager
+    def _turn(self, requests: Sequence[Request], specs: Sequence[WorkloadSpec]) -> Generator[Turn | None]:
+        """The turn to create jobs, taken before the slots are counted; None if there is nothing to submit, or it is
+        another tick's."""
+        turn, pending = None, [request for request in requests if self._may_be_submitted(request)]
+        if pending:
+            try:
+                turn = Turn.take(self.store, specs)
+                self.notes += [] if turn else ["another tick creates jobs now; the next one goes on"]
+            except StoreError as error:
+                self.notes.append(f"no job is created in this tick: {error}")
+        try:
+            yield turn
+        finally:
+            if turn:
+                with suppress(StoreError):
+                    turn.give_back()
 
-    def _status_of(self, request: Request, cancelled: Collection[str]) -> RequestStatus:
-        status = self.ledgers[request.pipeline].status_of(request)
-        if status is not RequestStatus.STALE and request.run_id in cancelled:
-            return RequestStatus.WITHDRAWN
-        waits_for_canary = status is RequestStatus.WANTED and self._gate(request).waits
-        return RequestStatus.ON_HOLD if waits_for_canary else status
+    def _may_be_submitted(self, request: Request) -> bool:
+        is_batch = request.inference_mode is InferenceMode.BATCH
+        state = self.ledgers[request.pipeline].last_event(request).state
+        return request.status is RequestStatus.WANTED and is_batch and state is not RequestState.SUBMITTED
 
-    def _gate(self, request: Request) -> CanaryGate:
-        workload, ledger = self.workloads[request.pipeline], self.ledgers[request.pipeline]
-        if workload.canary is None or is_canary(request.shard):
-            return OPEN_GATE
-        if request.pipeline not in self._gates:
-            self._gates[request.pipeline] = canary_gate(self.store, workload, ledger, canary_of(request.shard))
-        return self._gates[request.pipeline]
-
-    def _reconcile(self, specs: Sequence[WorkloadSpec], requests: Sequence[Request], observed: ObservedJobs) -> None:
+    def _reconcile(
+        self, specs: Sequence[WorkloadSpec], requests: Sequence[Request], observed: ObservedJobs, turn: Turn | None
+    ) -> None:
         self.notes += [f"{region} is not reachable: {reason}" for region, reason in observed.unreachable.items()]
         jobs = observed.jobs_of(requests, {name: one.spec for name, one in self.workloads.items()}, self.ledgers)
         requests = [request for request in requests if not self._is_left_alone(request, observed)]
-        refused = {r.identity: reason for r in requests if (reason := self._gate(r).refusal)}
+        refused = {r.identity: reason for r in requests if (reason := self.open.gate(r).refusal)}
         candidates = [request for request in requests if self._may_have_run(request, jobs, refused)]
         attempts = self.collect_runs.attempts(candidates)
         options = {spec.name: observed.submit_options(spec) for spec in specs}
+        n_free = self._free_slots(specs, requests, observed, jobs, turn)
         actions = plan(
             requests,
             jobs,
-            Capacity(self._free_slots(specs, requests, observed, jobs), options),
+            Capacity(n_free if turn else dict.fromkeys(n_free, 0), options),
             collecting={identity for identity, attempt in attempts.items() if attempt.busy},
             refused=refused,
             leave_cancelled=[spec.name for spec in specs if spec.on_cancel == "leave"],
             leave_stale=[spec.name for spec in specs if self.workloads[spec.name].leaves_stale],
         )
-        self._carry_out(actions, attempts)
+        self._carry_out(actions, attempts, turn)
 
     def _free_slots(
-        self, specs: Sequence[WorkloadSpec], requests: Sequence[Request], observed: ObservedJobs, jobs: JobsByRequest
+        self,
+        specs: Sequence[WorkloadSpec],
+        requests: Sequence[Request],
+        observed: ObservedJobs,
+        jobs: JobsByRequest,
+        turn: Turn | None,
     ) -> dict[str, int]:
         """Free slots by pool, with a note on each."""
         all_specs, n_free = [workload.spec for workload in self.workloads.values()], dict[str, int]()
         for pool in sorted({pool for spec in specs for pool in spec.pools}):
-            n_taken, n_slots = observed.n_in_flight(pool, all_specs, jobs), pool_limit(self.instance, pool, all_specs)
+            n_slots = pool_limit(self.instance, pool, all_specs)
+            n_taken = observed.n_in_flight(pool, all_specs, jobs, turn)
             n_free[pool] = 0 if n_taken is None else max(0, n_slots - n_taken)
             n_open = sum(pool in self.workloads[request.pipeline].spec.pools for request in requests)
             in_use = "slots in use: unknown" if n_taken is None else f"{n_taken} of {n_slots} slots in use"
             self.notes.append(f"pool {pool}: {in_use}, {n_open} shards open")
         pending = [request for request in requests if request.identity not in jobs]
-        n_behind_canary = sum(self._gate(request).waits for request in pending)
+        n_behind_canary = sum(self.open.gate(request).waits for request in pending)
         n_on_hold = sum(request.status is RequestStatus.ON_HOLD for request in pending) - n_behind_canary
         self.notes += [f"{n_behind_canary} shards wait for their canary"] if n_behind_canary else []
         if n_on_hold > 0:
@@ -124,7 +136,9 @@ class Tick:
         return n_free
 
     def _is_left_alone(self, request: Request, observed: ObservedJobs) -> bool:
-        """Whether it is not known if the request has a job: another one could be paid twice."""
+        """Whether no run can end the request, or it may have a job that is not found: another could be paid twice."""
+        if request.identity in self.open.deleted:
+            return True
         unknown = observed.unknown.get(request.identity)
         dismissed = request.status in (RequestStatus.STALE, RequestStatus.WITHDRAWN)
         if unknown is None or (dismissed and not unknown.transient):
@@ -141,11 +155,16 @@ class Tick:
         was_refused = request.identity in refused or request.identity in self.ledgers[request.pipeline].refused
         return was_refused or request.inference_mode is InferenceMode.ON_DEMAND
 
-    def _carry_out(self, actions: Generator[Action, bool | None, None], attempts: Mapping[str, RunAttempts]) -> None:
+    def _carry_out(
+        self, actions: Generator[Action, bool | None, None], attempts: Mapping[str, RunAttempts], turn: Turn | None
+    ) -> None:
         pool_is_open: bool | None = None
         with suppress(StopIteration):
             while True:
                 action = actions.send(pool_is_open)
+                if isinstance(action, Submit) and not (turn and turn.is_on):
+                    self.notes.append("this tick takes too long to create more jobs; the next one goes on")
+                    return
                 pool_is_open = self._act(action, attempts.get(action.request.identity, RunAttempts()))
 
     def _act(self, action: Action, attempts: RunAttempts) -> bool:

@@ -1,6 +1,7 @@
 """What a launched `batch_outputs` run does first: record a request for each shard it was launched for."""
 
 import dataclasses
+import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from functools import cached_property
@@ -50,7 +51,8 @@ class Launch:
             retry_errors: Treat answered shards like failed ones.
 
         Raises:
-            StaleShard: A shard has no prompts yet, or they were made from an earlier dataset.
+            StaleShard: A shard has no prompts yet, or they were made from an earlier dataset, or with another model,
+                prompt, parameters or schema than the pipeline has now.
             OverBudget: The launch may cost more than `budget_usd`.
             TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
             ConfigError: The deployment does not name the Region of one of the pipeline's models.
@@ -94,6 +96,7 @@ class Launch:
             run_id=first.run_id,
             backfill_id=first.backfill_id,
             raw_revision=first.raw_revision,
+            configuration=first.configuration,
             last_attempt=request.attempt + self.workload.spec.max_attempts - 1,
         )
 
@@ -111,6 +114,7 @@ class Launch:
             raw_revision=shard.raw_revision,
             blocked_by=int(shard.blocked_by, 16),
             last_attempt=self.workload.spec.max_attempts,
+            configuration=json.dumps(shard.configuration) if shard.configuration else "",
             folder=shard.folder,
         )
 
@@ -141,11 +145,18 @@ class Launch:
         return (former.request.fingerprint, former.request.attempt) == (request.fingerprint, request.attempt)
 
     def _require_fresh(self, raw: RawManifest | None, shards: Sequence[ShardManifest]) -> None:
+        cure = f"materialize {self.workload.spec.name}/prompt_shards for them first"
         old = [shard.shard.key for shard in shards if raw and shard.raw_revision != raw.revision]
         if old:
             raise StaleShard(
                 f"the prompts of {len(old)} shards ({', '.join(old[:3])}) were made from an earlier dataset, so their "
-                f"answers could not be joined; materialize {self.workload.spec.name}/prompt_shards for them first"
+                f"answers could not be joined; {cure}"
+            )
+        changes = [(shard.shard.key, self.workload.changed_since(shard.configuration)) for shard in shards]
+        if others := [(key, parts) for key, parts in changes if parts]:
+            raise StaleShard(
+                f"the prompts of {len(others)} shards ({', '.join(key for key, _ in others[:3])}) were made with "
+                f"another {' and '.join(others[0][1])}; {cure}, or undo the change"
             )
 
 

@@ -11,6 +11,7 @@ from dagster import DagsterInstance, EventRecordsResult
 from bedrock_assets.audit import Effect, announced
 
 PAGE_SIZE = 1000
+DATA_VERSION_TAG = "dagster/data_version"
 OVERLAP_S = 60
 """Events this recent are read again: on PostgreSQL one with a lower id can become visible after a higher one."""
 
@@ -38,6 +39,26 @@ def materialize(
         yield dg.MaterializeResult(metadata=metadata, data_version=None if version is None else dg.DataVersion(version))
 
 
+def log_materialization(
+    log_event: Callable[[dg.AssetMaterialization], object],
+    key: dg.AssetKey,
+    partition: str,
+    metadata: Mapping[str, Any],
+    version: str,
+) -> None:
+    """
+    Materialize a partition from a run that was launched for more than it; the backfill of that run counts it.
+
+    Args:
+        log_event: The run's.
+        version: The partition's data version.
+    """
+    with announced(Effect.MATERIALIZE, key.path[-1]):
+        log_event(
+            dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags={DATA_VERSION_TAG: version})
+        )
+
+
 class LoggedEvent(NamedTuple):
     """One event, and its position in the log."""
 
@@ -55,31 +76,85 @@ class LoggedEvent(NamedTuple):
 
 @dataclass
 class EventLogReader:
-    """Reads an asset's events: all of them the first time, then only new ones."""
+    """
+    Reads an asset's events: all of them the first time, then only new ones.
+
+    Events are deleted with their run (by retention, in the UI, by `dagster run wipe`), and on SQLite their storage ids
+    are then given again. So each read also reads again the last events that it has read before; if they are not there
+    as they were, it begins anew.
+    """
 
     key: dg.AssetKey
     observations: bool = False
     """Whether observations are read beside materializations."""
-    _after: dict[str, int] = field(default_factory=dict)
+    _kinds: dict[str, "_Position"] = field(default_factory=dict)
 
-    def read(self, instance: DagsterInstance) -> list[LoggedEvent]:
+    def read(self, instance: DagsterInstance) -> "LogRead":
         """
         Events since the last call, in the order of the log; some of the latest ones are given again.
 
         Raises:
             Exception: What Dagster's storage raises when it cannot be read.
         """
-        events = self._read("materializations", instance.fetch_materializations)
-        if self.observations:
-            events += self._read("observations", instance.fetch_observations)
-        return sorted(events, key=lambda event: event.storage_id)
+        try:
+            events = self._read(instance)
+            from_start = False
+        except _LogChanged:
+            self._kinds, from_start = {}, True
+            events = self._read(instance)
+        return LogRead(sorted(events, key=lambda event: event.storage_id), from_start)
 
-    def _read(self, name: str, fetch: Callable[..., EventRecordsResult]) -> list[LoggedEvent]:
-        after, cursor = self._after.get(name), None
-        events: list[LoggedEvent] = []
+    def _read(self, instance: DagsterInstance) -> list[LoggedEvent]:
+        fetches = {"materializations": instance.fetch_materializations}
+        fetches |= {"observations": instance.fetch_observations} if self.observations else {}
+        return [
+            event
+            for kind, fetch in fetches.items()
+            for event in self._kinds.setdefault(kind, _Position()).read(self.key, fetch)
+        ]
+
+
+class LogRead(NamedTuple):
+    """What a reader has read."""
+
+    events: list[LoggedEvent]
+    from_start: bool
+    """Whether the log has lost events that were read before, so that these are all that there are."""
+
+
+class _LogChanged(Exception):
+    """Events that were read before are gone, or are others."""
+
+
+@dataclass
+class _Position:
+    """How far the events of one kind were read."""
+
+    after: int | None = None
+    last: dict[int, float] = field(default_factory=dict)
+    """Storage ids and timestamps of the events after *after*, which are read again."""
+
+    def read(self, key: dg.AssetKey, fetch: Callable[..., EventRecordsResult]) -> list[LoggedEvent]:
+        """
+        Raises:
+            _LogChanged: The events that were read last are not there any more.
+        """
+        events = list(self._pages(key, fetch))
+        if not self.last.items() <= {event.storage_id: event.timestamp for event in events}.items():
+            raise _LogChanged
+        if events:
+            settled_at = max(events[-1].timestamp, time.time()) - OVERLAP_S
+            settled = [event.storage_id for event in events if event.timestamp < settled_at]
+            # The last settled event is read again with those after it.
+            self.after = settled[-1] - 1 if settled else self.after
+        self.last = {e.storage_id: e.timestamp for e in events if e.storage_id > (self.after or 0)}
+        return events
+
+    def _pages(self, key: dg.AssetKey, fetch: Callable[..., EventRecordsResult]) -> Iterator[LoggedEvent]:
+        cursor = None
         while True:
             page = fetch(
-                dg.AssetRecordsFilter(asset_key=self.key, after_storage_id=after),
+                dg.AssetRecordsFilter(asset_key=key, after_storage_id=self.after),
                 limit=PAGE_SIZE,
                 cursor=cursor,
                 ascending=True,
@@ -87,12 +162,7 @@ class EventLogReader:
             for record in page.records:
                 event = record.asset_observation or record.asset_materialization
                 if event is not None:
-                    events.append(LoggedEvent(record.storage_id, record.timestamp, record.run_id, event))
+                    yield LoggedEvent(record.storage_id, record.timestamp, record.run_id, event)
             if not page.has_more:
                 break
             cursor = page.cursor
-        if events:
-            settled_at = max(events[-1].timestamp, time.time()) - OVERLAP_S
-            settled = [event.storage_id for event in events if event.timestamp < settled_at]
-            self._after[name] = max(settled, default=after or 0) or 0
-        return events

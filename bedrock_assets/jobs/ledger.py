@@ -7,7 +7,7 @@ lost its memory reads it again.
 """
 
 import json
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any
@@ -64,13 +64,8 @@ class Ledger:
     """`Request.identity` of requests for which all jobs ever were searched."""
     refused: set[str] = field(default_factory=set)
     """`Request.identity` of requests whose job was refused."""
-    _storage: str = ""
 
     def __post_init__(self) -> None:
-        self._start()
-
-    def _start(self) -> None:
-        self.entries, self.replaced, self.searched, self.refused = {}, {}, set(), set()
         self.staleness = Staleness(self.pipeline)
         self._reader = EventLogReader(self.asset_key, observations=True)
 
@@ -85,12 +80,12 @@ class Ledger:
         return [entry for entry in self.entries.values() if entry.state.is_open]
 
     def refresh(self, instance: DagsterInstance) -> None:
-        """Read what is new in *instance*'s log; all of it, the first time."""
-        if (storage := _storage_of(instance)) != self._storage:
-            self._start()
-            self._storage = storage
+        """Read what is new in *instance*'s log; all of it, the first time and after events were deleted."""
         self.staleness.refresh(instance)
-        for event in self._reader.read(instance):
+        read = self._reader.read(instance)
+        if read.from_start:
+            self.entries, self.replaced, self.searched, self.refused = {}, {}, set(), set()
+        for event in read.events:
             self._apply(event)
 
     def last_event(self, request: Request) -> Entry:
@@ -128,6 +123,7 @@ class Ledger:
                 "blocked_by": f"{request.blocked_by:x}",
                 **({} if request.estimated_usd is None else {"estimated_usd": request.estimated_usd}),
                 "last_attempt": request.last_attempt,
+                **({"configuration": request.configuration} if request.configuration else {}),
                 **({"folder": request.folder} if request.folder else {}),
                 **metadata,
             },
@@ -184,6 +180,7 @@ class Ledger:
             blocked_by=int(_text(metadata, "blocked_by") or "0", 16),
             last_attempt=int(metadata.get("last_attempt", 1)),
             requested_at=logged.timestamp,
+            configuration=_text(metadata, "configuration") or "",
             folder=_text(metadata, "folder") or "",
         )
 
@@ -198,12 +195,6 @@ def _is_about(current: Request, state: RequestState, logged: Request, request_id
     if (current.fingerprint, current.attempt) != (logged.fingerprint, logged.attempt):
         return False
     return state in (RequestState.ROUTED, RequestState.SUBMITTED) or request_id == current.storage_id
-
-
-def _storage_of(instance: DagsterInstance) -> str:
-    """What tells one log from another."""
-    storage_id: Callable[[], str] | None = getattr(instance.run_storage, "get_run_storage_id", None)
-    return storage_id() if storage_id else instance.root_directory
 
 
 def _number(metadata: Mapping[str, Any], name: str) -> float | None:

@@ -15,6 +15,7 @@ from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import BedrockError, ConfigError
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.shard_request import Request, SubmitOption, name_prefix
+from bedrock_assets.jobs.submit_turn import Turn
 from bedrock_assets.storage.manifests import InferenceMode
 
 MAX_NAME_LOOKUPS = 3
@@ -136,26 +137,29 @@ class ObservedJobs:
                     options.append(SubmitOption(target.name, spec.pool_of(target)))
         return options
 
-    def n_in_flight(self, pool: str, specs: Iterable[WorkloadSpec], jobs: JobsByRequest) -> int | None:
-        """Jobs that take a slot of a pool; None while a Region that the pool caps is not reachable."""
+    def n_in_flight(
+        self, pool: str, specs: Iterable[WorkloadSpec], jobs: JobsByRequest, turn: Turn | None = None
+    ) -> int | None:
+        """
+        Jobs that take a slot of a pool; None while a Region that the pool caps is not reachable.
+
+        Args:
+            turn: Knows the jobs of pipelines of other code locations that share the pool.
+        """
         members = self._members(pool, specs)
         if not members.keys() <= self.recent.keys():
             return None
-        return sum(self._n_in_flight(region, capped, jobs) for region, capped in members.items())
+        return sum(
+            (turn is not None and turn.takes_slot(job, pool)) or _takes_slot(job, of_pool)
+            for region, of_pool in members.items()
+            for job in self._in_flight(region, jobs)
+        )
 
-    def _n_in_flight(self, region: Region, members: Sequence[tuple[WorkloadSpec, Target]], jobs: JobsByRequest) -> int:
-        """Jobs of a Region that take a slot: of the pipelines there, and of anybody else on their models."""
-        models = {bare_id(target.model) for _, target in members}
-        # A job of ours may be listed under a model that `model` does not spell.
-        own = [(name_prefix(spec.name), {bare_id(target.model) for target in spec.targets}) for spec, _ in members]
-
-        def takes_slot(job: Job) -> bool:
-            bare = bare_id(job.model)
-            return bare in models or any(job.name.startswith(prefix) and bare not in known for prefix, known in own)
-
+    def _in_flight(self, region: Region, jobs: JobsByRequest) -> list[Job]:
+        """All jobs of a Region that are not over, the recent ones and those of *jobs*."""
         known = {job.arn: job for job in self.recent[region].values()}
         known |= {job.arn: job for job in jobs.values() if self._region_of(job) is region}
-        return sum(job.status.in_flight and takes_slot(job) for job in known.values())
+        return [job for job in known.values() if job.status.in_flight]
 
     def _members(self, pool: str, specs: Iterable[WorkloadSpec]) -> dict[Region, list[tuple[WorkloadSpec, Target]]]:
         """By Region, what a pool caps."""
@@ -172,6 +176,16 @@ class ObservedJobs:
             return self.regions.of(job.arn)
         except ConfigError:
             return None
+
+
+def _takes_slot(job: Job, members: Sequence[tuple[WorkloadSpec, Target]]) -> bool:
+    """Whether a job is one of the pipelines of a pool, or anybody else's on their models."""
+    bare = bare_id(job.model)
+    if any(bare == bare_id(target.model) for _, target in members):
+        return True
+    # A job of ours may be listed under a model that `model` does not spell.
+    own = [spec for spec, _ in members if job.name.startswith(name_prefix(spec.name))]
+    return any(bare not in {bare_id(target.model) for target in spec.targets} for spec in own)
 
 
 def pool_limit(instance: DagsterInstance, pool: str, specs: Iterable[WorkloadSpec]) -> int:

@@ -128,8 +128,10 @@ def plan(
         elif request.status in leave:
             actions += _dismiss(request, job, is_running=is_running, leave=request.pipeline in leave[request.status])
         elif job is not None:
-            waits = job.status.in_flight or is_running or _is_blocked(request, pending)
-            actions += [] if waits else [Collect(request, job)]
+            ended = not job.status.in_flight and not is_running and not _is_blocked(request, pending)
+            # Answers to another configuration could not be read rightly now; the change may be undone.
+            is_readable = request.status is not RequestStatus.RECONFIGURED
+            actions += [Collect(request, job)] if ended and is_readable else []
         elif request.status is RequestStatus.WANTED and not is_running:
             actions += _start(request, refused.get(request.identity), queue, pending)
     for action in actions:  # noqa: UP028 - `yield from` would send the caller's answer to the list

@@ -20,10 +20,13 @@ class RequestStatus(StrEnum):
     WANTED = "wanted"
     ON_HOLD = "on hold"
     """The dataset has changed since; prompts were not made again yet, so nothing more is submitted."""
+    RECONFIGURED = "reconfigured"
+    """The pipeline's model, prompt, parameters or schema are others by now; nothing is sent or collected until prompts
+    are made with them, or the change is undone."""
     STALE = "stale"
     """The prompts have changed since, or the shard is no longer planned: the answers would not be joined."""
     WITHDRAWN = "withdrawn"
-    """The run that made the request was cancelled."""
+    """A person has cancelled the run that made the request."""
 
 
 @dataclass(frozen=True)
@@ -64,13 +67,16 @@ class Request:
     status: RequestStatus = RequestStatus.WANTED
     requested_at: float = 0.0
     """Seconds since 1970."""
+    configuration: str = ""
+    """`Workload.configuration` of its prompts, as JSON; empty if it is not known."""
     folder: str = ""
     """Where its job writes, if not among the pipeline's own folders; see `ShardManifest.folder`."""
 
     @property
     def identity(self) -> str:
         """Names this request in tags and run keys."""
-        return f"{self.pipeline}/{self.shard}/{self.storage_id}"
+        # Positions in the log are given again after its last events were deleted; the run is another one then.
+        return f"{self.pipeline}/{self.shard}/{self.storage_id}-{self.run_id[:8]}"
 
     @property
     def content(self) -> tuple[str, str, str, int, InferenceMode]:

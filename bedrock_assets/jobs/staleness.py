@@ -42,13 +42,18 @@ class Staleness:
         self._dataset = EventLogReader(dg.AssetKey([self.pipeline, "raw_dataset"]))
 
     def refresh(self, instance: DagsterInstance) -> None:
-        """Read what is new in *instance*'s log."""
-        for logged in self._prompts.read(instance):
+        """Read what is new in *instance*'s log; all of it, if events were deleted."""
+        prompts, dataset = self._prompts.read(instance), self._dataset.read(instance)
+        if prompts.from_start:
+            self.prompts = {}
+        if dataset.from_start:
+            self.dataset = None
+        for logged in prompts.events:
             metadata, shard = logged.metadata, logged.event.partition
             if shard and "fingerprint" in metadata:
                 revision = str(metadata.get("raw_revision", ""))
                 self.prompts[shard] = Prompts(logged.storage_id, str(metadata["fingerprint"]), revision)
-        for logged in self._dataset.read(instance):
+        for logged in dataset.events:
             metadata = logged.metadata
             if "revision" in metadata:
                 n_shards = int(metadata["n_shards"])

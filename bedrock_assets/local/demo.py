@@ -64,7 +64,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         Store(str(stack.store)),
     )
     with console.status("starting Dagster"):
-        ui.wait_until_loaded(stack.require_alive)
+        ui.wait_until_loaded(stack.require_alive, console.print)
     console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
     with console.status(f"materializing {name}/raw_dataset"):
         raw = _ingest(ui, store, name)

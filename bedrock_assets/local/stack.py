@@ -38,6 +38,8 @@ AWS_ONLY = (
     "BEDROCK_ASSETS_SUBNET_IDS",
 )
 """Variables of a deployment on AWS; with them a local stack would call AWS."""
+PATIENCE = ("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR",)
+"""Makes the daemon wait for a code location that does not load, instead of failing its backfills."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 
@@ -52,7 +54,7 @@ concurrency:
   runs: {max_concurrent_runs: 4}
   pools: {granularity: op}
 run_monitoring: {enabled: true, free_slots_after_run_end_seconds: 60}
-run_retries: {enabled: false, retry_on_asset_or_op_failure: false}
+run_retries: {enabled: true, max_retries: 3, retry_on_asset_or_op_failure: false}
 """
 
 
@@ -133,6 +135,7 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
     """Variables that make a pipeline use the emulator; deployments on AWS set the same ones."""
     return {
         "DAGSTER_HOME": str(home / "dagster"),
+        **dict.fromkeys(PATIENCE, "1"),
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
         **dict.fromkeys(ENDPOINT_VARIABLES, emulator_url),

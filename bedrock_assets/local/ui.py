@@ -6,7 +6,6 @@ import urllib.request
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
-from urllib.error import URLError
 
 from bedrock_assets.errors import BedrockAssetsError
 
@@ -32,8 +31,16 @@ _MESSAGES = """query($id: ID!) { logsForRun(runId: $id) { __typename ... on Even
   __typename ... on ExecutionStepFailureEvent { error { message causes { message } } } } } } }"""
 
 
+TELL_S = 30
+"""Seconds between two messages that say what is waited for."""
+
+
 class UIError(BedrockAssetsError):
     """The Dagster web server refused a call."""
+
+
+class LocationError(UIError):
+    """A code location does not load."""
 
 
 @dataclass(frozen=True)
@@ -44,31 +51,36 @@ class DagsterUI:
     location: str = LOCATION
     """The code location whose assets are materialized."""
 
-    def wait_until_loaded(self, alive: Callable[[], None], timeout_s: float = 120) -> None:
+    def wait_until_loaded(self, alive: Callable[[], None], tell: Callable[[str], object] = lambda _text: None) -> None:
         """
-        Wait until all code locations are loaded.
+        Wait until all code locations are loaded, however long a busy machine takes for it.
 
         Args:
             alive: Called before each attempt; it raises if Dagster has ended.
+            tell: Told from time to time what is waited for.
 
         Raises:
-            UIError: A code location has an error, or did not load in time.
+            LocationError: A code location has an error.
         """
-        deadline = time.monotonic() + timeout_s
-        while time.monotonic() < deadline:
+        began_at = told_at = time.monotonic()
+        while True:
             alive()
-            try:
-                entries = self.query(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
-            except (URLError, OSError, UIError):
-                entries = []
+            entries = self._locations()
             if entries and all(entry["loadStatus"] == "LOADED" for entry in entries):
-                for entry in entries:
-                    result = entry["locationOrLoadError"]
-                    if result["__typename"] == "PythonError":
-                        raise UIError(f"code location {entry['name']} does not load: {result['message']}")
+                _require_loaded(entries)
                 return
+            if time.monotonic() - told_at > TELL_S:
+                told_at = time.monotonic()
+                awaited = "Dagster's web server" if entries is None else "the code location"
+                tell(f"waiting for {awaited} for {told_at - began_at:.0f} s; its log is dagster.log")
             time.sleep(0.5)
-        raise UIError(f"Dagster did not answer at {self.url} within {timeout_s:.0f} s; see dagster.log")
+
+    def _locations(self) -> Sequence[Mapping[str, Any]] | None:
+        """The code locations as the web server has them; None if it does not answer."""
+        try:
+            return self.query(_LOCATIONS)["workspaceOrError"].get("locationEntries", [])
+        except (OSError, UIError):
+            return None
 
     def materialize(self, asset: Sequence[str]) -> str:
         """Launch a run of one unpartitioned asset; returns its run id."""
@@ -131,6 +143,13 @@ class DagsterUI:
         if answer.get("errors"):
             raise UIError(f"Dagster refused a query: {answer['errors'][0]['message']}")
         return answer["data"]
+
+
+def _require_loaded(entries: Sequence[Mapping[str, Any]]) -> None:
+    for entry in entries:
+        result = entry["locationOrLoadError"]
+        if result["__typename"] == "PythonError":
+            raise LocationError(f"code location {entry['name']} does not load: {result['message']}")
 
 
 def _expect(answer: dict[str, Any], kind: str) -> dict[str, Any]:

@@ -62,7 +62,7 @@ class PipelineLog:
             Exception: Dagster's storage cannot be read.
         """
         self._ledger.refresh(instance)
-        for logged in self._reader.read(instance):
+        for logged in self._reader.read(instance).events:
             if logged.event.partition:
                 self._answers[logged.event.partition] = {n: v for n, v in logged.metadata.items() if n in _SUMMED}
         state, now = PipelineState(self.pipeline), time.time()

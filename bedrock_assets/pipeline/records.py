@@ -88,6 +88,13 @@ class RecordMaker:
         schema = {"schema_mode": answer_format.mode, "schema": answer_format.schema} if answer_format else {}
         return self.task.model_dump(mode="json", exclude={"prompt", "prompt_id", "fill"}, exclude_none=True) | schema
 
+    @property
+    def settings(self) -> dict[str, Any]:
+        """Of `parameters`, those that are not left at their defaults: a default that comes later changes nothing."""
+        unset = self.task.model_dump(mode="json", include=self.task.model_fields_set - {"prompt", "prompt_id", "fill"})
+        schema = {name: value for name, value in self.parameters.items() if name.startswith("schema")}
+        return unset | schema
+
     @cached_property
     def shared_request(self) -> str:
         """The request around a row's own parts, as JSON."""

@@ -1,6 +1,10 @@
 """What jobs need to know of a pipeline or an inbox: its spec, its model's family and the columns of its answers."""
 
+import hashlib
+import json
+from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import cached_property
 
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.config.pipeline import CanarySpec, WorkloadSpec
@@ -53,6 +57,20 @@ class Workload:
         """Name of the record id column."""
         return self.output_prefix + RECORD_ID
 
+    @cached_property
+    def configuration(self) -> dict[str, str]:
+        """What decides the answers besides the rows, by name; long parts as the first 12 hex digits of their hash."""
+        parts = {"model": self.spec.model_identity, "model_invocation_type": self.spec.model_invocation_type}
+        if self.records is None:
+            return parts
+        texts = [template.sha256 for template in self.records.templates]
+        settings = {"parameters": self.records.settings, "prompt": texts}
+        return parts | {name: _digest(part) for name, part in settings.items()}
+
+    def changed_since(self, configuration: Mapping[str, str]) -> list[str]:
+        """Names of the parts of an earlier *configuration* that are others now."""
+        return [name for name, part in configuration.items() if self.configuration.get(name) != part]
+
     @property
     def answer_columns(self) -> dict[str, str]:
         """From an answer column's own name to its name in the tables."""
@@ -60,3 +78,7 @@ class Workload:
         names = [name for name in ANSWER_COLUMNS if name != unused]
         names[2:2] = self.schema.fields if self.schema else ()
         return {name: self.output_prefix + name for name in names}
+
+
+def _digest(part: object) -> str:
+    return hashlib.sha256(json.dumps(part, sort_keys=True).encode()).hexdigest()[:12]

@@ -127,7 +127,7 @@ class Spending:
     def refresh(self, instance: dg.DagsterInstance) -> float:
         """US dollars in all."""
         self._reader = self._reader or EventLogReader(dg.AssetKey([self.pipeline, "batch_outputs"]))
-        for logged in self._reader.read(instance):
+        for logged in self._reader.read(instance).events:
             if logged.event.partition and "cost_usd" in logged.metadata:
                 self.costs[logged.event.partition] = float(logged.metadata["cost_usd"])
         return sum(self.costs.values())

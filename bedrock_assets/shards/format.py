@@ -182,7 +182,8 @@ def _unchanged(store: Store, new: ShardManifest) -> ShardManifest | None:
     old = store.read_model(shard_manifest_key(new.pipeline, new.shard.key), ShardManifest)
     if old is None or old.content != new.content or not all(map(store.exists, (old.prompts, old.rows))):
         return None
-    return old.model_copy(update={"shard": new.shard, "raw_revision": new.raw_revision})
+    current = {"shard": new.shard, "raw_revision": new.raw_revision, "configuration": new.configuration}
+    return old.model_copy(update=current)
 
 
 def _publish(
@@ -231,6 +232,7 @@ def _manifest(
         model=spec.model,
         model_invocation_type=spec.model_invocation_type,
         parameters=pipeline.records.parameters,
+        configuration=pipeline.workload.configuration,
         prompt_id=pipeline.records.prompt.name if pipeline.records.prompt else None,
         prompt_sha256=pipeline.records.prompt.sha256 if pipeline.records.prompt else None,
     )

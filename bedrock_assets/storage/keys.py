@@ -4,6 +4,8 @@ from bedrock_assets.storage.manifests import ShardManifest
 
 PREPARED = "table-incoming"
 """Folder of parts that are not published yet."""
+SUBMIT_TURN = "submit-turn.json"
+"""Which tick of which sensor may create jobs now (`SubmitTurn`)."""
 
 
 def shard_key(index: int, n_shards: int) -> str:

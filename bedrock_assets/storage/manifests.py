@@ -96,6 +96,8 @@ class ShardManifest(Document):
     model: str
     model_invocation_type: str
     parameters: dict[str, object]
+    configuration: dict[str, str] = {}
+    """What the records were made with, see `Workload.configuration`; empty in a manifest of an earlier version."""
     prompt_id: str | None
     prompt_sha256: str | None
     folder: str = ""

@@ -14,8 +14,10 @@ from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
+from multiprocessing.connection import wait
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from threading import Lock
 from typing import Any
 
 import boto3
@@ -44,6 +46,8 @@ PAID_TWICE_AT = ("after invoke_model RECORD", "before write calls/jobs/SHARD/HAS
 
 Point = str
 _context = multiprocessing.get_context("forkserver")
+_one_at_a_time = Lock()
+"""`start` reaps the ended processes of all threads; one that another thread joins at that moment would end as 255."""
 
 
 @dataclass(frozen=True)
@@ -123,8 +127,11 @@ class Bench:
             pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "text": texts}).write_parquet(source)
         arguments = (str(home), self.emulator.endpoint_url, self._settings(source, n_rows), scenario, kill)
         process = _context.Process(target=play, args=arguments)
-        process.start()
-        process.join()
+        with _one_at_a_time:
+            process.start()
+        wait([process.sentinel])
+        with _one_at_a_time:
+            process.join()
         return int(process.exitcode or 0)
 
     def _settings(self, source: Path, n_rows: int) -> dict[str, Any]:

@@ -128,14 +128,15 @@ def check_free_slots_are_used(told: Situation, actions: Sequence[Action]) -> Non
 
 
 def check_collected(told: Situation, actions: Sequence[Action]) -> None:
-    """An ended job is collected if its answers are wanted, held or left to come, unless a run does so, or it waits."""
+    """An ended job is collected if its answers are wanted, held or left to come, unless a run does so, or it waits; not
+    while its pipeline has another configuration."""
     expected = [
         r
         for r in told.requests
         if told.ended(r)
         and not told.rests(r)
         and (told.left(r) if r.status in DISMISSED else not told.waits(r))
-        and r.status is not RequestStatus.STALE
+        and r.status not in (RequestStatus.STALE, RequestStatus.RECONFIGURED)
     ]
     assert names(asked(actions, Collect)) == names(expected)
 
