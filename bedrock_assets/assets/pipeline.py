@@ -14,7 +14,7 @@ from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_
 from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.assets.wait import Watch
 from bedrock_assets.dataset.ingest import ingest
-from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
+from bedrock_assets.jobs.collect_runs import REQUEST_TAG
 from bedrock_assets.jobs.enqueue import Launch
 from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.jobs.partitions import partitions_of, planned_shards, register_shards
@@ -170,7 +170,6 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
         ],
         output_required=False,
-        automation_condition=when_all_shards_are_in(pipeline.spec.name),
         freshness_policy=_freshness(pipeline),
         description="The final table: every input column unchanged, then the answer.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
@@ -185,7 +184,8 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             context.log.warning(f"no table yet: {not_ready}")
             return
         manifest = join_table(opened, pipeline, raw)
-        yield from materialize("joined_table", table_metadata(pipeline, opened, manifest), manifest.revision)
+        facts = table_metadata(pipeline, opened, manifest) | {"raw_revision": raw.revision}
+        yield from materialize("joined_table", facts, manifest.revision)
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -193,22 +193,6 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
 def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
     hours = pipeline.spec.fresh_hours
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
-
-
-def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
-    """Once a round: when every registered shard is answered after its last prompts, and nothing is in progress."""
-    condition = dg.AutomationCondition
-    joined_by_backfill = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
-    answers = dg.AssetSelection.assets([pipeline, "batch_outputs"])
-    answered = condition.any_deps_match(condition.newly_updated() & ~joined_by_backfill).allow(answers)
-    older_than_prompts = condition.any_deps_updated().since(condition.newly_updated())
-    return (
-        answered.since(condition.newly_requested())
-        & ~condition.any_deps_missing()
-        & ~condition.any_deps_match(older_than_prompts)
-        & ~condition.any_deps_in_progress()
-        & ~condition.in_progress()
-    )
 
 
 def require_raw(store: Store, pipeline: Pipeline) -> RawManifest:

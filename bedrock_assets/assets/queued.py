@@ -15,7 +15,7 @@ from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.errors import BedrockAssetsError
-from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG, TAKEN_TAG, collect_job
+from bedrock_assets.jobs.collect_runs import REQUEST_TAG, TAKEN_TAG, collect_job
 from bedrock_assets.jobs.event_log import log_materialization
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.pipeline.workload import Workload
@@ -53,9 +53,8 @@ class QueuedCollectRuns:
     def _take(self, run: DagsterRun) -> bool:
         """Take a run out of the queue; False if it was just started."""
         instance, own_id = self.context.instance, self.context.run.run_id
-        joined = {JOINED_TAG: "true"} if JOINED_TAG in run.tags else {}
         # The tag first: it keeps the sensor from launching another run for the request.
-        instance.add_run_tags(own_id, {TAKEN_TAG: run.tags[REQUEST_TAG], **joined})
+        instance.add_run_tags(own_id, {TAKEN_TAG: run.tags[REQUEST_TAG]})
         found = instance.get_run_by_id(run.run_id)
         if found is None or found.status is not DagsterRunStatus.QUEUED:
             return False

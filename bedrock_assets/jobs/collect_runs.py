@@ -22,8 +22,6 @@ FINAL_TAG = "bedrock_assets/final"
 TAKEN_TAG = "bedrock_assets/collects"
 """On a launched run that waits: the request whose answers it collects itself at this moment."""
 BACKFILL_TAG = "dagster/backfill"
-JOINED_TAG = "bedrock_assets/joined_by_backfill"
-"""On collect runs of a backfill that builds the table itself, so that their updates do not build it once more."""
 
 MAX_RUNTIME_TAGS = {"dagster/max_runtime": str(2 * 3600)}
 """
@@ -122,8 +120,7 @@ class CollectRuns:
         backfill = self.instance.get_backfill(request.backfill_id) if request.backfill_id else None
         if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
             return {}
-        builds_table = dg.AssetKey([request.pipeline, "joined_table"]) in (backfill.asset_selection or ())
-        return {BACKFILL_TAG: backfill.backfill_id} | ({JOINED_TAG: "true"} if builds_table else {})
+        return {BACKFILL_TAG: backfill.backfill_id}
 
 
 def backoff(now: datetime, ended: Sequence[float], *, active: bool = False) -> RunAttempts:

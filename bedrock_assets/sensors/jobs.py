@@ -15,6 +15,7 @@ from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.sensors.inbox import build_inbox_sensor
+from bedrock_assets.sensors.tables import build_table_sensor
 from bedrock_assets.sensors.wakeup import WakeUp
 
 INTERVAL_S = 30
@@ -26,8 +27,8 @@ def build_sensors(
     pipelines: Sequence[Pipeline], interval_s: int, inboxes: Sequence[Inbox] = (), *, has_queue: bool = False
 ) -> list[dg.SensorDefinition]:
     """
-    The dispatcher of all *pipelines* and *inboxes* of a code location, one sensor for the automation conditions of
-    pipelines, and one for the folder of each inbox.
+    The dispatcher of all *pipelines* and *inboxes* of a code location, one sensor that builds tables, one for the
+    automation conditions of what follows from tables, and one for the folder of each inbox.
 
     There is one dispatcher for all, because two would race for the slots of a pool.
 
@@ -38,23 +39,27 @@ def build_sensors(
     workloads = {owner.spec.name: owner.workload for owner in (*pipelines, *inboxes)}
     return [
         _dispatcher(workloads, interval_s, has_queue=has_queue),
-        *([_tables_sensor(pipelines, interval_s)] if pipelines else []),
+        *([build_table_sensor([p.spec.name for p in pipelines], interval_s)] if pipelines else []),
+        *_exports_sensor(pipelines, interval_s),
         *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
     ]
 
 
-def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorDefinition:
-    names = [pipeline.spec.name for pipeline in pipelines]
-    tables = [dg.AssetKey([name, "joined_table"]) for name in names]
-    tables += [dg.AssetKey([p.spec.name, "delta_table"]) for p in pipelines if p.spec.delta]
-    tables += [dg.AssetKey([p.spec.name, "preferences"]) for p in pipelines if p.spec.task.compare]
-    return dg.AutomationConditionSensorDefinition(
-        "joined_table_sensor",
-        target=dg.AssetSelection.assets(*tables),
-        default_status=dg.DefaultSensorStatus.RUNNING,
-        minimum_interval_seconds=interval_s,
-        description="Builds a pipeline's table when the last of its shards is answered.",
-    )
+def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
+    """The sensor of what follows from tables by an automation condition; none where nothing does."""
+    exports = [dg.AssetKey([p.spec.name, "delta_table"]) for p in pipelines if p.spec.delta]
+    exports += [dg.AssetKey([p.spec.name, "preferences"]) for p in pipelines if p.spec.task.compare]
+    if not exports:
+        return []
+    return [
+        dg.AutomationConditionSensorDefinition(
+            "exports_sensor",
+            target=dg.AssetSelection.assets(*exports),
+            default_status=dg.DefaultSensorStatus.RUNNING,
+            minimum_interval_seconds=interval_s,
+            description="Makes `delta_table` and `preferences` anew when a pipeline's table was built.",
+        )
+    ]
 
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:

@@ -5,10 +5,11 @@ from pathlib import Path
 
 import dagster as dg
 from dagster import DagsterRunStatus, RunsFilter
+from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.collect_runs import JOINED_TAG, TAKEN_TAG
+from bedrock_assets.jobs.collect_runs import TAKEN_TAG
 from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import Lab, open_lab
 
@@ -37,11 +38,17 @@ def launch(lab: Lab) -> tuple[threading.Thread, list[bool]]:
     return thread, ended
 
 
-def queue(lab: Lab, tags: dict[str, str]) -> str:
+def queue(lab: Lab) -> str:
     """Put what the sensor launches into Dagster's queue, where no slot is free; returns the run's id."""
     (request,) = lab.tick_only().collect_runs.run_requests
     partition = {"dagster/partition": request.partition_key or ""}
-    run = dg.DagsterRun("calls_collect", status=DagsterRunStatus.QUEUED, tags={**request.tags, **partition, **tags})
+    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="nowhere")
+    run = dg.DagsterRun(
+        "calls_collect",
+        status=DagsterRunStatus.QUEUED,
+        tags={**request.tags, **partition},
+        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "calls_collect"),
+    )
     return lab.instance.add_run(run).run_id
 
 
@@ -53,7 +60,7 @@ def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
         thread, ended = launch(lab)
         lab.tick_only()
         lab.wait_for_jobs()
-        run_id = queue(lab, {JOINED_TAG: "true"})
+        run_id = queue(lab)
         thread.join(60)
         assert ended == [True]
         assert lab.instance.get_run_by_id(run_id) is None
@@ -64,7 +71,7 @@ def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
         assert record.asset_materialization
         assert record.asset_materialization.tags
         assert record.asset_materialization.tags["dagster/data_version"]
-        (waiting,) = lab.instance.get_runs(RunsFilter(tags={JOINED_TAG: "true"}))
+        (waiting,) = lab.instance.get_runs(RunsFilter(tags={TAKEN_TAG: ""}))
         assert record.run_id == waiting.run_id
         assert lab.materialize("joined_table")
 
@@ -77,7 +84,7 @@ def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
         thread, ended = launch(lab)
         lab.tick_only()
         lab.wait_for_jobs()
-        queue(lab, {})
+        queue(lab)
         thread.join(60)
         assert ended == [False]
         (entry,) = lab.ledger.entries.values() if lab.states else ()

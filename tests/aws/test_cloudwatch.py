@@ -16,13 +16,13 @@ import boto3
 import dagster as dg
 import pytest
 
-from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.aws.cloudwatch import DIMENSION, METRICS, NAMESPACE, CloudWatch, names_of
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.operations.doctor import run_checks
 from bedrock_assets.operations.probes import CheckResult, Probe
 from bedrock_assets.resources.environment import CLOUDWATCH, bedrock_resource
+from bedrock_assets.sensors.tables import TableRounds, UnderWay
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 from tests.labs.stages import HAIKU
@@ -172,20 +172,17 @@ def test_they_reach_the_asset(tmp_path: Path, client: Any) -> None:
 
 
 def test_the_table_is_built_once(tmp_path: Path, client: Any) -> None:
-    """Observations between the answers and after them are no update: the condition asks for one table, and no more."""
+    """Observations between the answers and after them are no update: the sensor asks for one table, and no more."""
     put(client, HAIKU, records_pending=40)
     with asked(tmp_path) as lab:
-        unused = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": bedrock_resource()}
-        definitions = dg.Definitions(assets=build_assets(lab.pipeline), resources=unused)
-        requested, cursor = 0, None
+        rounds, requested = TableRounds("calls"), 0
         for step in range(5):
             if step == 1:
                 assert launch(lab, tmp_path)
             if step == 3:
                 lab.instance.report_runless_asset_event(observed(lab)[0])
-            result = dg.evaluate_automation_conditions(definitions, lab.instance, cursor=cursor)
-            cursor, requested = result.cursor, requested + result.total_requested
-            if result.total_requested:
+            if isinstance(rounds.next(lab.instance, UnderWay(lab.instance)), dg.RunRequest):
+                requested += 1
                 assert lab.materialize("joined_table")
         assert requested == 1
 

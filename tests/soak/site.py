@@ -5,7 +5,7 @@ import re
 import signal
 import subprocess
 import sys
-from collections.abc import Generator, Sequence
+from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -61,7 +61,10 @@ class Site:
 
     def start(self, name: str) -> None:
         """Start `emulator`, `webserver` or `daemon` in a process group of its own."""
-        env = {**environment(self.home, self.emulator_url), "SOAK_FOLDER": str(self.home)}
+        self.launch_process(name, {**environment(self.home, self.emulator_url), "SOAK_FOLDER": str(self.home)})
+
+    def launch_process(self, name: str, env: Mapping[str, str]) -> None:
+        """Start a process with these variables; its output goes to a file of its name."""
         with (self.home / f"{name}.log").open("ab") as log:
             self.running[name] = subprocess.Popen(
                 self._command(name), env=env, stdout=log, stderr=subprocess.STDOUT, start_new_session=True

@@ -1,0 +1,1 @@
+"""What happens to a deployment in a year: deploys, typos, retention, edits, too many launches."""
