@@ -38,8 +38,12 @@ AWS_ONLY = (
     "BEDROCK_ASSETS_SUBNET_IDS",
 )
 """Variables of a deployment on AWS; with them a local stack would call AWS."""
-PATIENCE = ("DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR",)
-"""Makes the daemon wait for a code location that does not load, instead of failing its backfills."""
+PATIENCE = {
+    "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
+    "DAGSTER_GRPC_TIMEOUT_SECONDS": "180",
+    "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "20",
+}
+"""Makes the daemon wait for a code location that does not load or is slow, instead of failing backfills and runs."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 
@@ -135,7 +139,7 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
     """Variables that make a pipeline use the emulator; deployments on AWS set the same ones."""
     return {
         "DAGSTER_HOME": str(home / "dagster"),
-        **dict.fromkeys(PATIENCE, "1"),
+        **PATIENCE,
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
         **dict.fromkeys(ENDPOINT_VARIABLES, emulator_url),

@@ -3,7 +3,6 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
@@ -11,12 +10,10 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
-from bedrock_assets.jobs.observe import pool_limit
+from bedrock_assets.operations.dagster_checks import run_dagster_checks
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 from bedrock_assets.pipeline.pipeline import Pipeline
 
-HEARTBEAT_S = 300
-"""Oldest heartbeat of a running daemon; Dagster's daemons send one every 30 s."""
 QUOTAS = {
     "max_jobs": "Sum of in-progress and submitted batch inference jobs using a base model for {}",
     "max_records_per_job": "Records per batch inference job for {}",
@@ -49,7 +46,7 @@ def run_checks(
                 yield from _model(probes[region], pipeline, target, *quotas[region])
     for region, model in sorted(_models(regions, pipelines), key=str):
         yield from _metrics(probes[region], model)
-    yield from _dagster(instance, pipelines)
+    yield from run_dagster_checks(instance, regions, pipelines)
 
 
 def _models(regions: Regions, pipelines: Sequence[Pipeline]) -> set[tuple[Region, str]]:
@@ -121,25 +118,3 @@ def _metrics(probe: Probe, model: str) -> Iterator[CheckResult]:
         yield CheckResult(check, "warn", str(error), fix)
     else:
         yield CheckResult(check, "ok", str(reading or "readable, but there are no metrics of the last minutes"))
-
-
-def _dagster(instance: DagsterInstance | None, pipelines: Sequence[Pipeline]) -> Iterator[CheckResult]:
-    if instance is None:
-        fix = "set DAGSTER_HOME, or name the folder of a local stack with --home"
-        yield CheckResult("Dagster", "unknown", "DAGSTER_HOME is not set", fix)
-        return
-    for pool in sorted({pool for pipeline in pipelines for pool in pipeline.spec.pools}):
-        explicit = instance.event_log_storage.get_concurrency_info(pool).limit is not None
-        limit = pool_limit(instance, pool, [pipeline.spec for pipeline in pipelines])
-        fix = "" if explicit else f"dagster instance concurrency set {pool} {limit}"
-        message = f"{limit} jobs at once" + ("" if explicit else ", from limits.max_jobs: the pool has no limit")
-        yield CheckResult(f"pool {pool}", "ok" if explicit else "warn", message, fix)
-    monitored = instance.run_monitoring_enabled
-    fix = "" if monitored else "set `run_monitoring: {enabled: true}` in dagster.yaml, or killed runs never end"
-    yield CheckResult("run monitoring", "ok" if monitored else "warn", "on" if monitored else "off", fix)
-    beat = instance.get_daemon_heartbeats().get("SENSOR")
-    age = datetime.now(UTC).timestamp() - beat.timestamp if beat else None
-    alive = age is not None and age < HEARTBEAT_S
-    message = "no heartbeat" if age is None else f"last heartbeat {age:.0f} s ago"
-    fix = "" if alive else "start it with `dagster-daemon run` or `dagster dev`; without it no job is submitted"
-    yield CheckResult("sensor daemon", "ok" if alive else "fail", message, fix)

@@ -1,0 +1,58 @@
+"""Jobs that are paid and that nobody is about to collect are named, with what to do."""
+
+from collections.abc import Generator
+from pathlib import Path
+
+import pytest
+
+from bedrock_assets.operations.dagster_checks import run_dagster_checks
+from bedrock_assets.operations.uncollected import uncollected_jobs
+from tests.labs.dispatch import Lab, open_lab
+
+
+@pytest.fixture
+def lab(tmp_path: Path) -> Generator[Lab]:
+    """Two shards whose jobs have ended, not collected yet."""
+    with open_lab(tmp_path, n_rows=20) as opened:
+        opened.ask()
+        opened.tick_only()
+        opened.wait_for_jobs()
+        yield opened
+
+
+def cures(lab: Lab, *pipelines: str) -> dict[str, str]:
+    """What is said of each shard."""
+    found = uncollected_jobs(lab.instance, lab.store, lab.jobs(), pipelines)
+    return {one.shard: one.cure for one in found}
+
+
+def test_a_job_that_a_request_waits_for_is_none(lab: Lab) -> None:
+    """Neither before it is collected nor afterwards; and of a pipeline that is gone, all are."""
+    assert cures(lab, "calls") == {}
+    assert cures(lab, "others") == dict.fromkeys(
+        lab.shards, "there is no pipeline calls here; add it again under this name, then launch this shard"
+    )
+    lab.finish()
+    lab.instance.wipe()
+    assert cures(lab, "calls") == {}, "they are collected"
+
+
+def test_after_the_log_was_wiped(lab: Lab) -> None:
+    """A launch collects them, after the partition is registered again if it was deleted; `doctor` says so."""
+    first, second = lab.shards
+    lab.instance.wipe()
+    lab.instance.add_dynamic_partitions("calls_shards", [second])
+    assert cures(lab, "calls") == {
+        first: "materialize calls/raw_dataset to register it again, then launch it",
+        second: "launch this partition of calls/batch_outputs",
+    }
+    results = [
+        r for r in run_dagster_checks(lab.instance, lab.opened, [lab.pipeline]) if r.check == "answers to collect"
+    ]
+    assert [result.status for result in results] == ["warn", "warn"]
+    assert any("launch this partition of calls/batch_outputs" in result.fix for result in results)
+    lab.ask()
+    lab.seen_run_keys.clear()
+    lab.finish()
+    assert len(lab.jobs()) == 2
+    assert cures(lab, "calls") == {}
