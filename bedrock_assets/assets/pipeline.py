@@ -18,6 +18,7 @@ from bedrock_assets.jobs.collect_runs import REQUEST_TAG
 from bedrock_assets.jobs.enqueue import Launch
 from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.jobs.partitions import partitions_of, planned_shards, register_shards
+from bedrock_assets.jobs.rounds import upstream_keys
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
@@ -71,7 +72,7 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
         key=[pipeline.spec.name, "raw_dataset"],
-        deps=[[pipeline.spec.source.pipeline, "joined_table"]] if pipeline.spec.source.pipeline else [],
+        deps=upstream_keys(pipeline.spec),
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},

@@ -19,7 +19,7 @@ from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
-from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
+from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
@@ -163,4 +163,5 @@ class _Location:
             *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
             *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
         ]
-        return dg.Definitions(sensors=sensors, resources=self.component.resources())
+        schedules = build_schedules(self.pipelines)
+        return dg.Definitions(sensors=sensors, schedules=schedules, resources=self.component.resources())

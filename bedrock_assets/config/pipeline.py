@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
 from bedrock_assets.config.job_settings import require_tags
+from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
 from bedrock_assets.config.task import POSITION, POSITIONS, TaskSpec
@@ -174,6 +175,15 @@ class PipelineSpec(WorkloadSpec):
     )
     error_rate: ErrorRateSpec = Field(
         default_factory=ErrorRateSpec, description="Thresholds of the check `error_share` on the table."
+    )
+    schedule: Schedule | None = Field(
+        default=None,
+        description="When to read the data anew, send what has changed, and build the table, with nobody clicking: a "
+        "cron expression such as `0 3 * * *`, or `{cron: 0 3 * * *, timezone: Europe/Berlin}`.",
+    )
+    automation: bool = Field(
+        default=False,
+        description="Do the same whenever the upstream asset of `source` is materialized.",
     )
     fresh_hours: float | None = Field(
         default=None, gt=0, description="Dagster shows the table as stale if it is older than this many hours."

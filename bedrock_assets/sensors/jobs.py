@@ -9,12 +9,14 @@ from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.jobs.collect_runs import CollectRuns, collect_job
 from bedrock_assets.jobs.dispatch import Tick
 from bedrock_assets.jobs.ledger import Ledger
+from bedrock_assets.jobs.rounds import upstream_keys
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.sensors.inbox import build_inbox_sensor
+from bedrock_assets.sensors.rounds import build_rounds_sensor, build_schedule
 from bedrock_assets.sensors.tables import build_table_sensor
 from bedrock_assets.sensors.wakeup import WakeUp
 
@@ -41,8 +43,19 @@ def build_sensors(
         _dispatcher(workloads, interval_s, has_queue=has_queue),
         *([build_table_sensor([p.spec.name for p in pipelines], interval_s)] if pipelines else []),
         *_exports_sensor(pipelines, interval_s),
+        *_rounds_sensor(pipelines, interval_s),
         *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
     ]
+
+
+def build_schedules(pipelines: Sequence[Pipeline]) -> list[dg.ScheduleDefinition]:
+    """
+    The schedules of the pipelines that have one.
+
+    Raises:
+        ConfigError: One is no cron expression.
+    """
+    return [build_schedule(pipeline.spec) for pipeline in pipelines if pipeline.spec.schedule]
 
 
 def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
@@ -60,6 +73,13 @@ def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
             description="Makes `delta_table` and `preferences` anew when a pipeline's table was built.",
         )
     ]
+
+
+def _rounds_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
+    """The sensor of pipelines that run by themselves; none where there are none."""
+    specs = [p.spec for p in pipelines if p.spec.schedule or p.spec.automation]
+    upstream = {spec.name: upstream_keys(spec) for spec in specs}
+    return [build_rounds_sensor(specs, upstream, interval_s)] if specs else []
 
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:

@@ -7,48 +7,18 @@ however that came about, and built again if the run that was to do so did not st
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
-from functools import cached_property
 
 import dagster as dg
-from dagster import DagsterInstance, DagsterRun, RunsFilter
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
+from dagster import DagsterInstance
 
-from bedrock_assets.jobs.collect_runs import ACTIVE_STATUSES, MAX_RUNTIME_TAGS, backoff
+from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.shard_request import RequestStatus
+from bedrock_assets.jobs.under_way import UnderWay
 
 TABLE_TAG = "bedrock_assets/table"
 """On runs that build a table: of which answers and dataset."""
-_ACTIVE = (*ACTIVE_STATUSES, dg.DagsterRunStatus.CANCELING)
-_UNDER_WAY = [BulkActionStatus.REQUESTED]
-
-
-@dataclass(frozen=True)
-class UnderWay:
-    """Runs and backfills that are in progress in the instance."""
-
-    instance: DagsterInstance
-    now: datetime = field(default_factory=lambda: datetime.now(UTC))
-
-    @cached_property
-    def runs(self) -> Sequence[DagsterRun]:
-        """Runs that have not ended."""
-        return self.instance.get_runs(RunsFilter(statuses=list(_ACTIVE)))
-
-    @cached_property
-    def backfills(self) -> Sequence[PartitionBackfill]:
-        """Backfills that launch runs."""
-        return self.instance.get_backfills(filters=BulkActionsFilter(statuses=_UNDER_WAY))
-
-    def makes(self, keys: set[dg.AssetKey]) -> bool:
-        """Whether a run makes one of these assets."""
-        return any(keys & set(run.asset_selection or ()) for run in self.runs)
-
-    def will_make(self, key: dg.AssetKey) -> bool:
-        """Whether a backfill makes an asset, now or at its end."""
-        return any(key in (backfill.asset_selection or ()) for backfill in self.backfills)
 
 
 @dataclass
@@ -72,13 +42,12 @@ class TableRounds:
         wanted = self._wanted(instance)
         if not wanted.startswith(f"{self.pipeline}/"):
             return wanted
-        if under_way.will_make(self.key):
+        if under_way.will_make([self.key]):
             return "a backfill builds the table at its end"
         upstream = {dg.AssetKey([self.pipeline, name]) for name in ("raw_dataset", "prompt_shards")}
         if under_way.makes({self.key, *upstream}):
             return "a run of the table, or of what it depends on, is under way"
-        ended = [r for r in instance.get_run_records(RunsFilter(tags={TABLE_TAG: wanted})) if r.end_time]
-        attempts = backoff(under_way.now, [record.end_time or 0.0 for record in ended])
+        attempts = under_way.attempts(TABLE_TAG, wanted)
         if attempts.exhausted:
             return f"{attempts.n_ended} runs that were to build the table have failed; materialize it to see why"
         if attempts.busy:

@@ -12,7 +12,7 @@ from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
-from bedrock_assets.sensors.jobs import build_sensors
+from bedrock_assets.sensors.jobs import build_schedules, build_sensors
 
 RECORDS_PER_SHARD = 10
 SENSOR_INTERVAL_S = 5
@@ -40,6 +40,7 @@ def defs() -> dg.Definitions:
         assets=[asset for pipeline in pipelines for asset in build_assets(pipeline)],
         asset_checks=[check for pipeline in pipelines for check in build_checks(pipeline)],
         sensors=build_sensors(pipelines, SENSOR_INTERVAL_S),
+        schedules=build_schedules(pipelines),
         resources=resources(),
         executor=dg.in_process_executor,
     )

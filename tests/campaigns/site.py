@@ -1,9 +1,12 @@
 """A deployment whose code server is a process of its own, as in production: it is restarted, its YAML is edited."""
 
+import os
+import re
+import signal
 import sys
 import time
 from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ from typing import Any
 import boto3
 import polars as pl
 import yaml
-from dagster import AssetKey, DagsterInstance
+from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 from dagster._grpc.client import DagsterGrpcClient
 
 from bedrock_assets.aws.job import Job
@@ -39,6 +42,8 @@ class Deployment(Site):
     """Whether the daemon is told to wait for a code location that does not load."""
     n_slots: int = 3
     specs: list[dict[str, Any]] = field(default_factory=list)
+    servers: list[int] = field(default_factory=list)
+    """Process groups of earlier code servers, whose runs may still go on."""
 
     def prepare(self, n_shards: int) -> None:
         """Inputs, settings, instance and workspace; each pipeline has *n_shards* shards."""
@@ -67,11 +72,36 @@ class Deployment(Site):
         env = {**environment(self.home, self.emulator_url), "CAMPAIGN_FOLDER": str(self.home)}
         return env if self.patient else {name: value for name, value in env.items() if name not in PATIENCE}
 
-    def deploy(self, down_s: float = 0) -> None:
-        """Stop the code server, as a deploy does, and start it again after a while, with what is written now."""
-        self.kill("code")
-        time.sleep(down_s)
+    def deploy(self) -> None:
+        """Stop the code server, and start it again with what is written now; runs go on, as those of a cluster do."""
+        server = self.running.pop("code")
+        self.servers.append(server.pid)
+        server.kill()
+        server.wait()
         self.start_code()
+
+    def terminate_run(self, backfill_id: str) -> str:
+        """Cancel the run of a backfill as a launcher does that Dagster's daemon tells to; its id."""
+        with self.instance() as instance:
+            tags = {"dagster/backfill": backfill_id}
+            (run,) = instance.get_runs(RunsFilter(tags=tags, statuses=[DagsterRunStatus.STARTED]))
+            instance.report_run_canceling(run)
+            messages = [entry.message or "" for entry in instance.all_logs(run.run_id)]
+            pids = [int(found[1]) for message in messages if (found := re.search(r"pid: (\d+)", message))]
+            os.kill(pids[-1], signal.SIGTERM)
+            self.until(lambda: self.run_status(run.run_id) == "CANCELED")
+        return run.run_id
+
+    def run_status(self, run_id: str) -> str:
+        """A run's status."""
+        with self.instance() as instance:
+            run = instance.get_run_by_id(run_id)
+            return run.status.value if run else ""
+
+    def log_of(self, run_id: str) -> str:
+        """All messages of a run."""
+        with self.instance() as instance:
+            return "\n".join(entry.user_message for entry in instance.all_logs(run_id))
 
     def start_code(self) -> None:
         """Start the code server, and wait until it serves; it also does if the definitions do not load."""
@@ -190,3 +220,6 @@ def deployed(home: Path, n_shards: int, speed: float = 30, **settings: Any) -> G
     finally:
         for name in list(made.running):
             made.kill(name)
+        for group in made.servers:
+            with suppress(ProcessLookupError):
+                os.killpg(group, signal.SIGKILL)

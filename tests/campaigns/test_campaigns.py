@@ -33,10 +33,13 @@ def test_a_deploy_under_a_daemon_that_gives_up(tmp_path: Path) -> None:
         wait_for_jobs(made)
         made.write("[this is no YAML")
         made.deploy()
-        assert made.end_of(backfill) == "FAILED"
+        made.until(lambda: made.status(backfill) == "FAILING")
+        run_id = made.terminate_run(backfill)
+        assert "nobody has cancelled its shards" in made.log_of(run_id)
         made.write()
         made.deploy()
         wait_for_table(made)
+        assert made.status(backfill) == "FAILED"
         made.judge(N_SHARDS)
 
 
