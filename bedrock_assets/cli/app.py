@@ -16,6 +16,7 @@ from bedrock_assets.cli.metrics import metrics
 from bedrock_assets.cli.new import new
 from bedrock_assets.cli.plan import plan
 from bedrock_assets.cli.reference import reference
+from bedrock_assets.cli.run import run
 from bedrock_assets.cli.sample import sample
 from bedrock_assets.cli.status import status
 from bedrock_assets.cli.stop import stop
@@ -23,7 +24,7 @@ from bedrock_assets.cli.stop import stop
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 for command in (
-    *(demo, dev, new, plan, estimate, sample, doctor, status, stop, gc, parse),
+    *(demo, dev, new, run, plan, estimate, sample, doctor, status, stop, gc, parse),
     *(iam, deployment, metrics, emulate, reference, errors),
 ):
     app.command()(command)

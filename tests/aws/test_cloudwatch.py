@@ -19,11 +19,11 @@ import pytest
 from bedrock_assets.aws.cloudwatch import DIMENSION, METRICS, NAMESPACE, CloudWatch, names_of
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.jobs.table_rounds import TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.operations.doctor import run_checks
 from bedrock_assets.operations.probes import CheckResult, Probe
 from bedrock_assets.resources.environment import CLOUDWATCH, bedrock_resource
-from bedrock_assets.sensors.tables import TableRounds
 from tests.emulator.worlds import KEY, REGION, S3, moto_server
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 from tests.labs.stages import HAIKU

@@ -206,10 +206,22 @@ def source_of(pipeline: str, n_shards: int) -> list[dict[str, str]]:
 
 
 @contextmanager
-def deployed(home: Path, n_shards: int, speed: float = 30, **settings: Any) -> Generator[Deployment]:
-    """A running deployment for the length of the block."""
+def deployed(
+    home: Path,
+    n_shards: int,
+    speed: float = 30,
+    edit: Callable[[Deployment], None] = lambda _made: None,
+    **settings: Any,
+) -> Generator[Deployment]:
+    """
+    A running deployment for the length of the block.
+
+    Args:
+        edit: Changes the settings before anything starts.
+    """
     made = Deployment(home, speed, **settings)
     made.prepare(n_shards)
+    edit(made)
     try:
         made.start("emulator")
         made.start_code()

@@ -9,8 +9,8 @@ import polars as pl
 import pytest
 from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 
+from bedrock_assets.jobs.table_rounds import TABLE_TAG, TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
-from bedrock_assets.sensors.tables import TABLE_TAG, TableRounds
 from tests.labs.dispatch import Lab, open_lab
 
 KEY = dg.AssetKey(["calls", "joined_table"])

@@ -1,0 +1,74 @@
+"""`bedrock-assets run`: one round of a pipeline, with nobody clicking."""
+
+import dataclasses
+import os
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, session
+
+if TYPE_CHECKING:
+    from bedrock_assets.operations.run_round import Progress
+
+
+def run(
+    pipeline: Name,
+    wait: Annotated[
+        bool, typer.Option("--wait", help="Stay until the table is built; exit 1 if it is not complete.")
+    ] = False,
+    home: LocalHome = None,
+    as_json: Json = False,
+) -> None:
+    """
+    Read the data anew, send what has no answer yet, and build the table. Unchanged rows are not paid for again.
+
+    It works through the Dagster instance of `DAGSTER_HOME`, whose daemon submits the jobs and collects the answers.
+
+    Example: bedrock-assets run call_summaries --wait
+    """
+    from bedrock_assets.operations.run_round import RoundRun, load_job
+    from bedrock_assets.pipeline.project import find_project
+
+    with session(home) as env:
+        name = env.pipeline(pipeline).spec.name
+        if home is not None:
+            os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
+        with env.instance() as instance, notes_console.status(f"loading {name}") as status:
+            told = [""]
+
+            def tell(progress: "Progress") -> None:
+                line = _line(progress)
+                status.update(line)
+                if not notes_console.is_terminal and line != told[-1]:
+                    notes_console.print(line, soft_wrap=True)
+                    told.append(line)
+
+            round_run = RoundRun(instance, load_job(find_project()), name, tell)
+            round_run.begin()
+            round_run.request()
+            result = round_run.finish() if wait else None
+    if as_json:
+        print_json(dataclasses.asdict(result) if result else {"step": "requested"})
+    else:
+        console.print(_end(name, result), soft_wrap=True)
+    if result and not result.is_complete:
+        raise typer.Exit(1)
+
+
+def _line(progress: "Progress") -> str:
+    if not progress.n_shards:
+        return progress.step
+    failed = f", {progress.n_failed} failed" if progress.n_failed else ""
+    return (
+        f"{progress.step}: {progress.n_answered} of {progress.n_shards} shards{failed}, "
+        f"{progress.n_records_answered:,} of {progress.n_records:,} records"
+    )
+
+
+def _end(name: str, result: "Progress | None") -> str:
+    if result is None:
+        return f"{name}: requested; the sensor submits and collects. Look at it with: bedrock-assets status {name}"
+    if result.is_complete:
+        return f"{name}: the table is complete, {result.n_shards} shards"
+    return f"{name}: {result.n_failed} of {result.n_shards} shards failed, no table; see: bedrock-assets status {name}"

@@ -1,0 +1,191 @@
+"""Run one round of a pipeline from a terminal, cron or CI: read the data, send what has changed, build the table."""
+
+import sys
+import time
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from importlib import import_module
+
+import dagster as dg
+from dagster import DagsterInstance
+from dagster.components.definitions import LazyDefinitions
+
+from bedrock_assets.errors import BedrockAssetsError, ConfigError
+from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.jobs.rounds import Rounds
+from bedrock_assets.jobs.table_rounds import TableRounds
+from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.operations.dagster_checks import HEARTBEAT_S
+from bedrock_assets.pipeline.project import Project
+
+QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+UP_TO_DATE = "the table is up to date"
+
+
+@dataclass(frozen=True)
+class Progress:
+    """How far a round is."""
+
+    step: str
+    """What is being done, as a sentence says it."""
+    n_shards: int = 0
+    n_answered: int = 0
+    n_failed: int = 0
+    n_records: int = 0
+    n_records_answered: int = 0
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every shard is answered."""
+        return self.n_shards == self.n_answered > 0
+
+
+@dataclass
+class RoundRun:
+    """
+    One round of a pipeline, through a Dagster instance whose daemon runs.
+
+    Args:
+        job: All assets of the code location.
+        tell: Told of each step, and of the progress while shards wait.
+    """
+
+    instance: DagsterInstance
+    job: dg.JobDefinition
+    pipeline: str
+    tell: Callable[[Progress], object]
+    poll_s: float = 2.0
+    rounds: Rounds = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.rounds = Rounds(self.pipeline)
+
+    def begin(self) -> None:
+        """
+        Materialize `raw_dataset`, unless a round is under way.
+
+        Raises:
+            ConfigError: No sensor daemon runs, so that nothing would be submitted.
+            BedrockAssetsError: The run failed.
+        """
+        _require_daemon(self.instance)
+        self.rounds.ledger.refresh(self.instance)
+        reason = self.rounds.busy(UnderWay(self.instance))
+        if reason:
+            self.tell(Progress(reason))
+            return
+        self.tell(Progress("reading the data"))
+        self._execute(dg.RunRequest(asset_selection=[dg.AssetKey([self.pipeline, "raw_dataset"])]))
+
+    def request(self) -> None:
+        """
+        Make prompts and request what has no answer, until the sensor has all that it needs.
+
+        Raises:
+            BedrockAssetsError: A run failed, for example because the launch is above its budget.
+        """
+        while not isinstance(found := self.rounds.next(self.instance, UnderWay(self.instance)), str):
+            for request in found:
+                asset = (request.asset_selection or [dg.AssetKey("")])[0].path[-1]
+                self.tell(Progress("making prompts" if asset == "prompt_shards" else "requesting answers"))
+                self._execute(request)
+
+    def finish(self) -> Progress:
+        """
+        Wait until no shard waits for answers, then build the table.
+
+        Returns:
+            The state at the end.
+
+        Raises:
+            BedrockAssetsError: The table could not be built.
+        """
+        while True:
+            self.request()
+            progress = self._progress("waiting for answers")
+            self.tell(progress)
+            if not self.rounds.busy(UnderWay(self.instance)):
+                break
+            time.sleep(self.poll_s)
+        if progress.is_complete:
+            self.tell(Progress("building the table"))
+            self._build_table()
+        return progress
+
+    def _build_table(self) -> None:
+        table = TableRounds(self.pipeline)
+        while (found := table.next(self.instance, UnderWay(self.instance))) != UP_TO_DATE:
+            if not isinstance(found, str):
+                self._execute(found)
+            elif "failed" in found:
+                raise BedrockAssetsError(f"{self.pipeline}/joined_table: {found}")
+            else:
+                time.sleep(self.poll_s)
+
+    def _execute(self, request: dg.RunRequest) -> None:
+        keys = list(request.asset_selection or [])
+        result = self.job.execute_in_process(
+            run_config={**request.run_config, **QUIET},
+            instance=self.instance,
+            asset_selection=keys,
+            tags=dict(request.tags),
+            raise_on_error=False,
+        )
+        if not result.success:
+            raise BedrockAssetsError(f"{keys[0].to_user_string()} failed: {_reason(result)}")
+
+    def _progress(self, step: str) -> Progress:
+        ledger = self.rounds.ledger
+        shards = self.instance.get_dynamic_partitions(f"{self.pipeline}_shards")
+        entries = [entry for shard in shards if (entry := ledger.entries.get(shard))]
+        answered = [entry for entry in entries if entry.state is RequestState.ANSWERED]
+        return Progress(
+            step,
+            n_shards=len(shards),
+            n_answered=len(answered),
+            n_failed=sum(not entry.state.is_open for entry in entries) - len(answered),
+            n_records=sum(entry.request.n_records for entry in entries),
+            n_records_answered=sum(entry.request.n_records for entry in answered),
+        )
+
+
+def load_job(project: Project) -> dg.JobDefinition:
+    """
+    All assets of a project's code location, as Dagster would load it.
+
+    Raises:
+        ConfigError: Its module has no Definitions.
+    """
+    # Dagster warns of what components use of its own; whoever runs a command can do nothing about it.
+    warnings.filterwarnings("ignore", category=dg.BetaWarning)
+    warnings.filterwarnings("ignore", category=dg.PreviewWarning)
+    if str(project.source) not in sys.path:
+        sys.path.insert(0, str(project.source))
+    for value in vars(import_module(project.module)).values():
+        if isinstance(value, dg.Definitions | LazyDefinitions):
+            loaded = value() if isinstance(value, LazyDefinitions) else value
+            if isinstance(loaded, dg.Definitions):
+                return loaded.resolve_implicit_global_asset_job_def()
+    raise ConfigError(f"module {project.module} of {project} has no Definitions, which Dagster would load")
+
+
+def _require_daemon(instance: DagsterInstance) -> None:
+    beat = instance.get_daemon_heartbeats().get("SENSOR")
+    if beat is None or datetime.now(UTC).timestamp() - beat.timestamp > HEARTBEAT_S:
+        raise ConfigError(
+            "Dagster's sensor daemon does not run on this instance, so no job would be submitted; start "
+            "`dagster-daemon run`, `dg dev` or `bedrock-assets dev` first"
+        )
+
+
+def _reason(result: dg.ExecuteInProcessResult) -> str:
+    """The innermost message of the step that failed."""
+    for event in result.all_events:
+        error = event.step_failure_data.error if event.is_step_failure else None
+        while error and error.cause:
+            error = error.cause
+        if error:
+            return error.message.strip()
+    return "see the run's log"
