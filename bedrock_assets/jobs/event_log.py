@@ -40,7 +40,7 @@ def materialize(
 
 
 def log_materialization(
-    log_event: Callable[[dg.AssetMaterialization], object],
+    emit: Callable[[dg.AssetMaterialization], object],
     key: dg.AssetKey,
     partition: str,
     metadata: Mapping[str, Any],
@@ -50,13 +50,11 @@ def log_materialization(
     Materialize a partition from a run that was launched for more than it; the backfill of that run counts it.
 
     Args:
-        log_event: The run's.
+        emit: The run's `context.log_event`.
         version: The partition's data version.
     """
     with announced(Effect.MATERIALIZE, key.path[-1]):
-        log_event(
-            dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags={DATA_VERSION_TAG: version})
-        )
+        emit(dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags={DATA_VERSION_TAG: version}))
 
 
 class LoggedEvent(NamedTuple):
