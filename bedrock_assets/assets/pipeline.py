@@ -1,5 +1,6 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -21,6 +22,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.resources.tables import PIPELINE, location_tables
 from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import raw_manifest_key
@@ -154,18 +156,6 @@ def build_batch_outputs(
 
 
 def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=[pipeline.spec.name, "joined_table"],
-        deps=[
-            [pipeline.spec.name, "raw_dataset"],
-            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
-        ],
-        output_required=False,
-        automation_condition=when_all_shards_are_in(pipeline.spec.name),
-        freshness_policy=_freshness(pipeline),
-        description="The final table: every input column unchanged, then the answer.",
-        **shared_metadata(pipeline.spec, {"polars", "parquet"}),
-    )
     def joined_table(
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -178,7 +168,25 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         manifest = join_table(opened, pipeline, raw)
         yield from materialize("joined_table", table_metadata(pipeline, opened, manifest), manifest.revision)
 
-    return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
+    with warnings.catch_warnings():
+        # An IO manager of the asset's own is beta. A resource of the code location would be one more to write down
+        # wherever the assets are used.
+        warnings.simplefilter("ignore", dg.BetaWarning)
+        asset = dg.asset(
+            key=[pipeline.spec.name, "joined_table"],
+            deps=[
+                [pipeline.spec.name, "raw_dataset"],
+                dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+            ],
+            output_required=False,
+            automation_condition=when_all_shards_are_in(pipeline.spec.name),
+            freshness_policy=_freshness(pipeline),
+            io_manager_def=location_tables,
+            metadata={PIPELINE: pipeline.spec.name},
+            description="The final table: every input column unchanged, then the answer.",
+            **shared_metadata(pipeline.spec, {"polars", "parquet"}),
+        )
+        return asset(joined_table)
 
 
 def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:

@@ -65,7 +65,7 @@ class Environment:
     @cached_property
     def store(self) -> "Store":
         """The store."""
-        from bedrock_assets.resources.environment import store_resource
+        from bedrock_assets.resources.store import store_resource
 
         return store_resource().open()
 
