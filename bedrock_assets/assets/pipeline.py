@@ -12,6 +12,7 @@ from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
+from bedrock_assets.assets.source import with_rows
 from bedrock_assets.assets.wait import Watch
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
@@ -66,7 +67,7 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
         key=[pipeline.spec.name, "raw_dataset"],
-        deps=[[pipeline.spec.source.pipeline, "joined_table"]] if pipeline.spec.source.pipeline else [],
+        deps=list(pipeline.spec.source.upstream),
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
@@ -76,7 +77,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
-        manifest = ingest(pipeline, opened)
+        manifest = ingest(with_rows(pipeline, context), opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
         context.log.info(
             f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"

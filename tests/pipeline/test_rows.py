@@ -15,7 +15,7 @@ from bedrock_assets.errors import ConfigError, DataError, InvalidRecordIds, Prom
 from bedrock_assets.pipeline import rows
 from bedrock_assets.pipeline.rows import Grouped, open_rows
 from bedrock_assets.pipeline.templates import parse_template
-from bedrock_assets.sources import Source
+from bedrock_assets.sources import Source, open_source
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
@@ -37,7 +37,7 @@ def opened(tmp_path: Path, frame: pl.DataFrame, **source: object) -> Source:
     path = tmp_path / "rows.parquet"
     frame.write_parquet(path)
     spec = SourceSpec.model_validate({"path": str(path), **source})
-    return open_rows(spec, [spec.expand] if spec.expand else [])
+    return open_rows(spec, [spec.expand] if spec.expand else [], open_source(spec))
 
 
 def read(source: Source) -> pl.DataFrame:
