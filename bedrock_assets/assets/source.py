@@ -134,8 +134,8 @@ def _require_value(instance: dg.DagsterInstance, key: dg.AssetKey, spec: SourceS
         )
     if spec.through == "uri":
         raise ConfigError(
-            f"{_source(key)}: its latest materialization has no metadata {' or '.join(URI_METADATA)} that names a local "
-            f"file or an s3:// URL ending in {', '.join(SUFFIXES)}; add it, or set `path`, or `through: value`"
+            f"{_source(key)}: its latest materialization has no metadata {' or '.join(URI_METADATA)} that names a "
+            f"local file or an s3:// URL ending in {', '.join(SUFFIXES)}; add it, or set `path`, or `through: value`"
         )
 
 
