@@ -51,8 +51,11 @@ class AssetRows(Source):
         with self._explained_errors():
             for part in self._known_parts():
                 for batch in part.batches():
-                    schema = self._one_schema(schema, batch.schema, part) if len(batch) else schema
-                    yield batch
+                    if batch.is_empty():
+                        continue
+                    schema = schema or batch.schema
+                    self._require_columns(schema, batch.schema, part)
+                    yield batch.select(schema.names())
         if schema is None:
             raise EmptyDataset(
                 f"source.asset: {self.describe()} has no rows, so there is nothing to send; materialize {self.name} "
@@ -64,14 +67,13 @@ class AssetRows(Source):
             raise ConfigError("only a run, or the event log of a Dagster instance, knows where its rows are")
         return self.parts
 
-    def _one_schema(self, first: pl.Schema | None, schema: pl.Schema, part: Source) -> pl.Schema:
-        if first is None or first == schema:
-            return schema
-        odd = [name for name in {**first, **schema} if first.get(name) != schema.get(name)]
-        raise ConfigError(
-            f"column {odd[0]!r} of {part.describe()} is {schema.get(odd[0], 'not there')}, but {first.get(odd[0])} in "
-            f"{self.parts[0].describe()}; all partitions need the same columns"
-        )
+    def _require_columns(self, first: pl.Schema, schema: pl.Schema, part: Source) -> None:
+        for name in {**first, **schema}:
+            if (there := first.get(name)) != (here := schema.get(name)):
+                raise ConfigError(
+                    f"column {name!r} of {part.describe()} is {here or 'not there'}, but {there or 'not there'} in "
+                    f"{self.parts[0].describe()}; all partitions need the same columns"
+                )
 
     @contextmanager
     def _explained_errors(self) -> Generator[None]:
