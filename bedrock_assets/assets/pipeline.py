@@ -67,7 +67,7 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
         key=[pipeline.spec.name, "raw_dataset"],
-        deps=list(pipeline.spec.source.upstream),
+        deps=[dg.AssetKey(key) for key in pipeline.spec.source.upstream],
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},

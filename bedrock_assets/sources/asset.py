@@ -123,7 +123,10 @@ class Value(Source):
         try:
             return self.load()
         except Exception as error:  # an IO manager is anybody's code
-            raise ConfigError(f"its IO manager cannot load {self.what}: {_told(error)}") from error
+            raise ConfigError(
+                f"its IO manager cannot load {self.what}: {_told(error)}; if the asset writes a file itself, name that "
+                "under `path`, or in its metadata `dagster/uri`"
+            ) from error
 
 
 def _told(error: Exception) -> str:
