@@ -14,13 +14,16 @@ import pytest
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, EmptyDataset
+from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.resources.tables import TableIOManager
 from bedrock_assets.storage.manifests import RawManifest
+from bedrock_assets.storage.publication import Publication
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.emulator.worlds import S3
+from tests.labs.dispatch import open_lab
 from tests.labs.stages import HAIKU, MakePipeline, Stages, texts
 
 RAW = dg.AssetKey(["calls", "raw_dataset"])
@@ -462,3 +465,35 @@ def test_a_table_of_ours(shop: Shop, make_pipeline: MakePipeline) -> None:
     assert manifest
     assert manifest.n_rows == 3
     assert "response" in manifest.columns
+
+
+def test_rows_are_paid_once(tmp_path: Path) -> None:
+    """After the asset is materialized anew, only rows that are new or changed are sent; the table has all of them."""
+    path = tmp_path / "reviews.parquet"
+    rows = pl.DataFrame({"id": [f"c{i}" for i in range(20)], "transcript": [f"Call {i}." for i in range(20)]})
+
+    def export(frame: pl.DataFrame) -> None:
+        frame.write_parquet(path)
+        event = dg.AssetMaterialization("reviews", metadata={"dagster/uri": str(path)})
+        lab.instance.report_runless_asset_event(event)
+
+    def night() -> int:
+        lab.ask()
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        assert lab.materialize("joined_table")
+        return sum(job.n_success for job in lab.jobs()) + lab.n_invoked
+
+    with open_lab(tmp_path, source={"asset": "reviews", "id_column": "id"}) as lab:
+        export(rows)
+        first = night()
+        export(rows)
+        second = night()
+        changed = rows.with_columns(
+            transcript=pl.when(pl.col("id") == "c7").then(pl.lit("Call seven.")).otherwise("transcript")
+        )
+        export(changed)
+        third = night()
+        table = Publication.latest(lab.store, "calls").scan().collect()
+    assert (first, second, third) == (20, 20, 21)
+    assert table.select("id", "transcript").equals(changed)
+    assert set(table["status"]) == {"ok"}
