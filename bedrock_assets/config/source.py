@@ -31,7 +31,9 @@ def _key_parts(value: Any) -> Any:
 
 
 KeyPart = Annotated[str, StringConstraints(min_length=1)]
-AssetKey = Annotated[tuple[KeyPart, ...], BeforeValidator(_key_parts), Field(min_length=1)]
+AssetKey = Annotated[
+    tuple[KeyPart, ...], Field(min_length=1), BeforeValidator(_key_parts, json_schema_input_type=str | list[str])
+]
 """A Dagster asset key: `reviews`, `shop/reviews` or `[shop, reviews]`."""
 
 
