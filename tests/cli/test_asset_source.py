@@ -11,6 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
+from bedrock_assets.pipeline.load import load_pipeline
 from tests.labs.dispatch import QUIET
 from tests.labs.stages import HAIKU, texts
 
@@ -138,3 +139,11 @@ def test_partitions(desk: Desk) -> None:
         desk.materialize(daily, key)
     samples = json.loads(desk.run("sample", "--json", asset="daily").stdout)
     assert [sample["record_id"] for sample in samples] == ["a", "b"]
+
+
+def test_a_new_pipeline(desk: Desk) -> None:
+    """`new --source asset:KEY` writes a pipeline over the asset, which loads."""
+    named = {"--source": "asset:shop/reviews", "--model": HAIKU, "--prompt": "Say {text}", "--defs": str(desk.folder)}
+    result = CliRunner().invoke(app, ["new", "calls", *[word for option in named.items() for word in option]])
+    assert result.exit_code == 0, result.output
+    assert load_pipeline(str(desk.folder / "calls" / "defs.yaml")).spec.source.asset == ("shop", "reviews")
