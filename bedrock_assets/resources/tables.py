@@ -45,20 +45,7 @@ class TableIOManager(dg.ConfigurableIOManager):
 )
 def location_tables(context: dg.InitResourceContext) -> dg.IOManager:
     """The same, for the store of this code location, whoever has set it."""
-    return _LocationTables(context.resources.bedrock_batch_store)
-
-
-class _LocationTables(dg.IOManager):
-    def __init__(self, store: StoreResource) -> None:
-        self._store = store
-
-    @override
-    def load_input(self, context: dg.InputContext) -> Any:
-        return load_table(self._store.open(), context)
-
-    @override
-    def handle_output(self, context: dg.OutputContext, obj: Any) -> None:
-        raise _refusal(context)
+    return TableIOManager(store=context.resources.bedrock_batch_store)
 
 
 def load_table(store: Store, context: dg.InputContext) -> Any:

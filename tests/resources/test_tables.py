@@ -10,6 +10,7 @@ import pandas as pd
 import polars as pl
 import pyarrow as pa
 import pytest
+from typing_extensions import override
 
 from bedrock_assets import TableIOManager
 from bedrock_assets.assets.pipeline import build_assets
@@ -150,6 +151,37 @@ def test_in_another_code_location(published: StoreResource, asset: dg.AssetsDefi
     TAKEN.clear()
     assert elsewhere(asset, TableIOManager(store=published))
     assert TAKEN == [ROWS]
+
+
+class OwnStore(StoreResource):
+    """A store resource of the user's own, whose settings come from elsewhere."""
+
+    folder: str
+
+    @override
+    def open(self) -> Store:
+        return Store(self.folder)
+
+
+@pytest.mark.parametrize("kind", ["variable", "subclass"])
+def test_stores_that_are_known_in_the_run(
+    store: Store, pipeline: Pipeline, published: StoreResource, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A store whose URL is in a variable, or of a class of its own, is opened as its owner means it, in both places."""
+    if kind == "subclass" and not store.is_local:
+        pytest.skip("has a folder")
+    monkeypatch.setenv("MY_STORE", published.url)
+    settings = {"region_name": published.region_name, "endpoint_url": published.endpoint_url}
+    named = (
+        StoreResource(url=dg.EnvVar("MY_STORE"), **settings)
+        if kind == "variable"
+        else OwnStore(url="s3://elsewhere/none", folder=published.url)
+    )
+    TAKEN.clear()
+    with dg.DagsterInstance.ephemeral() as instance:
+        assert run(pipeline, named, eager, instance=instance)
+    assert elsewhere(eager, TableIOManager(store=named))
+    assert TAKEN == [ROWS] * 2
 
 
 def test_an_input_manager(published: StoreResource, monkeypatch: pytest.MonkeyPatch) -> None:
