@@ -52,9 +52,13 @@ def with_files(pipeline: Pipeline, instance: dg.DagsterInstance) -> Pipeline:
     if spec.asset is None or not spec.needs_instance:
         return pipeline
     key = dg.AssetKey(spec.asset)
-    partitions = _partitions(instance, key, spec, sorted(instance.get_materialized_partitions(key)) or None)
-    if instance.get_latest_materialization_event(key) is None:
+    latest = instance.get_latest_materialization_event(key)
+    if latest is None or latest.asset_materialization is None:
         raise ConfigError(f"{_source(key)} has never been materialized in this Dagster instance; materialize it first")
+    # Without definitions, an asset with partitions is known by those that it has had.
+    is_partitioned = latest.asset_materialization.partition is not None
+    defined = sorted(instance.get_materialized_partitions(key)) if is_partitioned else None
+    partitions = _partitions(instance, key, spec, defined)
     files = _files(instance, key, spec, partitions, {})
     if files is None:
         raise ConfigError(
@@ -77,10 +81,12 @@ def _partitions(
         return [None]
     materialized = instance.get_materialized_partitions(key)
     present, missing = [[k for k in defined if (k in materialized) is there] for there in (True, False)]
+    if not present and not missing:
+        raise ConfigError(f"{_source(key)} has no partitions yet; add and materialize some")
     if not present or (missing and spec.partitions == "all"):
         shown = ", ".join(missing[:SHOWN]) + (", ..." if len(missing) > SHOWN else "")
         raise ConfigError(
-            f"{_source(key)}: {len(missing)} partitions are not materialized{': ' if missing else ''}{shown}; "
+            f"{_source(key)}: {len(missing)} partitions are not materialized: {shown}; "
             "materialize them, or set `partitions: materialized` to read only those that are"
         )
     return list(present)

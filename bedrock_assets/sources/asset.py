@@ -104,7 +104,7 @@ class Value(Source):
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        frame = _frame(self._load())
+        frame = self._frame(self._load())
         if isinstance(frame, pl.DataFrame):
             yield from frame.iter_slices(BATCH_ROWS)
         elif isinstance(frame, pl.LazyFrame):
@@ -119,6 +119,20 @@ class Value(Source):
                 "pandas DataFrame or a pyarrow Table, or write a file and name it under `path`"
             )
 
+    def _frame(self, value: Any) -> pl.DataFrame | pl.LazyFrame | object:
+        """A value of a known type as polars has it; any other as it is."""
+        # Who has a value of a type has imported its module.
+        pandas, pyarrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
+        try:
+            if pandas and isinstance(value, pandas.DataFrame):
+                return pl.from_pandas(value, include_index=any(name is not None for name in value.index.names))
+            if pyarrow and isinstance(value, pyarrow.Table):
+                frame = pl.from_arrow(value)
+                return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
+        except (TypeError, ValueError, PolarsError) as error:  # pyarrow's errors are the first two
+            raise ConfigError(f"{self.what} has columns that polars cannot take: {_told(error)}") from error
+        return value
+
     def _load(self) -> object:
         try:
             return self.load()
@@ -131,15 +145,3 @@ class Value(Source):
 
 def _told(error: Exception) -> str:
     return f"{type(error).__name__}: {error}".splitlines()[0]
-
-
-def _frame(value: Any) -> pl.DataFrame | pl.LazyFrame | object:
-    """A value of a known type as polars has it; any other as it is."""
-    # Who has a value of a type has imported its module.
-    pandas, pyarrow = sys.modules.get("pandas"), sys.modules.get("pyarrow")
-    if pandas and isinstance(value, pandas.DataFrame):
-        return pl.from_pandas(value, include_index=any(name is not None for name in value.index.names))
-    if pyarrow and isinstance(value, pyarrow.Table):
-        frame = pl.from_arrow(value)
-        return frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
-    return value

@@ -298,6 +298,22 @@ def test_the_partitions_that_are_there(shop: Shop) -> None:
     assert shop.ids == ["mon1", "mon2", "wed1", "wed2"]
 
 
+def test_no_partitions(shop: Shop) -> None:
+    """Dynamic partitions of which there are none yet are told, too."""
+
+    @dg.asset(partitions_def=dg.DynamicPartitionsDefinition(name="shops"))
+    def per_shop() -> pl.DataFrame:
+        return texts(1)
+
+    definitions = shop.definitions(per_shop, asset="per_shop")
+    with pytest.raises(ConfigError, match=r"source.asset per_shop has no partitions yet; add and materialize some"):
+        shop.run(definitions, RAW)
+    shop.instance.add_dynamic_partitions("shops", ["north"])
+    shop.run(definitions, "per_shop", partition="north")
+    shop.run(definitions, RAW)
+    assert shop.ids == ids(1)
+
+
 def test_days(shop: Shop) -> None:
     """Partitions of time are read up to the last that has ended, and shown shortly if many are missing."""
     days = dg.DailyPartitionsDefinition("2026-01-01", end_date="2026-01-06")

@@ -141,6 +141,18 @@ def test_partitions(desk: Desk) -> None:
     assert [sample["record_id"] for sample in samples] == ["a", "b"]
 
 
+def test_partitions_of_the_past(desk: Desk) -> None:
+    """An asset that has no partitions any more is read as its last materialization is."""
+
+    @dg.asset(partitions_def=dg.StaticPartitionsDefinition(["a"]), name="reviews")
+    def once(context: dg.AssetExecutionContext) -> None:
+        context.add_output_metadata({"dagster/uri": "/nowhere/old.parquet"})
+
+    desk.materialize(once, "a")
+    desk.materialize(exporting(desk.folder))
+    assert n_rows(desk.run("plan", "--json", asset="reviews"), "plan") == 5
+
+
 def test_a_new_pipeline(desk: Desk) -> None:
     """`new --source asset:KEY` writes a pipeline over the asset, which loads."""
     named = {"--source": "asset:shop/reviews", "--model": HAIKU, "--prompt": "Say {text}", "--defs": str(desk.folder)}

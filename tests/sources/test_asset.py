@@ -100,6 +100,17 @@ def test_an_index_of_pandas() -> None:
     assert read(values(lambda: frame.set_index("id"))).rows() == [("a", "x"), ("b", "y")]
 
 
+@pytest.mark.parametrize(
+    "frame",
+    [pd.DataFrame({"id": ["a", 1, {"x": 2}]}), pd.DataFrame([[1, 2]], columns=["id", "id"])],
+    ids=["mixed values", "a name twice"],
+)
+def test_what_polars_cannot_take(frame: pd.DataFrame) -> None:
+    """Odd columns of pandas are told with the asset."""
+    with pytest.raises(ConfigError, match=r"shop/reviews: the value of its partition 0 has columns that polars cannot"):
+        read(values(lambda: frame))
+
+
 @pytest.mark.parametrize("lazy", [False, True])
 def test_many_rows(lazy: bool) -> None:
     """They come in order, in batches of bounded size."""
