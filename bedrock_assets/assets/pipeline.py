@@ -60,8 +60,10 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         prepare_part(store, pipeline, shard)
 
     outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare)
-    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
-    return [*assets, *build_exports(pipeline)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # of an asset's own IO manager
+        table = _joined_table(pipeline)
+    return [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, table, *build_exports(pipeline)]
 
 
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -157,6 +159,21 @@ def build_batch_outputs(
 
 
 def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+    @dg.asset(
+        key=[pipeline.spec.name, "joined_table"],
+        deps=[
+            [pipeline.spec.name, "raw_dataset"],
+            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+        ],
+        output_required=False,
+        automation_condition=when_all_shards_are_in(pipeline.spec.name),
+        freshness_policy=_freshness(pipeline),
+        # Its own, as a resource of the code location would be one more to write down wherever the assets are used.
+        io_manager_def=location_tables,
+        metadata={PIPELINE: pipeline.spec.name},
+        description="The final table: every input column unchanged, then the answer.",
+        **shared_metadata(pipeline.spec, {"polars", "parquet"}),
+    )
     def joined_table(
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -169,25 +186,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         manifest = join_table(opened, pipeline, raw)
         yield from materialize("joined_table", table_metadata(pipeline, opened, manifest), manifest.revision)
 
-    with warnings.catch_warnings():
-        # An IO manager of the asset's own is beta. A resource of the code location would be one more to write down
-        # wherever the assets are used.
-        warnings.simplefilter("ignore", dg.BetaWarning)
-        asset = dg.asset(
-            key=[pipeline.spec.name, "joined_table"],
-            deps=[
-                [pipeline.spec.name, "raw_dataset"],
-                dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
-            ],
-            output_required=False,
-            automation_condition=when_all_shards_are_in(pipeline.spec.name),
-            freshness_policy=_freshness(pipeline),
-            io_manager_def=location_tables,
-            metadata={PIPELINE: pipeline.spec.name},
-            description="The final table: every input column unchanged, then the answer.",
-            **shared_metadata(pipeline.spec, {"polars", "parquet"}),
-        )
-        return asset(joined_table)
+    return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
