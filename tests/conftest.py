@@ -26,7 +26,16 @@ for name in [name for name in os.environ if name.startswith("AWS_")]:
 os.environ |= {"AWS_CONFIG_FILE": os.devnull, "AWS_SHARED_CREDENTIALS_FILE": os.devnull}
 
 
-ON_S3 = ("storage.test_store", "storage.test_publication", "table.test_join", "inbox.test_files")
+ON_S3 = (
+    *(
+        "storage.test_store",
+        "storage.test_publication",
+        "storage.test_read_table",
+        "table.test_join",
+        "inbox.test_files",
+    ),
+    "resources.test_tables",
+)
 """Modules whose tests of the fixture `store` run on a real S3 server too."""
 
 

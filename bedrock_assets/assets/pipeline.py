@@ -1,5 +1,6 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
+import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
@@ -12,6 +13,7 @@ from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.queued import QueuedCollectRuns
+from bedrock_assets.assets.source import with_rows
 from bedrock_assets.assets.wait import Watch
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG
@@ -23,6 +25,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.resources.tables import PIPELINE, location_tables
 from bedrock_assets.shards.answer_cache import PromptIndex, read_prompt_index
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import raw_manifest_key
@@ -65,8 +68,10 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
         prepare_part(store, pipeline, shard)
 
     outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare)
-    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
-    return [*assets, *build_exports(pipeline)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", dg.BetaWarning)  # of an asset's own IO manager
+        table = _joined_table(pipeline)
+    return [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, table, *build_exports(pipeline)]
 
 
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -82,7 +87,7 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
-        manifest = ingest(pipeline, opened)
+        manifest = ingest(with_rows(pipeline, context), opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
         context.log.info(
             f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"
@@ -172,6 +177,9 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         ],
         output_required=False,
         freshness_policy=_freshness(pipeline),
+        # Its own, as a resource of the code location would be one more to write down wherever the assets are used.
+        io_manager_def=location_tables,
+        metadata={PIPELINE: pipeline.spec.name},
         description="The final table: every input column unchanged, then the answer.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )

@@ -62,10 +62,24 @@ class Environment:
             fail(f"there is no pipeline in {find_project()}; name the path of a defs.yaml", 2)
         return [self.pipeline(name) for name in chosen]
 
+    def with_rows(self, pipeline: "Pipeline") -> "Pipeline":
+        """
+        The pipeline with its rows, if the source is an asset: then the Dagster instance knows where they are.
+
+        Raises:
+            ConfigError: There is no instance, or the rows are not in files.
+        """
+        if not pipeline.spec.source.needs_instance:
+            return pipeline
+        from bedrock_assets.assets.source import with_files
+
+        with self.instance() as instance:
+            return with_files(pipeline, instance)
+
     @cached_property
     def store(self) -> "Store":
         """The store."""
-        from bedrock_assets.resources.environment import store_resource
+        from bedrock_assets.resources.store import store_resource
 
         return store_resource().open()
 

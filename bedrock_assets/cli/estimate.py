@@ -29,7 +29,7 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
     Example: bedrock-assets estimate call_summaries
     """
     with session(home) as env:
-        chosen = env.pipeline(pipeline)
+        chosen = env.with_rows(env.pipeline(pipeline))
         with working(f"reading {chosen.source.describe()}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:

@@ -11,7 +11,7 @@ from bedrock_assets.cli.common import console, session
 def new(
     name: Annotated[str, typer.Argument(help="Name of the pipeline: lower-case letters, digits and _.")],
     source: Annotated[
-        str, typer.Option(help="File or glob, local or s3://; hf:ID of a hub dataset; or another pipeline.")
+        str, typer.Option(help="File or glob, local or s3://; hf:ID of a hub dataset; asset:KEY; or another pipeline.")
     ],
     model: Annotated[str, typer.Option(help="Model id, inference profile or ARN.")],
     prompt: Annotated[str | None, typer.Option(help='Template: "Summarise: {transcript}".')] = None,

@@ -27,7 +27,7 @@ def sample(
     from bedrock_assets.operations.sample import sample_rows
 
     with session(home) as env:
-        chosen = env.pipeline(pipeline)
+        chosen = env.with_rows(env.pipeline(pipeline))
         runtime = env.bedrock.open_runtime(env.regions.at(chosen.spec.targets[0])) if ask else None
         rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
     if as_json:

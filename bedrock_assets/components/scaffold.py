@@ -14,7 +14,7 @@ from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.load import COMPONENT
 from bedrock_assets.pipeline.pipeline import Pipeline
 
-HUB = "hf:"
+HUB, ASSET = "hf:", "asset:"
 
 
 @dataclass(frozen=True)
@@ -23,7 +23,7 @@ class Draft:
 
     name: str
     source: str
-    """A path or glob, `hf:ID` for a dataset on the Hugging Face hub, or the name of another pipeline."""
+    """A path or glob, `hf:ID` of a dataset on the Hugging Face hub, `asset:KEY`, or the name of another pipeline."""
     model: str
     prompt: str | None = None
     embed: str | None = None
@@ -49,6 +49,8 @@ class Draft:
         id_column = {"id_column": self.id_column} if self.id_column else {}
         if self.source.startswith(HUB):
             return {"huggingface": {"id": self.source.removeprefix(HUB)}, **id_column}
+        if self.source.startswith(ASSET):
+            return {"asset": self.source.removeprefix(ASSET), **id_column}
         if (defs / self.source / "defs.yaml").is_file():
             return {"pipeline": self.source, **id_column}
         return {"path": self.source, **id_column}

@@ -1,6 +1,6 @@
 """The key `source:`: where rows come from, and how they become prompts."""
 
-from typing import Annotated, Any, Self
+from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -23,6 +23,18 @@ class ChitchatSpec(Strict):
     """Human conversations from the PyPI package `chitchat-dataset` (MIT), one row per conversation."""
 
     min_turns: int = Field(default=6, ge=1, description="Skip conversations with fewer turns.")
+
+
+def _key_parts(value: Any) -> Any:
+    """Allow an asset key as text, with a slash between its parts, as Dagster does."""
+    return tuple(value.split("/")) if isinstance(value, str) else value
+
+
+KeyPart = Annotated[str, StringConstraints(min_length=1)]
+AssetKey = Annotated[
+    tuple[KeyPart, ...], Field(min_length=1), BeforeValidator(_key_parts, json_schema_input_type=str | list[str])
+]
+"""A Dagster asset key: `reviews`, `shop/reviews` or `[shop, reviews]`."""
 
 
 class ExpandSpec(Strict):
@@ -60,10 +72,29 @@ class GroupSpec(Strict):
 
 
 class SourceSpec(Strict):
-    """Where the rows come from: exactly one of `path`, `huggingface`, `chitchat`, `pipeline`."""
+    """Where the rows are: one of `path`, `huggingface`, `chitchat`, `pipeline`, `asset`; or a `path` of an `asset`."""
 
     path: str | None = Field(
         default=None, description="File or glob, local or `s3://`: .parquet, .csv, .jsonl, .ndjson."
+    )
+    asset: AssetKey | None = Field(
+        default=None,
+        description="An asset of yours, on which `raw_dataset` depends: `reviews`, or its key `[shop, reviews]`. Its "
+        "rows are in the files at `path`, or found as `through` says.",
+    )
+    through: Literal["uri", "value"] | None = Field(
+        default=None,
+        description="With `asset` and no `path`: read the file that the asset's metadata `dagster/uri` (or `path`) "
+        "names, or its `value` through its IO manager. By default the file if there is one in a known format, else "
+        "the value.",
+    )
+    partitions: Literal["all", "materialized"] = Field(
+        default="all",
+        description="With a partitioned `asset` and no `path`: fail if a partition is not materialized, or read those "
+        "that are.",
+    )
+    deps: tuple[AssetKey, ...] = Field(
+        default=(), description="Other assets on which `raw_dataset` depends, for the order of the graph only."
     )
     huggingface: HuggingFaceSpec | None = None
     chitchat: ChitchatSpec | None = None
@@ -89,5 +120,25 @@ class SourceSpec(Strict):
 
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
-        self.require_exactly_one("path", "huggingface", "chitchat", "pipeline")
+        if self.asset is None:
+            self.require_exactly_one("path", "huggingface", "chitchat", "pipeline", "asset")
+            if self.through or self.partitions != "all":
+                raise ValueError("through and partitions are for a source that is an asset; name the `asset`")
+            return self
+        others = [key for key in ("huggingface", "chitchat", "pipeline") if getattr(self, key) is not None]
+        if others:
+            raise ValueError(f"asset and {others[0]} are two sources; name one, and the other under `deps` if need be")
+        if self.path and (self.through or self.partitions != "all"):
+            raise ValueError("the rows of the asset are at `path`; remove `through` and `partitions`, or `path`")
         return self
+
+    @property
+    def upstream(self) -> tuple[tuple[str, ...], ...]:
+        """Keys of the assets that have to be materialized before, each once."""
+        tables = [(self.pipeline, "joined_table")] if self.pipeline else []
+        return tuple(dict.fromkeys([*tables, *([self.asset] if self.asset else []), *self.deps]))
+
+    @property
+    def needs_instance(self) -> bool:
+        """Whether only Dagster's event log says where the rows are."""
+        return self.asset is not None and self.path is None

@@ -129,7 +129,7 @@ class Rounds:
 
 def upstream_keys(spec: PipelineSpec) -> list[dg.AssetKey]:
     """The assets that a pipeline's `raw_dataset` is made of."""
-    return [dg.AssetKey([spec.source.pipeline, "joined_table"])] if spec.source.pipeline else []
+    return [dg.AssetKey(key) for key in spec.source.upstream]
 
 
 def ranges(keys: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, str]]:

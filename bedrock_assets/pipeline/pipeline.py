@@ -14,7 +14,7 @@ from bedrock_assets.pipeline.records import RecordMaker
 from bedrock_assets.pipeline.rows import open_rows
 from bedrock_assets.pipeline.templates import Template, filled, load_template, parse_template, require_no_tokens
 from bedrock_assets.pipeline.workload import ANSWER_COLUMNS, Workload
-from bedrock_assets.sources import Source
+from bedrock_assets.sources import Source, open_source
 from bedrock_assets.storage.store import Store
 
 
@@ -34,6 +34,8 @@ class Pipeline:
 
     spec: PipelineSpec
     folder: Path
+    input: Source | None = None
+    """Where the rows are, if the source is an asset and Dagster has been asked for them."""
 
     def __post_init__(self) -> None:
         columns = self.source.columns()
@@ -129,7 +131,8 @@ class Pipeline:
         """
         task = task_of(self.spec)
         null_default = task.null_default if isinstance(task, TextTask) else None
-        return open_rows(self.spec.source, self.spec.expansions, store, null_default)
+        source = self.input or open_source(self.spec.source, store)
+        return open_rows(self.spec.source, self.spec.expansions, source, null_default)
 
     def check_columns(self, columns: list[str]) -> None:
         """

@@ -11,8 +11,7 @@ from typing_extensions import override
 from bedrock_assets.config.source import ExpandSpec, GroupSpec, SourceSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.templates import Template, parse_template
-from bedrock_assets.sources import BATCH_ROWS, Source, open_source
-from bedrock_assets.storage import Store
+from bedrock_assets.sources import BATCH_ROWS, Source
 
 HELD_BYTES = 256 * 1024 * 1024
 """Rows to group are held in memory up to this size; larger data is sorted into files."""
@@ -21,17 +20,16 @@ N_FILES = 64
 
 
 def open_rows(
-    spec: SourceSpec, expansions: Sequence[ExpandSpec], store: Store | None = None, null_default: str | None = None
+    spec: SourceSpec, expansions: Sequence[ExpandSpec], rows: Source, null_default: str | None = None
 ) -> Source:
     """
-    The source that a spec names, with its groups and expansions; reads nothing yet.
+    A source with the groups and expansions of its spec; reads nothing yet.
 
     Args:
         expansions: Applied in order; each multiplies the rows of the one before.
-        store: Where the tables of other pipelines are.
+        rows: The source itself.
         null_default: Text for a null in the text of a group.
     """
-    rows = open_source(spec, store)
     if spec.group_by:
         rows = Grouped(rows, spec.group_by, parse_template(spec.group_by.each, "group_by.each"), null_default)
     for step in expansions:

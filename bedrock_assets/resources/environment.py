@@ -7,9 +7,8 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
 from bedrock_assets.resources.regions import REGIONS_FILE, read_regions
-from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.resources.store import StoreResource, store_resource
 
-LOCAL_STORE = "bedrock-assets-dev/s3/bedrock-assets"
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
 CLOUDWATCH = "BEDROCK_ASSETS_CLOUDWATCH"
@@ -50,25 +49,6 @@ def bedrock_resource() -> BedrockResource:
     )
     JobSettings(vpc=Vpc.of(bedrock.vpc_subnet_ids, bedrock.vpc_security_group_ids), tags=bedrock.tags)
     return bedrock
-
-
-def store_resource() -> StoreResource:
-    """
-    The store, from the environment.
-
-    Raises:
-        ConfigError: The KMS key is not a key's ARN, or the bucket's owner not an account id.
-    """
-    env = os.environ
-    resource = StoreResource(
-        url=env.get("BEDROCK_ASSETS_STORE", LOCAL_STORE),
-        region_name=env.get("AWS_REGION"),
-        endpoint_url=env.get("AWS_ENDPOINT_URL_S3"),
-        kms_key_arn=env.get("BEDROCK_ASSETS_KMS_KEY_ARN") or None,
-        bucket_owner=env.get("BEDROCK_ASSETS_BUCKET_OWNER") or None,
-    )
-    JobSettings(resource.kms_key_arn, resource.bucket_owner)
-    return resource
 
 
 def _is_on(setting: str) -> bool:

@@ -13,6 +13,7 @@ from typing_extensions import override
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.sources.base import BATCH_ROWS, Source
 
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
 S3_SLICE_ROWS = 131_072
 """Rows to fetch at once from S3, where each request takes time and whole row groups are fetched."""
 
@@ -83,7 +84,7 @@ class Files(Source):
                 return pl.scan_ndjson(self.path, infer_schema_length=None)
             case suffix:
                 problem = f"ends in {suffix}" if suffix else "has no suffix"
-                raise ConfigError(f"source path {self.path!r} {problem}; known: .parquet, .csv, .jsonl, .ndjson")
+                raise ConfigError(f"source path {self.path!r} {problem}; known: {', '.join(SUFFIXES)}")
 
     def _dtype(self, column: str) -> type[pl.DataType]:
         dtype = getattr(pl, self.dtypes[column], None)

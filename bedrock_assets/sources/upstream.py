@@ -6,10 +6,9 @@ from dataclasses import dataclass
 import polars as pl
 from typing_extensions import override
 
-from bedrock_assets.errors import ConfigError, DataError
+from bedrock_assets.errors import ConfigError
 from bedrock_assets.sources.base import BATCH_ROWS, Source
-from bedrock_assets.storage import Store, TableManifest
-from bedrock_assets.storage.keys import table_manifest_key
+from bedrock_assets.storage import Publication, Store
 
 
 @dataclass(frozen=True)
@@ -25,21 +24,16 @@ class Upstream(Source):
 
     @override
     def n_rows(self) -> int:
-        return self._manifest()[1].n_rows
+        return self._latest().manifest.n_rows
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        store, manifest = self._manifest()
-        for part in manifest.parts:
+        publication = self._latest()
+        for part in publication.manifest.parts:
             for start in range(0, part.n_rows, BATCH_ROWS):
-                yield store.scan_parquet([part.key]).slice(start, BATCH_ROWS).collect()
-        if self._manifest()[1].revision != manifest.revision:
-            raise DataError(f"{self.describe()} was replaced while it was read, so nothing was published; run it again")
+                yield publication.read(part, lambda rows, start=start: rows.slice(start, BATCH_ROWS))
 
-    def _manifest(self) -> tuple[Store, TableManifest]:
+    def _latest(self) -> Publication:
         if self.store is None:
             raise ConfigError(f"{self.describe()} is in the store, but no store was given")
-        manifest = self.store.read_model(table_manifest_key(self.name), TableManifest)
-        if manifest is None:
-            raise ConfigError(f"there is no {self.describe()} in {self.store.root} yet; materialize it first")
-        return self.store, manifest
+        return Publication.latest(self.store, self.name)

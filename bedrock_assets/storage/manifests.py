@@ -42,6 +42,8 @@ class Part(Document):
     key: str
     n_rows: int
     n_bytes: int
+    identity: str = ""
+    """Of a part of a published table: `PartFacts.identity` of the file that belongs to this manifest."""
 
 
 class RawManifest(Document):

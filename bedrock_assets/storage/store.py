@@ -191,6 +191,11 @@ class Store:
                 files = [StoredFile(*entry) for entry in entries]
             return sorted((file for file in files if _KEY.fullmatch(file.key)), key=lambda file: file.key)
 
+    def folders(self) -> list[str]:
+        """Names of the folders at the top, sorted."""
+        with self._errors("list", "folders"):
+            return sorted(obstore.list_with_delimiter(self._objects)["common_prefixes"])
+
     def delete(self, keys: list[str]) -> None:
         """Delete files; missing ones are ignored."""
         with self._errors("delete", ", ".join(keys[:3])):

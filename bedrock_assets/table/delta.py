@@ -12,6 +12,7 @@ from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
+from bedrock_assets.storage.publication import Publication
 from bedrock_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -39,7 +40,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
 
     Raises:
         ConfigError: The extra `delta` is not installed.
-        StoreError: The table cannot be written.
+        StoreError: The table cannot be written, or another one is published meanwhile; the former version stays.
     """
     uri = pipeline.spec.delta or ""
     options = store.s3.delta if uri.startswith("s3://") and not store.is_local else None
@@ -54,7 +55,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
             current = DeltaTable(uri, storage_options=options)
             if current.history(1)[0].get(REVISION) == table.revision:
                 return Published(uri, current.version(), table.n_rows)
-        batches = _batches(store, table)
+        batches = _batches(Publication(store, pipeline.spec.name, table))
         first = next(batches)
         with announced(Effect.WRITE, uri):
             write_deltalake(
@@ -70,10 +71,10 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
 
 
-def _batches(store: Store, table: TableManifest) -> "Iterator[pa.RecordBatch]":
-    for part in table.parts:
+def _batches(table: Publication) -> "Iterator[pa.RecordBatch]":
+    for part in table.manifest.parts:
         for start in range(0, part.n_rows, ROW_GROUP_ROWS):
-            rows = store.scan_parquet([part.key]).slice(start, ROW_GROUP_ROWS).collect()
+            rows = table.read(part, lambda rows, start=start: rows.slice(start, ROW_GROUP_ROWS))
             plain = rows.select(_plain(pl.col(name), dtype) for name, dtype in rows.schema.items())
             yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
 

@@ -127,7 +127,12 @@ def _manifest(name: str, raw: RawManifest, parts: Sequence[TablePart]) -> TableM
         mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
         columns=parts[0].facts.columns,
         parts=tuple(
-            Part(key=table_part_key(name, index), n_rows=part.facts.n_rows, n_bytes=part.n_bytes)
+            Part(
+                key=table_part_key(name, index),
+                n_rows=part.facts.n_rows,
+                n_bytes=part.n_bytes,
+                identity=part.facts.identity,
+            )
             for index, part in enumerate(parts)
         ),
     )

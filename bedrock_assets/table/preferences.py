@@ -12,6 +12,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import preferences_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import write_frames
+from bedrock_assets.storage.publication import Publication
 from bedrock_assets.storage.store import Store
 
 VERDICTS = ("a", "b", "tie", "inconsistent", "incomplete")
@@ -43,6 +44,7 @@ def join_preferences(store: Store, pipeline: Pipeline, table: TableManifest) -> 
 
     Raises:
         DataError: The table does not have two rows for each pair.
+        StoreConflict: Another table is being published.
     """
     key, verdicts, winners = preferences_key(pipeline.spec.name), Counter[str](), Counter[str]()
     prefix = pipeline.spec.output_prefix
@@ -61,9 +63,9 @@ def join_preferences(store: Store, pipeline: Pipeline, table: TableManifest) -> 
 
 def _pairs(store: Store, pipeline: Pipeline, table: TableManifest) -> Iterator[pl.DataFrame]:
     """The table in frames that never separate the two rows of a pair."""
-    rest: list[pl.DataFrame] = []
+    rest, publication = list[pl.DataFrame](), Publication(store, pipeline.spec.name, table)
     for part in table.parts:
-        rows = pl.concat([*rest, store.read_parquet(part.key)])
+        rows = pl.concat([*rest, publication.read(part, lambda rows: rows)])
         rest = [rows.tail(len(rows) % 2)]
         rows = rows.head(len(rows) - len(rest[0]))
         positions = [rows[POSITION].gather_every(2, offset) for offset in range(2)]

@@ -17,8 +17,8 @@ from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.resources.bedrock import BedrockResource
-from bedrock_assets.resources.environment import bedrock_resource, store_resource
-from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.resources.environment import bedrock_resource
+from bedrock_assets.resources.store import StoreResource, store_resource
 from tests.aws.test_model_invocation_jobs import RECORD, ROLE, connect, new
 from tests.labs.dispatch import open_lab
 from tests.labs.stages import HAIKU

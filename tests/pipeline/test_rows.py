@@ -9,18 +9,20 @@ from hypothesis import given
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
+from bedrock_assets.audit import Effect
 from bedrock_assets.config.source import GroupSpec, SourceSpec
 from bedrock_assets.dataset.ingest import ingest, read_rows
-from bedrock_assets.errors import ConfigError, DataError, InvalidRecordIds, PromptError
+from bedrock_assets.errors import ConfigError, InvalidRecordIds, PromptError, StoreConflict
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.pipeline import rows
 from bedrock_assets.pipeline.rows import Grouped, open_rows
 from bedrock_assets.pipeline.templates import parse_template
-from bedrock_assets.sources import Source
-from bedrock_assets.storage.keys import table_manifest_key
-from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.sources import Source, open_source
+from bedrock_assets.storage.keys import table_part_key
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
-from tests.labs.stages import MakePipeline, Stages, texts
+from tests.labs.interleaving import meanwhile
+from tests.labs.stages import MakePipeline, Stages, jsonl, ok, texts
 
 TURNS = pl.DataFrame(
     {
@@ -37,7 +39,7 @@ def opened(tmp_path: Path, frame: pl.DataFrame, **source: object) -> Source:
     path = tmp_path / "rows.parquet"
     frame.write_parquet(path)
     spec = SourceSpec.model_validate({"path": str(path), **source})
-    return open_rows(spec, [spec.expand] if spec.expand else [])
+    return open_rows(spec, [spec.expand] if spec.expand else [], open_source(spec))
 
 
 def read(source: Source) -> pl.DataFrame:
@@ -202,19 +204,24 @@ def test_a_table_is_the_source_of_the_next(make_pipeline: MakePipeline, store: S
 def test_a_table_that_is_not_there_is_told(make_pipeline: MakePipeline, store: Store) -> None:
     """Without the table, or the store, the next pipeline says what to do."""
     pipeline = make_pipeline(texts(1), source={"pipeline": "calls"}, prompt="{text}")
-    with pytest.raises(ConfigError, match="materialize it first"):
+    with pytest.raises(ConfigError, match=r"there is no calls/joined_table in .* or materialize calls/joined_table"):
         ingest(pipeline, store)
     with pytest.raises(ConfigError, match="no store was given"):
         list(read_rows(pipeline))
 
 
 def test_a_table_replaced_while_it_is_read(make_pipeline: MakePipeline, store: Store) -> None:
-    """A mixture of two tables is refused."""
-    summarised(make_pipeline, store)
-    manifest = store.read_model(table_manifest_key("calls"), TableManifest)
-    assert manifest
+    """A mixture of two tables is refused, also when the second one is not published yet."""
+    former = summarised(make_pipeline, store)
     batches = make_pipeline(texts(1), source={"pipeline": "calls"}, prompt="{text}").rows(store).batches()
     next(batches)
-    store.write_model(table_manifest_key("calls"), manifest.model_copy(update={"revision": "other"}))
-    with pytest.raises(DataError, match="was replaced while it was read"):
-        list(batches)
+    former.write(jsonl([ok(record_id, "anew") for record_id in former.ids(2)]), 2, attempt=2)
+    Collector(former.pipeline.workload, store, former.shards[2]).publish(former.collect(attempt=2, shard=2))
+
+    def read_on() -> None:
+        next(batches)
+        with pytest.raises(StoreConflict, match="was replaced while it was read"):
+            next(batches)
+
+    with meanwhile("after", Effect.MOVE, table_part_key("calls", 2), read_on):
+        join_table(store, former.pipeline, former.raw)

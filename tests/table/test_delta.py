@@ -8,11 +8,12 @@ import pytest
 from deltalake import DeltaTable
 
 from bedrock_assets.errors import StoreError
+from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.delta import publish_delta
 from bedrock_assets.table.join import join_table
-from tests.labs.stages import TITAN, MakePipeline, Stages, jsonl, texts
+from tests.labs.stages import TITAN, MakePipeline, Stages, jsonl, ok, texts
 
 LIMITS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
 
@@ -50,8 +51,6 @@ def test_vectors_are_lists(make_pipeline: MakePipeline, store: Store, tmp_path: 
     pipeline = make_pipeline(texts(2), id_column="id", limits=LIMITS, model=TITAN, task=task, delta=str(tmp_path / "d"))
     stages = Stages.of(pipeline, store)
     stages.write(jsonl([{"recordId": "c0", "modelOutput": {"embedding": [0.5] * 256, "inputTextTokenCount": 3}}]))
-    from bedrock_assets.outputs.collect import Collector
-
     Collector(pipeline.workload, store, stages.shards[0]).publish(stages.collect())
     publish_delta(store, pipeline, join_table(store, pipeline, stages.raw))
     rows = pl.read_delta(str(tmp_path / "d")).sort("id")
@@ -74,3 +73,18 @@ def test_what_cannot_be_written(make_pipeline: MakePipeline, store: Store, tmp_p
         publish_delta(store, stages.pipeline, broken)
     assert DeltaTable(uri).version() == 0
     assert len(pl.read_delta(uri)) == 10
+
+
+def test_another_table_is_published_meanwhile(make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """No version has rows of two tables: the former one stays, and the reason is told."""
+    uri = str(tmp_path / "delta")
+    stages, table = built(make_pipeline, store, texts(10), uri)
+    publish_delta(store, stages.pipeline, table)
+    changed = texts(10).with_columns(text=pl.lit("other"))
+    stages, old = built(make_pipeline, store, changed, uri)
+    stages.write(jsonl([ok(record_id, "anew") for record_id in stages.ids(2)]), 2, attempt=2)
+    Collector(stages.pipeline.workload, store, stages.shards[2]).publish(stages.collect(attempt=2, shard=2))
+    join_table(store, stages.pipeline, stages.raw)
+    with pytest.raises(StoreError, match="was replaced while it was read"):
+        publish_delta(store, stages.pipeline, old)
+    assert set(pl.read_delta(uri)["text"]) == set(texts(10)["text"])

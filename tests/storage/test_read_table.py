@@ -1,0 +1,192 @@
+"""A published table is read whole, as one publication, in a folder and on a real S3 server, or it is said why not."""
+
+from collections.abc import Callable
+
+import polars as pl
+import pytest
+from typing_extensions import override
+
+from bedrock_assets.audit import Effect
+from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
+from bedrock_assets.outputs.collect import Collector
+from bedrock_assets.storage.keys import table_manifest_key, table_part_key
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publication import Publication, read_latest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.join import join_table
+from tests.labs.interleaving import meanwhile
+from tests.labs.stages import MakePipeline, Stages, jsonl, ok, texts
+
+THREE_SHARDS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
+REPLACED = r"calls/joined_table was replaced while it was read, or since it was opened; read it again"
+
+Build = Callable[[str], TableManifest]
+
+
+@pytest.fixture
+def build(store: Store, make_pipeline: MakePipeline) -> Build:
+    """Publishes a table of ten rows in three parts, whose answers all are the same word."""
+    stages = Stages.of(make_pipeline(texts(10), id_column="id", limits=THREE_SHARDS), store)
+
+    said: list[str] = []
+
+    def publish(word: str) -> TableManifest:
+        if word not in said:
+            said.append(word)
+            for index, shard in enumerate(stages.shards):
+                stages.write(jsonl([ok(record_id, word) for record_id in stages.ids(index)]), index, len(said))
+                Collector(stages.pipeline.workload, store, shard).publish(stages.collect(len(said), shard=index))
+        return join_table(store, stages.pipeline, stages.raw)
+
+    return publish
+
+
+def words(frame: pl.DataFrame) -> list[str]:
+    """The answers in order."""
+    return frame["response"].to_list()
+
+
+def test_the_rows(store: Store, build: Build) -> None:
+    """Every row in order, with the schema of the files; of a part of it, what was asked for."""
+    build("one")
+    table = Publication.latest(store, "calls").scan()
+    files = store.scan_parquet([table_part_key("calls", index) for index in range(3)])
+    assert table.collect_schema() == files.collect_schema()
+    assert table.collect().equals(files.collect())
+    assert table.select(pl.len()).collect().item() == 10
+    wanted = pl.col("id").is_in(["c2", "c9"])
+    assert table.filter(wanted).select("id", "response").collect().rows() == [("c2", "one"), ("c9", "one")]
+    assert table.select("id").slice(3, 3).collect()["id"].to_list() == ["c3", "c4", "c5"]
+    assert table.filter(wanted).head(1).select("id").collect()["id"].to_list() == ["c2"]
+    assert table.head(0).collect().is_empty()
+
+
+def test_only_the_files_that_are_needed(store: Store, build: Build) -> None:
+    """The first rows are read without the last part, which need not even be there."""
+    build("one")
+    table = Publication.latest(store, "calls").scan()
+    store.delete([table_part_key("calls", 2)])
+    assert table.head(6).collect()["id"].to_list() == [f"c{i}" for i in range(6)]
+    with pytest.raises(StoreConflict, match=REPLACED):
+        table.collect()
+
+
+def test_a_frame_has_one_publication(store: Store, build: Build) -> None:
+    """After another build the frame is refused, lazily and streamed, and a new one has the new rows."""
+    build("one")
+    table = Publication.latest(store, "calls").scan()
+    assert words(table.collect()) == ["one"] * 10
+    build("two")
+    for engine in ("in-memory", "streaming"):
+        with pytest.raises(StoreConflict, match=REPLACED):
+            table.collect(engine=engine)
+    assert words(Publication.latest(store, "calls").scan().collect()) == ["two"] * 10
+
+
+def test_the_same_table_once_more(store: Store, build: Build) -> None:
+    """A build of the same answers replaces nothing, and disturbs no frame."""
+    first = build("one")
+    table = Publication.latest(store, "calls").scan()
+    assert build("one").revision == first.revision
+    assert words(table.collect()) == ["one"] * 10
+
+
+@pytest.mark.parametrize("moved", range(3))
+def test_in_the_middle_of_a_build(store: Store, build: Build, moved: int) -> None:
+    """When some files are replaced and the manifest is not, no reader gets rows of both builds."""
+    build("one")
+    opened = Publication.latest(store, "calls").scan()
+    said: list[str] = []
+
+    def look() -> None:
+        for read in (opened.collect, lambda: read_latest(store, "calls")):
+            with pytest.raises(StoreConflict, match=REPLACED) as raised:
+                read()
+            said.append(str(raised.value))
+
+    with meanwhile("after", Effect.MOVE, table_part_key("calls", moved), look):
+        build("two")
+    assert len(said) == 2
+    assert "is under way or was stopped: materialize calls/joined_table" in said[1]
+    assert words(read_latest(store, "calls")) == ["two"] * 10
+
+
+def test_before_a_build_moves_anything(store: Store, build: Build) -> None:
+    """Until then the old table is read, whole."""
+    build("one")
+    seen: list[list[str]] = []
+    with meanwhile(
+        "before", Effect.MOVE, table_part_key("calls", 0), lambda: seen.append(words(read_latest(store, "calls")))
+    ):
+        build("two")
+    assert seen == [["one"] * 10]
+
+
+class Interrupted(Store):
+    """A store in which something happens, once, when part *at* of the table has been read."""
+
+    def between(self, at: int, act: Callable[[], object]) -> "Interrupted":
+        """This store, with what happens."""
+        object.__setattr__(self, "_planned", [(table_part_key("calls", at), act)])
+        return self
+
+    @override
+    def parquet_facts(self, key: str) -> dict[str, str]:
+        planned: list[tuple[str, Callable[[], object]]] = getattr(self, "_planned", [])
+        if planned and planned[0][0] == key:
+            planned.pop()[1]()
+        return super().parquet_facts(key)
+
+
+@pytest.mark.parametrize("part", [1, 2])
+def test_a_build_between_two_parts(store: Store, build: Build, part: int) -> None:
+    """Who wants all rows in memory gets those of the new build; who reads lazily is told."""
+    build("one")
+    interrupted = Interrupted(store.url, store.region, store.endpoint_url).between(part, lambda: build("two"))
+    table = Publication.latest(interrupted, "calls").scan()
+    with pytest.raises(StoreConflict, match=REPLACED):
+        table.collect()
+    interrupted.between(part, lambda: build("three"))
+    assert words(read_latest(interrupted, "calls")) == ["three"] * 10
+
+
+def test_a_table_of_an_earlier_release(store: Store, build: Build) -> None:
+    """A manifest that does not say of what its parts are made is compared as a whole."""
+    manifest = build("one")
+    parts = tuple(part.model_copy(update={"identity": ""}) for part in manifest.parts)
+    store.write_model(table_manifest_key("calls"), manifest.model_copy(update={"parts": parts}))
+    table = Publication.latest(store, "calls").scan()
+    assert words(table.collect()) == ["one"] * 10
+    build("two")
+    with pytest.raises(StoreConflict, match=REPLACED):
+        table.collect()
+
+
+def test_a_query_that_is_wrong(store: Store, build: Build) -> None:
+    """A mistake in the query is told as polars tells it."""
+    build("one")
+    table = Publication.latest(store, "calls").scan()
+    with pytest.raises(pl.exceptions.InvalidOperationError, match="conversion"):
+        table.filter(pl.col("response").cast(pl.Int64) > 1).collect()
+    with pytest.raises(pl.exceptions.ColumnNotFoundError, match="respnse"):
+        table.select("respnse").collect()
+
+
+def test_a_part_that_is_no_parquet(store: Store, build: Build) -> None:
+    """A damaged file is no other publication."""
+    build("one")
+    table = Publication.latest(store, "calls").scan()
+    store.put(table_part_key("calls", 1), b"not Parquet")
+    with pytest.raises(StoreError, match=r"cannot read 'calls/table/part-00001.parquet'") as raised:
+        table.collect()
+    assert not isinstance(raised.value, StoreConflict)
+
+
+def test_names(store: Store, build: Build) -> None:
+    """A wrong name is told with the right ones; a pipeline without a table, with what to do."""
+    build("one")
+    store.put("labels/raw/manifest.json", b"{}")
+    with pytest.raises(ConfigError, match=r"no cals/joined_table in .*, which has tables of: calls; correct the name"):
+        Publication.latest(store, "cals")
+    with pytest.raises(ConfigError, match=r"labels/joined_table has not been materialized in .*; materialize it"):
+        Publication.latest(store, "labels")
