@@ -25,7 +25,11 @@ Everything this package raises on purpose.
 row with `status = "error"`.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
+
+from polars.exceptions import PanicException
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -115,6 +119,31 @@ class BedrockUnavailable(BedrockError):
     """Bedrock is throttling, unreachable or out of quota; the request itself may be fine."""
 
     retryable: ClassVar[bool] = True
+
+
+@contextmanager
+def panics_are_errors(what: str) -> Generator[None]:
+    """
+    Turn a panic of polars, which is not an `Exception` and would take the process down, into an error; a decorator too.
+
+    Args:
+        what: The work of the block, for the message.
+
+    Raises:
+        DataError: Polars has panicked.
+    """
+    try:
+        yield
+    except PanicException as error:
+        raise DataError(
+            f"{what}: polars cannot handle a value of the data: {first_line(error)}. Leave out or rewrite the column "
+            "that it is in"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def describe_validation_error(error: "ValidationError", *path: str) -> str:

@@ -62,7 +62,7 @@ def test_working_names_are_free(make_pipeline: MakePipeline) -> None:
     request = json.loads(made[LINE].item())["modelInput"]
     assert request["system"] == "system code"
     assert request["messages"][0]["content"][0]["text"] == "id text"
-    assert made.drop("__line", "__error_code", "__error_message", "record_id").equals(frame)
+    assert made.columns == ["record_id", "__line", "__error_code", "__error_message"]
 
 
 def test_a_prompt_without_placeholders(make_pipeline: MakePipeline) -> None:
