@@ -1,8 +1,8 @@
 """
 Columns and fields by their exact names.
 
-To polars `pl.col("*")` is every column and `pl.col("^a.*$")` a regular expression, in lists as well, and so are the names
-of struct fields. Names that come from a dataset or from YAML therefore go through these functions.
+To polars `pl.col("*")` is every column and `pl.col("^a.*$")` a regular expression, in lists as well, and the names of
+struct fields are read alike. Names that come from a dataset or from YAML therefore go through these functions.
 """
 
 from collections.abc import Iterable
@@ -29,9 +29,7 @@ def all_but(names: Iterable[str]) -> pl.Expr:
 def fields(value: pl.Expr, dtype: pl.Struct) -> dict[str, pl.Expr]:
     """The fields of a struct, by name and under their names."""
     plain = value.struct.rename_fields([f"field_{i}" for i in range(len(dtype.fields))])
-    return {
-        field.name: plain.struct.field(f"field_{i}").alias(field.name) for i, field in enumerate(dtype.fields)
-    }
+    return {field.name: plain.struct.field(f"field_{i}").alias(field.name) for i, field in enumerate(dtype.fields)}
 
 
 def without(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:

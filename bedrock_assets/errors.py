@@ -14,6 +14,7 @@ Everything this package raises on purpose.
     │   ├── StaleShard         a shard no longer matches what was planned; materialize upstream again
     │   └── InvalidInboxFile   a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
+    │   ├── BrokenFile         a file of the store is cut or damaged; materializing its asset writes it anew
     │   └── StoreConflict      [transient] another process published first; nothing of this one was published
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
@@ -87,6 +88,10 @@ class InvalidInboxFile(DataError):
 
 class StoreError(BedrockAssetsError):
     """The store cannot be read or written."""
+
+
+class BrokenFile(StoreError):
+    """A file of the store is cut or damaged; materializing the asset that it belongs to writes it anew."""
 
 
 class StoreConflict(StoreError):

@@ -56,7 +56,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     """
     name, spec = pipeline.spec.name, pipeline.spec
     version = store.version(raw_manifest_key(name))
-    previous = store.read_model(raw_manifest_key(name), RawManifest)
+    previous = store.read_intact(raw_manifest_key(name), RawManifest)
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
     try:
@@ -158,7 +158,7 @@ def _require_unique(pipeline: Pipeline, store: Store, parts: list[Part], n_rows:
     class Ids:
         def __iter__(self) -> Iterator[pl.Series]:
             for part in parts:
-                yield store.scan_parquet([part.key]).select(pipeline.record_id).collect().to_series()
+                yield store.read_parquet(part.key, lambda rows: rows.select(pipeline.record_id)).to_series()
 
     require_unique(Ids(), n_rows, pipeline.spec.source.id_column)
 
@@ -173,7 +173,9 @@ def _publish(
     """
     key, own = raw_manifest_key(name), [part.key for part in manifest.parts]
     same = (
-        previous and previous.revision == manifest.revision and all(store.exists(part.key) for part in previous.parts)
+        previous
+        and previous.revision == manifest.revision
+        and all(store.is_parquet(part.key, part.n_bytes) for part in previous.parts)
     )
     try:
         if previous and same:

@@ -79,6 +79,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     n_rows = pipeline.source.n_rows()
     if n_rows == 0:
         raise EmptyDataset(f"{pipeline.source.describe()} has no rows, so there is nothing to format")
+    next(read_rows(pipeline), None)  # raises if a column is missing or in the way, before anything is written
     if pipeline.spec.source.id_column is not None:
         require_unique(_Ids(pipeline), n_rows, pipeline.spec.source.id_column)
     # Too few rows are formatted as well, with a warning that Bedrock would fail the job.
@@ -136,7 +137,6 @@ class _Ids:
 
     def __iter__(self) -> Iterator[pl.Series]:
         name, position = self.pipeline.spec.source.id_column or "", 0
-        next(read_rows(self.pipeline), None)  # raises if a column is missing, as reading all rows would
         for ids in self.pipeline.source.column(name):
             require_ids(ids.to_frame(), name, position)
             yield ids.cast(pl.String)

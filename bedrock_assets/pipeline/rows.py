@@ -52,11 +52,6 @@ class Expanded(Source):
         return f"{self.rows.describe()}, for each {self.spec.column}"
 
     @override
-    def columns(self) -> list[str] | None:
-        columns = self.rows.columns()
-        return columns and self._output_columns(columns)
-
-    @override
     def n_rows(self) -> int:
         if self.spec.values:
             return self.rows.n_rows() * len(self.spec.values)
@@ -105,11 +100,6 @@ class Grouped(Source):
     @override
     def describe(self) -> str:
         return f"{self.rows.describe()}, grouped by {', '.join(self.spec.columns)}"
-
-    @override
-    def columns(self) -> list[str] | None:
-        columns = self.rows.columns()
-        return columns and self._output_columns(columns)
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:

@@ -24,7 +24,9 @@ from bedrock_assets.storage.objects import READ_BYTES
 
 Dtype = pl.DataType | DataTypeClass
 
-_SURROGATE = re.compile(rb"\\+u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\+u[dD][c-fC-F][0-9a-fA-F]{2}")
+_SURROGATE = re.compile(
+    rb"\\+u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\+u[dD][c-fC-F][0-9a-fA-F]{2}"
+)
 _PAIR_BYTES = len(rb"\ud83d\ude00")
 _LONG_NUMBER = re.compile(rb"[:\[,]\s*-?\d{16}")
 _LONG_TEXT = r'(?:^|[\[:,"])(-?\d{16,})(?:$|[\],}"])'

@@ -1,6 +1,6 @@
 """The joined table of another pipeline as a source."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -32,7 +32,7 @@ class Upstream(Source):
         store, manifest = self._manifest()
         for part in manifest.parts:
             for start in range(0, part.n_rows, BATCH_ROWS):
-                yield store.scan_parquet([part.key]).slice(start, BATCH_ROWS).collect()
+                yield store.read_parquet(part.key, _slice(start))
         if self._manifest()[1].revision != manifest.revision:
             raise DataError(f"{self.describe()} was replaced while it was read, so nothing was published; run it again")
 
@@ -43,3 +43,7 @@ class Upstream(Source):
         if manifest is None:
             raise ConfigError(f"there is no {self.describe()} in {self.store.root} yet; materialize it first")
         return self.store, manifest
+
+
+def _slice(start: int) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    return lambda rows: rows.slice(start, BATCH_ROWS)

@@ -1,6 +1,6 @@
 """Publish the table as a Delta table: each build is one version, complete or absent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from bedrock_assets.audit import Effect, announced
+from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
@@ -73,9 +74,13 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
 def _batches(store: Store, table: TableManifest) -> "Iterator[pa.RecordBatch]":
     for part in table.parts:
         for start in range(0, part.n_rows, ROW_GROUP_ROWS):
-            rows = store.scan_parquet([part.key]).slice(start, ROW_GROUP_ROWS).collect()
-            plain = rows.select(_plain(pl.col(name), dtype) for name, dtype in rows.schema.items())
+            rows = store.read_parquet(part.key, _slice(start))
+            plain = rows.select(_plain(column(name), dtype) for name, dtype in rows.schema.items())
             yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
+
+
+def _slice(start: int) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    return lambda rows: rows.slice(start, ROW_GROUP_ROWS)
 
 
 def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
