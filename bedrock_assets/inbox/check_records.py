@@ -13,7 +13,7 @@ from polars.exceptions import PolarsError
 
 from bedrock_assets.errors import InvalidInboxFile
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_around_bad_lines, split_lines
+from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_line_by_line, split_lines
 from bedrock_assets.pipeline.ids import wire_id
 
 _SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
@@ -63,9 +63,9 @@ class Lines:
     def _first_bad(self, lines: pl.DataFrame) -> str:
         """The first line that is not a JSON object."""
         texts = [line.encode() for line in lines["line"]]
-        for first, part in decode_around_bad_lines(texts, _SCHEMA, 0):
-            if len(part) == 1 and part["recordId"].null_count() and decode(texts[first], _SCHEMA) is None:
-                return f"line {lines['number'][first]} is not a JSON object: {_shown(lines['line'][first])}"
+        for index in decode_line_by_line(texts, _SCHEMA)["recordId"].is_null().arg_true():
+            if decode(texts[index], _SCHEMA) is None:
+                return f"line {lines['number'][index]} is not a JSON object: {_shown(lines['line'][index])}"
         return f"a line up to {lines['number'][-1]} is not a JSON object"
 
     def _require_records(self, read: pl.DataFrame) -> None:

@@ -81,8 +81,7 @@ def parse_template(text: str, name: str) -> Template:
     Parse a template: column names in braces, and text.
 
     Raises:
-        PromptError: An unmatched brace, an empty placeholder, anything but a column name in one, or half of a character
-            (a lone surrogate), which cannot be sent.
+        PromptError: An unmatched brace, an empty placeholder, or anything but a column name in one.
     """
     literals, columns, position = [""], [], 0
     for token in _TOKEN.finditer(text):
@@ -94,11 +93,6 @@ def parse_template(text: str, name: str) -> Template:
         columns.append(_column(_where(text, token.start(), name), token))
         literals.append("")
     literals[-1] += text[position:]
-    if half := re.search(r"[\ud800-\udfff]", text):
-        raise PromptError(
-            f"{_where(text, half.start(), name)}: {half[0]!r} is half of a character, which cannot be sent; remove it, "
-            "or write the whole character"
-        )
     return Template(name, text, tuple(literals), tuple(columns))
 
 

@@ -1,8 +1,8 @@
 """
 JSON Lines files: read in blocks of whole lines, so that an error names its line.
 
-Polars reads a lone surrogate (half of an emoji, as JavaScript writes a text that was cut) as U+0000 or fails, and rounds
-whole numbers above 2^53 where a column also has fractions.
+Polars reads a lone surrogate (half of an emoji, as JavaScript writes a text that was cut) as U+0000 or fails, and
+rounds whole numbers above 2^53 where a column also has fractions.
 """
 
 import io
@@ -24,9 +24,8 @@ from bedrock_assets.storage.objects import READ_BYTES
 
 Dtype = pl.DataType | DataTypeClass
 
-_SURROGATE = re.compile(
-    rb"\\+u[dD][89abAB][0-9a-fA-F]{2}(?:\\u[dD][c-fC-F][0-9a-fA-F]{2})?|\\+u[dD][c-fC-F][0-9a-fA-F]{2}"
-)
+_LOW = rb"[dD][c-fC-F][0-9a-fA-F]{2}"
+_SURROGATE = re.compile(rb"\\+u(?:[dD][89abAB][0-9a-fA-F]{2}(?:\\u" + _LOW + rb")?|" + _LOW + rb")")
 _PAIR_BYTES = len(rb"\ud83d\ude00")
 _LONG_NUMBER = re.compile(rb"[:\[,]\s*-?\d{16}")
 _LONG_TEXT = r'(?:^|[\[:,"])(-?\d{16,})(?:$|[\],}"])'
@@ -91,7 +90,7 @@ def _blocks(name: str) -> Iterator[tuple[int, bytes]]:
             if number == 1:
                 _require_lines(name, block)
                 block = block.removeprefix(_MARK)
-            yield number, _repaired(block)
+            yield number, whole_characters(block)
             number += block.count(b"\n")
 
 
@@ -106,8 +105,8 @@ def _require_lines(name: str, block: bytes) -> None:
         raise ConfigError(f"source {name!r} is a JSON array; write one object a line, for example `jq -c '.[]'`")
 
 
-def _repaired(block: bytes) -> bytes:
-    """The block with U+FFFD in place of lone surrogates."""
+def whole_characters(block: bytes) -> bytes:
+    """JSON with U+FFFD in place of lone surrogates, each of which is half of a character."""
 
     def replace(match: re.Match[bytes]) -> bytes:
         slashes = len(match[0]) - len(match[0].lstrip(b"\\"))
@@ -125,7 +124,7 @@ def _merge_fields(one: dict[str, Dtype], other: pl.Schema) -> dict[str, Dtype]:
 
 def _merge(one: Dtype, other: Dtype) -> Dtype:
     """The type for values of both; text, the JSON of each value, if there is no other."""
-    if one == other or other == pl.Null:
+    if other in (one, pl.Null):
         return one
     if one == pl.Null:
         return other
