@@ -78,7 +78,7 @@ class Strict(BaseModel):
 
 
 def _half_character(value: object) -> str | None:
-    """A lone surrogate in a text, or in the texts of a list or mapping: it has no UTF-8, so nothing could be written."""
+    """A lone surrogate in a text, or in the texts of a list or mapping; it has no UTF-8, so it cannot be written."""
     if isinstance(value, str):
         found = _SURROGATE.search(value)
         return found[0] if found else None

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from bedrock_assets.dataset.plan import Block, plan_with_canary
-from bedrock_assets.errors import DataError, StoreConflict
+from bedrock_assets.errors import DataError, StoreConflict, panics_are_errors
 from bedrock_assets.pipeline.ids import content_hash, derived_id, require_ids, require_unique
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import LINE
@@ -41,6 +41,7 @@ class _Counts:
         self.blocks += count_blocks(records)
 
 
+@panics_are_errors("the dataset cannot be written")
 def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     """
     Write `{pipeline}/raw/` and plan the shards. Readers see no change until the manifest is written.

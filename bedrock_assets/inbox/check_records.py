@@ -13,8 +13,9 @@ from polars.exceptions import PolarsError
 
 from bedrock_assets.errors import InvalidInboxFile
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_line_by_line, split_lines
+from bedrock_assets.outputs.jsonlines import HEAD, decode, split_lines
 from bedrock_assets.pipeline.ids import wire_id
+from bedrock_assets.sources.json_lines import first_bad_line
 
 _SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
 """All that is read of a request is that it is an object."""
@@ -63,10 +64,8 @@ class Lines:
     def _first_bad(self, lines: pl.DataFrame) -> str:
         """The first line that is not a JSON object."""
         texts = [line.encode() for line in lines["line"]]
-        for index in decode_line_by_line(texts, _SCHEMA)["recordId"].is_null().arg_true():
-            if decode(texts[index], _SCHEMA) is None:
-                return f"line {lines['number'][index]} is not a JSON object: {_shown(lines['line'][index])}"
-        return f"a line up to {lines['number'][-1]} is not a JSON object"
+        index = first_bad_line(texts, lambda content: decode(content, _SCHEMA) is not None)
+        return f"line {lines['number'][index]} is not a JSON object: {_shown(lines['line'][index])}"
 
     def _require_records(self, read: pl.DataFrame) -> None:
         max_bytes = self.inbox.spec.limits.max_bytes_per_record

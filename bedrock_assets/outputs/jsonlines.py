@@ -66,7 +66,7 @@ def decode_line_by_line(lines: Sequence[bytes], schema: Schema) -> pl.DataFrame:
 def _object(line: bytes) -> dict[str, Any] | None:
     """A line's JSON object; None if it is none."""
     try:
-        value = from_json(whole_characters(line))
+        value = from_json(whole_characters(line), allow_inf_nan=False)
     except ValueError:
         return None
     return value if isinstance(value, dict) else None

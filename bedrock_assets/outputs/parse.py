@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import Field
 
+from bedrock_assets.columns import column
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
@@ -113,7 +114,7 @@ class Answers:
         if frame is None:
             frame = decode_line_by_line([line for line in chunk.split(b"\n") if line.strip()], schema)
         rows = self._read(frame, chunk)
-        answered = pl.col(self.answer).is_not_null()
+        answered = column(self.answer).is_not_null()
         position = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
         return (
             rows.with_columns(position).select(AT if name == self.answer else name for name in rows.columns),
@@ -142,7 +143,7 @@ class Answers:
             retryable=error.field("retryable"),
         )
         read = merge_tool_input(read, self.family, self.schema, chunk).with_columns(
-            status=pl.when(pl.col(self.answer).is_not_null())
+            status=pl.when(column(self.answer).is_not_null())
             .then(pl.lit("ok"))
             .otherwise(pl.lit("error"))
             .cast(_STATUS)

@@ -141,7 +141,7 @@ class Pipeline:
         if clashes:
             raise ColumnClash(
                 f"the dataset already has column {', '.join(map(repr, clashes))}, which the answer needs; "
-                "set `output_prefix: bedrock_` (`format --output-prefix bedrock_`) to name the answer's columns otherwise"
+                "set `output_prefix: bedrock_` (of `format`: --output-prefix) to name the answer's columns otherwise"
             )
         for template in self.records.templates:
             template.check(columns)

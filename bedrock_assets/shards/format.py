@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import polars as pl
 
-from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
+from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords, panics_are_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
@@ -22,6 +22,7 @@ from bedrock_assets.threads import map_ordered
 CHUNK_ROWS = 16_384
 
 
+@panics_are_errors("records cannot be made")
 def format_shard(
     pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex | None = None, fresh: str = ""
 ) -> ShardManifest:

@@ -7,8 +7,8 @@ rounds whole numbers above 2^53 where a column also has fractions.
 
 import io
 import re
-from collections.abc import Callable, Iterator
-from functools import reduce
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial, reduce
 from pathlib import Path
 
 import polars as pl
@@ -167,17 +167,27 @@ def _as_digits(dtype: Dtype) -> Dtype:
     return pl.String() if dtype == pl.Float64 else dtype
 
 
+def first_bad_line(lines: Sequence[bytes], can_read: Callable[[bytes], bool]) -> int:
+    """
+    The position of the first line that cannot be read, or not with those before it, in a few reads of all lines.
+
+    Args:
+        lines: At least one, which cannot be read together.
+    """
+    low, high = 0, len(lines)  # the first `low` lines can be read, the first `high` cannot
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if can_read(b"\n".join(lines[:middle])) else (low, middle)
+    return low
+
+
 def _explained(
     name: str, first: int, block: bytes, decode: Callable[[bytes], pl.DataFrame], error: BaseException
 ) -> str:
     """The error of a block, with its first line that cannot be read, and the cure."""
     lines = block.split(b"\n")
-    low, high = 0, len(lines)  # the first `low` lines can be read, the first `high` cannot
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if _can(decode, b"\n".join(lines[:middle])) else (low, middle)
-    line = lines[low]
-    return f"source {name!r}, line {first + low}: {_problem(line, error)}"
+    bad = first_bad_line(lines, partial(_can, decode))
+    return f"source {name!r}, line {first + bad}: {_problem(lines[bad], error)}"
 
 
 def _can(decode: Callable[[bytes], pl.DataFrame], block: bytes) -> bool:

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from bedrock_assets.errors import BrokenFile, DataError, StoreError
+from bedrock_assets.errors import BrokenFile, DataError, StoreError, panics_are_errors
 from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
@@ -48,6 +48,7 @@ def prepare_part(store: Store, pipeline: Pipeline, shard: str) -> None:
                 make_part(store, pipeline, raw, planned)
 
 
+@panics_are_errors("the table cannot be written")
 def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> TablePart:
     """
     Join a shard's rows with its answers and write them aside, with `PartFacts` in the file's metadata.

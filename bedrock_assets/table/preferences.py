@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bedrock_assets.columns import column
 from bedrock_assets.config.task import POSITION, POSITIONS, WINNERS
 from bedrock_assets.errors import DataError
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -78,7 +79,7 @@ def _pairs(store: Store, pipeline: Pipeline, table: TableManifest) -> Iterator[p
 def _joined(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
     prefix = pipeline.spec.output_prefix
     ours = [POSITION, pipeline.record_id, *pipeline.answer_columns.values()]
-    winner = pl.col(prefix + "winner")
+    winner = column(prefix + "winner")
     answers = rows.select(
         winner=pl.when(winner == WINNERS[2])
         .then(pl.lit("tie"))
