@@ -156,7 +156,7 @@ class RecordMaker:
 
     def _reasons(self, records: pl.DataFrame) -> list[tuple[pl.Expr, str, pl.Expr]]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
-        texts = [pl.col(name) for name in ("text", "system") if name in records.columns]
+        texts = [column(name) for name in ("text", "system") if name in records.columns]
         images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
         n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)

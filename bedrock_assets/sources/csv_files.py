@@ -20,6 +20,7 @@ _PACKED = {b"\x1f\x8b": "gzip", b"(\xb5/\xfd": "zstd"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _DECIMAL = re.compile(r"Decimal\((\d+), ?(\d+)\)")
+_DATE_CHARS = len("2026-11-01")
 DECIMAL = pl.Decimal(38, 10)
 """`Decimal` without digits."""
 
@@ -163,9 +164,11 @@ def _require_small(name: str, packing: str) -> None:
 def _typed(name: str, written: str) -> pl.Expr:
     text, dtype = column(name).str.strip_chars(), _dtype(name, written)
     if dtype == pl.Date:
-        return text.str.to_date()
+        return text.str.to_date("%Y-%m-%d")
     if dtype == pl.Datetime:
-        return text.str.to_datetime()
+        midnight = pl.when(text.str.len_chars() == _DATE_CHARS).then(pl.lit(" 00:00:00")).otherwise(pl.lit(""))
+        moment = pl.concat_str(text.str.replace("T", " ", literal=True), midnight).alias(name)
+        return moment.str.to_datetime("%Y-%m-%d %H:%M:%S%.f", time_unit="us")
     if dtype == pl.Time:
         return text.str.to_time("%H:%M:%S%.f")
     if dtype == pl.Boolean:

@@ -95,10 +95,10 @@ def _blocks(name: str) -> Iterator[tuple[int, bytes]]:
 
 
 def _require_lines(name: str, block: bytes) -> None:
-    if block.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in block[:100]:
-        raise ConfigError(f"source {name!r} is not UTF-8 but looks like UTF-16; save it as UTF-8")
     if block.startswith((b"\x1f\x8b", b"(\xb5/\xfd")):
         raise ConfigError(f"source {name!r} is compressed; unpack it, or write it as Parquet")
+    if block.startswith((b"\xff\xfe", b"\xfe\xff")) or b"\x00" in block[:100]:
+        raise ConfigError(f"source {name!r} is not UTF-8 but looks like UTF-16; save it as UTF-8")
     if b"\r" in block and b"\n" not in block:
         raise ConfigError(f"source {name!r}: its lines end in CR alone; save it with line ends of Unix or Windows")
     if block.lstrip().startswith(b"["):

@@ -67,7 +67,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
                 storage_options=options,
             )
         return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pa.ArrowException) as error:
         raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import polars as pl
 
 from bedrock_assets.columns import column
-from bedrock_assets.config.task import POSITION, POSITIONS, WINNERS
+from bedrock_assets.config.task import POSITION, POSITIONS, VERDICT_COLUMNS, WINNERS
 from bedrock_assets.errors import DataError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import preferences_key
@@ -101,5 +101,5 @@ def _joined(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
         .then(first)
         .otherwise(pl.lit("inconsistent"))
     )
-    verdicts = both.select(preferred.alias("preferred"), pl.all())
+    verdicts = both.with_columns(preferred.alias("preferred"))[list(VERDICT_COLUMNS)]
     return rows.drop(ours).gather_every(2).hstack(verdicts.rename(lambda name: prefix + name))
