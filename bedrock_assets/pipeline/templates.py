@@ -23,7 +23,7 @@ from bedrock_assets.pipeline.moments import moment_text, within_calendar
 
 SHIPPED = Path(__file__).parent.parent / "prompts"
 _COLUMN = re.compile(r"(?!__)\w[\w \-]*")
-_QUOTED = r"`(?:[^`]|``)+`"
+_QUOTED = r"`(?:[^`]|``)*`"
 _TOKEN = re.compile(r"\{\{|\}\}|\{(?P<quoted>" + _QUOTED + r")\}|\{(?P<name>[^{}\n]*)\}|[{}]")
 
 
@@ -165,10 +165,10 @@ def filled(text: str, fill: Mapping[str, str], name: str) -> str:
     if not fill:
         return text
     template = parse_template(text, name)
-    for placeholder, value in fill.items():
-        if value and placeholder not in template.columns:
+    for key, value in fill.items():
+        if value and key not in template.columns:
             raise PromptError(
-                f"prompt {name!r} has no placeholder {{{placeholder}}} to fill; it has: "
+                f"prompt {name!r} has no placeholder {{{key}}} to fill; it has: "
                 f"{', '.join(sorted(set(template.columns))) or 'none'}"
             )
     first, *others = map(literal, template.literals)
