@@ -196,8 +196,7 @@ def _require_fit(pipeline: Pipeline, manifest: ShardManifest) -> None:
 
 def _is_whole(store: Store, manifest: ShardManifest) -> bool:
     """Whether a shard's files are there, and not cut."""
-    has_prompts = store.exists(manifest.prompts) and store.size(manifest.prompts) == manifest.n_bytes
-    return has_prompts and store.is_parquet(manifest.rows)
+    return store.is_lines(manifest.prompts, manifest.n_bytes) and store.is_parquet(manifest.rows)
 
 
 def _unchanged(old: ShardManifest, new: ShardManifest) -> ShardManifest | None:

@@ -277,6 +277,14 @@ class Store:
         """
         return self.intact_facts(key) is not None and n_bytes in (None, self.size(key))
 
+    def is_lines(self, key: str, n_bytes: int) -> bool:
+        """Whether there is a text file of that size at *key*, which ends in a newline unless it is empty."""
+        if not self.exists(key) or self.size(key) != n_bytes:
+            return False
+        with self._errors("read", key):
+            last = obstore.get_range(self._objects, _check_key(key), start=n_bytes - 1, end=n_bytes) if n_bytes else b""
+        return n_bytes == 0 or bytes(last) == b"\n"
+
     def parquet_facts(self, key: str) -> dict[str, str]:
         """
         Our entry in a Parquet file's metadata; empty if there is none.
