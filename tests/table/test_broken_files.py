@@ -76,9 +76,7 @@ def test_the_manifest_of_the_dataset(stages: Stages, damage: Damage) -> None:
     key = raw_manifest_key("calls")
     damage(stages.store, key)
     if damage is not remove:
-        with pytest.raises(
-            BrokenFile, match=r"manifest.json is not a RawManifest: .*materialize calls/raw_dataset"
-        ):
+        with pytest.raises(BrokenFile, match=r"manifest.json is not a RawManifest: .*materialize calls/raw_dataset"):
             stages.store.read_model(key, RawManifest)
     again = ingest(stages.pipeline, stages.store)
     assert again.revision == stages.raw.revision
@@ -97,9 +95,7 @@ def test_a_file_of_a_shard(stages: Stages, damage: Damage, file: str, fresh: str
     content = {name: stages.store.get(getattr(before, name)) for name in ("rows", "prompts")}
     damage(stages.store, getattr(before, file))
     if file == "rows":
-        with pytest.raises(
-            StoreError, match=r"rows\.parquet.*materialize calls/prompt_shards for shard 00000"
-        ):
+        with pytest.raises(StoreError, match=r"rows\.parquet.*materialize calls/prompt_shards for shard 00000"):
             Collector(stages.pipeline.workload, stages.store, before).collect([""], "")
     after = format_shard(stages.pipeline, stages.store, stages.raw, before.shard, known)
     assert after == before
