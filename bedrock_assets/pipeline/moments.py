@@ -77,4 +77,4 @@ def _holds_others(dtype: pl.DataType | DataTypeClass) -> bool:
         return any(_holds_others(field.dtype) for field in dtype.fields)
     if isinstance(dtype, pl.List | pl.Array):
         return _holds_others(dtype.inner)
-    return dtype in (pl.Binary, pl.Categorical)
+    return dtype == pl.Binary or dtype == pl.Categorical  # noqa: PLR1714 - a dtype is equal to its class, not in a set

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 from typing_extensions import override
 
 from bedrock_assets.columns import all_but, column, columns
@@ -72,7 +73,7 @@ class Expanded(Source):
                 f"expand: column {name!r} is not a list but {batch.schema[name]}; name a list column, or give the "
                 "new column's `values`"
             )
-        return batch.explode(column(name), empty_as_null=True)
+        return batch.explode(cs.by_name(name), empty_as_null=True)
 
     def _output_columns(self, names: list[str]) -> list[str]:
         name = self.spec.column

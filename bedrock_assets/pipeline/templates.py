@@ -188,11 +188,11 @@ def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
         return value
     if holds_binary(dtype):
         raise PromptError(f"column {column!r} holds bytes ({dtype}), which are not text; remove it from the prompt")
-    if dtype in (pl.Duration, pl.Time):
-        text = within_calendar(value, dtype).dt.to_string("iso")
-        return moment_text(value, dtype, text) if dtype == pl.Duration else text
-    if dtype in (pl.Date, pl.Datetime):
-        return moment_text(value, dtype, within_calendar(value, dtype).cast(pl.String))
+    if dtype == pl.Time:
+        return value.dt.to_string("iso")
+    if dtype.is_temporal():
+        inside = within_calendar(value, dtype)
+        return moment_text(value, dtype, inside.dt.to_string("iso") if dtype == pl.Duration else inside.cast(pl.String))
     if dtype.is_nested():
         encoded = pl.struct(v=within_calendar(value, dtype)).struct.json_encode()
         return pl.when(value.is_not_null()).then(encoded.str.slice(len('{"v":')).str.head(-1))

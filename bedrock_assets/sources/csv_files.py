@@ -20,6 +20,8 @@ _PACKED = {b"\x1f\x8b": "gzip", b"(\xb5/\xfd": "zstd"}
 _UTF16 = (b"\xff\xfe", b"\xfe\xff")
 _TRUE, _FALSE = ["true", "t", "yes", "y", "1"], ["false", "f", "no", "n", "0"]
 _DECIMAL = re.compile(r"Decimal\((\d+), ?(\d+)\)")
+_NO_TEXT = (pl.Object, pl.Enum, pl.Unknown, pl.Duration, pl.DataType)
+"""Dtypes that polars reads from no text."""
 _DATE_CHARS = len("2026-11-01")
 DECIMAL = pl.Decimal(38, 10)
 """`Decimal` without digits."""
@@ -189,10 +191,11 @@ def _dtype(name: str, written: str) -> pl.DataType | type[pl.DataType]:
     if match := _DECIMAL.fullmatch(written):
         return pl.Decimal(int(match[1]), int(match[2]))
     dtype = DECIMAL if written == "Decimal" else getattr(pl, written, None)
-    flat = isinstance(dtype, type) and issubclass(dtype, pl.DataType) and not dtype.is_nested()
-    if not (flat or isinstance(dtype, pl.DataType)) or dtype in (pl.Object, pl.Enum, pl.Unknown, pl.Duration):
-        raise ConfigError(
-            f"dtypes: {name}: {written!r} is not a polars dtype; for example Int64, Float64, Boolean, Date, Datetime, "
-            "Decimal(12, 2)"
-        )
-    return dtype
+    if isinstance(dtype, pl.Decimal):
+        return dtype
+    if isinstance(dtype, type) and issubclass(dtype, pl.DataType) and not dtype.is_nested() and dtype not in _NO_TEXT:
+        return dtype
+    raise ConfigError(
+        f"dtypes: {name}: {written!r} is not a polars dtype; for example Int64, Float64, Boolean, Date, Datetime, "
+        "Decimal(12, 2)"
+    )
