@@ -14,6 +14,7 @@ Everything this package raises on purpose.
     │   ├── StaleShard         a shard no longer matches what was planned; materialize upstream again
     │   └── InvalidInboxFile   a file in an inbox cannot be sent; it is left where it is
     ├── StoreError             the store cannot be read or written
+    │   ├── BrokenFile         a file of the store is cut or damaged; materializing its asset writes it anew
     │   └── StoreConflict      [transient] another process published first; nothing of this one was published
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
@@ -25,7 +26,11 @@ Everything this package raises on purpose.
 row with `status = "error"`.
 """
 
+from collections.abc import Generator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
+
+from polars.exceptions import PanicException
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -85,6 +90,10 @@ class StoreError(BedrockAssetsError):
     """The store cannot be read or written."""
 
 
+class BrokenFile(StoreError):
+    """A file of the store is cut or damaged; materializing the asset that it belongs to writes it anew."""
+
+
 class StoreConflict(StoreError):
     """Another process has written what this one was about to replace; the other's content stays."""
 
@@ -115,6 +124,31 @@ class BedrockUnavailable(BedrockError):
     """Bedrock is throttling, unreachable or out of quota; the request itself may be fine."""
 
     retryable: ClassVar[bool] = True
+
+
+@contextmanager
+def panics_are_errors(what: str) -> Generator[None]:
+    """
+    Turn a panic of polars, which is not an `Exception` and would take the process down, into an error; a decorator too.
+
+    Args:
+        what: The work of the block, for the message.
+
+    Raises:
+        DataError: Polars has panicked.
+    """
+    try:
+        yield
+    except PanicException as error:
+        raise DataError(
+            f"{what}: polars cannot handle a value of the data: {first_line(error)}. Leave out or rewrite the column "
+            "that it is in"
+        ) from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, or its type if it has none."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def describe_validation_error(error: "ValidationError", *path: str) -> str:

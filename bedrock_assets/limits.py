@@ -38,6 +38,8 @@ MAX_TAGS = 50
 TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
 """Keys and values of tags that AWS accepts (service model). boto3 does not check this."""
 
+_SURROGATE = re.compile(r"[\ud800-\udfff]")
+
 OnSmall = Literal["on_demand", "pad", "error"]
 """What to do with fewer records than `min_records_per_job`."""
 
@@ -60,6 +62,9 @@ class Strict(BaseModel):
                 close = get_close_matches(unknown[0], known, 1)
                 hint = f"did you mean {close[0]}?" if close else f"known keys: {', '.join(known)}"
                 raise ValueError(f"unknown key {unknown[0]!r}; {hint}")
+            for key, value in values.items():
+                if half := _half_character(value):
+                    raise ValueError(f"{key}: {half!r} is half of a character, which cannot be sent; write all of it")
         return values
 
     def require_exactly_one(self, *keys: str) -> None:
@@ -70,6 +75,17 @@ class Strict(BaseModel):
         named = [key for key in keys if getattr(self, key) is not None]
         if len(named) != 1:
             raise ValueError(f"name exactly one of {', '.join(keys)}; found {named or 'none'}")
+
+
+def _half_character(value: object) -> str | None:
+    """A lone surrogate in a text, or in the texts of a list or mapping; it has no UTF-8, so it cannot be written."""
+    if isinstance(value, str):
+        found = _SURROGATE.search(value)
+        return found[0] if found else None
+    if isinstance(value, Mapping):
+        value = [*value.keys(), *value.values()]
+    inner = value if isinstance(value, list | tuple) else ()
+    return next(filter(None, map(_half_character, inner)), None)
 
 
 class JobLimits(Strict):

@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
+from bedrock_assets.columns import column
 from bedrock_assets.config.task import ClassifyTask
 from bedrock_assets.jobs.canary import canary_result
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -66,9 +67,13 @@ def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefini
 def label_shares(store: Store, pipeline: Pipeline, task: ClassifyTask, manifest: TableManifest) -> dict[str, float]:
     """Of each label, the share of the answered rows that have it, 0 to 1; the labels are read, and nothing else."""
     prefix = pipeline.spec.output_prefix
-    parts = store.scan_parquet([part.key for part in manifest.parts]).filter(pl.col(prefix + "status") == "ok")
-    label = pl.col(prefix + "labels").list.unique().explode() if task.several else pl.col(prefix + "label")
-    counts = dict(parts.select(label.alias("label")).group_by("label").len().collect(engine="streaming").iter_rows())
+    label = column(prefix + "labels").list.unique().explode() if task.several else column(prefix + "label")
+
+    def count(rows: pl.LazyFrame) -> pl.LazyFrame:
+        answered = rows.filter(column(prefix + "status") == "ok")
+        return answered.select(label.alias("label")).group_by("label").len()
+
+    counts = dict(store.read_parquet([part.key for part in manifest.parts], count).iter_rows())
     return {label: counts.get(label, 0) / max(1, manifest.n_ok) for label in task.labels}
 
 
@@ -161,7 +166,8 @@ def odd_parts(store: Store, manifest: TableManifest) -> list[str]:
     """Keys of the parts whose columns differ from the manifest's."""
 
     def columns(part: Part) -> dict[str, str]:
-        return {name: str(dtype) for name, dtype in store.scan_parquet([part.key]).collect_schema().items()}
+        schema = store.read_parquet(part.key, lambda rows: rows.head(0)).schema
+        return {name: str(dtype) for name, dtype in schema.items()}
 
     actual = zip(manifest.parts, map_ordered(columns, manifest.parts, N_READERS), strict=True)
     return [part.key for part, dtypes in actual if dtypes != manifest.columns]

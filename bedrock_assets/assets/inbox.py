@@ -94,7 +94,7 @@ def file_facts(store: Store, inbox: Inbox, key: str) -> Facts:
     ids, outputs = store.read_parquet(shard.rows).select("record_id"), outputs_key(inbox.spec.name, key, shard.folder)
     if not store.exists(outputs):
         return {"n_rows_in": len(ids), "n_rows_out": 0, "n_lost": len(ids), "n_without_status": 0}
-    rows = store.scan_parquet([outputs]).select("record_id", "status").collect()
+    rows = store.read_parquet(outputs, lambda rows: rows.select("record_id", "status"))
     known = pl.col("status").is_in(["ok", "error", "missing"]).fill_null(value=False)
     return {
         "n_rows_in": len(ids),

@@ -1,12 +1,12 @@
 """What Dagster shows of a materialization: counts, sizes, schemas, samples."""
 
 from collections.abc import Mapping
-from datetime import datetime
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from bedrock_assets.assets.sample import never_fails, sample_of
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.attempts import ShardAttempts
@@ -23,7 +23,6 @@ from bedrock_assets.table.preferences import VERDICTS, Preferences
 
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 5
-SAMPLE_CHARS = 160
 MEAN_OUTPUT = "mean_output_tokens"
 
 
@@ -32,6 +31,7 @@ def shared_metadata(spec: WorkloadSpec, kinds: set[str]) -> dict[str, Any]:
     return {"group_name": spec.name, "owners": list(spec.owners), "kinds": kinds}
 
 
+@never_fails
 def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
     """Metadata of `raw_dataset`."""
     columns = {**manifest.columns, manifest.record_id: "String"}
@@ -44,10 +44,11 @@ def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Met
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
         "revision": manifest.revision,
-        "sample": _sample(shard_rows(store, manifest, manifest.shards[0]).head(SAMPLE_ROWS).collect()),
+        "sample": sample_of(shard_rows(store, manifest, manifest.shards[0], lambda rows: rows.head(SAMPLE_ROWS))),
     }
 
 
+@never_fails
 def shard_metadata(store: Store, manifest: ShardManifest) -> Metadata:
     """Metadata of one partition of `prompt_shards`."""
     return {
@@ -66,6 +67,7 @@ def shard_metadata(store: Store, manifest: ShardManifest) -> Metadata:
     }
 
 
+@never_fails
 def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | None, entry: Entry) -> Metadata:
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     workload, shard, rows, request = attempts.workload, attempts.shard, collected.rows, entry.request
@@ -93,11 +95,11 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
         **({"target": request.where} if request.where else {}),
         "request_id": request.storage_id,
         "fingerprint": shard.fingerprint,
-        "sample": _sample(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
+        "sample": sample_of(rows.select(rows.columns[:3]).head(SAMPLE_ROWS)),
         **(_job_metadata(job, entry) if job else {}),
     }
     if len(collected.frequent_errors):
-        metadata["frequent_errors"] = _sample(collected.frequent_errors)
+        metadata["frequent_errors"] = sample_of(collected.frequent_errors)
     if collected.n_unknown or collected.n_unreadable:
         metadata |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
     return metadata
@@ -123,9 +125,10 @@ def _job_metadata(job: Job, entry: Entry) -> Metadata:
     return metadata
 
 
+@never_fails
 def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
     """Metadata of `joined_table`."""
-    first = store.scan_parquet([manifest.parts[0].key]).head(SAMPLE_ROWS).collect()
+    first = store.read_parquet(manifest.parts[0].key, lambda rows: rows.head(SAMPLE_ROWS))
     return {
         "dagster/row_count": manifest.n_rows,
         "dagster/uri": store.path(f"{pipeline.spec.name}/table"),
@@ -139,10 +142,11 @@ def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) ->
         **_costs(pipeline.spec, manifest.tokens),
         "n_bytes": sum(part.n_bytes for part in manifest.parts),
         "n_parts": len(manifest.parts),
-        "sample": _sample(first),
+        "sample": sample_of(first),
     }
 
 
+@never_fails
 def preferences_metadata(store: Store, preferences: Preferences) -> Metadata:
     """Metadata of `preferences`."""
     return {
@@ -150,29 +154,12 @@ def preferences_metadata(store: Store, preferences: Preferences) -> Metadata:
         "dagster/uri": store.path(preferences.key),
         **{f"n_{verdict}": preferences.verdicts[verdict] for verdict in VERDICTS},
         "first_share": preferences.n_first / max(1, preferences.n_answers),
-        "sample": _sample(store.scan_parquet([preferences.key]).head(SAMPLE_ROWS).collect()),
+        "sample": sample_of(store.read_parquet(preferences.key, lambda rows: rows.head(SAMPLE_ROWS))),
     }
 
 
 def _schema(columns: Mapping[str, str]) -> dg.TableSchema:
     return dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in columns.items()])
-
-
-def _sample(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    header = f"| {' | '.join(frame.columns)} |\n|{'---|' * len(frame.columns)}\n"
-    body = "\n".join(f"| {' | '.join(_cell(value) for value in row)} |" for row in frame.iter_rows())
-    return dg.MetadataValue.md(header + body)
-
-
-def _cell(value: object) -> str:
-    if isinstance(value, list):
-        items: list[object] = value  # pyright: ignore[reportUnknownVariableType]
-        shown = [f"{item:.3g}" if isinstance(item, float) else str(item) for item in items[:3]]
-        text = f"[{', '.join(shown)}{f', ... {len(items)}' if len(items) > len(shown) else ''}]"
-    else:
-        text = value.isoformat() if isinstance(value, datetime) else "" if value is None else str(value)
-    short = text if len(text) <= SAMPLE_CHARS else text[:SAMPLE_CHARS] + " ..."
-    return short.replace("|", "\\|").replace("\n", " ").replace("<", "&lt;")
 
 
 def _first_line(store: Store, key: str) -> str:

@@ -22,6 +22,9 @@ def format_command(
         int | None, typer.Option(min=1, help="Length of each vector; the model's default without it.")
     ] = None,
     id_column: Annotated[str | None, typer.Option(help="Column with a unique id; derived otherwise.")] = None,
+    output_prefix: Annotated[
+        str, typer.Option(help="Prefix for the names of the answer columns, if the input has columns with these names.")
+    ] = "",
     as_json: Json = False,
 ) -> None:
     """Write the JSONL shards of a job, without Dagster and without AWS."""
@@ -29,7 +32,7 @@ def format_command(
 
     with session():
         task = _task(prompt_file, max_tokens, embed, dimensions)
-        pipeline = plain_pipeline(source, model, task, id_column, max_records)
+        pipeline = plain_pipeline(source, model, task, id_column, max_records, output_prefix)
         with working(f"formatting {source}", quiet=as_json):
             notes = format_files(pipeline, out)
     if as_json:
@@ -59,7 +62,7 @@ def parse(
         formatted = read_notes(shards)
         embedding = {"column": formatted.embed, "dimensions": formatted.dimensions}
         task = {"embedding": embedding} if formatted.embed else {"text": {"prompt": "-"}}
-        pipeline = plain_pipeline(source, model, task, formatted.id_column)
+        pipeline = plain_pipeline(source, model, task, formatted.id_column, output_prefix=formatted.output_prefix)
         with working(f"reading {outputs}", quiet=as_json):
             notes = parse_files(pipeline, shards, outputs, out)
     if as_json:

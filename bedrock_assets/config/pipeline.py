@@ -204,6 +204,7 @@ class PipelineSpec(WorkloadSpec):
     reuse_answers_days: int = Field(
         default=90,
         ge=0,
+        le=36_500,
         description="For this many days, reuse an answer for the same prompt, model and parameters; 0 sends every row "
         "of changed shards again.",
     )

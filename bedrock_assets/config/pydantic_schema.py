@@ -57,6 +57,10 @@ def load_class(path: str) -> type[BaseModel]:
         loaded: Any = getattr(importlib.import_module(module), name)
     except (ImportError, AttributeError) as error:
         raise ConfigError(f"schema: {path!r} cannot be imported: {error}. Is the package installed?") from error
+    except (Exception, SystemExit) as error:  # the module is the user's, and may do anything when it is imported
+        raise ConfigError(
+            f"schema: {path!r} cannot be imported: its module raises {type(error).__name__}: {error}"
+        ) from error
     if not (isinstance(loaded, type) and issubclass(loaded, BaseModel)):
         raise ConfigError(f"schema: {path!r} is not a pydantic class; name a subclass of pydantic.BaseModel")
     return loaded

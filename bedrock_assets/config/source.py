@@ -75,7 +75,9 @@ class SourceSpec(Strict):
     """Where the rows are: one of `path`, `huggingface`, `chitchat`, `pipeline`, `asset`; or a `path` of an `asset`."""
 
     path: str | None = Field(
-        default=None, description="File or glob, local or `s3://`: .parquet, .csv, .jsonl, .ndjson."
+        default=None,
+        description="File or glob, local or `s3://`, or a local folder: .parquet, .csv, .jsonl, .ndjson. Folders such "
+        "as `year=2026` below it are columns.",
     )
     asset: AssetKey | None = Field(
         default=None,
@@ -109,7 +111,8 @@ class SourceSpec(Strict):
     )
     dtypes: dict[str, str] = Field(
         default_factory=dict,
-        description="CSV only: polars dtypes of columns that are not text, e.g. {age: Int64}.",
+        description="CSV only: polars dtypes of columns that are not text, e.g. "
+        "{age: Int64, day: Date, price: 'Decimal(12, 2)'}.",
     )
     group_by: GroupSpec | None = Field(
         default=None, description="Send one prompt for several rows; all other columns become lists."

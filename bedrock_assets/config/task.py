@@ -17,6 +17,10 @@ POSITION = "position"
 POSITIONS = ("a_first", "b_first")
 
 
+VERDICT_COLUMNS = ("preferred", "winner_a_first", "winner_b_first", "reason_a_first", "reason_b_first")
+"""Columns of `preferences`, in order."""
+
+
 class TextOptions(Strict):
     """Options of all tasks that generate text."""
 

@@ -8,10 +8,11 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from bedrock_assets.dataset.plan import Block, plan_with_canary
-from bedrock_assets.errors import DataError, StoreConflict
+from bedrock_assets.errors import DataError, StoreConflict, panics_are_errors
 from bedrock_assets.pipeline.ids import content_hash, derived_id, require_ids, require_unique
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.pipeline.records import LINE, MADE
+from bedrock_assets.pipeline.records import LINE
+from bedrock_assets.pipeline.templates import as_text
 from bedrock_assets.storage.keys import raw_manifest_key, raw_part_key
 from bedrock_assets.storage.manifests import Digest, Part, RawManifest
 from bedrock_assets.storage.parquet import write_frames
@@ -33,13 +34,14 @@ class _Counts:
     blocks: list[Block] = field(default_factory=list)
     content: Digest = field(default_factory=hashlib.sha256)
 
-    def add(self, rows: pl.DataFrame) -> None:
+    def add(self, rows: pl.DataFrame, records: pl.DataFrame) -> None:
         self.n_rows += len(rows)
-        content = rows.select(content_hash(rows.drop(MADE).schema).str.join("")).item()
+        content = rows.select(content_hash(rows.schema).str.join("")).item()
         self.content.update(content.encode())
-        self.blocks += count_blocks(rows)
+        self.blocks += count_blocks(records)
 
 
+@panics_are_errors("the dataset cannot be written")
 def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     """
     Write `{pipeline}/raw/` and plan the shards. Readers see no change until the manifest is written.
@@ -55,7 +57,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     """
     name, spec = pipeline.spec.name, pipeline.spec
     version = store.version(raw_manifest_key(name))
-    previous = store.read_model(raw_manifest_key(name), RawManifest)
+    previous = store.read_intact(raw_manifest_key(name), RawManifest)
     folder, counts = secrets.token_hex(4), _Counts()
     parts, schema = _write_parts(pipeline, store, folder, counts)
     try:
@@ -99,15 +101,15 @@ def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.Dat
             record_id = derived_id(position, content_hash(batch.schema))
         else:
             require_ids(batch, id_column, position)
-            record_id = _id_of(pipeline, id_column)
+            record_id = _id_of(pipeline, id_column, batch.schema)
         yield batch.with_columns(record_id.alias(pipeline.record_id))
         position += len(batch)
 
 
-def _id_of(pipeline: Pipeline, id_column: str) -> pl.Expr:
+def _id_of(pipeline: Pipeline, id_column: str, schema: pl.Schema) -> pl.Expr:
     """The dataset's own id, followed by the values that a row was repeated for."""
-    repeated = [pl.col(step.column) for step in pipeline.spec.expansions]
-    return pl.concat_str(pl.col(id_column).cast(pl.String), *repeated, separator=":", ignore_nulls=True)
+    repeated = [as_text(step.column, schema[step.column]) for step in pipeline.spec.expansions]
+    return pl.concat_str(as_text(id_column, schema[id_column]), *repeated, separator=":", ignore_nulls=True)
 
 
 def count_blocks(rows: pl.DataFrame) -> list[Block]:
@@ -115,7 +117,7 @@ def count_blocks(rows: pl.DataFrame) -> list[Block]:
     Count rows for the planner.
 
     Args:
-        rows: Rows in order, with their records in column `LINE`, String.
+        rows: Records in order, in column `LINE`, String.
     """
     blocks = rows.group_by(pl.int_range(pl.len()).alias("block") // BLOCK_ROWS, maintain_order=True).agg(
         n_rows=pl.len(), n_sendable=pl.col(LINE).count(), n_bytes=(pl.col(LINE).str.len_bytes() + 1).sum()
@@ -136,9 +138,12 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
             write_frames([frame], file)
         parts.append(Part(key=key, n_rows=len(frame), n_bytes=store.size(key)))
 
-    for rows in map_ordered(pipeline.records.make, read_rows(pipeline, store)):
-        counts.add(rows)
-        pending.append(rows.drop(MADE))
+    def make(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+        return rows, pipeline.records.make(rows)
+
+    for rows, records in map_ordered(make, read_rows(pipeline, store)):
+        counts.add(rows, records)
+        pending.append(rows)
         schema = schema or {n: str(t) for n, t in pending[0].schema.items() if n != pipeline.record_id}
         if sum(map(len, pending)) >= PART_ROWS or sum(frame.estimated_size() for frame in pending) >= PART_BYTES:
             flush()
@@ -154,7 +159,7 @@ def _require_unique(pipeline: Pipeline, store: Store, parts: list[Part], n_rows:
     class Ids:
         def __iter__(self) -> Iterator[pl.Series]:
             for part in parts:
-                yield store.scan_parquet([part.key]).select(pipeline.record_id).collect().to_series()
+                yield store.read_parquet(part.key, lambda rows: rows.select(pipeline.record_id)).to_series()
 
     require_unique(Ids(), n_rows, pipeline.spec.source.id_column)
 
@@ -169,7 +174,9 @@ def _publish(
     """
     key, own = raw_manifest_key(name), [part.key for part in manifest.parts]
     same = (
-        previous and previous.revision == manifest.revision and all(store.exists(part.key) for part in previous.parts)
+        previous
+        and previous.revision == manifest.revision
+        and all(store.is_parquet(part.key, part.n_bytes) for part in previous.parts)
     )
     try:
         if previous and same:

@@ -13,8 +13,9 @@ from polars.exceptions import PolarsError
 
 from bedrock_assets.errors import InvalidInboxFile
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.outputs.jsonlines import HEAD, decode, decode_around_bad_lines, split_lines
+from bedrock_assets.outputs.jsonlines import HEAD, decode, split_lines
 from bedrock_assets.pipeline.ids import wire_id
+from bedrock_assets.sources.json_lines import first_bad_line
 
 _SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
 """All that is read of a request is that it is an object."""
@@ -63,10 +64,8 @@ class Lines:
     def _first_bad(self, lines: pl.DataFrame) -> str:
         """The first line that is not a JSON object."""
         texts = [line.encode() for line in lines["line"]]
-        for first, part in decode_around_bad_lines(texts, _SCHEMA, 0):
-            if len(part) == 1 and part["recordId"].null_count() and decode(texts[first], _SCHEMA) is None:
-                return f"line {lines['number'][first]} is not a JSON object: {_shown(lines['line'][first])}"
-        return f"a line up to {lines['number'][-1]} is not a JSON object"
+        index = first_bad_line(texts, lambda content: decode(content, _SCHEMA) is not None)
+        return f"line {lines['number'][index]} is not a JSON object: {_shown(lines['line'][index])}"
 
     def _require_records(self, read: pl.DataFrame) -> None:
         max_bytes = self.inbox.spec.limits.max_bytes_per_record

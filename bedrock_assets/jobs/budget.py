@@ -80,8 +80,8 @@ def _facts(store: Store, workload: Workload, shards: Sequence[str]) -> dict[str,
     """By shard, what the outputs' own metadata say, where there are outputs."""
 
     def read(shard: str) -> tuple[str, OutputFacts] | None:
-        key = outputs_key(workload.spec.name, shard)
-        return (shard, OutputFacts.model_validate(store.parquet_facts(key))) if store.exists(key) else None
+        facts = store.intact_facts(outputs_key(workload.spec.name, shard))
+        return (shard, OutputFacts.model_validate(facts)) if facts else None
 
     return dict(found for found in map_ordered(read, shards, SAMPLE_SHARDS) if found)
 

@@ -30,13 +30,14 @@ class CanaryResult:
 def canary_result(store: Store, workload: Workload, key: str) -> CanaryResult | None:
     """What the answers of shard *key* show; None as long as there are none to its current prompts."""
     thresholds, outputs = workload.canary, outputs_key(workload.spec.name, key)
-    if thresholds is None or not store.exists(outputs):
+    facts = store.intact_facts(outputs) if thresholds else None
+    if thresholds is None or not facts:
         return None
-    if store.parquet_facts(outputs).get("fingerprint") != current_shard(store, workload.spec.name, key).fingerprint:
+    if facts.get("fingerprint") != current_shard(store, workload.spec.name, key).fingerprint:
         return None
     status, tokens = (workload.answer_columns[name] for name in ("status", "output_tokens"))
-    answers = store.scan_parquet([outputs]).select(status=status, tokens=tokens)
-    summary = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean(), pl.len()).collect()
+    answers = store.read_parquet(outputs, lambda rows: rows.select(status=status, tokens=tokens))
+    summary = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean(), pl.len())
     error_rate, mean_tokens, n_rows = summary.row(0)
     values = {"error_rate": error_rate or 0.0, "mean_output_tokens": mean_tokens or 0.0}
     bounds = {"error_rate": thresholds.max_error_rate, "mean_output_tokens": thresholds.max_mean_output_tokens}

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bedrock_assets.columns import column
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import outputs_folder
 from bedrock_assets.storage.store import Store
@@ -36,8 +37,8 @@ def group_errors(store: Store, pipeline: Pipeline) -> list[ErrorGroup]:
 def _failed(store: Store, pipeline: Pipeline, key: str) -> pl.DataFrame:
     own = {name: pipeline.answer_columns[name] for name in ("status", "error_code", "error_message")}
     shard = key.rpartition("/")[2].removesuffix(".parquet")
-    rows = store.scan_parquet([key]).select(pl.col(pipeline.record_id).alias("record_id"), **own)
-    return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard)).collect()
+    rows = store.read_parquet(key, lambda rows: rows.select(column(pipeline.record_id).alias("record_id"), **own))
+    return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard))
 
 
 def _groups(rows: pl.DataFrame) -> list[ErrorGroup]:

@@ -7,15 +7,17 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from pydantic import ValidationError
 
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.dataset.plan import Block, plan_shards
-from bedrock_assets.errors import ConfigError, EmptyDataset, StoreError
+from bedrock_assets.errors import ConfigError, EmptyDataset, StaleShard, StoreError, describe_validation_error
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.ids import require_ids, require_unique
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, LINE
+from bedrock_assets.pipeline.templates import as_text
 from bedrock_assets.shards.format import encode_batches
 from bedrock_assets.shards.record_file import RecordFile
 from bedrock_assets.storage.manifests import Document, Shard
@@ -27,6 +29,8 @@ class FormatNotes(Document):
     """Facts that `format` writes beside the shard files, so that `parse` finds the same rows."""
 
     id_column: str | None
+    output_prefix: str = ""
+    """Put before the names of our columns."""
     embed: str | None = None
     """Column that was embedded; None for prompts."""
     dimensions: int | None = None
@@ -40,7 +44,12 @@ class FormatNotes(Document):
 
 
 def plain_pipeline(
-    source: str, model: str, task: dict[str, Any], id_column: str | None, max_records: int = 50_000
+    source: str,
+    model: str,
+    task: dict[str, Any],
+    id_column: str | None,
+    max_records: int = 50_000,
+    output_prefix: str = "",
 ) -> Pipeline:
     """
     A pipeline for plain files, without a defs.yaml.
@@ -49,22 +58,25 @@ def plain_pipeline(
         source: Path or glob of the input files.
         task: As under `task:` in a defs.yaml.
         max_records: Most records in a shard.
+        output_prefix: Put before the names of our columns.
 
     Raises:
         ConfigError: The model, the prompt or the input is wrong.
     """
     # As few files as possible: with one job at a time, shards need not fill waves of jobs.
     limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records), "max_jobs": 1}
-    spec = PipelineSpec.model_validate(
-        {
-            "name": "plain",
-            "source": {"path": source, "id_column": id_column},
-            "model": model,
-            "task": task,
-            "limits": limits,
-        }
-    )
-    return Pipeline(spec, Path.cwd())
+    written = {
+        "name": "plain",
+        "source": {"path": source, "id_column": id_column},
+        "model": model,
+        "task": task,
+        "limits": limits,
+        "output_prefix": output_prefix,
+    }
+    try:
+        return Pipeline(PipelineSpec.model_validate(written), Path.cwd())
+    except ValidationError as error:
+        raise ConfigError(describe_validation_error(error)) from error
 
 
 def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
@@ -79,6 +91,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     n_rows = pipeline.source.n_rows()
     if n_rows == 0:
         raise EmptyDataset(f"{pipeline.source.describe()} has no rows, so there is nothing to format")
+    next(read_rows(pipeline), None)  # raises if a column is missing or in the way, before anything is written
     if pipeline.spec.source.id_column is not None:
         require_unique(_Ids(pipeline), n_rows, pipeline.spec.source.id_column)
     # Too few rows are formatted as well, with a warning that Bedrock would fail the job.
@@ -88,6 +101,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
     n_records = sum(records.n_records for records in files)
     notes = FormatNotes(
         id_column=pipeline.spec.source.id_column,
+        output_prefix=pipeline.spec.output_prefix,
         embed=embedding.column if embedding else None,
         dimensions=pipeline.workload.dimensions,
         shards=shards,
@@ -136,15 +150,19 @@ class _Ids:
 
     def __iter__(self) -> Iterator[pl.Series]:
         name, position = self.pipeline.spec.source.id_column or "", 0
-        next(read_rows(self.pipeline), None)  # raises if a column is missing, as reading all rows would
         for ids in self.pipeline.source.column(name):
             require_ids(ids.to_frame(), name, position)
-            yield ids.cast(pl.String)
+            yield ids.to_frame().select(as_text(name, ids.dtype)).to_series()
             position += len(ids)
 
 
 def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Shard, Iterator[pl.DataFrame]]]:
-    """The source's rows by shard, in several frames each. Read all frames of a shard before the next shard."""
+    """
+    The source's rows by shard, in several frames each. Read all frames of a shard before the next shard.
+
+    Raises:
+        StaleShard: There are more rows than *shards* have.
+    """
 
     def pieces() -> Iterator[tuple[Shard, pl.DataFrame]]:
         following, position = iter(shards), 0
@@ -153,6 +171,11 @@ def by_shard(pipeline: Pipeline, shards: tuple[Shard, ...]) -> Iterator[tuple[Sh
             rest = rows
             while len(rest):
                 n_rows = min(len(rest), shard.offset + shard.n_rows - position)
+                if n_rows == 0:
+                    raise StaleShard(
+                        f"{pipeline.source.describe()} has more rows than when they were counted: it was written to "
+                        "while it was read; run this again when it is complete"
+                    )
                 yield shard, rest.head(n_rows)
                 rest, position = rest.slice(n_rows), position + n_rows
                 if position == shard.offset + shard.n_rows:

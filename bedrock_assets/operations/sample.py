@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.aws.runtime import Runtime
+from bedrock_assets.columns import column
 from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.outputs.buffers import buffer_for
@@ -65,7 +66,7 @@ def _rows(pipeline: Pipeline, store: Store | None, n_rows: int, ids: Sequence[st
     kept: list[pl.DataFrame] = []
     wanted = len(ids) if ids else n_rows
     for rows in read_rows(pipeline, store):
-        kept.append(rows.filter(pl.col(pipeline.record_id).is_in(list(ids))) if ids else rows.head(wanted))
+        kept.append(rows.filter(column(pipeline.record_id).is_in(list(ids))) if ids else rows.head(wanted))
         wanted -= len(kept[-1])
         if wanted <= 0:
             break
@@ -87,7 +88,7 @@ def _ask(pipeline: Pipeline, runtime: Runtime, rows: pl.DataFrame) -> dict[str, 
 
     sent = rows.drop_nulls(LINE)
     answers.add_all(map_ordered(call, sent[LINE], spec.limits.max_concurrent_requests))
-    ids = sent.select(record_id=pipeline.record_id, wire_id=wire_id(pl.col(pipeline.record_id)))
+    ids = sent.select(record_id=pipeline.record_id, wire_id=wire_id(column(pipeline.record_id)))
     joined = ids.join(answers.outcomes(), on="wire_id", how="left", maintain_order="left").drop("wire_id", "retryable")
     return {row.pop("record_id"): row for row in joined.iter_rows(named=True)}
 

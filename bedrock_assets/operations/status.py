@@ -90,8 +90,8 @@ def _costs(pipeline: Pipeline, store: Store, shards: Sequence[str]) -> dict[str,
 
     def cost(shard: str) -> float | None:
         key = outputs_key(pipeline.spec.name, shard)
-        facts = OutputFacts.model_validate(store.parquet_facts(key)) if store.exists(key) else None
-        return price.cost_usd(facts.tokens) if facts else None
+        facts = store.intact_facts(key)
+        return price.cost_usd(OutputFacts.model_validate(facts).tokens) if facts else None
 
     costs = zip(shards, map_ordered(cost, shards, N_READERS), strict=True)
     return {shard: cost_usd for shard, cost_usd in costs if cost_usd is not None}

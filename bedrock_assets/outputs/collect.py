@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import polars as pl
 from pydantic import ValidationError
 
+from bedrock_assets.columns import column
 from bedrock_assets.config.target import model_of
-from bedrock_assets.errors import JobFailed
+from bedrock_assets.errors import JobFailed, panics_are_errors
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer, buffer_for
 from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, apply_schema, repairable
 from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, one_outcome_per_row
@@ -94,6 +95,7 @@ class Collector:
     store: Store
     shard: ShardManifest
 
+    @panics_are_errors("the answers cannot be read")
     def collect(self, jobs: Sequence[str], ended: str, where: Sequence[str] = ()) -> Collected:
         """
         Read the outputs of all attempts; of a row answered twice the latest success counts.
@@ -136,7 +138,7 @@ class Collector:
         workload, shard = self.workload, self.shard
         self._keep(collected.rows)
         names = {"record_id": workload.record_id, **workload.answer_columns}
-        rows = collected.rows.select(pl.col(own).alias(name) for own, name in names.items())
+        rows = collected.rows.select(column(own).alias(name) for own, name in names.items())
         attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
         identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]
         version = hashlib.sha256(json.dumps(identity).encode()).hexdigest()[:16]
@@ -169,7 +171,7 @@ class Collector:
         }
         outcomes: list[pl.DataFrame] = []
         for answers in read_answers(self.store, ids):
-            usable = answers.with_columns(buffer.cast(pl.col(self._answer))).drop_nulls(self._answer)
+            usable = answers.with_columns(buffer.cast(column(self._answer))).drop_nulls(self._answer)
             at = pl.int_range(buffer.n, buffer.n + len(usable), dtype=pl.Int64, eager=True).alias(AT)
             rows = apply_schema(usable.with_columns(**constants), self.workload.family, self.workload.schema)
             outcomes.append(rows.with_columns(at).select(schema.names()))

@@ -6,10 +6,16 @@ type than the schema. The reader is used then: it puts a null in the place of th
 """
 
 import io
-from collections.abc import Iterator, Mapping
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 from polars.exceptions import ComputeError, PolarsError
+from pydantic_core import from_json
+
+from bedrock_assets.sources.json_lines import whole_characters
 
 Schema = Mapping[str, pl.DataType]
 
@@ -31,29 +37,54 @@ def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.Da
     Returns:
         Columns of *schema*, null where a value has another type. None if a line is not a JSON object.
     """
+    content = whole_characters(content)
     frame = _decode_strictly(content, schema, skip_input=skip_input)
     return _decode_leniently(content, schema) if frame is None else frame
 
 
-def decode_around_bad_lines(lines: list[bytes], schema: Schema, first: int) -> Iterator[tuple[int, pl.DataFrame]]:
+def decode_line_by_line(lines: Sequence[bytes], schema: Schema) -> pl.DataFrame:
     """
-    Decode lines of which some are bad, by halving them until a bad line is alone.
+    Decode lines of which some are bad, in time linear in their bytes whatever is broken.
 
-    Args:
-        first: Position of the first of *lines*.
-
-    Yields:
-        Position of a first line, and a frame of the lines from there on; a bad line is a row of nulls.
+    Returns:
+        One row for each line, with the columns of *schema*; a bad line is a row of nulls.
     """
-    frame = decode(b"\n".join(lines), schema) if lines else None
-    if frame is not None or not lines:
-        yield first, pl.DataFrame(schema=schema) if frame is None else frame
-    elif len(lines) == 1:
-        yield first, pl.DataFrame([[None]] * len(schema), schema=schema)
-    else:
-        half = len(lines) // 2
-        yield from decode_around_bad_lines(lines[:half], schema, first)
-        yield from decode_around_bad_lines(lines[half:], schema, first + half)
+    values = list(map(_object, lines))
+    known = pl.Series([value is not None for value in values], dtype=pl.Boolean)
+    good = b"\n".join(line for line, value in zip(lines, values, strict=True) if value is not None)
+    frame = decode(good, schema) if good else pl.DataFrame(schema=schema)
+    if frame is None:  # polars refuses a line that is JSON to others, such as one that is nested too deeply
+        fitted = (json.dumps(_fitted(value, pl.Struct(schema))) for value in values if value is not None)
+        text = pl.Series(fitted, dtype=pl.String).to_frame("line")
+        frame = text.select(pl.col("line").str.json_decode(pl.Struct(schema))).unnest("line")
+    positions = pl.DataFrame({"known": known}).select(
+        pl.when("known").then(pl.col("known").cum_sum().cast(pl.Int64) - 1)
+    )
+    return frame[positions.to_series()] if len(frame) else pl.DataFrame([[None] * len(lines)] * len(schema), schema)
+
+
+def _object(line: bytes) -> dict[str, Any] | None:
+    """A line's JSON object; None if it is none."""
+    try:
+        value = from_json(whole_characters(line), allow_inf_nan=False)
+    except ValueError:
+        return None
+    return value if isinstance(value, dict) else None
+
+
+def _fitted(value: Any, dtype: pl.DataType | DataTypeClass) -> Any:
+    """The part of a JSON value that a type has; null for a value of another type."""
+    if isinstance(dtype, pl.Struct):
+        if not isinstance(value, dict):
+            return None
+        return {field.name: _fitted(value.get(field.name), field.dtype) for field in dtype.fields}
+    if isinstance(dtype, pl.List | pl.Array):
+        return [_fitted(item, dtype.inner) for item in value] if isinstance(value, list) else None
+    if dtype == pl.String:
+        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+    if dtype == pl.Boolean:
+        return value if isinstance(value, bool) else None
+    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
 
 
 def split_lines(content: bytes) -> pl.DataFrame:

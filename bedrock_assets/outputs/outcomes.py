@@ -4,6 +4,7 @@ from collections.abc import Iterable
 
 import polars as pl
 
+from bedrock_assets.columns import column, fields
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.structured import validate_answers
@@ -67,8 +68,8 @@ def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None
 
 def answer_columns(names: Iterable[str], schema: AnswerSchema | None) -> list[pl.Expr]:
     """Expressions for the columns of an answer, in the order of *names*; the schema's fields come from `fields`."""
-    fields = schema.fields if schema else ()
-    return [pl.col(FIELDS).struct.field(name) if name in fields else pl.col(name) for name in names]
+    members = fields(pl.col(FIELDS), pl.Struct(schema.dtypes)) if schema else {}
+    return [members.get(name, column(name)) for name in names]
 
 
 def repairable(outcomes: pl.DataFrame, repair: int) -> pl.DataFrame:

@@ -11,10 +11,11 @@ from dataclasses import dataclass, field
 import polars as pl
 from pydantic import Field
 
+from bedrock_assets.columns import column
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
-from bedrock_assets.outputs.jsonlines import decode, decode_around_bad_lines
+from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line
 from bedrock_assets.outputs.outcomes import FIELDS, apply_schema, merge_tool_input
 from bedrock_assets.pipeline.ids import PADDING_ID, WIRE_ID, wire_id
 from bedrock_assets.storage.manifests import Document
@@ -110,16 +111,16 @@ class Answers:
         """
         schema = self._schema()
         frame = decode(chunk, schema, skip_input=self.family.kind == "text") if chunk else pl.DataFrame(schema=schema)
-        lines = [line for line in chunk.split(b"\n") if line.strip()] if frame is None else []
-        parts = list(decode_around_bad_lines(lines, schema, 0)) if frame is None else [(0, frame)]
-        rows = pl.concat([self._read(first, part, chunk) for first, part in parts])
-        answered = pl.col(self.answer).is_not_null()
+        if frame is None:
+            frame = decode_line_by_line([line for line in chunk.split(b"\n") if line.strip()], schema)
+        rows = self._read(frame, chunk)
+        answered = column(self.answer).is_not_null()
         position = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
         return (
             rows.with_columns(position).select(AT if name == self.answer else name for name in rows.columns),
             rows[self.answer].drop_nulls(),
-            sum(len(part) for _, part in parts),
-            sum(part["recordId"].null_count() for _, part in parts),
+            len(frame),
+            frame["recordId"].null_count(),
         )
 
     def _schema(self) -> dict[str, pl.DataType]:
@@ -127,12 +128,12 @@ class Answers:
         error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, **flags})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
-    def _read(self, first: int, part: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
-        """Read consecutive lines, from line *first* on; those without a record id or an outcome are left out."""
+    def _read(self, lines: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
+        """Read the lines of *chunk*, decoded; those without a record id or an outcome are left out."""
         # Bedrock ended the job before it reached the expired records: they are unanswered, not failed.
         expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
         error = pl.col("error").struct
-        frame = part.with_row_index("line", first).filter(pl.col("recordId").is_not_null() & ~expired)
+        frame = lines.with_row_index("line").filter(pl.col("recordId").is_not_null() & ~expired)
         read = frame.select(
             "line",
             wire_id="recordId",
@@ -142,7 +143,7 @@ class Answers:
             retryable=error.field("retryable"),
         )
         read = merge_tool_input(read, self.family, self.schema, chunk).with_columns(
-            status=pl.when(pl.col(self.answer).is_not_null())
+            status=pl.when(column(self.answer).is_not_null())
             .then(pl.lit("ok"))
             .otherwise(pl.lit("error"))
             .cast(_STATUS)

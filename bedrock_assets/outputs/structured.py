@@ -20,6 +20,7 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails, SchemaValidator
 from pydantic_core import core_schema as core
 
+from bedrock_assets.columns import fields
 from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema
 
@@ -52,10 +53,11 @@ def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
     columns = {"violation": pl.String, "json": pl.String}
     frame = pl.DataFrame(checked, schema=columns, orient="row").with_columns(text=texts, has_json=answers.is_not_null())
     missing = pl.col("text").is_not_null() & ~pl.col("has_json")
-    value = pl.col("json").str.json_decode(pl.Struct(schema.dtypes))
+    dtype = pl.Struct(schema.dtypes)
+    value = fields(pl.col("json").str.json_decode(dtype), dtype)
     return frame.select(
         violation=pl.when(missing).then(pl.lit(NO_JSON)).otherwise("violation"),
-        value=pl.struct(value.struct.field(name) for name in schema.fields),
+        value=pl.struct(value.values()),
     )
 
 

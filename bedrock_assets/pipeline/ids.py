@@ -12,7 +12,10 @@ import polars as pl
 import polars_hash as plh
 from polars.datatypes import DataTypeClass
 
+from bedrock_assets.columns import column as exactly
+from bedrock_assets.columns import fields
 from bedrock_assets.errors import InvalidRecordIds
+from bedrock_assets.pipeline.moments import outside_calendar, within_calendar
 
 RECORD_ID = "record_id"
 WIRE_ID = r"^[A-Za-z0-9_]{1,32}$"
@@ -24,8 +27,10 @@ COMPARED_AT_ONCE = 8_000_000
 
 def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """String: 64 hex digits per row, over all columns of *schema*."""
-    parts = [_encodable(pl.col(name), dtype).alias(name) for name, dtype in schema.items()]
-    return _hashed(pl.struct(parts).struct.json_encode()).blake3()
+    parts = [_encodable(exactly(name), dtype).alias(name) for name, dtype in schema.items()]
+    extra = [odd for name, dtype in schema.items() if (odd := outside_calendar(exactly(name), dtype)) is not None]
+    encoded = pl.struct(parts).struct.json_encode() if parts else pl.lit("{}")
+    return _hashed(pl.concat_str(encoded, *extra) if extra else encoded).blake3()
 
 
 def derived_id(position: int, content: pl.Expr) -> pl.Expr:
@@ -53,10 +58,16 @@ def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
         position: Position of the first row in the dataset.
 
     Raises:
-        InvalidRecordIds: There is no such column, or it has nulls.
+        InvalidRecordIds: There is no such column, its values are not plain ones, or it has nulls.
     """
     if column not in frame.columns:
         raise InvalidRecordIds(f"id_column {column!r} is not in the dataset; it has: {', '.join(frame.columns)}")
+    dtype = frame.schema[column]
+    if dtype.is_nested() or dtype == pl.Binary:
+        raise InvalidRecordIds(
+            f"id_column {column!r} holds {'bytes' if dtype == pl.Binary else dtype}, but an id is a text or a number; "
+            "write ids as text (UUIDs as `str(uuid)`), or remove id_column to derive ids"
+        )
     n_nulls = frame[column].null_count()
     if n_nulls:
         first = frame[column].is_null().arg_true()[0] + position
@@ -104,12 +115,13 @@ def holds_binary(dtype: pl.DataType | DataTypeClass) -> bool:
 
 
 def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
-    """*value* with all binary in base64, because JSON has no binary type."""
+    """*value* with all binary in base64, because JSON has no binary type, and without moments outside the calendar."""
     if not holds_binary(dtype):
-        return value
+        return within_calendar(value, dtype)
     if isinstance(dtype, pl.Struct):
-        fields = [_encodable(value.struct.field(f.name), f.dtype).alias(f.name) for f in dtype.fields]
-        return pl.when(value.is_not_null()).then(pl.struct(fields))
+        members = fields(value, dtype)
+        encodable = [_encodable(members[f.name], f.dtype).alias(f.name) for f in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(encodable))
     if isinstance(dtype, (pl.List, pl.Array)):
         items = value.arr.to_list() if isinstance(dtype, pl.Array) else value
         return items.list.eval(_encodable(pl.element(), dtype.inner))

@@ -2,6 +2,8 @@
 
 import polars as pl
 
+from bedrock_assets.columns import column as exactly
+from bedrock_assets.columns import fields
 from bedrock_assets.errors import PromptError
 
 SIGNATURES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8"}
@@ -16,9 +18,9 @@ def image_bytes(column: str, dtype: pl.DataType) -> pl.Expr:
         PromptError: The column does not hold bytes.
     """
     if dtype == pl.Binary:
-        return pl.col(column)
+        return exactly(column)
     if isinstance(dtype, pl.Struct) and {field.name: field.dtype for field in dtype.fields}.get("bytes") == pl.Binary:
-        return pl.col(column).struct.field("bytes")
+        return fields(exactly(column), dtype)["bytes"]
     raise PromptError(
         f"column {column!r} named in task.text.images is {dtype}; use bytes (Binary), or a struct with `bytes`. "
         "URIs do not work: batch inference reads `s3Location` only from the folder of its own input"

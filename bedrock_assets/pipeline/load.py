@@ -64,10 +64,12 @@ def read_spec(path: Path) -> WorkloadSpec | None:
         (document,) = documents or [{}]
         spec = COMPONENTS.get(document.get("type", COMPONENT))
         return spec and spec.model_validate(document["attributes"])
-    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError) as error:
-        raise ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}") from error
     except ValidationError as error:
         raise ConfigError(f"{path}: {describe_validation_error(error, 'attributes')}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply to be read; write it flatter") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}") from error
 
 
 def _require_foreign(path: Path, documents: Sequence[Any]) -> None:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.config.task import TextTask
+from bedrock_assets.config.task import VERDICT_COLUMNS, TextTask
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
 from bedrock_assets.families import AnswerFormat, Family, family_of, schema_mode_of, task_of
 from bedrock_assets.pipeline.ids import RECORD_ID
@@ -140,11 +140,13 @@ class Pipeline:
             ColumnClash: An input column has the name of an answer column.
             PromptError: A placeholder, an image column or the column to embed is not among *columns*.
         """
-        clashes = [name for name in (self.record_id, *self.answer_columns.values()) if name in columns]
+        verdicts = VERDICT_COLUMNS if self.spec.task.compare else ()
+        ours = (self.record_id, *self.answer_columns.values(), *(self.spec.output_prefix + name for name in verdicts))
+        clashes = [name for name in ours if name in columns]
         if clashes:
             raise ColumnClash(
                 f"the dataset already has column {', '.join(map(repr, clashes))}, which the answer needs; "
-                "set `output_prefix: bedrock_` to name the answer's columns otherwise"
+                "set `output_prefix: bedrock_` (of `format`: --output-prefix) to name the answer's columns otherwise"
             )
         for template in self.records.templates:
             template.check(columns)

@@ -8,6 +8,7 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import POSITION, POSITIONS, TextTask
 from bedrock_assets.families import AnswerFormat, Family, Image, Prompt, Task, bare_id, encoded
@@ -15,9 +16,9 @@ from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
 from bedrock_assets.pipeline.images import image_base64, image_bytes, image_format
 from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
 
-LINE, ERROR_CODE, ERROR_MESSAGE = MADE = ("__line", "__error_code", "__error_message")
+LINE, ERROR_CODE, ERROR_MESSAGE = ("__line", "__error_code", "__error_message")
 KEY = "__key"
-"""Working columns, named so that no input column is in their way."""
+"""Columns of what `RecordMaker.make` returns, which has no column of the input."""
 _KEY_HEX_DIGITS = 32
 
 
@@ -51,12 +52,12 @@ class RecordMaker:
             keyed: Whether to add `KEY`.
 
         Returns:
-            *rows* and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
+            The record id, and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
             `ERROR_MESSAGE`: String, null where one can; `KEY`: String, 32 hex digits, the same for rows whose
             records say the same to the same model.
         """
         is_plain = rows[self.record_id].str.contains(WIRE_ID).all()
-        record_id = pl.col(self.record_id)
+        record_id = column(self.record_id)
         # In steps, because an eager frame computes a shared sub-expression as often as it stands in a query.
         parts = rows.select(
             id=record_id if is_plain else wire_id(record_id), **self._rendered(rows.schema), **self._images(rows.schema)
@@ -69,7 +70,7 @@ class RecordMaker:
         code, message = self._faults(records)
         records = records.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
         records = records.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
-        return rows.hstack(records.hstack(keys))
+        return rows.select(self.record_id).hstack(records.hstack(keys))
 
     @property
     def templates(self) -> tuple[Template, ...]:
@@ -124,7 +125,7 @@ class RecordMaker:
 
     def _images(self, schema: pl.Schema) -> dict[str, pl.Expr]:
         """Base64 and format of each image."""
-        contents = [image_bytes(column, schema[column]) for column in self.images]
+        contents = [image_bytes(name, schema[name]) for name in self.images]
         formats = {f"format_{i}": image_format(content) for i, content in enumerate(contents)}
         return {f"base64_{i}": image_base64(content) for i, content in enumerate(contents)} | formats
 
@@ -162,7 +163,7 @@ class RecordMaker:
 
     def _reasons(self, records: pl.DataFrame) -> list[tuple[pl.Expr, str, pl.Expr]]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
-        texts = [pl.col(name) for name in ("text", "system") if name in records.columns]
+        texts = [column(name) for name in ("text", "system") if name in records.columns]
         images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
         n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
@@ -188,7 +189,7 @@ class RecordMaker:
         if not isinstance(self.task, TextTask):
             return [self.task.column]
         templates = [template for template in (self.prompt, self.system) if template]
-        return [*dict.fromkeys(column for template in templates for column in template.columns), *self.images]
+        return [*dict.fromkeys(name for template in templates for name in template.columns), *self.images]
 
 
 def instructions(schema: Mapping[str, Any]) -> str:

@@ -6,8 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+import polars.selectors as cs
 from typing_extensions import override
 
+from bedrock_assets.columns import all_but, column, columns
 from bedrock_assets.config.source import ExpandSpec, GroupSpec, SourceSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.templates import Template, parse_template
@@ -49,11 +51,6 @@ class Expanded(Source):
         return f"{self.rows.describe()}, for each {self.spec.column}"
 
     @override
-    def columns(self) -> list[str] | None:
-        columns = self.rows.columns()
-        return columns and self._output_columns(columns)
-
-    @override
     def n_rows(self) -> int:
         if self.spec.values:
             return self.rows.n_rows() * len(self.spec.values)
@@ -62,27 +59,27 @@ class Expanded(Source):
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
         for batch in self.rows.batches():
-            columns = self._output_columns(batch.columns)
-            yield from self._expand(batch).select(columns).iter_slices(BATCH_ROWS)
+            names = self._output_columns(batch.columns)
+            yield from self._expand(batch)[names].iter_slices(BATCH_ROWS)
 
     def _expand(self, batch: pl.DataFrame) -> pl.DataFrame:
-        column = self.spec.column
+        name = self.spec.column
         if self.spec.values:
-            batch = batch.with_columns(pl.lit(pl.Series([self.spec.values])).first().alias(column))
-        elif not isinstance(batch.schema[column], pl.List | pl.Array):
+            batch = batch.with_columns(pl.lit(pl.Series([self.spec.values])).first().alias(name))
+        elif not isinstance(batch.schema[name], pl.List | pl.Array):
             raise ConfigError(
-                f"expand: column {column!r} is not a list but {batch.schema[column]}; name a list column, or give the "
+                f"expand: column {name!r} is not a list but {batch.schema[name]}; name a list column, or give the "
                 "new column's `values`"
             )
-        return batch.explode(column, empty_as_null=True)
+        return batch.explode(cs.by_name(name), empty_as_null=True)
 
-    def _output_columns(self, columns: list[str]) -> list[str]:
-        column = self.spec.column
-        if self.spec.values and column in columns:
-            raise ConfigError(f"expand: the dataset already has a column {column!r}; name the new one differently")
-        if not self.spec.values and column not in columns:
-            raise ConfigError(f"expand: column {column!r} is not in the dataset; it has: {', '.join(columns)}")
-        return [*columns, *([column] if self.spec.values else [])]
+    def _output_columns(self, names: list[str]) -> list[str]:
+        name = self.spec.column
+        if self.spec.values and name in names:
+            raise ConfigError(f"expand: the dataset already has a column {name!r}; name the new one differently")
+        if not self.spec.values and name not in names:
+            raise ConfigError(f"expand: column {name!r} is not in the dataset; it has: {', '.join(names)}")
+        return [*names, *([name] if self.spec.values else [])]
 
 
 @dataclass(frozen=True)
@@ -102,11 +99,6 @@ class Grouped(Source):
     @override
     def describe(self) -> str:
         return f"{self.rows.describe()}, grouped by {', '.join(self.spec.columns)}"
-
-    @override
-    def columns(self) -> list[str] | None:
-        columns = self.rows.columns()
-        return columns and self._output_columns(columns)
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
@@ -135,27 +127,27 @@ class Grouped(Source):
                     yield from self._group(pl.concat(map(pl.read_parquet, pieces))).iter_slices(BATCH_ROWS)
 
     def _hash(self) -> pl.Expr:
-        return pl.struct(self.spec.columns).hash(0).alias("hash")
+        return pl.struct(columns(self.spec.columns)).hash(0).alias("hash")
 
     def _group(self, rows: pl.DataFrame) -> pl.DataFrame:
         spec = self.spec
         rows = rows.with_columns(self.each.render(rows.schema, self.null_default).alias(spec.into))
-        values = pl.exclude(spec.columns)
-        if spec.order_by:
-            values = values.sort_by(spec.order_by, maintain_order=True)
-        groups = rows.group_by(spec.columns, maintain_order=True).agg(values)
+        values = all_but(spec.columns)
+        if spec.order_by is not None:
+            values = values.sort_by(column(spec.order_by), maintain_order=True)
+        groups = rows.group_by(columns(spec.columns), maintain_order=True).agg(values)
         # A null in one row makes the text null, as in any prompt.
-        text = pl.col(spec.into).list.join(spec.separator, ignore_nulls=False)
-        return groups.with_columns(text).select(self._output_columns(rows.columns[:-1]))
+        text = column(spec.into).list.join(spec.separator, ignore_nulls=False)
+        return groups.with_columns(text)[self._output_columns(rows.columns[:-1])]
 
-    def _output_columns(self, columns: list[str]) -> list[str]:
-        for column in (*self.spec.columns, *([self.spec.order_by] if self.spec.order_by else [])):
-            if column not in columns:
-                raise ConfigError(f"group_by: column {column!r} is not in the dataset; it has: {', '.join(columns)}")
-        if self.spec.into in columns:
+    def _output_columns(self, names: list[str]) -> list[str]:
+        for name in (*self.spec.columns, *([] if self.spec.order_by is None else [self.spec.order_by])):
+            if name not in names:
+                raise ConfigError(f"group_by: column {name!r} is not in the dataset; it has: {', '.join(names)}")
+        if self.spec.into in names:
             raise ConfigError(f"group_by: the dataset already has a column {self.spec.into!r}; set `into`")
-        self.each.check(columns)
-        return [*self.spec.columns, self.spec.into, *(c for c in columns if c not in self.spec.columns)]
+        self.each.check(names)
+        return [*self.spec.columns, self.spec.into, *(name for name in names if name not in self.spec.columns)]
 
 
 def _take(batches: Iterable[pl.DataFrame]) -> Iterator[pl.DataFrame]:

@@ -2,26 +2,29 @@
 Prompt templates: `{column}` placeholders, `{{` and `}}` for literal braces, rendered by polars.
 
 A template is data, never code. A placeholder is a column name and nothing else: attribute access, indexing, conversions
-and format specifications are refused when the template is read.
+and format specifications are refused when the template is read. A name with other characters than letters, digits,
+`_`, `-` and spaces is quoted in backticks, where a backtick is doubled: {`net price (EUR)`}.
 """
 
 import hashlib
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
-from io import StringIO
 from pathlib import Path
-from string import Formatter
 
 import polars as pl
 
+from bedrock_assets.columns import column as exactly
 from bedrock_assets.config.task import literal
 from bedrock_assets.errors import PromptError
 from bedrock_assets.families import Family
 from bedrock_assets.pipeline.ids import holds_binary
+from bedrock_assets.pipeline.moments import moment_text, within_calendar
 
 SHIPPED = Path(__file__).parent.parent / "prompts"
-_COLUMN = re.compile(r"\w[\w \-]*")
+_COLUMN = re.compile(r"(?!__)\w[\w \-]*")
+_QUOTED = r"`(?:[^`]|``)*`"
+_TOKEN = re.compile(r"\{\{|\}\}|\{(?P<quoted>" + _QUOTED + r")\}|\{(?P<name>[^{}\n]*)\}|[{}]")
 
 
 @dataclass(frozen=True)
@@ -50,7 +53,8 @@ class Template:
             if column not in available:
                 raise PromptError(
                     f"column {column!r} named in prompt {self.name!r} is not in the dataset; it has: "
-                    f"{', '.join(available)}. Correct the placeholder, or write {{{{{column}}}}} for literal braces."
+                    f"{', '.join(available)}. Correct the placeholder, or write {{{placeholder(column)}}} for literal "
+                    "braces."
                 )
 
     def render(self, schema: pl.Schema, null_default: str | None = None) -> pl.Expr:
@@ -74,41 +78,47 @@ class Template:
 
 def parse_template(text: str, name: str) -> Template:
     """
-    Parse a template as `str.format` would, but allow nothing except column names in braces.
+    Parse a template: column names in braces, and text.
 
     Raises:
         PromptError: An unmatched brace, an empty placeholder, or anything but a column name in one.
     """
-    literals, columns = [""], []
-    # Line by line, because no placeholder spans lines and Formatter does not say where an error is.
-    for number, line in enumerate(StringIO(text), 1):
-        where = f"prompt {name!r}, line {number}"
-        try:
-            pieces = list(Formatter().parse(line))
-        except ValueError as error:
-            raise _lone_brace(where, "}" if str(error).startswith("Single '}'") else "{") from error
-        for before, field, spec, conversion in pieces:
-            literals[-1] += before
-            if field is not None:
-                columns.append(_column(where, field, spec, conversion))
-                literals.append("")
+    literals, columns, position = [""], [], 0
+    for token in _TOKEN.finditer(text):
+        literals[-1] += text[position : token.start()]
+        position = token.end()
+        if token[0] in ("{{", "}}"):
+            literals[-1] += token[0][0]
+            continue
+        columns.append(_column(_where(text, token.start(), name), token))
+        literals.append("")
+    literals[-1] += text[position:]
     return Template(name, text, tuple(literals), tuple(columns))
 
 
-def _column(where: str, field: str, spec: str | None, conversion: str | None) -> str:
-    """The field of a placeholder, if it is a column name and nothing else."""
-    if spec and "{" in spec:
-        raise _lone_brace(where, "{")
-    if spec or conversion or not _COLUMN.fullmatch(field) or field.startswith("__"):
+def placeholder(column: str) -> str:
+    """The placeholder for a column, quoted if the name needs it."""
+    return f"{{{column}}}" if _COLUMN.fullmatch(column) else f"{{`{column.replace('`', '``')}`}}"
+
+
+def _where(text: str, position: int, name: str) -> str:
+    return f"prompt {name!r}, line {text.count(chr(10), 0, position) + 1}"
+
+
+def _column(where: str, token: re.Match[str]) -> str:
+    """The column that a placeholder names, if it is one and nothing else."""
+    if token["quoted"]:
+        return token["quoted"][1:-1].replace("``", "`")
+    field = token["name"]
+    if field is None:
+        raise PromptError(f"{where}: a lone {token[0]!r}; write {token[0] * 2!r} for a literal brace")
+    if not _COLUMN.fullmatch(field):
         raise PromptError(
             f"{where}: {field!r} is not a column name; attribute access, indexing, conversions and format "
-            "specifications are not allowed. Write {column}, or double the braces for literal text."
+            "specifications are not allowed. Write {column}, or {`column`} if its name has other characters than "
+            "letters, digits, `_`, `-` and spaces, or double the braces for literal text."
         )
     return field
-
-
-def _lone_brace(where: str, brace: str) -> PromptError:
-    return PromptError(f"{where}: a lone {brace!r}; write {brace * 2!r} for a literal brace")
 
 
 def load_template(prompt_id: str, folder: Path, fill: Mapping[str, str] | None = None) -> Template:
@@ -155,14 +165,14 @@ def filled(text: str, fill: Mapping[str, str], name: str) -> str:
     if not fill:
         return text
     template = parse_template(text, name)
-    for placeholder, value in fill.items():
-        if value and placeholder not in template.columns:
+    for key, value in fill.items():
+        if value and key not in template.columns:
             raise PromptError(
-                f"prompt {name!r} has no placeholder {{{placeholder}}} to fill; it has: "
+                f"prompt {name!r} has no placeholder {{{key}}} to fill; it has: "
                 f"{', '.join(sorted(set(template.columns))) or 'none'}"
             )
     first, *others = map(literal, template.literals)
-    values = (fill.get(column, f"{{{column}}}") for column in template.columns)
+    values = (fill.get(column, placeholder(column)) for column in template.columns)
     return first + "".join(value + other for value, other in zip(values, others, strict=True))
 
 
@@ -173,15 +183,18 @@ def as_text(column: str, dtype: pl.DataType) -> pl.Expr:
     Raises:
         PromptError: The column holds bytes.
     """
-    value = pl.col(column)
+    value = exactly(column)
     if dtype == pl.String:
         return value
     if holds_binary(dtype):
         raise PromptError(f"column {column!r} holds bytes ({dtype}), which are not text; remove it from the prompt")
-    if dtype == pl.Duration:
+    if dtype == pl.Time:
         return value.dt.to_string("iso")
+    if dtype.is_temporal():
+        inside = within_calendar(value, dtype)
+        return moment_text(value, dtype, inside.dt.to_string("iso") if dtype == pl.Duration else inside.cast(pl.String))
     if dtype.is_nested():
-        encoded = pl.struct(v=value).struct.json_encode()
+        encoded = pl.struct(v=within_calendar(value, dtype)).struct.json_encode()
         return pl.when(value.is_not_null()).then(encoded.str.slice(len('{"v":')).str.head(-1))
     return (value.fill_nan(None) if dtype.is_float() else value).cast(pl.String)
 

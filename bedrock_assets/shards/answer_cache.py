@@ -11,11 +11,13 @@ is sent with the shard's next attempt.
 """
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import polars as pl
 
+from bedrock_assets.errors import BrokenFile
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import KEY
 from bedrock_assets.storage.keys import shard_bit
@@ -103,7 +105,8 @@ def read_prompt_index(
     files = sorted(store.files(answers_folder(pipeline.spec.name)), key=lambda f: (f.modified_at, f.key), reverse=True)
     for file in files:
         if now - file.modified_at < days:
-            known.add(store.scan_parquet([file.key]).select(ANSWER_KEY).collect().to_series(), file.key)
+            with suppress(BrokenFile):  # its answers are asked for again
+                known.add(store.read_parquet(file.key, lambda rows: rows.select(ANSWER_KEY)).to_series(), file.key)
     if prune:
         store.delete([file.key for file in files if now - file.modified_at > days + KEPT_BEYOND])
     return known
@@ -111,7 +114,7 @@ def read_prompt_index(
 
 def read_answers(store: Store, wanted: pl.DataFrame) -> Iterator[pl.DataFrame]:
     """
-    Read reused answers, one file at a time; a file that does not exist is skipped.
+    Read reused answers, one file at a time; a file that does not exist, or is broken, is skipped.
 
     Args:
         wanted: wire_id, `key` and `elsewhere` (the file with the answer), all String.
@@ -120,9 +123,8 @@ def read_answers(store: Store, wanted: pl.DataFrame) -> Iterator[pl.DataFrame]:
         wire_id, and the columns of the file except the key.
     """
     for (file,), rows in wanted.group_by("elsewhere", maintain_order=True):
-        if store.exists(str(file)):
-            answers = store.scan_parquet([str(file)])
-            kept = answers.filter(pl.col(ANSWER_KEY).is_in(rows["key"].implode())).collect()
+        if store.is_parquet(str(file)):
+            kept = store.read_parquet(str(file)).filter(pl.col(ANSWER_KEY).is_in(rows["key"].implode()))
             yield rows.select("wire_id", ANSWER_KEY).join(kept, on=ANSWER_KEY, how="inner").drop(ANSWER_KEY)
 
 

@@ -8,7 +8,7 @@ from contextlib import ExitStack
 
 import polars as pl
 
-from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords
+from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords, panics_are_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
@@ -22,6 +22,7 @@ from bedrock_assets.threads import map_ordered
 CHUNK_ROWS = 16_384
 
 
+@panics_are_errors("records cannot be made")
 def format_shard(
     pipeline: Pipeline, store: Store, raw: RawManifest, shard: Shard, known: PromptIndex | None = None, fresh: str = ""
 ) -> ShardManifest:
@@ -43,11 +44,17 @@ def format_shard(
     known, name = PromptIndex() if known is None else known, pipeline.spec.name
     key = shard_manifest_key(name, shard.key)
     version = store.version(key)
+    old = None if fresh else store.read_intact(key, ShardManifest)
+    is_whole = old is not None and _is_whole(store, old)
     incoming = f"{shard_folder(name, shard.key)}/incoming-{secrets.token_hex(4)}"
-    content, records, n_rest = _write(pipeline, store, raw, shard, known, incoming)
+    # Broken files are written as they were, if their records are known: a job in flight and its answers stay valid.
+    reusable = PromptIndex() if old and not is_whole and not old.n_reused else known
+    content, records, n_rest = _write(pipeline, store, raw, shard, reusable, incoming)
     rows = content.rows()
     new = _manifest(pipeline, raw, shard, content, rows, records, fresh)
-    manifest = None if fresh else _unchanged(store, new)
+    manifest = _unchanged(old, new) if old and is_whole else None
+    if old and not is_whole and old.sha256 == new.sha256:
+        new = _unchanged(old, new) or new
     if manifest:
         store.delete([f"{incoming}.jsonl", *([f"{incoming}.rest.jsonl"] if n_rest else [])])
     else:
@@ -65,15 +72,25 @@ def format_shard(
     return manifest
 
 
-def shard_rows(store: Store, raw: RawManifest, shard: Shard) -> pl.LazyFrame:
-    """The rows of one shard in order: the input's columns and the record id."""
+def shard_rows(
+    store: Store, raw: RawManifest, shard: Shard, query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows
+) -> pl.DataFrame:
+    """
+    The rows of one shard in order: the input's columns and the record id.
+
+    Args:
+        query: What to read of them; by default everything.
+
+    Raises:
+        BrokenFile: A part of the dataset is cut or damaged.
+    """
     end, position, keys, skip = shard.offset + shard.n_rows, 0, [], 0
     for part in raw.parts:
         if position < end and position + part.n_rows > shard.offset:
             skip = shard.offset - position if not keys else skip
             keys.append(part.key)
         position += part.n_rows
-    return store.scan_parquet(keys).slice(skip, shard.n_rows)
+    return store.read_parquet(keys, lambda rows: query(rows.slice(skip, shard.n_rows)))
 
 
 def current_shard(store: Store, pipeline: str, key: str) -> ShardManifest:
@@ -119,7 +136,7 @@ def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.D
     for start in range(0, shard.n_rows, CHUNK_ROWS):
         n_rows = min(CHUNK_ROWS, shard.n_rows - start)
         part = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
-        yield shard_rows(store, raw, part).collect()
+        yield shard_rows(store, raw, part)
 
 
 def _write(
@@ -177,10 +194,14 @@ def _require_fit(pipeline: Pipeline, manifest: ShardManifest) -> None:
         )
 
 
-def _unchanged(store: Store, new: ShardManifest) -> ShardManifest | None:
-    """The previous manifest, brought up to date, if its prompts are the same and its files still exist."""
-    old = store.read_model(shard_manifest_key(new.pipeline, new.shard.key), ShardManifest)
-    if old is None or old.content != new.content or not all(map(store.exists, (old.prompts, old.rows))):
+def _is_whole(store: Store, manifest: ShardManifest) -> bool:
+    """Whether a shard's files are there, and not cut."""
+    return store.is_lines(manifest.prompts, manifest.n_bytes) and store.is_parquet(manifest.rows)
+
+
+def _unchanged(old: ShardManifest, new: ShardManifest) -> ShardManifest | None:
+    """The previous manifest, brought up to date, if its prompts are the same."""
+    if old.content != new.content:
         return None
     current = {"shard": new.shard, "raw_revision": new.raw_revision, "configuration": new.configuration}
     return old.model_copy(update=current)

@@ -6,6 +6,7 @@ from typing import IO
 
 import polars as pl
 
+from bedrock_assets.columns import column
 from bedrock_assets.storage.manifests import Digest
 
 
@@ -48,5 +49,5 @@ def encoded(lines: pl.Series) -> memoryview:
 def padded(lines: pl.Series, first: int) -> pl.Series:
     """Copies of records, String, under padding ids that count from *first*."""
     serial = pl.int_range(first, first + pl.len(), dtype=pl.Int64).cast(pl.String).str.zfill(26)
-    rest = pl.col(lines.name).str.replace(r'^\{"recordId":"[^"]*', "")
+    rest = column(lines.name).str.replace(r'^\{"recordId":"[^"]*', "")
     return lines.to_frame().select(pl.concat_str(pl.lit('{"recordId":"padding'), serial, rest)).to_series()

@@ -1,9 +1,13 @@
 """What a source is."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 
 import polars as pl
+from polars.exceptions import PanicException, PolarsError
+
+from bedrock_assets.errors import ConfigError, first_line
 
 BATCH_ROWS = 16_384
 """Rows in a batch where we can choose: small enough for wide rows, large enough for polars."""
@@ -17,7 +21,12 @@ class Source(ABC):
         """One line for messages and metadata, without secrets."""
 
     def columns(self) -> list[str] | None:
-        """Column names, if they are known without a network call; otherwise None."""
+        """
+        Column names, if they are known without reading anything; otherwise None.
+
+        It is asked while the code location is loaded, so that a source which cannot be read stops its own pipeline's
+        work and nothing else.
+        """
         return None
 
     def n_rows(self) -> int:
@@ -36,3 +45,31 @@ class Source(ABC):
         Raises:
             ConfigError: The source does not exist or cannot be read.
         """
+
+
+@contextmanager
+def explained(what: str) -> Generator[None]:
+    """
+    Turn whatever a reader raises, panics of polars included, into an error that names the source.
+
+    Args:
+        what: The source, as in a message.
+
+    Raises:
+        ConfigError: The source cannot be read.
+    """
+    try:
+        yield
+    except PanicException as error:
+        raise ConfigError(
+            f"{what} cannot be read: {_innermost(error)}. Polars cannot read this kind of value; write the column as "
+            "another type, such as text, or a time zone by its name"
+        ) from error
+    except (OSError, PolarsError) as error:
+        raise ConfigError(f"{what} cannot be read: {first_line(error)}") from error
+
+
+def _innermost(error: BaseException) -> str:
+    """The words in a panic's text, without the Rust around them."""
+    text = first_line(error)
+    return text.partition('ErrString("')[2].partition("\\n")[0].rstrip('")') or text

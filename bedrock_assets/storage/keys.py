@@ -1,5 +1,7 @@
 """The keys of all documents and tables in the store."""
 
+import re
+
 from bedrock_assets.storage.manifests import ShardManifest
 
 PREPARED = "table-incoming"
@@ -96,3 +98,25 @@ def preferences_key(pipeline: str) -> str:
 def attempt_input_key(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
     """The records of a second or later attempt: those that earlier attempts left unanswered."""
     return f"{shard_folder(pipeline, shard)}/{fingerprint}-{attempt}.jsonl"
+
+
+_OWNERS = {
+    "raw": "raw_dataset",
+    "prompts": "prompt_shards",
+    "answers": "prompt_shards",
+    "jobs": "batch_outputs",
+    "outputs": "batch_outputs",
+    "table": "joined_table",
+    PREPARED: "joined_table",
+}
+"""The asset that writes each folder of a pipeline."""
+_SHARD = re.compile(r"/(\d{5}-of-\d{5})[/.]")
+
+
+def cure_of(key: str) -> str:
+    """What to do about a file of a pipeline that is missing or broken, as the end of a message; empty for others."""
+    pipeline, _, rest = key.partition("/")
+    asset, shard = _OWNERS.get(rest.partition("/")[0]), _SHARD.search(key)
+    if asset is None:
+        return ""
+    return f"; materialize {pipeline}/{asset}{f' for shard {shard[1]}' if shard else ''} again, which writes it anew"

@@ -7,7 +7,7 @@ and match the pattern that Bedrock accepts in S3 URIs.
 
 import json
 import re
-from collections.abc import Generator, Sequence
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -20,12 +20,20 @@ import polars as pl
 from botocore.exceptions import BotoCoreError, ClientError
 from obstore.exceptions import BaseError, InvalidPathError
 from obstore.store import LocalStore, ObjectStore
-from polars.exceptions import PolarsError
+from polars.exceptions import PanicException, PolarsError
 from pydantic import BaseModel, ValidationError
 
 from bedrock_assets.audit import Effect, announce, announced
-from bedrock_assets.errors import ConfigError, StoreConflict, StoreError, describe_validation_error
+from bedrock_assets.errors import (
+    BrokenFile,
+    ConfigError,
+    StoreConflict,
+    StoreError,
+    describe_validation_error,
+    first_line,
+)
 from bedrock_assets.storage.credentials import OpenSession, open_session
+from bedrock_assets.storage.keys import cure_of
 from bedrock_assets.storage.objects import (
     READ_BYTES,
     content_of,
@@ -152,15 +160,27 @@ class Store:
             return version_of(self._objects, _check_key(key))
 
     def read_model(self, key: str, model: type[Model]) -> Model | None:
-        """The JSON document at *key*; None if there is none."""
+        """
+        The JSON document at *key*; None if there is none.
+
+        Raises:
+            BrokenFile: The file is not such a document.
+            StoreError: It cannot be read.
+        """
         with self._errors("read", key):
             content = content_of(self._objects, _check_key(key))
         try:
             return None if content is None else model.model_validate_json(content)
         except ValidationError as error:
-            raise StoreError(
-                f"{self.path(key)} is not a {model.__name__}: {describe_validation_error(error)}"
+            raise BrokenFile(
+                f"{self.path(key)} is not a {model.__name__}: {describe_validation_error(error)}{cure_of(key)}"
             ) from error
+
+    def read_intact(self, key: str, model: type[Model]) -> Model | None:
+        """As `read_model`, and None for a broken file, which whoever writes the document replaces."""
+        with suppress(BrokenFile):
+            return self.read_model(key, model)
+        return None
 
     def write_model(self, key: str, document: BaseModel) -> None:
         """Write *document* as indented JSON."""
@@ -232,26 +252,64 @@ class Store:
         """The Parquet files at *keys* as one lazy frame, in this order."""
         return pl.scan_parquet([self.path(key) for key in keys], **self._polars)
 
-    def read_parquet(self, key: str) -> pl.DataFrame:
+    def read_parquet(
+        self, keys: str | Sequence[str], query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows
+    ) -> pl.DataFrame:
         """
-        All rows of one Parquet file.
+        Rows of one or several Parquet files.
+
+        Args:
+            query: What to read of all rows, in order; by default everything.
 
         Raises:
-            StoreError: There is no such file, or it is not Parquet.
+            BrokenFile: A file is cut or damaged.
+            StoreError: There is no such file.
         """
-        with self._errors("read", key, PolarsError):
-            return self.scan_parquet([key]).collect()
+        keys = [keys] if isinstance(keys, str) else keys
+        try:
+            with self._errors("read", ", ".join(keys[:3])):
+                return query(self.scan_parquet(keys)).collect()
+        except (PolarsError, PanicException) as error:
+            broken = next((key for key in keys if not self.is_parquet(key)), keys[0])
+            raise self._broken(broken, error) from error
+
+    def is_parquet(self, key: str, n_bytes: int | None = None) -> bool:
+        """
+        Whether there is a whole Parquet file at *key*.
+
+        Args:
+            n_bytes: Its size; without it only the file's own footer is checked.
+        """
+        return self.intact_facts(key) is not None and n_bytes in (None, self.size(key))
+
+    def is_lines(self, key: str, n_bytes: int) -> bool:
+        """Whether there is a text file of that size at *key*, which ends in a newline unless it is empty."""
+        if not self.exists(key) or self.size(key) != n_bytes:
+            return False
+        with self._errors("read", key):
+            last = obstore.get_range(self._objects, _check_key(key), start=n_bytes - 1, end=n_bytes) if n_bytes else b""
+        return n_bytes == 0 or bytes(last) == b"\n"
 
     def parquet_facts(self, key: str) -> dict[str, str]:
         """
         Our entry in a Parquet file's metadata; empty if there is none.
 
         Raises:
-            StoreError: There is no such file, or it is not Parquet.
+            BrokenFile: The file is cut or damaged.
+            StoreError: There is no such file.
         """
-        with self._errors("read", key, PolarsError):
-            metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
+        try:
+            with self._errors("read", key):
+                metadata = pl.read_parquet_metadata(self.path(key), **self._polars)
+        except (PolarsError, PanicException) as error:
+            raise self._broken(key, error) from error
         return json.loads(metadata.get(FACTS, "{}"))
+
+    def intact_facts(self, key: str) -> dict[str, Any] | None:
+        """As `parquet_facts`; None if there is no file, or a broken one, which whoever writes the file replaces."""
+        with suppress(BrokenFile):
+            return self.parquet_facts(key) if self.exists(key) else None
+        return None
 
     @cached_property
     def s3(self) -> Connection:
@@ -274,13 +332,16 @@ class Store:
     def _conflict(self, key: str) -> StoreConflict:
         return StoreConflict(f"{self.path(key)} was written by another process in the meantime; run this again")
 
+    def _broken(self, key: str, error: BaseException) -> BrokenFile:
+        return BrokenFile(f"{self.path(key)} cannot be read, it is cut or damaged: {first_line(error)}{cure_of(key)}")
+
     @contextmanager
-    def _errors(self, verb: str, key: str, *more: type[Exception]) -> Generator[None]:
+    def _errors(self, verb: str, key: str) -> Generator[None]:
         try:
             yield
-        except (BaseError, OSError, BotoCoreError, ClientError, *more) as error:
-            reason = (str(error) or type(error).__name__).splitlines()[0]
-            raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {reason}") from error
+        except (BaseError, OSError, BotoCoreError, ClientError) as error:
+            cure = cure_of(key) if verb == "read" and isinstance(error, FileNotFoundError) else ""
+            raise StoreError(f"cannot {verb} {key!r} in store {self.root!r}: {first_line(error)}{cure}") from error
 
 
 def _json(document: BaseModel) -> bytes:

@@ -2,8 +2,7 @@
 
 from collections import Counter
 
-import polars as pl
-
+from bedrock_assets.columns import column
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -41,9 +40,9 @@ def conserved(facts: Facts) -> bool:
 
 def _compare(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str) -> Facts:
     record_id, status = pipeline.record_id, pipeline.answer_columns["status"]
-    ids = shard_rows(store, raw, shard).select(record_id).collect()
-    rows = store.scan_parquet([key]).select(record_id, status).collect()
-    known = pl.col(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
+    ids = shard_rows(store, raw, shard, lambda rows: rows.select(record_id))
+    rows = store.read_parquet(key, lambda rows: rows.select(record_id, status))
+    known = column(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
     return {
         "n_rows_in": len(ids),
         "n_rows_out": len(rows),

@@ -1,6 +1,6 @@
 """Publish the table as a Delta table: each build is one version, complete or absent."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import polars as pl
 
 from bedrock_assets.audit import Effect, announced
+from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.manifests import TableManifest
@@ -67,16 +68,25 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
                 storage_options=options,
             )
         return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
-    except (DeltaError, OSError) as error:
+    except (DeltaError, OSError, pa.ArrowException) as error:
         raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
 
 
 def _batches(table: Publication) -> "Iterator[pa.RecordBatch]":
     for part in table.manifest.parts:
         for start in range(0, part.n_rows, ROW_GROUP_ROWS):
+<<<<<<< HEAD
             rows = table.read(part, lambda rows, start=start: rows.slice(start, ROW_GROUP_ROWS))
             plain = rows.select(_plain(pl.col(name), dtype) for name, dtype in rows.schema.items())
+=======
+            rows = store.read_parquet(part.key, _slice(start))
+            plain = rows.select(_plain(column(name), dtype) for name, dtype in rows.schema.items())
+>>>>>>> h/odd-data
             yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
+
+
+def _slice(start: int) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    return lambda rows: rows.slice(start, ROW_GROUP_ROWS)
 
 
 def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:

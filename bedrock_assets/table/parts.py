@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from bedrock_assets.errors import DataError, StoreError
+from bedrock_assets.errors import BrokenFile, DataError, StoreError, panics_are_errors
 from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
@@ -44,10 +44,11 @@ def prepare_part(store: Store, pipeline: Pipeline, shard: str) -> None:
     raw = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     for planned in raw.shards if raw else ():
         if raw and planned.key == shard:
-            with suppress(DataError):
+            with suppress(DataError, BrokenFile):
                 make_part(store, pipeline, raw, planned)
 
 
+@panics_are_errors("the table cannot be written")
 def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> TablePart:
     """
     Join a shard's rows with its answers and write them aside, with `PartFacts` in the file's metadata.
@@ -84,9 +85,10 @@ def find_part(
         return None
     identity = _identity(pipeline, raw, shard, answers)
     for key, n_bytes in candidates.items():
-        facts = store.parquet_facts(key)
-        if facts.get("identity") == identity:
-            return TablePart(key, PartFacts.model_validate(facts), answers, n_bytes)
+        with suppress(BrokenFile):
+            facts = store.parquet_facts(key)
+            if facts.get("identity") == identity:
+                return TablePart(key, PartFacts.model_validate(facts), answers, n_bytes)
     return None
 
 
@@ -104,8 +106,8 @@ def _answers(store: Store, pipeline: Pipeline, shard: Shard) -> OutputFacts | No
 
 
 def _joined(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> pl.DataFrame:
-    rows = shard_rows(store, raw, shard).collect()
-    answers = store.scan_parquet([outputs_key(pipeline.spec.name, shard.key)]).collect()
+    rows = shard_rows(store, raw, shard)
+    answers = store.read_parquet(outputs_key(pipeline.spec.name, shard.key))
     if rows[pipeline.record_id].equals(answers[pipeline.record_id]):
         # The usual case, without a copy of what may be vectors.
         joined = rows.hstack(answers.drop(pipeline.record_id))

@@ -6,7 +6,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
-from bedrock_assets.config.task import POSITION, POSITIONS, WINNERS
+from bedrock_assets.columns import column
+from bedrock_assets.config.task import POSITION, POSITIONS, VERDICT_COLUMNS, WINNERS
 from bedrock_assets.errors import DataError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import preferences_key
@@ -80,7 +81,7 @@ def _pairs(store: Store, pipeline: Pipeline, table: TableManifest) -> Iterator[p
 def _joined(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
     prefix = pipeline.spec.output_prefix
     ours = [POSITION, pipeline.record_id, *pipeline.answer_columns.values()]
-    winner = pl.col(prefix + "winner")
+    winner = column(prefix + "winner")
     answers = rows.select(
         winner=pl.when(winner == WINNERS[2])
         .then(pl.lit("tie"))
@@ -102,5 +103,5 @@ def _joined(pipeline: Pipeline, rows: pl.DataFrame) -> pl.DataFrame:
         .then(first)
         .otherwise(pl.lit("inconsistent"))
     )
-    verdicts = both.select(preferred.alias("preferred"), pl.all())
+    verdicts = both.with_columns(preferred.alias("preferred"))[list(VERDICT_COLUMNS)]
     return rows.drop(ours).gather_every(2).hstack(verdicts.rename(lambda name: prefix + name))

@@ -7,6 +7,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.config.answer_schema import parse_schema
+from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ColumnClash, ConfigError
 from tests.labs.stages import TITAN, MakePipeline, texts
 from tests.outputs.test_structured import SCHEMA
@@ -86,6 +87,12 @@ def test_what_is_refused(written: Any, told: str) -> None:
         parse_schema(written)
 
 
+def test_a_module_that_raises() -> None:
+    """A class whose module cannot be imported is refused at load, with the module's own error."""
+    with pytest.raises(ConfigError, match="its module raises RuntimeError: the user's own module is broken"):
+        parse_schema("tests.labs.raising:Answer")
+
+
 def test_a_class() -> None:
     """A pydantic class gives the columns and limits that the same fields give in YAML."""
     person = {"object": {"name": "string", "age": {"type": "integer", "optional": True}}}
@@ -114,7 +121,7 @@ def test_a_pipeline_has_its_columns(make_pipeline: MakePipeline) -> None:
 def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:
     """A field named as a column of the input or of the answer is refused; a prefix helps against the input's."""
     with pytest.raises(ColumnClash, match="already has column 'text'"):
-        make_pipeline(texts(1), schema={"text": "string"})
+        next(read_rows(make_pipeline(texts(1), schema={"text": "string"})))
     assert make_pipeline(texts(1), schema={"text": "string"}, output_prefix="b_").schema is not None
     for name in ("status", "response", "record_id", "embedding"):
         with pytest.raises(ConfigError, match=rf"schema\.{name}: the answer already has a column of that name"):

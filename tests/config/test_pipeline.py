@@ -1,5 +1,6 @@
 """What a defs.yaml may say, and what is refused with the key in its error."""
 
+import json
 from typing import Any
 
 import pytest
@@ -67,6 +68,7 @@ def test_unknown_keys_are_refused(changes: dict[str, Any], region: str, told: st
         ({"timeout_hours": 169}, "timeout_hours"),
         ({"max_attempts": 10}, "max_attempts"),
         ({"output_prefix": "a-"}, "output_prefix"),
+        ({"reuse_answers_days": 999_999_999_999}, "reuse_answers_days"),
         ({"on_small": "later"}, "on_small"),
     ],
 )
@@ -95,3 +97,19 @@ def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> 
 def test_one_of_several_is_named(changes: dict[str, Any], told: str) -> None:
     """Where exactly one thing is wanted, none and two are refused with what there is to choose from."""
     assert told in error_of(**changes)[1]
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"task": {"text": {"prompt": "cut \\ud83d {x}"}}},
+        {"task": {"text": {"prompt": "{x}", "stop_sequences": ["a", "\\ude00"]}}},
+        {"schema": {"a": {"enum": ["x", "\\ud83d"]}}},
+        {"schema": {"\\ud83d": "string"}},
+        {"description": "\\ud83d"},
+    ],
+)
+def test_half_a_character_is_refused(changes: dict[str, Any]) -> None:
+    """A lone surrogate, which YAML can write and UTF-8 cannot, is refused wherever it is."""
+    halved = json.loads(json.dumps(changes).replace("\\\\ud", "\\ud"))
+    assert "is half of a character, which cannot be sent" in error_of(**halved)[1]

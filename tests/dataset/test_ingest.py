@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.dataset.ingest import PART_ROWS, ingest
+from bedrock_assets.dataset.ingest import PART_ROWS, ingest, read_rows
 from bedrock_assets.errors import ColumnClash, ConfigError, EmptyDataset, InvalidRecordIds, PromptError, TooFewRecords
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import raw_manifest_key
@@ -124,11 +124,11 @@ def test_derived_ids_bear_equal_rows(store: Store, make_pipeline: MakePipeline) 
     assert rows_of(store, raw)["record_id"].n_unique() == 500
 
 
-def test_a_clash_is_refused_at_load(make_pipeline: MakePipeline) -> None:
+def test_a_clash_is_refused(make_pipeline: MakePipeline) -> None:
     """An input column with the name of an answer column is refused, and lives beside the answer with a prefix."""
     frame = texts(3).with_columns(response=pl.lit("mine"), status=pl.lit(1))
     with pytest.raises(ColumnClash, match=r"'status', 'response', .*output_prefix: bedrock_"):
-        make_pipeline(frame)
+        next(read_rows(make_pipeline(frame)))
     pipeline = make_pipeline(frame, output_prefix="bedrock_")
     assert (pipeline.record_id, pipeline.answer_columns["response"]) == ("bedrock_record_id", "bedrock_response")
 
@@ -143,8 +143,7 @@ def test_errors_at_ingest_leave_nothing(store: Store, tmp_path: Path) -> None:
         (texts(5).with_columns(status=pl.lit(1)), {}, ColumnClash),
     ]
     for frame, overrides, error in cases:
-        path.unlink(missing_ok=True)
-        pipeline = build_pipeline(path, **overrides)  # before there is a file whose columns could be checked
+        pipeline = build_pipeline(path, **overrides)
         frame.write_parquet(path)
         with pytest.raises(error):
             ingest(pipeline, store)
@@ -164,6 +163,6 @@ def test_many_rows_make_many_parts(store: Store, make_pipeline: MakePipeline) ->
     raw = ingest(make_pipeline(frame, limits=limits, prompt="{text}"), store)
     assert len(raw.parts) == 2
     assert sum(part.n_rows for part in raw.parts) == raw.n_rows == len(frame)
-    shards = [shard_rows(store, raw, shard).select("text").collect() for shard in raw.shards]
+    shards = [shard_rows(store, raw, shard).select("text") for shard in raw.shards]
     assert len(shards) == 3
     assert_frame_equal(pl.concat(shards), frame)

@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Callable
+from datetime import time
 from pathlib import Path
 from typing import Any
 
@@ -9,8 +10,17 @@ import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 
-from bedrock_assets.errors import ConfigError, DataError, EmptyDataset, InvalidRecordIds, StoreError
-from bedrock_assets.operations.format_files import NOTES, format_files, plain_pipeline, read_notes
+from bedrock_assets.dataset.plan import Block, plan_shards
+from bedrock_assets.errors import (
+    ColumnClash,
+    ConfigError,
+    DataError,
+    EmptyDataset,
+    InvalidRecordIds,
+    StaleShard,
+    StoreError,
+)
+from bedrock_assets.operations.format_files import NOTES, by_shard, format_files, plain_pipeline, read_notes
 from bedrock_assets.operations.parse_files import parse_files
 from bedrock_assets.pipeline.pipeline import Pipeline
 from tests.labs.stages import HAIKU, TITAN, failed, jsonl, ok, texts
@@ -212,3 +222,71 @@ def test_folders_with_nothing_to_read(source: Path, tmp_path: Path) -> None:
     (tmp_path / "outputs").mkdir()
     with pytest.raises(ConfigError, match=r"no \*\.jsonl\.out under"):
         parse_files(pipeline_of(source), tmp_path / "shards", tmp_path / "outputs", tmp_path / "out.parquet")
+
+
+def test_columns_in_the_way_of_ours(tmp_path: Path) -> None:
+    """A table with a column `status` is formatted and parsed under a prefix, which `parse` finds in the notes."""
+    path = tmp_path / "in.parquet"
+    texts(3).with_columns(status=pl.lit("mine"), record_id=pl.lit(1)).write_parquet(path)
+    with pytest.raises(ColumnClash, match="output-prefix"):
+        format_files(pipeline_of(path), tmp_path / "shards")
+    assert not (tmp_path / "shards").exists()
+    format_files(plain_pipeline(str(path), HAIKU, TEXT, "id", 4, "ba_"), tmp_path / "shards")
+    answer_all(tmp_path / "shards", tmp_path / "outputs")
+    prefix = read_notes(tmp_path / "shards").output_prefix
+    parse_files(
+        plain_pipeline(str(path), HAIKU, TEXT, "id", output_prefix=prefix),
+        tmp_path / "shards",
+        tmp_path / "outputs",
+        tmp_path / "out.parquet",
+    )
+    table = pl.read_parquet(tmp_path / "out.parquet")
+    assert table["status"].to_list() == ["mine"] * 3
+    assert table["ba_status"].to_list() == ["ok"] * 3
+
+
+@pytest.mark.parametrize("suffix", ["csv", "jsonl"])
+def test_a_file_that_is_appended_to(tmp_path: Path, suffix: str) -> None:
+    """Rows that come after the rows were counted are told, where `format` once went on for ever."""
+    path, line = tmp_path / f"in.{suffix}", {"csv": "c9,x\n", "jsonl": '{"id":"c9","text":"x"}\n'}[suffix]
+    path.write_text(("id,text\n" if suffix == "csv" else "") + line * 3)
+    pipeline = pipeline_of(path, id_column=None)
+    shards = plan_shards([Block(3, 3, 0)], pipeline.spec.limits, on_small="pad")
+    with path.open("a") as file:
+        file.write(line)
+    with pytest.raises(StaleShard, match="has more rows than when they were counted: it was written to"):
+        _ = [pl.concat(rows) for _, rows in by_shard(pipeline, shards)]
+
+
+IDS = {
+    "bytes": pl.Series([b"\xff\x00", b"b"]),
+    "lists": pl.Series([[1], [2]]),
+    "objects": pl.Series([{"a": 1}, {"a": 2}]),
+}
+
+
+@pytest.mark.parametrize("kind", IDS)
+def test_ids_that_are_none(tmp_path: Path, kind: str) -> None:
+    """Ids that are bytes (as UUIDs are in Parquet), lists or objects are refused, and told how to be written."""
+    path = tmp_path / "in.parquet"
+    pl.DataFrame({"id": IDS[kind], "text": ["a", "b"]}).write_parquet(path)
+    with pytest.raises(InvalidRecordIds, match=r"holds .*, but an id is a text or a number; write ids as text \(UUIDs"):
+        format_files(pipeline_of(path), tmp_path / "shards")
+
+
+def test_times_keep_their_fractions(tmp_path: Path) -> None:
+    """Times of day that differ in a fraction of a second differ in the prompt, in given ids and in derived ones."""
+    path = tmp_path / "in.parquet"
+    clocks = [time(1, 2, 3), time(1, 2, 3, 4), time(1, 2, 3, 500_000)]
+    pl.DataFrame({"id": clocks, "text": ["a"] * 3}).write_parquet(path)
+    task = {"text": {"prompt": "{id}"}}
+    format_files(pipeline_of(path, task=task), tmp_path / "given")
+    said = [record["modelInput"]["messages"][0]["content"][0]["text"] for record in records_of(tmp_path / "given")]
+    assert said == ["01:02:03", "01:02:03.000004", "01:02:03.500"]
+    format_files(pipeline_of(path, id_column=None, task=task), tmp_path / "derived")
+    assert len({record["recordId"][9:] for record in records_of(tmp_path / "derived")}) == 3
+
+
+def records_of(folder: Path) -> list[dict[str, Any]]:
+    """All records that were formatted."""
+    return [record for records in formatted(folder).values() for record in records]

@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import time
 import zlib
 from typing import Any
 
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from polars.exceptions import ComputeError
 
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.outputs.jsonlines import decode, decode_around_bad_lines, split_lines, without_input
+from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line, split_lines, without_input
 from tests.labs.stages import jsonl
 
 SCHEMA = {"recordId": pl.String(), "modelOutput": FAMILIES["anthropic"].output}
@@ -80,5 +81,42 @@ def test_nothing_is_unpacked(packed: bytes) -> None:
     with pytest.raises(ComputeError):
         split_lines(packed)
     texts = [b'{"recordId": "a"}', packed.replace(b"\n", b""), b'{"recordId": "b"}']
-    parts = [part for _, part in decode_around_bad_lines(texts, SCHEMA, 0)]
-    assert pl.concat(parts)["recordId"].to_list() == ["a", None, "b"]
+    assert decode_line_by_line(texts, SCHEMA)["recordId"].to_list() == ["a", None, "b"]
+
+
+DAMAGE = {
+    "every second": [b'{"recordId": "a", "modelOutput": {' + b"}}" * (i % 2) for i in range(20_000)],
+    "a brace": [b"{"] * 300_000,
+    "too deep": [b'{"recordId": "a", "x": ' + b"[" * 3_000 + b"]" * 3_000 + b"}", b'{"recordId": "b"}'] * 500,
+    "nested": [b'{"recordId": "a", "x": ' + b"[" * 150 + b"]" * 150 + b"}", b"{"] * 500,
+}
+FIRST = {"every second": [None, "a"], "a brace": [None, None], "too deep": [None, "b"], "nested": ["a", None]}
+
+
+@pytest.mark.parametrize("name", DAMAGE)
+def test_time_is_linear_whatever_is_broken(name: str) -> None:
+    """Where thousands of lines are broken, each is read once: in seconds, where halving them took minutes."""
+    started = time.monotonic()
+    frame = decode_line_by_line(DAMAGE[name], SCHEMA)
+    assert time.monotonic() - started < 20
+    assert frame["recordId"].to_list() == FIRST[name] * (len(DAMAGE[name]) // 2)
+
+
+@pytest.mark.parametrize("value", [5, "x", [1], {"content": "x"}, {"content": ["x"]}, OUTPUT])
+def test_line_by_line_reads_as_all_at_once(value: Any) -> None:
+    """Among broken lines, and lines that polars finds too deep, the others are read as they are alone."""
+    lines = jsonl([{"recordId": "a", "modelOutput": value}, {"recordId": "b"}]).splitlines()
+    expected = decode(b"\n".join(lines), SCHEMA)
+    assert expected is not None
+    assert decode_line_by_line([*lines, b"{"], SCHEMA).head(2).equals(expected)
+    shown = decode_line_by_line([*lines, b"{", b'{"x": ' + b"[" * 150 + b"]" * 150 + b"}"], SCHEMA).head(2)
+    assert shown["recordId"].to_list() == ["a", "b"]
+
+
+def test_half_a_character_is_replaced() -> None:
+    """A lone surrogate in an answer is U+FFFD; a pair, and a backslash before a u, stay as they are."""
+    said = r"cut \\ud83d \ud83d\ude00 \ud83d! \ude00"
+    line = '{"recordId": "a", "modelOutput": {"stop_reason": "' + said + '"}}'
+    frame = decode(line.encode() + b"\n", SCHEMA, skip_input=True)
+    assert frame is not None
+    assert frame["modelOutput"].struct.field("stop_reason").item() == "cut \\ud83d \U0001f600 \ufffd! \ufffd"

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ConfigError, PromptError
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.pipeline.records import ERROR_CODE, LINE
@@ -82,9 +83,9 @@ def test_other_columns_are_refused(make_pipeline: MakePipeline, pictures: list[A
 
 
 def test_a_missing_column_is_refused(make_pipeline: MakePipeline) -> None:
-    """An image column that the dataset lacks is refused at load."""
+    """An image column that the dataset lacks is refused."""
     with pytest.raises(PromptError, match="column 'picture' is not in the dataset"):
-        make_pipeline(pl.DataFrame({"text": ["x"]}), task=TASK)
+        next(read_rows(make_pipeline(pl.DataFrame({"text": ["x"]}), task=TASK)))
 
 
 @pytest.mark.parametrize("family", [n for n, f in FAMILIES.items() if f.kind == "text" and n not in WITH_IMAGES])

@@ -6,6 +6,7 @@ from typing import Any
 import polars as pl
 import pytest
 
+from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
 from bedrock_assets.pipeline.records import ERROR_CODE, LINE
 from bedrock_assets.pipeline.workload import ANSWER_COLUMNS
@@ -34,14 +35,14 @@ def test_what_does_not_fit_is_refused(
 ) -> None:
     """A placeholder, template, prompt file, column or task that does not fit is refused when the file is looked at."""
     with pytest.raises(error, match=message):
-        make_pipeline(texts(3), **overrides)
+        next(read_rows(make_pipeline(texts(3), **overrides)))
 
 
 @pytest.mark.parametrize("name", ["record_id", *(name for name in ANSWER_COLUMNS if name != "embedding")])
 def test_every_answer_column_is_reserved(make_pipeline: MakePipeline, name: str) -> None:
     """An input column named as any column of the answer is refused."""
     with pytest.raises(ColumnClash, match=f"already has column '{name}'"):
-        make_pipeline(texts(1).with_columns(pl.lit(1).alias(name)))
+        next(read_rows(make_pipeline(texts(1).with_columns(pl.lit(1).alias(name)))))
 
 
 def test_answers_have_one_column_of_their_kind(make_pipeline: MakePipeline) -> None:
@@ -62,7 +63,7 @@ def test_working_names_are_free(make_pipeline: MakePipeline) -> None:
     request = json.loads(made[LINE].item())["modelInput"]
     assert request["system"] == "system code"
     assert request["messages"][0]["content"][0]["text"] == "id text"
-    assert made.drop("__line", "__error_code", "__error_message", "record_id").equals(frame)
+    assert made.columns == ["record_id", "__line", "__error_code", "__error_message"]
 
 
 def test_a_prompt_without_placeholders(make_pipeline: MakePipeline) -> None:

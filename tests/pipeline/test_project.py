@@ -119,3 +119,13 @@ def test_several_documents(project: Path) -> None:
     path.write_text(DEFS.format(name="a") + "---\n" + DEFS.format(name="b"))
     with pytest.raises(ConfigError, match="several YAML documents; give each"):
         read_spec(path)
+
+
+@pytest.mark.parametrize(
+    "text", ["a: " + "[" * 10_000, "\n".join(" " * i + "a:" for i in range(2_000)), "a: 2026-99-99"]
+)
+def test_yaml_that_python_cannot_hold(tmp_path: Path, text: str) -> None:
+    """YAML nested ten thousand deep, or with a day that does not exist, is an error of the file."""
+    (tmp_path / "defs.yaml").write_text(text)
+    with pytest.raises(ConfigError, match=r"defs\.yaml is (nested too deeply|not YAML)"):
+        read_spec(tmp_path / "defs.yaml")

@@ -43,9 +43,8 @@ def opened(tmp_path: Path, frame: pl.DataFrame, **source: object) -> Source:
 
 
 def read(source: Source) -> pl.DataFrame:
-    """All of it, whose columns and number are as they were foretold."""
+    """All of it, whose number is as it was foretold."""
     frame = pl.concat(source.batches())
-    assert source.columns() == frame.columns
     assert source.n_rows() == len(frame)
     assert pl.concat(source.column(frame.columns[0])).equals(frame[frame.columns[0]])
     return frame

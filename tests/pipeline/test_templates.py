@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.errors import PromptError
-from bedrock_assets.pipeline.templates import SHIPPED, load_template, parse_template
+from bedrock_assets.pipeline.templates import SHIPPED, load_template, parse_template, placeholder
 
 
 def rendered(text: str, frame: pl.DataFrame, null_default: str | None = None) -> list[str | None]:
@@ -63,6 +63,32 @@ def test_a_placeholder_is_a_column_name(field: str) -> None:
     """Attribute access, indexing, conversions and formats are refused when the template is read."""
     with pytest.raises(PromptError, match=r"line 2: .* is not a column name"):
         parse_template(f"Hi\n{{{field}}}", "greeting")
+
+
+@pytest.mark.parametrize(
+    "column",
+    [*("a.b", "net/gross", "price (EUR)", "a+b", "{x}", "}", "", " ", "`", "a`b", "__line", "a\nb", "*", "x:y!z", "ü")],
+)
+def test_quoted_placeholders(column: str) -> None:
+    """Any column can be named in backticks, in which a backtick is doubled; braces need nothing there."""
+    frame, quoted = pl.DataFrame({column: ["value"]}), column.replace("`", "``")
+    assert rendered(f"< {{`{quoted}`}} >", frame) == ["< value >"]
+    assert rendered(placeholder(column), frame) == ["value"]
+
+
+@given(column=st.text(), text=st.text(alphabet="a{}`\n"))
+def test_a_quoted_placeholder_in_any_text(column: str, text: str) -> None:
+    """Whatever is around it, a quoted placeholder is found, and nothing else is."""
+    literal = text.replace("{", "{{").replace("}", "}}")
+    template = parse_template(f"{literal}{{`{column.replace('`', '``')}`}}{literal}", "greeting")
+    assert template.columns == (column,)
+    assert template.literals == (text, text)
+
+
+def test_what_is_filled_in_stays_quoted(tmp_path: Path) -> None:
+    """Placeholders of a prompt that are not filled keep their quotes."""
+    (tmp_path / "mine.txt").write_text("{text} {`a.b`}")
+    assert load_template("mine", tmp_path, {"text": "{`c (d)`}"}).columns == ("c (d)", "a.b")
 
 
 def test_a_missing_column() -> None:

@@ -179,7 +179,7 @@ def test_a_record_is_one_line_of_json(values: list[str]) -> None:
     """Any text is one line, split on newlines only, from which the text is read back."""
     pipeline = build_pipeline(Path("none.parquet"), prompt="{text}")
     made = pipeline.records.make(pl.DataFrame({"text": values, "record_id": [f"r{i}" for i in range(len(values))]}))
-    for text, line in made.select("text", LINE).iter_rows():
+    for text, line in zip(values, made[LINE], strict=True):
         if text.strip():
             assert "\n" not in line
             assert json.loads(line)["modelInput"]["messages"][0]["content"][0]["text"] == text

@@ -1,0 +1,137 @@
+"""Which local files a path, a pattern or a folder means, and the partition columns in their folders' names."""
+
+import re
+import stat
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from glob import glob, has_magic
+from pathlib import Path
+from urllib.parse import unquote
+
+import polars as pl
+
+from bedrock_assets.errors import ConfigError
+
+SUFFIXES = (".parquet", ".csv", ".jsonl", ".ndjson")
+_KINDS = {
+    stat.S_ISFIFO: "a FIFO",
+    stat.S_ISSOCK: "a socket",
+    stat.S_ISCHR: "a device",
+    stat.S_ISBLK: "a device",
+    stat.S_ISDIR: "a folder",
+}
+_NULL = "__HIVE_DEFAULT_PARTITION__"
+_WHOLE = re.compile(r"0|-?[1-9]\d{0,17}")
+
+
+@dataclass(frozen=True)
+class LocalFiles:
+    """Regular files of one format, in the order of their names."""
+
+    path: str
+    """As written: a file, a pattern, or a folder."""
+
+    @cached_property
+    def suffix(self) -> str:
+        """
+        The format.
+
+        Raises:
+            ConfigError: It is none that is known, or a folder has files of several, or of none.
+        """
+        if not Path(self.path).is_dir():
+            return require_suffix(self.path)
+        suffixes = sorted({file.suffix.lower() for file in self._below(self.path)})
+        if len(suffixes) == 1:
+            return suffixes[0]
+        found = f"has files of several formats: {', '.join(suffixes)}" if suffixes else "has no data files"
+        raise ConfigError(f"source path {self.path!r} is a folder that {found}; name a pattern, such as *.parquet")
+
+    @cached_property
+    def names(self) -> list[str]:
+        """
+        The files.
+
+        Raises:
+            ConfigError: There is none, the pattern begins at the root of the file system, or one is not a regular file,
+                so that reading it might never end.
+        """
+        if Path(self.path).is_dir():
+            found = sorted(str(file) for file in self._below(self.path) if file.suffix.lower() == self.suffix)
+        elif Path(self.path).exists() or not has_magic(self.path):
+            found = [self.path] if Path(self.path).exists() else []
+        else:
+            if self.path.startswith("/**"):
+                raise ConfigError(f"source path {self.path!r} searches the whole file system; name a folder")
+            found = [name for name in sorted(glob(self.path, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
+        if not found:
+            raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
+        for name in found:
+            _require_regular(name)
+        return found
+
+    @cached_property
+    def partitions(self) -> dict[str, list[str | int | None]]:
+        """By column, the values of all files, from folders such as `year=2026` that the path does not name itself."""
+        fixed = Path(self.path) if Path(self.path).is_dir() else _fixed_part(self.path)
+        pairs = [_pairs(Path(name).relative_to(fixed).parent.parts) for name in self.names]
+        keys = list(dict.fromkeys(key for values in pairs for key in values))
+        return {key: _typed([values.get(key, _NULL) for values in pairs]) for key in keys}
+
+    def partition_columns(self, index: int, columns: Iterable[str]) -> list[pl.Expr]:
+        """The partition columns of one file, Int64 or String, without those that are among its own *columns*."""
+        own = set(columns)
+        return [
+            pl.lit(values[index], _dtype(values)).alias(key)
+            for key, values in self.partitions.items()
+            if key not in own
+        ]
+
+    @staticmethod
+    def _below(folder: str) -> list[Path]:
+        files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
+        return [path for path in files if not any(p[0] in "._" for p in path.relative_to(folder).parts)]
+
+
+def require_suffix(path: str) -> str:
+    """
+    The suffix of a path or pattern, in lower case.
+
+    Raises:
+        ConfigError: It is not the suffix of a format that is read.
+    """
+    suffix = Path(path).suffix.lower()
+    if suffix not in SUFFIXES:
+        problem = f"ends in {suffix}" if suffix else "has no suffix"
+        raise ConfigError(f"source path {path!r} {problem}; known: {', '.join(SUFFIXES)}")
+    return suffix
+
+
+def _require_regular(name: str) -> None:
+    mode = Path(name).stat().st_mode
+    if not stat.S_ISREG(mode):
+        kind = next((kind for test, kind in _KINDS.items() if test(mode)), "something else")
+        raise ConfigError(f"source path {name!r} is not a file but {kind}; name a file")
+
+
+def _fixed_part(pattern: str) -> Path:
+    """The folders of a pattern before its first wildcard."""
+    parts = Path(pattern).parts
+    wild = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts) - 1)
+    return Path(*parts[:wild])
+
+
+def _pairs(folders: Sequence[str]) -> Mapping[str, str]:
+    return {key: unquote(value) for key, equals, value in (name.partition("=") for name in folders) if equals and key}
+
+
+def _typed(values: Sequence[str]) -> list[str | int | None]:
+    known = [None if value == _NULL else value for value in values]
+    if all(value is None or _WHOLE.fullmatch(value) for value in known):
+        return [None if value is None else int(value) for value in known]
+    return list(known)
+
+
+def _dtype(values: Sequence[str | int | None]) -> type[pl.DataType]:
+    return pl.String if any(isinstance(value, str) for value in values) else pl.Int64
