@@ -91,22 +91,6 @@ class Files(Source):
                 raise ConfigError(f"source {found}") from error
 
     def _scan(self) -> pl.LazyFrame:
-<<<<<<< HEAD
-        if not self.path.startswith("s3://") and not _matches(self.path):
-            raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
-        match Path(self.path).suffix.lower():
-            case ".parquet":
-                return pl.scan_parquet(self.path)
-            case ".csv":
-                # All columns are text unless named: dtypes inferred per file lose leading zeros and may differ.
-                scan = pl.scan_csv(self.path, infer_schema=False)
-                return scan.with_columns(pl.col(name).cast(self._dtype(name)) for name in self.dtypes)
-            case ".jsonl" | ".ndjson":
-                return pl.scan_ndjson(self.path, infer_schema_length=None)
-            case suffix:
-                problem = f"ends in {suffix}" if suffix else "has no suffix"
-                raise ConfigError(f"source path {self.path!r} {problem}; known: {', '.join(SUFFIXES)}")
-=======
         if self._is_remote:
             return self._open(self.path, **({"hive_partitioning": True} if "=" in self.path else {}))
         if self._suffix == ".csv":
@@ -119,7 +103,6 @@ class Files(Source):
         return pl.concat(
             [scan.with_columns(self._files.partition_columns(index, own)) for index, scan in enumerate(scans)]
         )
->>>>>>> h/odd-data
 
     def _open(self, path: str | list[str], **options: Any) -> pl.LazyFrame:
         if self._suffix == ".parquet":

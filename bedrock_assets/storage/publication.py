@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
-from polars.exceptions import PolarsError
 from polars.io.plugins import register_io_source
 
 from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
@@ -70,10 +69,11 @@ class Publication:
 
         Raises:
             StoreConflict: The part's file belongs to another publication.
+            StoreError: The file is missing or broken.
         """
         try:
-            rows = select(self.store.scan_parquet([part.key])).collect()
-        except (PolarsError, OSError):
+            rows = self.store.read_parquet(part.key, select)
+        except StoreError:
             self._require_current(part)
             raise
         self._require_current(part)

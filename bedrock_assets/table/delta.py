@@ -75,13 +75,8 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
 def _batches(table: Publication) -> "Iterator[pa.RecordBatch]":
     for part in table.manifest.parts:
         for start in range(0, part.n_rows, ROW_GROUP_ROWS):
-<<<<<<< HEAD
-            rows = table.read(part, lambda rows, start=start: rows.slice(start, ROW_GROUP_ROWS))
-            plain = rows.select(_plain(pl.col(name), dtype) for name, dtype in rows.schema.items())
-=======
-            rows = store.read_parquet(part.key, _slice(start))
+            rows = table.read(part, _slice(start))
             plain = rows.select(_plain(column(name), dtype) for name, dtype in rows.schema.items())
->>>>>>> h/odd-data
             yield from plain.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest()).combine_chunks().to_batches()
 
 
