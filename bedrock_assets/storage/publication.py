@@ -13,6 +13,7 @@ from pathlib import Path
 import polars as pl
 from polars.io.plugins import register_io_source
 
+from bedrock_assets.columns import columns as exactly
 from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import Part, TableManifest
@@ -139,7 +140,7 @@ def read_latest(store: Store, pipeline: str) -> pl.DataFrame:
 
 
 def _select(rows: pl.LazyFrame, columns: list[str] | None, predicate: pl.Expr | None) -> pl.LazyFrame:
-    rows = rows if columns is None else rows.select(columns)
+    rows = rows if columns is None else rows.select(exactly(columns))
     return rows if predicate is None else rows.filter(predicate)
 
 
