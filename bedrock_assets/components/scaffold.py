@@ -15,6 +15,7 @@ from bedrock_assets.pipeline.load import COMPONENT
 from bedrock_assets.pipeline.pipeline import Pipeline
 
 HUB = "hf:"
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,7 @@ class Params(BaseModel):
     """Settings of a new pipeline; each can be changed later in the YAML."""
 
     source: str = Field(default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl.")
-    model: str = Field(default="anthropic.claude-3-haiku-20240307-v1:0", description="Model id.")
+    model: str = Field(default=MODEL, description="Model id.")
     prompt: str = Field(default="Summarise: {text}", description="Template over the columns.")
 
 
@@ -120,3 +121,30 @@ class PipelineScaffolder(dg.Scaffolder[Params]):
     def scaffold(self, request: dg.ScaffoldRequest[Params]) -> None:
         params = request.params
         Draft(request.target_path.name, params.source, params.model, params.prompt).write_files(request)
+
+
+class InboxParams(BaseModel):
+    """Settings of a new inbox; each can be changed later in the YAML."""
+
+    model: str = Field(default=MODEL, description="Model id.")
+    dropped_to: str | None = Field(default=None, description="Folder in the store for files to answer.")
+
+
+class InboxScaffolder(dg.Scaffolder[InboxParams]):
+    """What `dg scaffold defs bedrock_assets.BatchInbox NAME` writes: an inbox with folders of its own."""
+
+    @classmethod
+    @override
+    def get_scaffold_params(cls) -> type[InboxParams]:
+        return InboxParams
+
+    @override
+    def scaffold(self, request: dg.ScaffoldRequest[InboxParams]) -> None:
+        name = request.target_path.name
+        attributes = {
+            "name": name,
+            "model": request.params.model,
+            "dropped_to": request.params.dropped_to or f"{name}-to-process",
+            "processed_to": f"{name}-processed",
+        }
+        dg.scaffold_component(request, attributes)
