@@ -2,8 +2,8 @@
 Jinja in the values of a defs.yaml: `{{ env.MODEL }}` and template variables, in every key but the texts of prompts.
 
 A prompt is a template of its own, over columns, in which `{{` is a literal brace. So a field that is `AS_WRITTEN` is
-never rendered. Elsewhere a value that is one expression becomes what the expression gives, of whatever type; in a longer
-text an expression becomes text.
+never rendered. Elsewhere a value that is one expression becomes what the expression gives, of whatever type; in a
+longer text an expression becomes text.
 """
 
 import os

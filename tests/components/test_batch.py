@@ -17,8 +17,8 @@ from typing_extensions import override
 
 import bedrock_assets
 from bedrock_assets.components.batch import BatchInbox, BatchInference
+from bedrock_assets.components.load import load_pipeline
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.pipeline.load import load_pipeline
 from bedrock_assets.resources.store import StoreResource
 from tests.labs.stages import HAIKU
 
@@ -87,7 +87,7 @@ def test_resources_come_along(load: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("BEDROCK_ASSETS_STORE", "s3://bucket/calls")
     own = load(first={}, drops={"settle_s": 60})
     assert set(own.resources) == {"bedrock_batch_store", "bedrock_batch", "bedrock_batch_events"}
-    assert own.resources["bedrock_batch_store"].url == "s3://bucket/calls"
+    assert own.resources["bedrock_batch_store"].open().url == "s3://bucket/calls"
     others = dg.Definitions(resources={"store": "s3", "bedrock": "client", "events": "topic"})
     dg.Definitions.validate_loadable(dg.Definitions.merge(own, others))
 
