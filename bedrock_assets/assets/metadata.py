@@ -29,7 +29,12 @@ MEAN_OUTPUT = "mean_output_tokens"
 
 def shared_metadata(spec: WorkloadSpec, kinds: set[str]) -> dict[str, Any]:
     """Arguments that all assets of a pipeline or an inbox share."""
-    return {"group_name": spec.name, "owners": list(spec.owners), "kinds": kinds}
+    return {
+        "group_name": spec.group_name or spec.name,
+        "owners": list(spec.owners),
+        "tags": spec.asset_tags,
+        "kinds": kinds | {*spec.kinds},
+    }
 
 
 def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:

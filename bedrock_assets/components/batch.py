@@ -129,7 +129,7 @@ class BatchInference(BatchComponent):
 
     spec_class: ClassVar[type[WorkloadSpec]] = PipelineSpec
 
-    spec: PipelineSpec
+    spec: PipelineSpec  # pyright: ignore[reportIncompatibleVariableOverride] - a component's spec is not replaced
 
     @cached_property
     def pipeline(self) -> Pipeline:
@@ -154,7 +154,7 @@ class BatchInbox(BatchComponent):
 
     spec_class: ClassVar[type[WorkloadSpec]] = InboxSpec
 
-    spec: InboxSpec
+    spec: InboxSpec  # pyright: ignore[reportIncompatibleVariableOverride] - a component's spec is not replaced
 
     @cached_property
     def inbox(self) -> Inbox:

@@ -7,19 +7,23 @@ from pathlib import Path
 from typing import Any
 
 import dagster as dg
+from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import ValidationError
 
+import bedrock_assets
 from bedrock_assets.assets.checks import build_checks
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
-from bedrock_assets.errors import ConfigError, describe_validation_error
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
+
+DagsterLibraryRegistry.register("bedrock-assets", bedrock_assets.__version__, is_dagster_package=False)
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
@@ -55,10 +59,7 @@ def build_batch_inference(
         ConfigError: There is no spec, one of them is wrong, or two do not fit together.
         DataError: The columns of a source do not fit.
     """
-    parsed = [_parse(spec) for spec in specs]
-    owners: list[Pipeline | Inbox] = [
-        Pipeline(spec, Path(folder)) if isinstance(spec, PipelineSpec) else Inbox(spec) for spec in parsed
-    ]
+    owners = [_owner(_parse(spec), Path(folder)) for spec in specs]
     if not owners:
         raise ConfigError("no spec is given; give at least one, such as a PipelineSpec")
     location = Location.of((f"spec {i + 1}", owner) for i, owner in enumerate(owners))
@@ -74,6 +75,13 @@ def _parse(spec: PipelineSpec | InboxSpec | Mapping[str, Any]) -> PipelineSpec |
     except ValidationError as error:
         name = f"pipeline {spec['name']!r}" if "name" in spec else "a pipeline without a name"
         raise ConfigError(f"{name}: {describe_validation_error(error)}") from error
+
+
+def _owner(spec: PipelineSpec | InboxSpec, folder: Path) -> Pipeline | Inbox:
+    try:
+        return Pipeline(spec, folder) if isinstance(spec, PipelineSpec) else Inbox(spec)
+    except BedrockAssetsError as error:
+        raise type(error)(f"{spec.name}: {error}") from error
 
 
 def definitions_of(owner: Pipeline | Inbox, get_asset_spec: GetAssetSpec = unchanged) -> dg.Definitions:

@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from bedrock_assets.config.asset_attributes import AssetTags, GroupName, Kinds, Owners
 from bedrock_assets.config.job_settings import require_tags
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
@@ -66,7 +67,14 @@ class WorkloadSpec(Strict):
 
     name: Name
     description: str | None = Field(default=None, description="Shown on the assets.")
-    owners: tuple[str, ...] = Field(default=(), description="Dagster owners: email addresses or `team:name`.")
+    owners: Owners = Field(default=(), description="Dagster owners: email addresses or `team:name`.")
+    group_name: GroupName | None = Field(
+        default=None, description="Dagster group of the assets; by default the pipeline's name."
+    )
+    asset_tags: AssetTags = Field(
+        default_factory=dict, description="Dagster tags of the assets; `tags` are those of the jobs at AWS."
+    )
+    kinds: Kinds = Field(default=(), description="Kinds of the assets, beside our own.")
     targets: Targets = Field(
         alias="model",
         description="Model id, inference profile id or ARN. With several, a shard goes to the first that has a free "

@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 from dagster import DagsterInstance
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import StaleShard
+from bedrock_assets.jobs.dagster_internals import BulkActionsFilter, BulkActionStatus
 from bedrock_assets.storage.manifests import Shard
 
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]

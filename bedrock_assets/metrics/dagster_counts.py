@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import DagsterInstance
-from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
+from bedrock_assets.jobs.dagster_internals import InstigatorStatus, InstigatorType
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
