@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
+from bedrock_assets.assets.units import significant
 from bedrock_assets.config.task import ClassifyTask
 from bedrock_assets.jobs.canary import canary_result
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -57,7 +58,7 @@ def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefini
             passed=not odd,
             severity=dg.AssetCheckSeverity.WARN,
             description="; ".join(odd) or None,
-            metadata={f"share {label}": share for label, share in shares.items()},
+            metadata={f"share {label}": significant(share) for label, share in shares.items()},
         )
 
     return label_check
@@ -86,8 +87,8 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
         if result is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
-        facts = {"n_rows": result.n_rows, "error_rate": result.error_rate}
-        facts |= {"mean_output_tokens": result.mean_output_tokens}
+        facts = {"n_rows": result.n_rows, "error_rate": significant(result.error_rate)}
+        facts |= {"mean_output_tokens": significant(result.mean_output_tokens)}
         return dg.AssetCheckResult(passed=result.passed, description="; ".join(result.reasons) or None, metadata=facts)
 
     return canary_check
@@ -150,7 +151,7 @@ def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
             check_name=ERROR_SHARE,
             asset_key=table,
             severity=dg.AssetCheckSeverity.ERROR if share > rates.fail else dg.AssetCheckSeverity.WARN,
-            metadata={"error_rate": share, "n_error": manifest.n_error, "n_missing": manifest.n_missing},
+            metadata={"error_rate": significant(share), "n_error": manifest.n_error, "n_missing": manifest.n_missing},
         )
         yield drift(table, manifest.mean_output_tokens, _means(context.instance, table))
 
@@ -173,6 +174,7 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         mean: Output tokens of an answer, in this table.
         means: The same of the tables so far, the latest first; this one may be the first.
     """
+    mean = None if mean is None else significant(mean)  # as those of the tables so far
     before = next((earlier for earlier in means if earlier != mean), mean)
     factor = mean / before if mean and before else 1.0
     return dg.AssetCheckResult(
@@ -181,7 +183,11 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         asset_key=table,
         severity=dg.AssetCheckSeverity.WARN,
         description=None if mean and before else "nothing to compare",
-        metadata={"mean_output_tokens": mean or 0.0, "before": before or 0.0, "factor": factor},
+        metadata={
+            "mean_output_tokens": significant(mean or 0.0),
+            "before": significant(before or 0.0),
+            "factor": significant(factor),
+        },
     )
 
 

@@ -61,7 +61,8 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
             raise dg.Failure("another run is taking files of this inbox; wait until it has ended", allow_retries=False)
         regions = bedrock_batch.open(bedrock_batch_store.open(), local=True)
         files = FileIntake(context, inbox, regions).take(config.files, config.given_up)
-        yield from materialize("dropped_files", _metadata(files))
+        uri = {"dagster/uri": regions.store.path(spec.dropped_to)}
+        yield from materialize("dropped_files", uri | _metadata(files))
 
     return dropped_files  # pyright: ignore[reportReturnType] - the decorator is untyped
 

@@ -11,7 +11,9 @@ from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
+from bedrock_assets.assets.versions import answers_version, prompts_version
 from bedrock_assets.assets.wait import Watch
+from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import JOINED_TAG, REQUEST_TAG
 from bedrock_assets.jobs.enqueue import Launch
@@ -56,15 +58,18 @@ def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
     def prepare(store: Store, shard: str) -> None:
         prepare_part(store, pipeline, shard)
 
-    outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare)
+    outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare, prompts_version(pipeline))
     assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
     return [*assets, *build_exports(pipeline)]
 
 
 def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+    chained = pipeline.spec.source.pipeline
+    upstream = dg.AssetKey(asset_path(chained, "joined_table")) if chained else None
+
     @dg.asset(
         key=[pipeline.spec.name, "raw_dataset"],
-        deps=[[pipeline.spec.source.pipeline, "joined_table"]] if pipeline.spec.source.pipeline else [],
+        deps=[upstream] if upstream else [],
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
@@ -79,7 +84,8 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context.log.info(
             f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"
         )
-        yield from materialize("raw_dataset", raw_metadata(pipeline, opened, manifest), manifest.revision)
+        facts = raw_metadata(pipeline, opened, manifest, upstream)
+        yield from materialize("raw_dataset", facts, manifest.revision)
 
     return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
 
@@ -92,6 +98,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
+        code_version=prompts_version(pipeline),
         **shared_metadata(pipeline.spec, {"polars", "jsonlines"}),
     )
     def prompt_shards(
@@ -110,13 +117,17 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 
 def build_batch_outputs(
-    workload: Workload, upstream: str, on_answered: Callable[[Store, str], None] = lambda _store, _shard: None
+    workload: Workload,
+    upstream: str,
+    on_answered: Callable[[Store, str], None] = lambda _store, _shard: None,
+    upstream_version: str | None = None,
 ) -> dg.AssetsDefinition:
     """
     The answers to the shards that asset *upstream* makes.
 
     Args:
         on_answered: Called in the run that has published a shard's answers, before they are materialized.
+        upstream_version: Code version of *upstream*, if it has one.
     """
     spec = workload.spec
     pools = " and ".join(f"pool `{pool}`" for pool in spec.pools)
@@ -130,6 +141,7 @@ def build_batch_outputs(
         description="The model's answers, one row for each input row. Launching requests the shards; the sensor "
         f"submits them under the limit of {pools} and completes each partition when its job ends.",
         metadata={"model": ", ".join(target.name for target in spec.targets), "pool": ", ".join(spec.pools)},
+        code_version=answers_version(workload, upstream_version),
         **shared_metadata(spec, {"bedrock", "parquet"}),
     )
     def batch_outputs(
@@ -163,6 +175,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         output_required=False,
         automation_condition=when_all_shards_are_in(pipeline.spec.name),
         freshness_policy=_freshness(pipeline),
+        code_version=answers_version(pipeline.workload, prompts_version(pipeline)),
         description="The final table: every input column unchanged, then the answer.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
