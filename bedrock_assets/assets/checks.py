@@ -39,7 +39,7 @@ def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
 def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=LABELS,
-        asset=dg.AssetKey([pipeline.spec.name, "joined_table"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("joined_table")),
         description=f"Each label has the share of rows that `shares` says; without it, at most {WARN_LABEL:.0%}.",
     )
     def label_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -78,7 +78,7 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=CANARY,
-        asset=dg.AssetKey([name, "batch_outputs"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("batch_outputs")),
         description="The answers of the canary, the first shard, keep the thresholds; else no other shard is sent.",
     )
     def canary_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -99,7 +99,7 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=CONSERVATION,
-        asset=dg.AssetKey([name, "batch_outputs"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("batch_outputs")),
         description="One outcome for each row of the shard that was collected last, or of all shards.",
     )
     def shard_check(context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -115,7 +115,7 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
 
 def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
-    table, rates = dg.AssetKey([pipeline.spec.name, "joined_table"]), pipeline.spec.error_rate
+    table, rates = dg.AssetKey(pipeline.spec.key_of("joined_table")), pipeline.spec.error_rate
     described = {
         CONSERVATION: "Rows in = rows out: every input row once, with a status.",
         SCHEMA: "Every part of the table has the columns that its manifest says.",

@@ -4,7 +4,6 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.config.task import POSITION
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -96,7 +95,7 @@ def table_lineage(workload: Workload, columns: Iterable[str]) -> dict[str, objec
 
 
 def _key(spec: WorkloadSpec, asset: str) -> dg.AssetKey:
-    return dg.AssetKey(asset_path(spec.name, asset))
+    return dg.AssetKey(spec.key_of(asset))
 
 
 def _metadata(deps: Mapping[str, list[dg.TableColumnDep]]) -> dict[str, object]:

@@ -1,6 +1,6 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -52,23 +52,27 @@ class BatchOutputsConfig(dg.Config):
     )
 
 
-def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table."""
+def build_assets(pipeline: Pipeline, upstream: dg.AssetKey | None = None) -> list[dg.AssetsDefinition]:
+    """
+    `raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table.
+
+    Args:
+        upstream: Key of the table of `source.pipeline`, if that has a `key_prefix`.
+    """
+    if upstream is None and pipeline.spec.source.pipeline:
+        upstream = dg.AssetKey(asset_path(pipeline.spec.source.pipeline, "joined_table"))
 
     def prepare(store: Store, shard: str) -> None:
         prepare_part(store, pipeline, shard)
 
     outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare, prompts_version(pipeline))
-    assets = [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
+    assets = [_raw_dataset(pipeline, upstream), _prompt_shards(pipeline), outputs, _joined_table(pipeline)]
     return [*assets, *build_exports(pipeline)]
 
 
-def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    chained = pipeline.spec.source.pipeline
-    upstream = dg.AssetKey(asset_path(chained, "joined_table")) if chained else None
-
+def _raw_dataset(pipeline: Pipeline, upstream: dg.AssetKey | None) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "raw_dataset"],
+        key=pipeline.spec.key_of("raw_dataset"),
         deps=[upstream] if upstream else [],
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
@@ -92,8 +96,8 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "prompt_shards"],
-        deps=[[pipeline.spec.name, "raw_dataset"]],
+        key=pipeline.spec.key_of("prompt_shards"),
+        deps=[pipeline.spec.key_of("raw_dataset")],
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
@@ -133,8 +137,8 @@ def build_batch_outputs(
     pools = " and ".join(f"pool `{pool}`" for pool in spec.pools)
 
     @dg.asset(
-        key=[spec.name, "batch_outputs"],
-        deps=[[spec.name, upstream]],
+        key=spec.key_of("batch_outputs"),
+        deps=[spec.key_of(upstream)],
         partitions_def=partitions_of(spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
@@ -167,13 +171,13 @@ def build_batch_outputs(
 
 def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "joined_table"],
+        key=pipeline.spec.key_of("joined_table"),
         deps=[
-            [pipeline.spec.name, "raw_dataset"],
-            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+            pipeline.spec.key_of("raw_dataset"),
+            dg.AssetDep(pipeline.spec.key_of("batch_outputs"), partition_mapping=dg.AllPartitionMapping()),
         ],
         output_required=False,
-        automation_condition=when_all_shards_are_in(pipeline.spec.name),
+        automation_condition=when_all_shards_are_in(pipeline.spec.key_of("batch_outputs")),
         freshness_policy=_freshness(pipeline),
         code_version=answers_version(pipeline.workload, prompts_version(pipeline)),
         description="The final table: every input column unchanged, then the answer.",
@@ -199,11 +203,11 @@ def _freshness(pipeline: Pipeline) -> dg.FreshnessPolicy | None:
     return dg.FreshnessPolicy.time_window(fail_window=timedelta(hours=hours)) if hours else None
 
 
-def when_all_shards_are_in(pipeline: str) -> dg.AutomationCondition[Any]:
+def when_all_shards_are_in(outputs: Sequence[str]) -> dg.AutomationCondition[Any]:
     """Once a round: when every registered shard is answered after its last prompts, and nothing is in progress."""
     condition = dg.AutomationCondition
     joined_by_backfill = condition.all_new_updates_have_run_tags(tag_values={JOINED_TAG: "true"})
-    answers = dg.AssetSelection.assets([pipeline, "batch_outputs"])
+    answers = dg.AssetSelection.assets(dg.AssetKey(outputs))
     answered = condition.any_deps_match(condition.newly_updated() & ~joined_by_backfill).allow(answers)
     older_than_prompts = condition.any_deps_updated().since(condition.newly_updated())
     return (

@@ -58,7 +58,7 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         components = context.component_tree.get_all_components(of_type=BatchComponent)
         location = Location.of((component.place, component.owner) for component in components)
-        own = definitions_of(self.owner, self.get_asset_spec)
+        own = definitions_of(self.owner, location, self.get_asset_spec)
         # Beside the assets of the first name, wherever it lies: once per code location.
         if self.spec.name != location.specs[0].name:
             return own

@@ -63,7 +63,7 @@ def build_batch_inference(
     if not owners:
         raise ConfigError("no spec is given; give at least one, such as a PipelineSpec")
     location = Location.of((f"spec {i + 1}", owner) for i, owner in enumerate(owners))
-    own = [definitions_of(owner, get_asset_spec) for owner in owners]
+    own = [definitions_of(owner, location, get_asset_spec) for owner in owners]
     return dg.Definitions.merge(*own, location.shared(resources or {}))
 
 
@@ -84,7 +84,9 @@ def _owner(spec: PipelineSpec | InboxSpec, folder: Path) -> Pipeline | Inbox:
         raise type(error)(f"{spec.name}: {error}") from error
 
 
-def definitions_of(owner: Pipeline | Inbox, get_asset_spec: GetAssetSpec = unchanged) -> dg.Definitions:
+def definitions_of(
+    owner: Pipeline | Inbox, location: "Location", get_asset_spec: GetAssetSpec = unchanged
+) -> dg.Definitions:
     """
     The assets and checks of a pipeline or an inbox.
 
@@ -92,7 +94,7 @@ def definitions_of(owner: Pipeline | Inbox, get_asset_spec: GetAssetSpec = uncha
         ConfigError: *get_asset_spec* changes the key or the partitions of an asset, by which its state is found.
     """
     if isinstance(owner, Pipeline):
-        assets, checks = build_assets(owner), build_checks(owner)
+        assets, checks = build_assets(owner, location.table_of(owner.spec.source.pipeline)), build_checks(owner)
     else:
         assets, checks = build_inbox_assets(owner), build_inbox_checks(owner)
 
@@ -154,6 +156,11 @@ class Location:
                     f"{where[name]}: {name}: source.pipeline {source!r} is not another pipeline in this code location; "
                     f"known: {', '.join(names)}"
                 )
+
+    def table_of(self, pipeline: str | None) -> dg.AssetKey | None:
+        """The key of a pipeline's table."""
+        specs = (owner.spec for owner in self.pipelines)
+        return next((dg.AssetKey(spec.key_of("joined_table")) for spec in specs if spec.name == pipeline), None)
 
     @property
     def specs(self) -> list[WorkloadSpec]:

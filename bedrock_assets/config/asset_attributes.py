@@ -27,6 +27,11 @@ def asset_path(name: str, asset: str, prefix: Sequence[str] = ()) -> list[str]:
     return [*prefix, name, asset]
 
 
+def is_asset(path: Sequence[str], name: str, asset: str) -> bool:
+    """Whether a key is that of an asset, whatever its prefix; names are unique."""
+    return list(path[-2:]) == [name, asset]
+
+
 def _one_or_several(value: Any) -> Any:
     return value.split("/") if isinstance(value, str) else value
 

@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
+from bedrock_assets.config.asset_attributes import is_asset
 from bedrock_assets.jobs.dagster_internals import BulkActionStatus
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.storage.manifests import InferenceMode
@@ -116,7 +117,7 @@ class CollectRuns:
         backfill = self.instance.get_backfill(backfill_id)
         if backfill is None or backfill.status is not BulkActionStatus.REQUESTED:
             return False
-        return dg.AssetKey([pipeline, "joined_table"]) in (backfill.asset_selection or ())
+        return any(is_asset(key.path, pipeline, "joined_table") for key in backfill.asset_selection or ())
 
 
 def backoff(now: datetime, ended: Sequence[float], *, active: bool = False) -> RunAttempts:

@@ -75,7 +75,8 @@ def _change(instance: DagsterInstance, pipeline: str, new: Sequence[str], old: S
 
 def _is_targeted(instance: DagsterInstance, pipeline: str) -> bool:
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE))
-    return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())
+    keys = (key for backfill in backfills for key in backfill.asset_selection or ())
+    return any(list(key.path[-2:-1]) == [pipeline] for key in keys)
 
 
 def _set_name(pipeline: str) -> str:

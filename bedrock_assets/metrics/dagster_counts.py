@@ -48,10 +48,11 @@ class PipelineLog:
     """Reads one pipeline's part of the event log."""
 
     pipeline: str
+    key_prefix: tuple[str, ...] = ()
     _answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ledger = Ledger(self.pipeline)
+        self._ledger = Ledger(self.pipeline, self.key_prefix)
         self._reader = EventLogReader(self._ledger.asset_key)
 
     def read(self, instance: DagsterInstance) -> PipelineState:

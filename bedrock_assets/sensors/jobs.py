@@ -44,10 +44,10 @@ def build_sensors(
 
 
 def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorDefinition:
-    names = [pipeline.spec.name for pipeline in pipelines]
-    tables = [dg.AssetKey([name, "joined_table"]) for name in names]
-    tables += [dg.AssetKey([p.spec.name, "delta_table"]) for p in pipelines if p.spec.delta]
-    tables += [dg.AssetKey([p.spec.name, "preferences"]) for p in pipelines if p.spec.task.compare]
+    specs = [pipeline.spec for pipeline in pipelines]
+    tables = [dg.AssetKey(spec.key_of("joined_table")) for spec in specs]
+    tables += [dg.AssetKey(spec.key_of("delta_table")) for spec in specs if spec.delta]
+    tables += [dg.AssetKey(spec.key_of("preferences")) for spec in specs if spec.task.compare]
     return dg.AutomationConditionSensorDefinition(
         "joined_table_sensor",
         target=dg.AssetSelection.assets(*tables),
@@ -58,7 +58,7 @@ def _tables_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> dg.SensorD
 
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:
-    ledgers = {name: Ledger(name) for name in workloads}
+    ledgers = {name: Ledger.of(workload.spec) for name, workload in workloads.items()}
     # A job for each pipeline, because one job's assets must share their partitions.
     jobs = [
         dg.define_asset_job(collect_job(name), selection=[ledger.asset_key], description="Collects a job's output.")

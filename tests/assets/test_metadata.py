@@ -1,4 +1,4 @@
-"""What Dagster's UI shows of assets: code versions, columns and where they come from, and numbers as people read them."""
+"""What Dagster's UI shows: code versions, columns and where they come from, and numbers as people read them."""
 
 from pathlib import Path
 from typing import Any
