@@ -22,12 +22,11 @@ def usd(value: float) -> str:
 
 def size(n_bytes: int) -> str:
     """Bytes in powers of 1000: `6.2 MB`."""
-    value = float(n_bytes)
-    for unit in _SIZES:
-        if value < _KILO or unit == _SIZES[-1]:
-            break
+    value, units = float(n_bytes), list(_SIZES)
+    while value >= _KILO and len(units) > 1:
         value /= _KILO
-    return f"{n_bytes} B" if unit == "B" else f"{value:.1f} {unit}"
+        units.pop(0)
+    return f"{n_bytes} B" if value == n_bytes else f"{value:.1f} {units[0]}"
 
 
 def duration(seconds: float) -> str:

@@ -3,6 +3,7 @@
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -10,7 +11,6 @@ import dagster as dg
 from dagster_shared.libraries import DagsterLibraryRegistry
 from pydantic import ValidationError
 
-import bedrock_assets
 from bedrock_assets.assets.checks import build_checks
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
 from bedrock_assets.assets.pipeline import build_assets
@@ -23,7 +23,7 @@ from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_sensors
 
-DagsterLibraryRegistry.register("bedrock-assets", bedrock_assets.__version__, is_dagster_package=False)
+DagsterLibraryRegistry.register("bedrock-assets", version("bedrock-assets"), is_dagster_package=False)
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
