@@ -6,6 +6,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
+from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import column
 from bedrock_assets.config.task import ClassifyTask
 from bedrock_assets.jobs.canary import canary_result
@@ -39,7 +40,7 @@ def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
 def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefinition:
     @dg.asset_check(
         name=LABELS,
-        asset=dg.AssetKey([pipeline.spec.name, "joined_table"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("joined_table")),
         description=f"Each label has the share of rows that `shares` says; without it, at most {WARN_LABEL:.0%}.",
     )
     def label_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -58,7 +59,7 @@ def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefini
             passed=not odd,
             severity=dg.AssetCheckSeverity.WARN,
             description="; ".join(odd) or None,
-            metadata={f"share {label}": share for label, share in shares.items()},
+            metadata={f"share {label}": significant(share) for label, share in shares.items()},
         )
 
     return label_check
@@ -82,7 +83,7 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=CANARY,
-        asset=dg.AssetKey([name, "batch_outputs"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("batch_outputs")),
         description="The answers of the canary, the first shard, keep the thresholds; else no other shard is sent.",
     )
     def canary_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -91,8 +92,8 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
         if result is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
-        facts = {"n_rows": result.n_rows, "error_rate": result.error_rate}
-        facts |= {"mean_output_tokens": result.mean_output_tokens}
+        facts = {"n_rows": result.n_rows, "error_rate": significant(result.error_rate)}
+        facts |= {"mean_output_tokens": significant(result.mean_output_tokens)}
         return dg.AssetCheckResult(passed=result.passed, description="; ".join(result.reasons) or None, metadata=facts)
 
     return canary_check
@@ -103,7 +104,7 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
     @dg.asset_check(
         name=CONSERVATION,
-        asset=dg.AssetKey([name, "batch_outputs"]),
+        asset=dg.AssetKey(pipeline.spec.key_of("batch_outputs")),
         description="One outcome for each row of the shard that was collected last, or of all shards.",
     )
     def shard_check(context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
@@ -119,7 +120,7 @@ def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
 
 
 def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
-    table, rates = dg.AssetKey([pipeline.spec.name, "joined_table"]), pipeline.spec.error_rate
+    table, rates = dg.AssetKey(pipeline.spec.key_of("joined_table")), pipeline.spec.error_rate
     described = {
         CONSERVATION: "Rows in = rows out: every input row once, with a status.",
         SCHEMA: "Every part of the table has the columns that its manifest says.",
@@ -155,7 +156,7 @@ def _table_checks(pipeline: Pipeline) -> dg.AssetChecksDefinition:
             check_name=ERROR_SHARE,
             asset_key=table,
             severity=dg.AssetCheckSeverity.ERROR if share > rates.fail else dg.AssetCheckSeverity.WARN,
-            metadata={"error_rate": share, "n_error": manifest.n_error, "n_missing": manifest.n_missing},
+            metadata={"error_rate": significant(share), "n_error": manifest.n_error, "n_missing": manifest.n_missing},
         )
         yield drift(table, manifest.mean_output_tokens, _means(context.instance, table))
 
@@ -179,6 +180,7 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         mean: Output tokens of an answer, in this table.
         means: The same of the tables so far, the latest first; this one may be the first.
     """
+    mean = None if mean is None else significant(mean)  # as those of the tables so far
     before = next((earlier for earlier in means if earlier != mean), mean)
     factor = mean / before if mean and before else 1.0
     return dg.AssetCheckResult(
@@ -187,7 +189,11 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         asset_key=table,
         severity=dg.AssetCheckSeverity.WARN,
         description=None if mean and before else "nothing to compare",
-        metadata={"mean_output_tokens": mean or 0.0, "before": before or 0.0, "factor": factor},
+        metadata={
+            "mean_output_tokens": significant(mean or 0.0),
+            "before": significant(before or 0.0),
+            "factor": significant(factor),
+        },
     )
 
 

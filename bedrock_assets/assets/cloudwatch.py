@@ -31,7 +31,7 @@ class WorkloadMetrics:
         cls, context: dg.AssetExecutionContext, workload: Workload, bedrock: BedrockResource, regions: Regions
     ) -> "WorkloadMetrics":
         """The metrics of a pipeline's models; none unless the resource is set to read them."""
-        key = dg.AssetKey([workload.spec.name, "batch_outputs"])
+        key = dg.AssetKey(workload.spec.key_of("batch_outputs"))
         metrics = cls(context, key, [], bedrock.cloudwatch_interval_s)
         try:
             for target in workload.spec.targets:

@@ -88,7 +88,7 @@ class CollectRun:
 
     @cached_property
     def _ledger(self) -> Ledger:
-        ledger = Ledger(self.workload.spec.name)
+        ledger = Ledger.of(self.workload.spec)
         ledger.refresh(self.context.instance)
         return ledger
 

@@ -26,8 +26,8 @@ def build_exports(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
 
 def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "preferences"],
-        deps=[[pipeline.spec.name, "joined_table"]],
+        key=pipeline.spec.key_of("preferences"),
+        deps=[pipeline.spec.key_of("joined_table")],
         automation_condition=dg.AutomationCondition.eager(),
         description="Which of the two texts is preferred, one row for each row of the input.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
@@ -43,8 +43,8 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "delta_table"],
-        deps=[[pipeline.spec.name, "joined_table"]],
+        key=pipeline.spec.key_of("delta_table"),
+        deps=[pipeline.spec.key_of("joined_table")],
         automation_condition=dg.AutomationCondition.eager(),
         description="The joined table as a Delta table; each build is a version.",
         **shared_metadata(pipeline.spec, {"delta"}),
@@ -61,8 +61,8 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
 
 def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "hub_dataset"],
-        deps=[[pipeline.spec.name, "joined_table"]],
+        key=pipeline.spec.key_of("hub_dataset"),
+        deps=[pipeline.spec.key_of("joined_table")],
         description=f"The joined table as dataset `{pipeline.spec.hub}` of the Hugging Face hub. Nobody but you "
         "materializes it: what it publishes may be read by others.",
         **shared_metadata(pipeline.spec, {"huggingface"}),

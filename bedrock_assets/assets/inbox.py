@@ -40,7 +40,7 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
     spec = inbox.spec
 
     @dg.asset(
-        key=[spec.name, "dropped_files"],
+        key=spec.key_of("dropped_files"),
         description=f"{spec.description or ''}\n\nThe folder `{spec.dropped_to}` of the store. A run takes the JSONL "
         f"files in it: each becomes a partition of `batch_outputs`, and moves to `{spec.processed_to}`. A file that "
         "is refused stays where it is, with an observation that says why.",
@@ -61,18 +61,18 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
             raise dg.Failure("another run is taking files of this inbox; wait until it has ended", allow_retries=False)
         regions = bedrock_batch.open(bedrock_batch_store.open(), local=True)
         files = FileIntake(context, inbox, regions).take(config.files, config.given_up)
-        yield from materialize("dropped_files", _metadata(files))
+        uri = {"dagster/uri": regions.store.path(spec.dropped_to)}
+        yield from materialize("dropped_files", uri | _metadata(files))
 
     return dropped_files  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def build_inbox_checks(inbox: Inbox) -> list[dg.AssetChecksDefinition]:
     """The check that each record of the file that was collected last has one outcome."""
-    name = inbox.spec.name
 
     @dg.asset_check(
         name=CONSERVATION,
-        asset=dg.AssetKey([name, "batch_outputs"]),
+        asset=dg.AssetKey(inbox.spec.key_of("batch_outputs")),
         description="One outcome for each record of the file that was collected last.",
     )
     def file_check(context: dg.AssetCheckExecutionContext, bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:

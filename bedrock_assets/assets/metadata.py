@@ -1,19 +1,22 @@
 """What Dagster shows of a materialization: counts, sizes, schemas, samples."""
 
-from collections.abc import Mapping
 from typing import Any
 
 import dagster as dg
 import polars as pl
 
+from bedrock_assets.assets.columns import answers_lineage, column_schema, raw_lineage, table_lineage
 from bedrock_assets.assets.sample import never_fails, sample_of
+from bedrock_assets.assets.units import duration, significant, size, token_counts, usd
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import Entry, RequestState
 from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.outputs.outcomes import n_truncated
+from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import Tokens, price_of, tokens_of
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -28,21 +31,35 @@ MEAN_OUTPUT = "mean_output_tokens"
 
 def shared_metadata(spec: WorkloadSpec, kinds: set[str]) -> dict[str, Any]:
     """Arguments that all assets of a pipeline or an inbox share."""
-    return {"group_name": spec.name, "owners": list(spec.owners), "kinds": kinds}
+    return {
+        "group_name": spec.group_name or spec.name,
+        "owners": list(spec.owners),
+        "tags": spec.asset_tags,
+        "kinds": kinds | {*spec.kinds},
+    }
 
 
 @never_fails
-def raw_metadata(pipeline: Pipeline, store: Store, manifest: RawManifest) -> Metadata:
-    """Metadata of `raw_dataset`."""
+def raw_metadata(
+    pipeline: Pipeline, store: Store, manifest: RawManifest, upstream: dg.AssetKey | None = None
+) -> Metadata:
+    """
+    Metadata of `raw_dataset`.
+
+    Args:
+        upstream: Key of the table that is read, if it is an asset.
+    """
     columns = {**manifest.columns, manifest.record_id: "String"}
     return {
         "dagster/row_count": manifest.n_rows,
         "dagster/uri": store.path(f"{pipeline.spec.name}/raw/manifest.json"),
-        "dagster/column_schema": _schema(columns),
+        "dagster/column_schema": column_schema(pipeline.workload, columns),
+        **raw_lineage(pipeline, manifest.columns, upstream),
         "source": manifest.source,
         "n_shards": len(manifest.shards),
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
+        "prompt_size": size(manifest.prompt_bytes),
         "revision": manifest.revision,
         "sample": sample_of(shard_rows(store, manifest, manifest.shards[0], lambda rows: rows.head(SAMPLE_ROWS))),
     }
@@ -59,6 +76,7 @@ def shard_metadata(store: Store, manifest: ShardManifest) -> Metadata:
         "n_reused": manifest.n_reused,
         "n_duplicates": manifest.n_duplicates,
         "n_bytes": manifest.n_bytes,
+        "size": size(manifest.n_bytes),
         "sha256": manifest.sha256,
         "fingerprint": manifest.fingerprint,
         "raw_revision": manifest.raw_revision,
@@ -77,7 +95,8 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
     metadata: Metadata = {
         "dagster/row_count": len(rows),
         "dagster/uri": attempts.store.path(outputs_key(workload.spec.name, shard.shard.key, shard.folder)),
-        "dagster/column_schema": _schema({name: str(dtype) for name, dtype in rows.schema.items()}),
+        "dagster/column_schema": column_schema(workload, _published(workload, rows)),
+        **answers_lineage(workload),
         "n_ok": collected.count("ok"),
         "n_error": collected.count("error"),
         "n_missing": collected.count("missing"),
@@ -85,12 +104,12 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
         "n_on_demand": n_by_source.get(InferenceMode.ON_DEMAND.value, 0),
         "n_reused": n_by_source.get(ReusedFrom.CACHE.value, 0),
         "n_duplicates": n_by_source.get(ReusedFrom.DUPLICATE.value, 0),
-        "error_rate": 1 - collected.count("ok") / max(1, len(rows)),
+        "error_rate": significant(1 - collected.count("ok") / max(1, len(rows))),
         "input_tokens": n_input,
         "output_tokens": n_output,
-        "tokens_per_record": (n_input + n_output) / max(1, len(paid)),
+        "tokens_per_record": significant((n_input + n_output) / max(1, len(paid))),
         **_costs(workload.spec, tokens_of(rows, workload.spec.model)),
-        **({} if request.estimated_usd is None else {"estimated_cost_usd": request.estimated_usd}),
+        **({} if request.estimated_usd is None else _estimate(request.estimated_usd)),
         "attempt": request.attempt,
         **({"target": request.where} if request.where else {}),
         "request_id": request.storage_id,
@@ -110,7 +129,18 @@ def _costs(spec: WorkloadSpec, tokens: Tokens) -> Metadata:
     price = price_of(spec)
     if price is None:
         return {"cost": "unknown: the price list does not have the model; set `price:`"}
-    return {"cost_usd": price.cost_usd(tokens), "price_source": price.source}
+    cost_usd = price.cost_usd(tokens)
+    return {"cost_usd": significant(cost_usd), "cost": usd(cost_usd), "price_source": price.source}
+
+
+def _estimate(cost_usd: float) -> Metadata:
+    return {"estimated_cost_usd": significant(cost_usd), "estimated_cost": usd(cost_usd)}
+
+
+def _published(workload: Workload, rows: pl.DataFrame) -> dict[str, str]:
+    """Names and dtypes of the columns, as they are in the file."""
+    names = {RECORD_ID: workload.record_id, **workload.answer_columns}
+    return {names.get(name, name): str(dtype) for name, dtype in rows.schema.items()}
 
 
 def _job_metadata(job: Job, entry: Entry) -> Metadata:
@@ -118,10 +148,12 @@ def _job_metadata(job: Job, entry: Entry) -> Metadata:
     console = dg.MetadataValue.url(_console(job))
     metadata: Metadata = {"job_arn": job.arn, "job_status": job.status.value, "job_console": console}
     if entry.state is RequestState.SUBMITTED:
-        metadata["queue_s"] = max(0.0, entry.at - entry.request.requested_at)
+        waited_s = max(0.0, entry.at - entry.request.requested_at)
+        metadata |= {"queue_s": round(waited_s, 1), "waited": duration(waited_s)}
     if job.ended_at:
-        metadata["run_s"] = (job.ended_at - job.submitted_at).total_seconds()
-        metadata["records_per_min"] = entry.request.n_records * 60 / max(1.0, metadata["run_s"])
+        run_s = (job.ended_at - job.submitted_at).total_seconds()
+        metadata |= {"run_s": round(run_s, 1), "ran": duration(run_s)}
+        metadata["records_per_min"] = significant(entry.request.n_records * 60 / max(1.0, run_s))
     return metadata
 
 
@@ -129,18 +161,22 @@ def _job_metadata(job: Job, entry: Entry) -> Metadata:
 def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> Metadata:
     """Metadata of `joined_table`."""
     first = store.read_parquet(manifest.parts[0].key, lambda rows: rows.head(SAMPLE_ROWS))
+    n_bytes = sum(part.n_bytes for part in manifest.parts)
     return {
         "dagster/row_count": manifest.n_rows,
         "dagster/uri": store.path(f"{pipeline.spec.name}/table"),
-        "dagster/column_schema": _schema(manifest.columns),
+        "dagster/column_schema": column_schema(pipeline.workload, manifest.columns),
+        **table_lineage(pipeline.workload, manifest.columns),
         "n_ok": manifest.n_ok,
         "n_error": manifest.n_error,
         "n_missing": manifest.n_missing,
         "n_truncated": manifest.n_truncated,
-        "error_rate": 1 - manifest.n_ok / manifest.n_rows,
-        **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: manifest.mean_output_tokens}),
+        "error_rate": significant(1 - manifest.n_ok / manifest.n_rows),
+        **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: significant(manifest.mean_output_tokens)}),
+        **token_counts(manifest.tokens),
         **_costs(pipeline.spec, manifest.tokens),
-        "n_bytes": sum(part.n_bytes for part in manifest.parts),
+        "n_bytes": n_bytes,
+        "size": size(n_bytes),
         "n_parts": len(manifest.parts),
         "sample": sample_of(first),
     }
@@ -153,13 +189,9 @@ def preferences_metadata(store: Store, preferences: Preferences) -> Metadata:
         "dagster/row_count": preferences.n_pairs,
         "dagster/uri": store.path(preferences.key),
         **{f"n_{verdict}": preferences.verdicts[verdict] for verdict in VERDICTS},
-        "first_share": preferences.n_first / max(1, preferences.n_answers),
+        "first_share": significant(preferences.n_first / max(1, preferences.n_answers)),
         "sample": sample_of(store.read_parquet(preferences.key, lambda rows: rows.head(SAMPLE_ROWS))),
     }
-
-
-def _schema(columns: Mapping[str, str]) -> dg.TableSchema:
-    return dg.TableSchema([dg.TableColumn(name, dtype) for name, dtype in columns.items()])
 
 
 def _first_line(store: Store, key: str) -> str:

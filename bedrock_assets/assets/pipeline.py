@@ -14,7 +14,9 @@ from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.assets.source import with_rows
+from bedrock_assets.assets.versions import answers_version, prompts_version
 from bedrock_assets.assets.wait import Watch
+from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG
 from bedrock_assets.jobs.enqueue import Launch
@@ -61,23 +63,30 @@ class BatchOutputsConfig(dg.Config):
     )
 
 
-def build_assets(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """`raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table."""
+def build_assets(pipeline: Pipeline, upstream: dg.AssetKey | None = None) -> list[dg.AssetsDefinition]:
+    """
+    `raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table.
+
+    Args:
+        upstream: Key of the table of `source.pipeline`, if that has a `key_prefix`.
+    """
+    if upstream is None and pipeline.spec.source.pipeline:
+        upstream = dg.AssetKey(asset_path(pipeline.spec.source.pipeline, "joined_table"))
 
     def prepare(store: Store, shard: str) -> None:
         prepare_part(store, pipeline, shard)
 
-    outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare)
+    outputs = build_batch_outputs(pipeline.workload, "prompt_shards", prepare, prompts_version(pipeline))
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of an asset's own IO manager
         table = _joined_table(pipeline)
-    return [_raw_dataset(pipeline), _prompt_shards(pipeline), outputs, table, *build_exports(pipeline)]
+    return [_raw_dataset(pipeline, upstream), _prompt_shards(pipeline), outputs, table, *build_exports(pipeline)]
 
 
-def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _raw_dataset(pipeline: Pipeline, upstream: dg.AssetKey | None) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "raw_dataset"],
-        deps=upstream_keys(pipeline.spec),
+        key=pipeline.spec.key_of("raw_dataset"),
+        deps=upstream_keys(pipeline.spec, upstream),
         description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
         "plans and registers the shards.",
         metadata={"source": pipeline.source.describe()},
@@ -92,19 +101,23 @@ def _raw_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         context.log.info(
             f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"
         )
-        yield from materialize("raw_dataset", raw_metadata(pipeline, opened, manifest), manifest.revision)
+        facts = raw_metadata(pipeline, opened, manifest, upstream)
+        # What the ledger reads is there even if what people read could not be made.
+        facts |= {"revision": manifest.revision, "n_shards": len(manifest.shards)}
+        yield from materialize("raw_dataset", facts, manifest.revision)
 
     return raw_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "prompt_shards"],
-        deps=[[pipeline.spec.name, "raw_dataset"]],
+        key=pipeline.spec.key_of("prompt_shards"),
+        deps=[pipeline.spec.key_of("raw_dataset")],
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
         metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
+        code_version=prompts_version(pipeline),
         **shared_metadata(pipeline.spec, {"polars", "jsonlines"}),
     )
     def prompt_shards(
@@ -116,33 +129,39 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         index = PromptIndex() if config.fresh else read_prompt_index(opened, pipeline)
         for shard in planned_shards(raw.shards, sorted(context.partition_keys)):
             manifest = format_shard(pipeline, opened, raw, shard, index, fresh)
-            context.add_asset_metadata(shard_metadata(opened, manifest), partition_key=shard.key)
+            told = {"fingerprint": manifest.fingerprint, "raw_revision": manifest.raw_revision}
+            context.add_asset_metadata(shard_metadata(opened, manifest) | told, partition_key=shard.key)
         yield from materialize("prompt_shards", {})
 
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
 def build_batch_outputs(
-    workload: Workload, upstream: str, on_answered: Callable[[Store, str], None] = lambda _store, _shard: None
+    workload: Workload,
+    upstream: str,
+    on_answered: Callable[[Store, str], None] = lambda _store, _shard: None,
+    upstream_version: str | None = None,
 ) -> dg.AssetsDefinition:
     """
     The answers to the shards that asset *upstream* makes.
 
     Args:
         on_answered: Called in the run that has published a shard's answers, before they are materialized.
+        upstream_version: Code version of *upstream*, if it has one.
     """
     spec = workload.spec
     pools = " and ".join(f"pool `{pool}`" for pool in spec.pools)
 
     @dg.asset(
-        key=[spec.name, "batch_outputs"],
-        deps=[[spec.name, upstream]],
+        key=spec.key_of("batch_outputs"),
+        deps=[spec.key_of(upstream)],
         partitions_def=partitions_of(spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
         description="The model's answers, one row for each input row. Launching requests the shards; the sensor "
         f"submits them under the limit of {pools} and completes each partition when its job ends.",
         metadata={"model": ", ".join(target.name for target in spec.targets), "pool": ", ".join(spec.pools)},
+        code_version=answers_version(workload, upstream_version),
         **shared_metadata(spec, {"bedrock", "parquet"}),
     )
     def batch_outputs(
@@ -170,13 +189,14 @@ def build_batch_outputs(
 
 def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
     @dg.asset(
-        key=[pipeline.spec.name, "joined_table"],
+        key=pipeline.spec.key_of("joined_table"),
         deps=[
-            [pipeline.spec.name, "raw_dataset"],
-            dg.AssetDep([pipeline.spec.name, "batch_outputs"], partition_mapping=dg.AllPartitionMapping()),
+            pipeline.spec.key_of("raw_dataset"),
+            dg.AssetDep(pipeline.spec.key_of("batch_outputs"), partition_mapping=dg.AllPartitionMapping()),
         ],
         output_required=False,
         freshness_policy=_freshness(pipeline),
+        code_version=answers_version(pipeline.workload, prompts_version(pipeline)),
         # Its own, as a resource of the code location would be one more to write down wherever the assets are used.
         io_manager_def=location_tables,
         metadata={PIPELINE: pipeline.spec.name},

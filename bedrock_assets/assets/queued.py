@@ -71,7 +71,7 @@ class QueuedCollectRuns:
             published = CollectRun(self.context, self.workload, self.store, self.bedrock, shard, run.tags).run()
             if published:
                 self.on_answered(self.store, shard)
-                key = Ledger(self.workload.spec.name).asset_key
+                key = Ledger.of(self.workload.spec).asset_key
                 log_materialization(self.context.log_event, key, shard, published.metadata, published.version)
         except dg.Failure as failure:
             log.warning(f"{shard} has failed: {failure.description}")

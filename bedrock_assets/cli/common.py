@@ -3,7 +3,7 @@
 import json
 import os
 from collections.abc import Generator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
@@ -44,7 +44,7 @@ class Environment:
         Raises:
             ConfigError: There is no such pipeline, or its YAML is wrong.
         """
-        from bedrock_assets.pipeline.load import load_pipeline
+        from bedrock_assets.components.load import load_pipeline
 
         return load_pipeline(name)
 
@@ -55,7 +55,7 @@ class Environment:
         Raises:
             ConfigError: There is no such pipeline, or its YAML is wrong.
         """
-        from bedrock_assets.pipeline.load import known_pipelines
+        from bedrock_assets.components.load import known_pipelines
         from bedrock_assets.pipeline.project import find_project
 
         chosen = names or known_pipelines()
@@ -123,6 +123,7 @@ def session(home: Path | None = None) -> Generator[Environment]:
         home: Folder of a local stack whose settings replace those of the environment.
     """
     try:
+        _read_env_file()
         if home is not None:
             _use_local_stack(home)
         yield Environment()
@@ -132,6 +133,18 @@ def session(home: Path | None = None) -> Generator[Environment]:
         fail(f"polars cannot handle a value of the data: {first_line(error)}", 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None
+
+
+def _read_env_file() -> None:
+    """Set what the `.env` of the project here sets, as Dagster does when it loads the project."""
+    from dotenv import dotenv_values
+
+    from bedrock_assets.pipeline.project import find_project
+
+    with suppress(ConfigError):  # of the project; commands that need one tell it
+        folder = find_project().folder
+        values = dotenv_values(folder / ".env") if folder else {}
+        os.environ |= {name: value for name, value in values.items() if value is not None}
 
 
 def _use_local_stack(home: Path) -> None:

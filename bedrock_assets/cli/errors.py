@@ -10,6 +10,7 @@ from rich.table import Table
 from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
 
 if TYPE_CHECKING:
+    from bedrock_assets.config.pipeline import PipelineSpec
     from bedrock_assets.operations.errors import ErrorGroup
 
 
@@ -41,7 +42,7 @@ def errors(
             n_rows = sum(group.n_rows for group in groups)
             shards = sorted({shard for group in groups for shard in group.shards})
             confirm(f"send {n_rows:,} rows of {len(shards)} shards again?", yes=yes)
-            _launch(chosen.spec.name, shards, ui)
+            _launch(chosen.spec, shards, ui)
 
 
 def _show(groups: "Sequence[ErrorGroup]") -> None:
@@ -55,9 +56,9 @@ def _show(groups: "Sequence[ErrorGroup]") -> None:
     console.print(table)
 
 
-def _launch(pipeline: str, shards: list[str], url: str) -> None:
+def _launch(spec: "PipelineSpec", shards: list[str], url: str) -> None:
     from bedrock_assets.local.ui import DagsterUI
 
-    config = {"ops": {f"{pipeline}__batch_outputs": {"config": {"retry_errors": True}}}}
-    backfill = DagsterUI(url).backfill([[pipeline, "batch_outputs"]], shards, config)
+    config = {"ops": {spec.op_of("batch_outputs"): {"config": {"retry_errors": True}}}}
+    backfill = DagsterUI(url).backfill([spec.key_of("batch_outputs")], shards, config)
     notes_console.print(f"launched backfill {backfill}: {url}/runs/b/{backfill}", soft_wrap=True)

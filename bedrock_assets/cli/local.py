@@ -24,9 +24,9 @@ def demo(
     as_json: Json = False,
 ) -> None:
     """Run the main job from end to end on this machine: emulator, Dagster with its daemon, real conversations."""
+    from bedrock_assets.components.load import load_pipeline
     from bedrock_assets.local.demo import run_demo, show
     from bedrock_assets.local.stack import Settings, local_stack
-    from bedrock_assets.pipeline.load import load_pipeline
     from bedrock_assets.pipeline.project import DEMO, find_project
 
     with session():

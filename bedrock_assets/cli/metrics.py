@@ -42,9 +42,9 @@ def metrics(
 
 
 def _serve(names: list[str] | None, host: str, port: int, every_s: float, home: Path | None, *, once: bool) -> None:
+    from bedrock_assets.components.load import specs_of
     from bedrock_assets.metrics.collector import DeploymentCollector
     from bedrock_assets.metrics.server import registry_of, serving, wait_for_the_end
-    from bedrock_assets.pipeline.load import specs_of
 
     with session(home) as env:
         specs, regions = specs_of(names), env.regions

@@ -31,7 +31,8 @@ def run(
     from bedrock_assets.pipeline.project import find_project
 
     with session(home) as env:
-        name = env.pipeline(pipeline).spec.name
+        spec = env.pipeline(pipeline).spec
+        name = spec.name
         if home is not None:
             os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
         with env.instance() as instance, notes_console.status(f"loading {name}") as status:
@@ -44,7 +45,7 @@ def run(
                     notes_console.print(line, soft_wrap=True)
                     told.append(line)
 
-            round_run = RoundRun(instance, load_job(find_project()), name, tell)
+            round_run = RoundRun(instance, load_job(find_project()), spec, tell)
             round_run.begin()
             round_run.request()
             result = round_run.finish() if wait else None

@@ -1,31 +1,37 @@
 """The Dagster components: a `defs.yaml` becomes assets, checks and, once per code location, the sensors."""
 
-import os
-from dataclasses import dataclass
-from typing import Any
+from functools import cache, cached_property
+from pathlib import Path
+from typing import Any, ClassVar, Self
 
 import dagster as dg
-from pydantic import BaseModel
+from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
-from bedrock_assets.assets.checks import build_checks
-from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
-from bedrock_assets.assets.pipeline import build_assets
-from bedrock_assets.components.scaffold import PipelineScaffolder
+from bedrock_assets.components.build import Location, definitions_of
+from bedrock_assets.components.scaffold import InboxScaffolder, PipelineScaffolder
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import ConfigError, DataError
-from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.templating import Attributes, attributes_of, resolve
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
+from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
-from bedrock_assets.sensors.alerts import Alerts, build_alerts
-from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
-
-SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
+from bedrock_assets.resources.environment import resources
 
 
-class BatchComponent(dg.Component):
-    """What all components share: the resources of their code location."""
+class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
+    """
+    What all components share: how they are read from YAML, and the resources of their code location.
+
+    The keys under `attributes:` are those of the spec, and the fields that a subclass adds.
+    """
+
+    spec_class: ClassVar[type[WorkloadSpec]] = WorkloadSpec
+
+    spec: WorkloadSpec
+    file: Path | None = Field(
+        default=None, description="The YAML or Python file that the component is from; prompts lie beside it."
+    )
 
     @classmethod
     def resources(cls) -> dict[str, Any]:
@@ -36,67 +42,134 @@ class BatchComponent(dg.Component):
         """
         return dict(resources())
 
+    def get_asset_spec(self, spec: dg.AssetSpec) -> dg.AssetSpec:
+        """
+        The spec of each asset, which a subclass may change: its group, tags, owners, kinds, description, metadata, or
+        further deps; the key and the partitions stay as they are.
+        """
+        return spec
+
+    @property
+    def owner(self) -> Pipeline | Inbox:
+        """What the spec describes, found and checked."""
+        raise NotImplementedError
+
+    @override
+    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        components = context.component_tree.get_all_components(of_type=BatchComponent)
+        location = Location.of((component.place, component.owner) for component in components)
+        own = definitions_of(self.owner, location, self.get_asset_spec)
+        # Beside the assets of the first name, wherever it lies: once per code location.
+        if self.spec.name != location.specs[0].name:
+            return own
+        kind = _with_resources({type(component) for component in components})
+        return dg.Definitions.merge(own, location.shared(kind.resources()))
+
+    @property
+    def place(self) -> str:
+        """Where the component is from, for messages."""
+        return str(self.file or f"a {type(self).__name__} in Python")
+
+    @classmethod
+    @override
+    def model(cls) -> type[BaseModel]:
+        return _attributes(cls)
+
+    @classmethod
+    @override
+    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
+        if attributes is None:
+            needed = [field.alias or name for name, field in cls.spec_class.model_fields.items() if field.is_required()]
+            raise ConfigError(f"{_file_of(context)}: `attributes` are missing: {', '.join(needed)}")
+        return super().load(attributes, context)
+
+    @classmethod
+    @override
+    def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
+        file = _file_of(dg.ComponentLoadContext.from_resolution_context(context))
+        try:
+            written: dict[str, Any] = model.root if isinstance(model, Attributes) else model.model_dump()
+            attributes = resolve(cls.spec_class, written, context.scope)
+            own = {name: attributes.pop(name) for name in _own_fields(cls) if name in attributes}
+            component = cls(spec=cls.spec_class.model_validate(attributes), file=file, **own)
+            _ = component.owner
+        except ValidationError as error:
+            raise ConfigError(f"{file}: {describe_validation_error(error, 'attributes')}") from error
+        except BedrockAssetsError as error:
+            raise type(error)(f"{file}: {error}") from error
+        return component
+
+    @property
+    def _folder(self) -> Path:
+        """Where `<prompt_id>.txt` is looked for first."""
+        return self.file.parent if self.file else Path()
+
+
+def _file_of(context: Any) -> Path:
+    """The file that a component is loaded from."""
+    path: Path = context.path
+    tree = context.resolution_context.source_position_tree
+    return Path(tree.position.filename) if tree else path / "defs.yaml" if path.is_dir() else path
+
+
+def _own_fields(cls: type[BatchComponent]) -> list[str]:
+    """Fields that a subclass adds."""
+    return [name for name in cls.model_fields if name not in BatchComponent.model_fields]
+
+
+@cache
+def _attributes(cls: type[BatchComponent]) -> type[Attributes]:
+    properties = cls.model_json_schema()["properties"] if _own_fields(cls) else {}
+    return attributes_of(cls.spec_class, {name: properties[name] for name in _own_fields(cls)})
+
 
 @dg.scaffold_with(PipelineScaffolder)
-@dataclass
 class BatchInference(BatchComponent):
     """A model's answer beside every row of a table, through Amazon Bedrock batch inference."""
 
-    pipeline: Pipeline
+    spec_class: ClassVar[type[WorkloadSpec]] = PipelineSpec
 
-    @classmethod
+    spec: PipelineSpec  # pyright: ignore[reportIncompatibleVariableOverride] - a component's spec is not replaced
+
+    @cached_property
+    def pipeline(self) -> Pipeline:
+        """
+        The pipeline that the spec describes.
+
+        Raises:
+            ConfigError: The model, the task, the schema or a template is wrong.
+            DataError: The columns of the source do not fit.
+        """
+        return Pipeline(self.spec, self._folder)
+
+    @property
     @override
-    def get_model_cls(cls) -> type[BaseModel]:
-        return PipelineSpec
-
-    @classmethod
-    @override
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInference":
-        if not isinstance(attributes, PipelineSpec):
-            raise ConfigError(f"{context.path / 'defs.yaml'}: `attributes` are missing: name, source, model and task")
-        try:
-            return cls(Pipeline(attributes, context.path))
-        except (ConfigError, DataError) as error:
-            raise type(error)(f"{context.path / 'defs.yaml'}: {error}") from error
-
-    @override
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        name, source, known = self.pipeline.spec.name, self.pipeline.spec.source.pipeline, _Location.of(context)
-        names = [pipeline.spec.name for pipeline in known.pipelines]
-        if source and (source not in names or source == name):
-            raise ConfigError(
-                f"{name}: source.pipeline {source!r} is not another pipeline in this code location; "
-                f"known: {', '.join(names)}"
-            )
-        own = dg.Definitions(assets=build_assets(self.pipeline), asset_checks=build_checks(self.pipeline))
-        return dg.Definitions.merge(own, known.shared_beside(name))
+    def owner(self) -> Pipeline:
+        return self.pipeline
 
 
-@dataclass
+@dg.scaffold_with(InboxScaffolder)
 class BatchInbox(BatchComponent):
     """Ready-made JSONL files that are dropped into a folder, answered through Amazon Bedrock batch inference."""
 
-    inbox: Inbox
+    spec_class: ClassVar[type[WorkloadSpec]] = InboxSpec
 
-    @classmethod
-    @override
-    def get_model_cls(cls) -> type[BaseModel]:
-        return InboxSpec
+    spec: InboxSpec  # pyright: ignore[reportIncompatibleVariableOverride] - a component's spec is not replaced
 
-    @classmethod
-    @override
-    def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> "BatchInbox":
-        if not isinstance(attributes, InboxSpec):
-            raise ConfigError(f"{context.path / 'defs.yaml'}: `attributes` are missing: name and model")
-        try:
-            return cls(Inbox(attributes))
-        except ConfigError as error:
-            raise type(error)(f"{context.path / 'defs.yaml'}: {error}") from error
+    @cached_property
+    def inbox(self) -> Inbox:
+        """
+        The inbox that the spec describes.
 
+        Raises:
+            ConfigError: The model is wrong, or the settings do not fit it.
+        """
+        return Inbox(self.spec)
+
+    @property
     @override
-    def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
-        own = dg.Definitions(assets=build_inbox_assets(self.inbox), asset_checks=build_inbox_checks(self.inbox))
-        return dg.Definitions.merge(own, _Location.of(context).shared_beside(self.inbox.spec.name))
+    def owner(self) -> Inbox:
+        return self.inbox
 
 
 def _with_resources(kinds: set[type[BatchComponent]]) -> type[BatchComponent]:
@@ -117,51 +190,3 @@ def _with_resources(kinds: set[type[BatchComponent]]) -> type[BatchComponent]:
         names = " and ".join(sorted(kind.__qualname__ for kind in last))
         raise ConfigError(f"{names} have resources() each, but a code location has one set; derive one from the other")
     return last[0] if last else BatchComponent
-
-
-@dataclass(frozen=True)
-class _Location:
-    """All pipelines and inboxes of a code location."""
-
-    pipelines: list[Pipeline]
-    inboxes: list[Inbox]
-    component: type[BatchComponent]
-    """The class whose resources are the location's."""
-
-    @classmethod
-    def of(cls, context: dg.ComponentLoadContext) -> "_Location":
-        """
-        Raises:
-            ConfigError: Two of them share a name or a folder, or have different resources.
-        """
-        tree = context.component_tree
-        components = tree.get_all_components(of_type=BatchComponent)
-        pipelines = [component.pipeline for component in components if isinstance(component, BatchInference)]
-        inboxes = [component.inbox for component in components if isinstance(component, BatchInbox)]
-        location = cls(
-            sorted(pipelines, key=lambda p: p.spec.name),
-            sorted(inboxes, key=lambda i: i.spec.name),
-            _with_resources({type(component) for component in components}),
-        )
-        if len(set(location.names)) < len(location.names):
-            raise ConfigError(f"pipelines share a name: {', '.join(location.names)}; names are folders in the store")
-        require_separate_folders([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
-        return location
-
-    @property
-    def names(self) -> list[str]:
-        """All of them, in order."""
-        return sorted(workload.spec.name for workload in (*self.pipelines, *self.inboxes))
-
-    def shared_beside(self, name: str) -> dg.Definitions:
-        """All sensors and resources, defined once per code location: beside the assets of the first name."""
-        if name != self.names[0]:
-            return dg.Definitions()
-        interval_s = int(os.environ.get(SENSOR_INTERVAL, INTERVAL_S))
-        has_queue = bool(os.environ.get(EVENTS_QUEUE))
-        sensors = [
-            *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
-            *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
-        ]
-        schedules = build_schedules(self.pipelines)
-        return dg.Definitions(sensors=sensors, schedules=schedules, resources=self.component.resources())

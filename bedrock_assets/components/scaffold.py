@@ -1,8 +1,10 @@
-"""Writes a new pipeline: defs.yaml and its prompt, for `bedrock-assets new` and for `dg scaffold defs`."""
+"""Writes a new pipeline or inbox: defs.yaml and its prompt, for `bedrock-assets new` and for `dg scaffold defs`."""
 
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from pprint import pformat
 from typing import Any
 
 import dagster as dg
@@ -11,10 +13,11 @@ from typing_extensions import override
 
 from bedrock_assets.config import PipelineSpec
 from bedrock_assets.errors import ConfigError, describe_validation_error
-from bedrock_assets.pipeline.load import COMPONENT
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.project import COMPONENT
 
 HUB, ASSET = "hf:", "asset:"
+MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
 
 
 @dataclass(frozen=True)
@@ -57,20 +60,48 @@ class Draft:
 
     def write_files(self, request: dg.ScaffoldRequest[Any]) -> list[Path]:
         """Write defs.yaml and, for a prompt, `<name>.txt` into the request's folder; returns their paths."""
-        folder = request.target_path
-        dg.scaffold_component(request, self.attributes(folder.parent))
+        folder = request.target_path.parent if request.append else request.target_path
+        written = _write_component(request, "BatchInference", self.attributes(folder.parent))
         if not self.prompt:
-            return [folder / "defs.yaml"]
+            return [written]
         prompt = folder / f"{self.name}.txt"
         prompt.write_text(self.prompt + "\n", "utf-8")
-        return [folder / "defs.yaml", prompt]
+        return [written, prompt]
+
+
+def _write_component(request: dg.ScaffoldRequest[Any], component: str, attributes: Mapping[str, Any]) -> Path:
+    """Write a defs.yaml, or with `--format python` a component.py; returns its path."""
+    if request.scaffold_format == "yaml":
+        dg.scaffold_component(request, attributes)
+        return request.target_path if request.append else request.target_path / "defs.yaml"
+    path = request.target_path / "component.py"
+    path.write_text(
+        _PYTHON.format(component=component, attributes=pformat(dict(attributes), sort_dicts=False)), "utf-8"
+    )
+    return path
+
+
+_PYTHON = """\
+from pathlib import Path
+
+import dagster as dg
+
+from bedrock_assets import {component}
+
+ATTRIBUTES = {attributes}
+
+
+@dg.component_instance
+def load(context: dg.ComponentLoadContext) -> {component}:
+    return {component}(spec=ATTRIBUTES, file=Path(__file__))
+"""
 
 
 class Params(BaseModel):
     """Settings of a new pipeline; each can be changed later in the YAML."""
 
     source: str = Field(default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl.")
-    model: str = Field(default="anthropic.claude-3-haiku-20240307-v1:0", description="Model id.")
+    model: str = Field(default=MODEL, description="Model id.")
     prompt: str = Field(default="Summarise: {text}", description="Template over the columns.")
 
 
@@ -122,3 +153,30 @@ class PipelineScaffolder(dg.Scaffolder[Params]):
     def scaffold(self, request: dg.ScaffoldRequest[Params]) -> None:
         params = request.params
         Draft(request.target_path.name, params.source, params.model, params.prompt).write_files(request)
+
+
+class InboxParams(BaseModel):
+    """Settings of a new inbox; each can be changed later in the YAML."""
+
+    model: str = Field(default=MODEL, description="Model id.")
+    dropped_to: str | None = Field(default=None, description="Folder in the store for files to answer.")
+
+
+class InboxScaffolder(dg.Scaffolder[InboxParams]):
+    """What `dg scaffold defs bedrock_assets.BatchInbox NAME` writes: an inbox with folders of its own."""
+
+    @classmethod
+    @override
+    def get_scaffold_params(cls) -> type[InboxParams]:
+        return InboxParams
+
+    @override
+    def scaffold(self, request: dg.ScaffoldRequest[InboxParams]) -> None:
+        name = request.target_path.name
+        attributes = {
+            "name": name,
+            "model": request.params.model,
+            "dropped_to": request.params.dropped_to or f"{name}-to-process",
+            "processed_to": f"{name}-processed",
+        }
+        _write_component(request, "BatchInbox", attributes)

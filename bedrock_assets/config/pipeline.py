@@ -6,6 +6,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
 
+from bedrock_assets.config.asset_attributes import AssetTags, GroupName, KeyPrefix, Kinds, Owners, asset_path
 from bedrock_assets.config.job_settings import require_tags
 from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
@@ -67,7 +68,19 @@ class WorkloadSpec(Strict):
 
     name: Name
     description: str | None = Field(default=None, description="Shown on the assets.")
-    owners: tuple[str, ...] = Field(default=(), description="Dagster owners: email addresses or `team:name`.")
+    owners: Owners = Field(default=(), description="Dagster owners: email addresses or `team:name`.")
+    key_prefix: KeyPrefix = Field(
+        default=(),
+        description="Parts before the assets' keys, such as `[marts]` for `marts/<name>/joined_table`; set it before "
+        "the first run, as Dagster knows an asset's history by its key.",
+    )
+    group_name: GroupName | None = Field(
+        default=None, description="Dagster group of the assets; by default the pipeline's name."
+    )
+    asset_tags: AssetTags = Field(
+        default_factory=dict, description="Dagster tags of the assets; `tags` are those of the jobs at AWS."
+    )
+    kinds: Kinds = Field(default=(), description="Kinds of the assets, beside our own.")
     targets: Targets = Field(
         alias="model",
         description="Model id, inference profile id or ARN. With several, a shard goes to the first that has a free "
@@ -112,6 +125,14 @@ class WorkloadSpec(Strict):
         default="stop",
         description="When the launched run is canceled: `stop` its jobs in flight, or `leave` them running.",
     )
+
+    def key_of(self, asset: str) -> list[str]:
+        """The key of one of the assets, such as `joined_table`."""
+        return asset_path(self.name, asset, self.key_prefix)
+
+    def op_of(self, asset: str) -> str:
+        """Name of its op, for run configurations."""
+        return "__".join(part.replace("-", "_") for part in self.key_of(asset))
 
     @property
     def model(self) -> str:

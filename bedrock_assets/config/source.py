@@ -4,6 +4,7 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
+from bedrock_assets.config.templating import Text
 from bedrock_assets.limits import Strict
 
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
@@ -63,7 +64,7 @@ class GroupSpec(Strict):
     columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
         min_length=1, description="Column or columns whose values the rows of a group share."
     )
-    each: str = Field(description="Template for the text of each row, such as `{speaker}: {text}`.")
+    each: Text = Field(description="Template for the text of each row, such as `{speaker}: {text}`.")
     separator: str = Field(default="\n", description="Text between two rows.")
     order_by: str | None = Field(
         default=None, description="Column to sort the rows of a group by; by default they keep their order."

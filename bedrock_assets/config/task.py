@@ -5,6 +5,7 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from typing_extensions import override
 
+from bedrock_assets.config.templating import Text
 from bedrock_assets.limits import Strict
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
@@ -24,7 +25,7 @@ VERDICT_COLUMNS = ("preferred", "winner_a_first", "winner_b_first", "reason_a_fi
 class TextOptions(Strict):
     """Options of all tasks that generate text."""
 
-    system: str | None = Field(default=None, description="System prompt; also a template.")
+    system: Text | None = Field(default=None, description="System prompt; also a template.")
     max_tokens: int = Field(default=512, ge=1, description="Maximum tokens in an answer.")
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
@@ -49,8 +50,8 @@ class TextTask(TextOptions):
     prompt_id: PromptId | None = Field(
         default=None, description="Template `<prompt_id>.txt`, next to defs.yaml or shipped with the package."
     )
-    prompt: str | None = Field(default=None, description="The template itself, instead of `prompt_id`.")
-    fill: dict[str, str] = Field(
+    prompt: Text | None = Field(default=None, description="The template itself, instead of `prompt_id`.")
+    fill: dict[str, Text] = Field(
         default_factory=dict,
         description="Templates over the columns to put in place of placeholders in the prompt: "
         "`{text: '{title}: {body}'}`.",
@@ -80,7 +81,7 @@ class PresetTask(TextOptions):
     """A task whose prompt ships with the package; your own prompt can use the same placeholders."""
 
     prompt_id: PromptId
-    instructions: str = Field(default="", description="Template added to the end of the prompt.")
+    instructions: Text = Field(default="", description="Template added to the end of the prompt.")
 
     @property
     def schema_of_answer(self) -> dict[str, Any] | str:
@@ -107,7 +108,7 @@ class ClassifyTask(PresetTask):
     """Give each row one label, or several: column `label` or `labels`."""
 
     prompt_id: PromptId = "classify"
-    text: str = Field(description="Text to label: a template over the columns.")
+    text: Text = Field(description="Text to label: a template over the columns.")
     labels: Annotated[dict[str, str], BeforeValidator(_described)] = Field(
         min_length=2, description="The labels: a list, or a mapping from each to its meaning."
     )
@@ -143,7 +144,7 @@ class ExtractTask(PresetTask):
     """Extract values from a text, one column each."""
 
     prompt_id: PromptId = "extract"
-    text: str = Field(description="Text to extract from: a template over the columns.")
+    text: Text = Field(description="Text to extract from: a template over the columns.")
     fields: dict[str, Any] | str = Field(description="As under `schema:`; make values that may be missing `optional`.")
 
     @property
@@ -160,8 +161,8 @@ class JudgeTask(PresetTask):
     """Score a text: columns `reason` and `score`."""
 
     prompt_id: PromptId = "judge"
-    text: str = Field(description="Text to score: a template over the columns.")
-    criteria: str = Field(description="What makes a text good; also a template.")
+    text: Text = Field(description="Text to score: a template over the columns.")
+    criteria: Text = Field(description="What makes a text good; also a template.")
     scale: tuple[int, ...] = Field(
         default=(1, 5), min_length=2, max_length=2, description="Worst and best score, whole numbers."
     )
@@ -193,10 +194,10 @@ class CompareTask(PresetTask):
     """
 
     prompt_id: PromptId = "compare"
-    text: str = Field(default="", description="What both texts answer, if anything: a template over the columns.")
-    a: str = Field(description="First text: a template.")
-    b: str = Field(description="Second text: a template.")
-    criteria: str = Field(description="What makes one text better; also a template.")
+    text: Text = Field(default="", description="What both texts answer, if anything: a template over the columns.")
+    a: Text = Field(description="First text: a template.")
+    b: Text = Field(description="Second text: a template.")
+    criteria: Text = Field(description="What makes one text better; also a template.")
 
     @property
     @override

@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
+from bedrock_assets.config.asset_attributes import asset_path
+from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.inbox.files import InboxFile
 from bedrock_assets.jobs.event_log import EventLogReader, WriteObservation, write_observation
 
@@ -14,8 +16,14 @@ class Rejections:
     """The log's view of the files that one inbox has refused."""
 
     inbox: str
+    key_prefix: tuple[str, ...] = ()
     etags: dict[str, tuple[str, str]] = field(default_factory=dict)
     """By plain name, the etag that was refused last and the reason."""
+
+    @classmethod
+    def of(cls, spec: InboxSpec) -> "Rejections":
+        """Those of an inbox."""
+        return cls(spec.name, spec.key_prefix)
 
     def __post_init__(self) -> None:
         self._reader = EventLogReader(self.asset_key, observations=True)
@@ -23,7 +31,7 @@ class Rejections:
     @property
     def asset_key(self) -> dg.AssetKey:
         """The asset that stands for the folder."""
-        return dg.AssetKey([self.inbox, "dropped_files"])
+        return dg.AssetKey(asset_path(self.inbox, "dropped_files", self.key_prefix))
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, the first time."""

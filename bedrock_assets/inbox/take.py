@@ -14,6 +14,7 @@ import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.aws.regions import Regions
+from bedrock_assets.config.asset_attributes import is_asset
 from bedrock_assets.errors import InvalidInboxFile, StoreError
 from bedrock_assets.inbox.accept import accept_file
 from bedrock_assets.inbox.files import InboxFile, list_files, move_away
@@ -49,7 +50,7 @@ class FileIntake:
 
     def __post_init__(self) -> None:
         self.launch = Launch(self.context, self.inbox.workload, self.regions)
-        self.rejections = Rejections(self.inbox.spec.name)
+        self.rejections = Rejections.of(self.inbox.spec)
         self.rejections.refresh(self.context.instance)
         self.files = TakenFiles()
 
@@ -172,7 +173,10 @@ def has_earlier_run(context: dg.AssetExecutionContext, inbox: str) -> bool:
 
 def take_runs(instance: DagsterInstance, inbox: str, statuses: Sequence[DagsterRunStatus]) -> list[dg.DagsterRun]:
     """The runs of these statuses that take an inbox's files, oldest first; people launch some, without our tags."""
-    key = dg.AssetKey([inbox, "dropped_files"])
     records = sorted(instance.get_run_records(RunsFilter(statuses=list(statuses))), key=lambda r: r.storage_id)
     runs = [record.dagster_run for record in records]
-    return [run for run in runs if run.tags.get(INBOX_TAG) == inbox or key in (run.asset_selection or ())]
+    return [run for run in runs if run.tags.get(INBOX_TAG) == inbox or _takes(run, inbox)]
+
+
+def _takes(run: dg.DagsterRun, inbox: str) -> bool:
+    return any(is_asset(key.path, inbox, "dropped_files") for key in run.asset_selection or ())

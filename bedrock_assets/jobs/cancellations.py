@@ -11,9 +11,9 @@ from collections.abc import Collection
 from dataclasses import dataclass
 
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.execution.backfill import BulkActionStatus
 
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
+from bedrock_assets.jobs.dagster_internals import BulkActionStatus
 
 _CANCELLED = [DagsterRunStatus.CANCELED, DagsterRunStatus.CANCELING]
 _FAILED = (BulkActionStatus.FAILING, BulkActionStatus.FAILED)

@@ -6,8 +6,8 @@ from datetime import UTC, datetime
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
-from dagster._core.execution.backfill import BulkActionStatus
 
+from bedrock_assets.jobs.dagster_internals import BulkActionStatus
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.storage.manifests import InferenceMode
 

@@ -36,7 +36,7 @@ class Launch:
     @cached_property
     def ledger(self) -> Ledger:
         """The requests so far, as the event log has them."""
-        ledger = Ledger(self.workload.spec.name)
+        ledger = Ledger.of(self.workload.spec)
         ledger.refresh(self.context.instance)
         return ledger
 

@@ -15,6 +15,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
+from bedrock_assets.config.asset_attributes import asset_path
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.event_log import EventLogReader, LoggedEvent, WriteObservation, write_observation
 from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.jobs.staleness import Staleness
@@ -56,6 +58,7 @@ class Ledger:
     """The log's view of one pipeline's shards."""
 
     pipeline: str
+    key_prefix: tuple[str, ...] = ()
     entries: dict[str, Entry] = field(default_factory=dict)
     """By shard."""
     replaced: dict[str, Entry] = field(default_factory=dict)
@@ -65,14 +68,19 @@ class Ledger:
     refused: set[str] = field(default_factory=set)
     """`Request.identity` of requests whose job was refused."""
 
+    @classmethod
+    def of(cls, spec: WorkloadSpec) -> "Ledger":
+        """The ledger of a pipeline or an inbox."""
+        return cls(spec.name, spec.key_prefix)
+
     def __post_init__(self) -> None:
-        self.staleness = Staleness(self.pipeline)
+        self.staleness = Staleness(self.pipeline, self.key_prefix)
         self._reader = EventLogReader(self.asset_key, observations=True)
 
     @property
     def asset_key(self) -> dg.AssetKey:
         """The asset whose partitions are the shards."""
-        return dg.AssetKey([self.pipeline, "batch_outputs"])
+        return dg.AssetKey(asset_path(self.pipeline, "batch_outputs", self.key_prefix))
 
     @property
     def open_entries(self) -> list[Entry]:

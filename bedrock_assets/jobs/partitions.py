@@ -4,10 +4,10 @@ from collections.abc import Iterable, Sequence
 
 import dagster as dg
 from dagster import DagsterInstance
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus
 
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import StaleShard
+from bedrock_assets.jobs.dagster_internals import BulkActionsFilter, BulkActionStatus
 from bedrock_assets.storage.manifests import Shard
 
 _ACTIVE = [BulkActionStatus.REQUESTED, BulkActionStatus.CANCELING, BulkActionStatus.FAILING]
@@ -75,7 +75,8 @@ def _change(instance: DagsterInstance, pipeline: str, new: Sequence[str], old: S
 
 def _is_targeted(instance: DagsterInstance, pipeline: str) -> bool:
     backfills = instance.get_backfills(filters=BulkActionsFilter(statuses=_ACTIVE))
-    return any(key.path[0] == pipeline for backfill in backfills for key in backfill.asset_selection or ())
+    keys = (key for backfill in backfills for key in backfill.asset_selection or ())
+    return any(list(key.path[-2:-1]) == [pipeline] for key in keys)
 
 
 def _set_name(pipeline: str) -> str:

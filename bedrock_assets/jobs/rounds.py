@@ -13,7 +13,7 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus
@@ -40,13 +40,18 @@ class Rounds:
         follows: Whether an update of them begins a round.
     """
 
-    pipeline: str
+    spec: WorkloadSpec
     upstream: Sequence[dg.AssetKey] = ()
     follows: bool = False
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.pipeline)
+        self.ledger = Ledger.of(self.spec)
+
+    @property
+    def pipeline(self) -> str:
+        """Its name."""
+        return self.spec.name
 
     def next(self, instance: DagsterInstance, under_way: UnderWay) -> list[dg.RunRequest] | str:
         """The runs of the next step, or why there are none."""
@@ -72,7 +77,7 @@ class Rounds:
 
     def busy(self, under_way: UnderWay) -> str | None:
         """Why no step can be taken now: a round, or a launch by a person, is under way."""
-        keys = [dg.AssetKey([self.pipeline, name]) for name in _STEPS]
+        keys = [dg.AssetKey(self.spec.key_of(name)) for name in _STEPS]
         if under_way.makes(keys):
             return "a run of raw_dataset, prompt_shards or batch_outputs is under way"
         if under_way.will_make(keys):
@@ -113,7 +118,7 @@ class Rounds:
             return f"{attempts.n_ended} runs of {asset} have failed in this round; materialize it to see why"
         if attempts.busy:
             return f"a run of {asset} has failed; the next one is due soon"
-        wait = {"ops": {f"{self.pipeline}__{asset}": {"config": {"wait": False}}}} if asset == "batch_outputs" else {}
+        wait = {"ops": {self.spec.op_of(asset): {"config": {"wait": False}}}} if asset == "batch_outputs" else {}
         return [self._run(asset, f"{name}/{attempts.n_ended}/{i}", name, span, wait) for i, span in enumerate(spans)]
 
     def _run(
@@ -121,15 +126,21 @@ class Rounds:
     ) -> dg.RunRequest:
         return dg.RunRequest(
             run_key=run_key,
-            asset_selection=[dg.AssetKey([self.pipeline, asset])],
+            asset_selection=[dg.AssetKey(self.spec.key_of(asset))],
             run_config=run_config,
             tags={ROUND_TAG: step, **MAX_RUNTIME_TAGS, **dict(zip(RANGE_TAGS, span, strict=False))},
         )
 
 
-def upstream_keys(spec: PipelineSpec) -> list[dg.AssetKey]:
-    """The assets that a pipeline's `raw_dataset` is made of."""
-    return [dg.AssetKey(key) for key in spec.source.upstream]
+def upstream_keys(spec: PipelineSpec, table: dg.AssetKey | None = None) -> list[dg.AssetKey]:
+    """
+    The assets that a pipeline's `raw_dataset` is made of.
+
+    Args:
+        table: Key of the table of `source.pipeline`, if that has a `key_prefix`.
+    """
+    keys = [dg.AssetKey(key) for key in spec.source.upstream]
+    return [table, *keys[1:]] if table and spec.source.pipeline else keys
 
 
 def ranges(keys: Sequence[str], wanted: Sequence[str]) -> Iterator[tuple[str, str]]:

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
+from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.storage.keys import is_planned
@@ -33,13 +34,17 @@ class Staleness:
     """The latest dataset and prompts of one pipeline."""
 
     pipeline: str
+    key_prefix: tuple[str, ...] = ()
     prompts: dict[str, Prompts] = field(default_factory=dict)
     """By shard."""
     dataset: Dataset | None = None
 
     def __post_init__(self) -> None:
-        self._prompts = EventLogReader(dg.AssetKey([self.pipeline, "prompt_shards"]))
-        self._dataset = EventLogReader(dg.AssetKey([self.pipeline, "raw_dataset"]))
+        self._prompts = self._reader("prompt_shards")
+        self._dataset = self._reader("raw_dataset")
+
+    def _reader(self, asset: str) -> EventLogReader:
+        return EventLogReader(dg.AssetKey(asset_path(self.pipeline, asset, self.key_prefix)))
 
     def refresh(self, instance: DagsterInstance) -> None:
         """Read what is new in *instance*'s log; all of it, if events were deleted."""

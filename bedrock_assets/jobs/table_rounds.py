@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
@@ -24,16 +25,21 @@ TABLE_TAG = "bedrock_assets/table"
 class TableRounds:
     """Whether one pipeline's table is to be built."""
 
-    pipeline: str
+    spec: WorkloadSpec
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
-        self.ledger = Ledger(self.pipeline)
+        self.ledger = Ledger.of(self.spec)
+
+    @property
+    def pipeline(self) -> str:
+        """Its name."""
+        return self.spec.name
 
     @property
     def key(self) -> dg.AssetKey:
         """The table."""
-        return dg.AssetKey([self.pipeline, "joined_table"])
+        return dg.AssetKey(self.spec.key_of("joined_table"))
 
     def next(self, instance: DagsterInstance, under_way: UnderWay) -> dg.RunRequest | str:
         """The run that builds the table, or why there is none."""
@@ -43,7 +49,7 @@ class TableRounds:
             return wanted
         if under_way.will_make([self.key]):
             return "a backfill builds the table at its end"
-        upstream = {dg.AssetKey([self.pipeline, name]) for name in ("raw_dataset", "prompt_shards")}
+        upstream = {dg.AssetKey(self.spec.key_of(name)) for name in ("raw_dataset", "prompt_shards")}
         if under_way.makes({self.key, *upstream}):
             return "a run of the table, or of what it depends on, is under way"
         attempts = under_way.attempts(TABLE_TAG, wanted)

@@ -7,9 +7,9 @@ from functools import cached_property
 
 import dagster as dg
 from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
-from dagster._core.execution.backfill import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 from bedrock_assets.jobs.collect_runs import ACTIVE_STATUSES, RunAttempts, backoff
+from bedrock_assets.jobs.dagster_internals import BulkActionsFilter, BulkActionStatus, PartitionBackfill
 
 _ACTIVE = (*ACTIVE_STATUSES, DagsterRunStatus.CANCELING)
 

@@ -67,12 +67,12 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         ui.wait_until_loaded(stack.require_alive, console.print)
     console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
     with console.status(f"materializing {name}/raw_dataset"):
-        raw = _ingest(ui, store, name)
+        raw = _ingest(ui, store, pipeline)
     console.print(f"{raw.n_rows:,} rows from {raw.source} in {len(raw.shards)} shards")
     backfill_id = ui.backfill(
-        [[name, asset] for asset in ("prompt_shards", "batch_outputs", "joined_table")],
+        [pipeline.spec.key_of(asset) for asset in ("prompt_shards", "batch_outputs", "joined_table")],
         [shard.key for shard in raw.shards],
-        {"ops": {f"{name}__batch_outputs": {"config": {"poll_s": 2.0}}}},
+        {"ops": {pipeline.spec.op_of("batch_outputs"): {"config": {"poll_s": 2.0}}}},
     )
     status = _follow(stack, ui, backfill_id, pipeline, raw, console)
     table = store.read_model(table_manifest_key(name), TableManifest)
@@ -109,11 +109,11 @@ def show(result: DemoResult, console: Console) -> None:
     console.print(f"table: {result.table}/part-*.parquet", soft_wrap=True)
 
 
-def _ingest(ui: DagsterUI, store: Store, pipeline: str) -> RawManifest:
-    run_id = ui.materialize([pipeline, "raw_dataset"])
+def _ingest(ui: DagsterUI, store: Store, pipeline: Pipeline) -> RawManifest:
+    run_id = ui.materialize(pipeline.spec.key_of("raw_dataset"))
     if ui.wait_for_run(run_id) != "SUCCESS":
         raise BedrockAssetsError(f"raw_dataset failed: {'; '.join(ui.failures(run_id)) or 'see dagster.log'}")
-    manifest = store.read_model(raw_manifest_key(pipeline), RawManifest)
+    manifest = store.read_model(raw_manifest_key(pipeline.spec.name), RawManifest)
     if manifest is None:
         raise BedrockAssetsError("raw_dataset succeeded, but its manifest is not in the store")
     return manifest

@@ -147,7 +147,7 @@ class InboxFiles:
         return {spec.name: self._count(spec) for spec in self.specs}
 
     def _count(self, spec: InboxSpec) -> Mapping[str, int]:
-        rejections = self._rejections.setdefault(spec.name, Rejections(spec.name))
+        rejections = self._rejections.setdefault(spec.name, Rejections.of(spec))
         rejections.refresh(self.instance)
         inbox_files = list_files(self.store, spec.dropped_to)
         n_refused = sum(rejections.reason(inbox_file) is not None for inbox_file in inbox_files)

@@ -61,7 +61,7 @@ class DeploymentCollector:
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
     def __post_init__(self) -> None:
-        self._logs = [PipelineLog(spec.name) for spec in self.specs]
+        self._logs = [PipelineLog(spec.name, spec.key_prefix) for spec in self.specs]
         self._jobs = Cached(lambda: JobCounts.read(self.regions, self.specs), self.hold_s, self.patience_s)
         self._pools = sorted({pool for spec in self.specs for pool in spec.pools})
         inboxes = [spec for spec in self.specs if isinstance(spec, InboxSpec)]

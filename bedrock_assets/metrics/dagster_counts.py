@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from dagster import DagsterInstance
-from dagster._core.scheduler.instigation import InstigatorStatus, InstigatorType
 
+from bedrock_assets.jobs.dagster_internals import InstigatorStatus, InstigatorType
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
@@ -48,10 +48,11 @@ class PipelineLog:
     """Reads one pipeline's part of the event log."""
 
     pipeline: str
+    key_prefix: tuple[str, ...] = ()
     _answers: dict[str, Mapping[str, Any]] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self._ledger = Ledger(self.pipeline)
+        self._ledger = Ledger(self.pipeline, self.key_prefix)
         self._reader = EventLogReader(self._ledger.asset_key)
 
     def read(self, instance: DagsterInstance) -> PipelineState:

@@ -79,8 +79,8 @@ def _uncollected(instance: DagsterInstance, regions: Regions, pipelines: Sequenc
     """Jobs that are paid and that nobody is about to collect."""
     try:
         jobs = list(regions.list(since=datetime.now(UTC) - LOOK_BACK))
-        names = [pipeline.spec.name for pipeline in pipelines]
-        found = list(uncollected_jobs(instance, regions.store, jobs, names))
+        specs = [pipeline.spec for pipeline in pipelines]
+        found = list(uncollected_jobs(instance, regions.store, jobs, specs))
     except (BedrockError, StoreError) as error:
         yield CheckResult("answers to collect", "unknown", str(error), "then run the check again")
         return

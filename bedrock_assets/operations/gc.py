@@ -35,7 +35,7 @@ def unreferenced_files(
     raw = store.read_model(raw_manifest_key(name), RawManifest)
     if raw is None:
         return []
-    kept = list(_kept(instance, store, name, raw))
+    kept = list(_kept(instance, store, pipeline, raw))
     exact = {pattern for pattern in kept if not pattern.endswith("*")}
     folders = tuple(pattern.removesuffix("*") for pattern in kept if pattern.endswith("*"))
     before = datetime.now(UTC) - older_than
@@ -47,12 +47,13 @@ def unreferenced_files(
     ]
 
 
-def _kept(instance: DagsterInstance, store: Store, name: str, raw: RawManifest) -> Iterator[str]:
+def _kept(instance: DagsterInstance, store: Store, pipeline: Pipeline, raw: RawManifest) -> Iterator[str]:
     """Keys in use, and prefixes of such keys, with a `*` at their end."""
+    name = pipeline.spec.name
     yield raw_manifest_key(name)
     yield from (part.key for part in raw.parts)
     yield from _of_shards(store, name, [shard.key for shard in raw.shards])
-    ledger = Ledger(name)
+    ledger = Ledger.of(pipeline.spec)
     ledger.refresh(instance)
     for entry in [*ledger.open_entries, *ledger.replaced.values()]:
         yield from _of_version(name, entry.request.shard, entry.request.fingerprint)

@@ -4,7 +4,8 @@ import json
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from bedrock_assets.pipeline.load import COMPONENTS
+from bedrock_assets.config.templating import attributes_of
+from bedrock_assets.pipeline.project import COMPONENTS
 
 HEAD = """# Every key of a defs.yaml
 
@@ -18,7 +19,7 @@ def json_schema() -> dict[str, Any]:
     kinds: list[dict[str, Any]] = []
     definitions: dict[str, Any] = {}
     for name, spec in COMPONENTS.items():
-        attributes = spec.model_json_schema(by_alias=True)
+        attributes = attributes_of(spec).model_json_schema()
         definitions |= attributes.pop("$defs", {})
         kinds.append({"properties": {"type": {"const": name}, "attributes": attributes}})
     return {

@@ -12,6 +12,7 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster.components.definitions import LazyDefinitions
 
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
@@ -54,13 +55,13 @@ class RoundRun:
 
     instance: DagsterInstance
     job: dg.JobDefinition
-    pipeline: str
+    spec: PipelineSpec
     tell: Callable[[Progress], object]
     poll_s: float = 2.0
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rounds = Rounds(self.pipeline)
+        self.rounds = Rounds(self.spec)
 
     def begin(self) -> None:
         """
@@ -77,7 +78,7 @@ class RoundRun:
             self.tell(Progress(reason))
             return
         self.tell(Progress("reading the data"))
-        self._execute(dg.RunRequest(asset_selection=[dg.AssetKey([self.pipeline, "raw_dataset"])]))
+        self._execute(dg.RunRequest(asset_selection=[dg.AssetKey(self.spec.key_of("raw_dataset"))]))
 
     def request(self) -> None:
         """
@@ -115,12 +116,12 @@ class RoundRun:
         return progress
 
     def _build_table(self) -> None:
-        table = TableRounds(self.pipeline)
+        table = TableRounds(self.spec)
         while (found := table.next(self.instance, UnderWay(self.instance))) != UP_TO_DATE:
             if not isinstance(found, str):
                 self._execute(found)
             elif "failed" in found:
-                raise BedrockAssetsError(f"{self.pipeline}/joined_table: {found}")
+                raise BedrockAssetsError(f"{self.spec.name}/joined_table: {found}")
             else:
                 time.sleep(self.poll_s)
 
@@ -138,7 +139,7 @@ class RoundRun:
 
     def _progress(self, step: str) -> Progress:
         ledger = self.rounds.ledger
-        shards = self.instance.get_dynamic_partitions(f"{self.pipeline}_shards")
+        shards = self.instance.get_dynamic_partitions(f"{self.spec.name}_shards")
         entries = [entry for shard in shards if (entry := ledger.entries.get(shard))]
         answered = [entry for entry in entries if entry.state is RequestState.ANSWERED]
         return Progress(

@@ -57,7 +57,7 @@ def shard_progress(
     Returns:
         The shards in order, and the error if Bedrock's jobs could not be listed.
     """
-    ledger = Ledger(pipeline.spec.name)
+    ledger = Ledger.of(pipeline.spec)
     ledger.refresh(instance)
     keys = shards_of(instance, pipeline.spec.name)
     jobs, error = _jobs(pipeline, bedrock, ledger.open_entries)

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.model_invocation_jobs import Jobs
+from bedrock_assets.config.asset_attributes import is_asset
 from bedrock_assets.errors import BedrockError
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 
@@ -26,9 +27,15 @@ class StopResult:
 
 def open_requests(instance: DagsterInstance, pipeline: str, shards: Collection[str] = ()) -> tuple[Ledger, list[Entry]]:
     """The open requests of a pipeline, or of *shards* only, and the ledger that they are from."""
-    ledger = Ledger(pipeline)
+    ledger = Ledger(pipeline, _key_prefix(instance, pipeline))
     ledger.refresh(instance)
     return ledger, [entry for entry in ledger.open_entries if not shards or entry.request.shard in shards]
+
+
+def _key_prefix(instance: DagsterInstance, pipeline: str) -> tuple[str, ...]:
+    """The prefix of the keys, from the log: a pipeline may be stopped when its YAML is gone."""
+    keys = instance.all_asset_keys()
+    return next((tuple(key.path[:-2]) for key in keys if is_asset(key.path, pipeline, "batch_outputs")), ())
 
 
 def stop_requests(instance: DagsterInstance, ledger: Ledger, entries: list[Entry], bedrock: Jobs) -> StopResult:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import Job
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.storage.keys import outputs_key, shard_manifest_key
@@ -28,16 +29,16 @@ class UncollectedJob:
 
 
 def uncollected_jobs(
-    instance: DagsterInstance, store: Store, jobs: Iterable[Job], pipelines: Iterable[str]
+    instance: DagsterInstance, store: Store, jobs: Iterable[Job], specs: Iterable[WorkloadSpec]
 ) -> Iterator[UncollectedJob]:
     """
     Find jobs whose answers are wanted or paid, and that no request is about to collect.
 
     Args:
         jobs: Those to look at, of any owner: a job is ours if it writes into *store*.
-        pipelines: Names of all pipelines and inboxes.
+        specs: Those of all pipelines and inboxes.
     """
-    ledgers = {name: Ledger(name) for name in pipelines}
+    ledgers = {spec.name: Ledger.of(spec) for spec in specs}
     for ledger in ledgers.values():
         ledger.refresh(instance)
     for job in jobs:

@@ -5,9 +5,15 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from bedrock_assets.config import InboxSpec, PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import ConfigError
 
 PACKAGE = Path(__file__).parent.parent
+
+COMPONENT = "bedrock_assets.BatchInference"
+"""The component of a pipeline, and the default of `type:`."""
+COMPONENTS: dict[str, type[WorkloadSpec]] = {COMPONENT: PipelineSpec, "bedrock_assets.BatchInbox": InboxSpec}
+"""Values of `type:`, and what their `attributes:` are."""
 
 
 @dataclass(frozen=True)

@@ -167,7 +167,7 @@ class RecordMaker:
         images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
         n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
-        used = ", ".join(self._columns())
+        used = ", ".join(self.columns)
         null = pl.any_horizontal(value.is_null() for value in (*texts, *images))
         reasons = [
             (null, "null_value", pl.lit(f"null in a column that the prompt uses: {used}")),
@@ -184,7 +184,8 @@ class RecordMaker:
             reasons.append((token.is_not_null(), "special_token", message))
         return reasons
 
-    def _columns(self) -> list[str]:
+    @property
+    def columns(self) -> list[str]:
         """The input columns that a record is made from."""
         if not isinstance(self.task, TextTask):
             return [self.task.column]

@@ -1,31 +1,79 @@
-"""The resources as the environment describes them."""
+"""
+The resources as the environment describes them.
+
+Those of a code location read the environment when they are opened: in the run or the sensor's tick, and not while
+definitions are built. Dagster's own `EnvVar` is of no use for it, because it has no default.
+"""
 
 import os
+from typing import Any
 
+from pydantic import Field
+from typing_extensions import override
+
+from bedrock_assets.aws.cloudwatch import CloudWatch
+from bedrock_assets.aws.job_events import EventQueue
+from bedrock_assets.aws.regions import Region, Regions
+from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.config.job_settings import JobSettings, Vpc, parse_list, parse_tags
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.job_events import EventsResource
 from bedrock_assets.resources.regions import REGIONS_FILE, read_regions
 from bedrock_assets.resources.store import StoreResource, store_resource
+from bedrock_assets.storage.store import Store
 
 LOCAL_ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 EVENTS_QUEUE = "BEDROCK_ASSETS_EVENTS_QUEUE_URL"
 CLOUDWATCH = "BEDROCK_ASSETS_CLOUDWATCH"
 
 
-def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
-    """
-    The resources of assets, checks and sensors, by their keys, from the environment.
+class EnvironmentStore(StoreResource):
+    """The store that the environment names."""
 
-    Raises:
-        ConfigError: The value of a setting is wrong.
-    """
-    events = EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION"))
+    url: str = Field(default="", description="Not used: `BEDROCK_ASSETS_STORE` names the store.")
+
+    @override
+    def open(self) -> Store:
+        return store_resource().open()
+
+
+class EnvironmentBedrock(BedrockResource):
+    """Bedrock as the environment configures it."""
+
+    role_arn: str = Field(default="", description="Not used: `BEDROCK_ASSETS_ROLE_ARN` names the role.")
+
+    @override
+    def open(self, store: Store, *, local: bool = False) -> Regions:
+        return bedrock_resource().open(store, local=local)
+
+    @override
+    def session(self, region: Region | None = None) -> Any:
+        return bedrock_resource().session(region)
+
+    @override
+    def open_runtime(self, region: Region | None = None) -> Runtime:
+        return bedrock_resource().open_runtime(region)
+
+    @override
+    def open_cloudwatch(self, region: Region | None = None) -> CloudWatch | None:
+        return bedrock_resource().open_cloudwatch(region)
+
+
+class EnvironmentEvents(EventsResource):
+    """The queue of events that the environment names."""
+
+    @override
+    def open(self) -> EventQueue | None:
+        return EventsResource(queue_url=os.environ.get(EVENTS_QUEUE), region_name=os.environ.get("AWS_REGION")).open()
+
+
+def resources() -> dict[str, StoreResource | BedrockResource | EventsResource]:
+    """The resources of assets, checks and sensors, by their keys; nothing is read before one is opened."""
     return {
-        "bedrock_batch_store": store_resource(),
-        "bedrock_batch": bedrock_resource(),
-        "bedrock_batch_events": events,
+        "bedrock_batch_store": EnvironmentStore(),
+        "bedrock_batch": EnvironmentBedrock(),
+        "bedrock_batch_events": EnvironmentEvents(),
     }
 
 

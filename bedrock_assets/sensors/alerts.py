@@ -9,13 +9,14 @@ logged; a budget alert is sent again at the next tick. Neither fails anything.
 import json
 import os
 import urllib.request
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from urllib.error import URLError
 
 import dagster as dg
 from botocore.exceptions import BotoCoreError, ClientError
 
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -82,8 +83,8 @@ def build_alerts(pipelines: Sequence[Pipeline], alerts: Alerts, interval_s: int)
     """A sensor for failed runs, and one for budgets where there are any; none if no receiver is set."""
     if not alerts:
         return []
-    budgets = {p.spec.name: p.spec.budget_usd for p in pipelines if p.spec.budget_usd}
-    return [_failures(alerts), *([_budgets(alerts, budgets, interval_s)] if budgets else [])]
+    specs = [pipeline.spec for pipeline in pipelines if pipeline.spec.budget_usd]
+    return [_failures(alerts), *([_budgets(alerts, specs, interval_s)] if specs else [])]
 
 
 def _failures(alerts: Alerts) -> dg.SensorDefinition:
@@ -120,21 +121,22 @@ def _reason(context: dg.RunFailureSensorContext) -> str:
 class Spending:
     """The cost of a pipeline's partitions, by the latest materialization of each."""
 
-    pipeline: str
+    key: dg.AssetKey
     costs: dict[str, float] = field(default_factory=dict)
     _reader: EventLogReader | None = None
 
     def refresh(self, instance: dg.DagsterInstance) -> float:
         """US dollars in all."""
-        self._reader = self._reader or EventLogReader(dg.AssetKey([self.pipeline, "batch_outputs"]))
+        self._reader = self._reader or EventLogReader(self.key)
         for logged in self._reader.read(instance).events:
             if logged.event.partition and "cost_usd" in logged.metadata:
                 self.costs[logged.event.partition] = float(logged.metadata["cost_usd"])
         return sum(self.costs.values())
 
 
-def _budgets(alerts: Alerts, budgets: Mapping[str, float], interval_s: int) -> dg.SensorDefinition:
-    spendings = {name: Spending(name) for name in budgets}
+def _budgets(alerts: Alerts, specs: Sequence[PipelineSpec], interval_s: int) -> dg.SensorDefinition:
+    budgets = {spec.name: spec.budget_usd for spec in specs if spec.budget_usd}
+    spendings = {spec.name: Spending(dg.AssetKey(spec.key_of("batch_outputs"))) for spec in specs}
 
     @dg.sensor(
         name="alert_budget",

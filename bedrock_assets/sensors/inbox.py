@@ -86,7 +86,7 @@ class Watcher:
         return dg.RunRequest(
             run_key=f"{self.inbox.spec.name}/{_identity(chosen[0])}/{former.n_ended}",
             job_name=take_job(self.inbox.spec.name),
-            run_config={"ops": {f"{self.inbox.spec.name}__dropped_files": {"config": config}}},
+            run_config={"ops": {self.inbox.spec.op_of("dropped_files"): {"config": config}}},
             tags={INBOX_TAG: self.inbox.spec.name, FILE_TAG: _identity(chosen[0]), **TAKE_RUN_TAGS},
         )
 
@@ -109,7 +109,7 @@ def build_inbox_sensor(
     inbox: Inbox, interval_s: int, clock: Callable[[], datetime] = lambda: datetime.now(UTC)
 ) -> dg.SensorDefinition:
     """The sensor of one inbox; the dispatcher submits its jobs, as those of pipelines."""
-    spec, rejections = inbox.spec, Rejections(inbox.spec.name)
+    spec, rejections = inbox.spec, Rejections.of(inbox.spec)
     job = dg.define_asset_job(
         take_job(spec.name),
         selection=[rejections.asset_key],

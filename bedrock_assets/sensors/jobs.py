@@ -41,7 +41,7 @@ def build_sensors(
     workloads = {owner.spec.name: owner.workload for owner in (*pipelines, *inboxes)}
     return [
         _dispatcher(workloads, interval_s, has_queue=has_queue),
-        *([build_table_sensor([p.spec.name for p in pipelines], interval_s)] if pipelines else []),
+        *([build_table_sensor([p.spec for p in pipelines], interval_s)] if pipelines else []),
         *_exports_sensor(pipelines, interval_s),
         *_rounds_sensor(pipelines, interval_s),
         *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
@@ -60,8 +60,8 @@ def build_schedules(pipelines: Sequence[Pipeline]) -> list[dg.ScheduleDefinition
 
 def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
     """The sensor of what follows from tables by an automation condition; none where nothing does."""
-    exports = [dg.AssetKey([p.spec.name, "delta_table"]) for p in pipelines if p.spec.delta]
-    exports += [dg.AssetKey([p.spec.name, "preferences"]) for p in pipelines if p.spec.task.compare]
+    exports = [dg.AssetKey(p.spec.key_of("delta_table")) for p in pipelines if p.spec.delta]
+    exports += [dg.AssetKey(p.spec.key_of("preferences")) for p in pipelines if p.spec.task.compare]
     if not exports:
         return []
     return [
@@ -78,12 +78,13 @@ def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
 def _rounds_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
     """The sensor of pipelines that run by themselves; none where there are none."""
     specs = [p.spec for p in pipelines if p.spec.schedule or p.spec.automation]
-    upstream = {spec.name: upstream_keys(spec) for spec in specs}
+    tables = {p.spec.name: dg.AssetKey(p.spec.key_of("joined_table")) for p in pipelines}
+    upstream = {spec.name: upstream_keys(spec, tables.get(spec.source.pipeline or "")) for spec in specs}
     return [build_rounds_sensor(specs, upstream, interval_s)] if specs else []
 
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:
-    ledgers = {name: Ledger(name) for name in workloads}
+    ledgers = {name: Ledger.of(workload.spec) for name, workload in workloads.items()}
     # A job for each pipeline, because one job's assets must share their partitions.
     jobs = [
         dg.define_asset_job(collect_job(name), selection=[ledger.asset_key], description="Collects a job's output.")

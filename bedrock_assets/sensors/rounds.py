@@ -20,7 +20,7 @@ def build_schedule(spec: PipelineSpec) -> dg.ScheduleDefinition:
     """
     schedule = spec.schedule
     assert schedule is not None  # noqa: S101 - only pipelines with one are given
-    rounds, raw = Rounds(spec.name), dg.AssetKey([spec.name, "raw_dataset"])
+    rounds, raw = Rounds(spec), dg.AssetKey(spec.key_of("raw_dataset"))
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         rounds.ledger.refresh(context.instance)
@@ -63,12 +63,12 @@ def build_rounds_sensor(
                 f"{spec.name}: automation follows an upstream asset, and this source has none; name one with "
                 "`source: {asset: ...}` or `source: {pipeline: ...}`, or set `schedule: 0 3 * * *`"
             )
-    all_rounds = [Rounds(spec.name, upstream[spec.name], spec.automation) for spec in specs]
+    all_rounds = [Rounds(spec, upstream[spec.name], spec.automation) for spec in specs]
     steps = ("raw_dataset", "prompt_shards", "batch_outputs")
 
     @dg.sensor(
         name="bedrock_rounds_sensor",
-        target=dg.AssetSelection.assets(*([spec.name, step] for spec in specs for step in steps)),
+        target=dg.AssetSelection.assets(*(spec.key_of(step) for spec in specs for step in steps)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=interval_s,
         description="Takes the next step of pipelines with a `schedule` or `automation`: makes new prompts, and "

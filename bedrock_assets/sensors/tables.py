@@ -4,13 +4,14 @@ from collections.abc import Sequence
 
 import dagster as dg
 
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.jobs.table_rounds import TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
 
 
-def build_table_sensor(pipelines: Sequence[str], interval_s: int) -> dg.SensorDefinition:
-    """The sensor that builds the tables of *pipelines*."""
-    rounds = [TableRounds(name) for name in pipelines]
+def build_table_sensor(specs: Sequence[PipelineSpec], interval_s: int) -> dg.SensorDefinition:
+    """The sensor that builds the tables of pipelines."""
+    rounds = [TableRounds(spec) for spec in specs]
 
     @dg.sensor(
         name="joined_table_sensor",

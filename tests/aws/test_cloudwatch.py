@@ -176,7 +176,7 @@ def test_the_table_is_built_once(tmp_path: Path, client: Any) -> None:
     """Observations between the answers and after them are no update: the sensor asks for one table, and no more."""
     put(client, HAIKU, records_pending=40)
     with asked(tmp_path) as lab:
-        rounds, requested = TableRounds("calls"), 0
+        rounds, requested = TableRounds(lab.pipeline.spec), 0
         for step in range(5):
             if step == 1:
                 assert launch(lab, tmp_path)

@@ -12,13 +12,14 @@ import dagster as dg
 import polars as pl
 import pytest
 from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.scaffold.scaffold import get_scaffolder
 from dagster.components.testing import create_defs_folder_sandbox
 from typing_extensions import override
 
 import bedrock_assets
-from bedrock_assets.components.batch import BatchInbox, BatchInference
+from bedrock_assets.components.batch import BatchComponent, BatchInbox, BatchInference
+from bedrock_assets.components.load import load_pipeline
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.pipeline.load import load_pipeline
 from bedrock_assets.resources.store import StoreResource
 from tests.labs.stages import HAIKU
 
@@ -87,7 +88,7 @@ def test_resources_come_along(load: Any, monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setenv("BEDROCK_ASSETS_STORE", "s3://bucket/calls")
     own = load(first={}, drops={"settle_s": 60})
     assert set(own.resources) == {"bedrock_batch_store", "bedrock_batch", "bedrock_batch_events"}
-    assert own.resources["bedrock_batch_store"].url == "s3://bucket/calls"
+    assert own.resources["bedrock_batch_store"].open().url == "s3://bucket/calls"
     others = dg.Definitions(resources={"store": "s3", "bedrock": "client", "events": "topic"})
     dg.Definitions.validate_loadable(dg.Definitions.merge(own, others))
 
@@ -162,6 +163,26 @@ def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
     assert (pipeline.spec.name, pipeline.spec.model) == ("letters", "amazon.nova-lite-v1:0")
     assert pipeline.records.prompt
     assert pipeline.records.prompt.text == "Summarise: {text}"
+
+
+@pytest.mark.parametrize("file_format", ["yaml", "python"])
+@pytest.mark.parametrize("component", [BatchInbox, BatchInference])
+def test_a_scaffolded_component_loads(path: str, component: type[BatchComponent], file_format: Any) -> None:
+    """Two of what `dg scaffold defs` writes load side by side, as YAML and as Python."""
+    scaffolder = get_scaffolder(component)
+    assert isinstance(scaffolder, dg.Scaffolder)
+    kind = scaffolder.get_scaffold_params()
+    params = kind(**({"source": path} if "source" in kind.model_fields else {}))
+    with create_defs_folder_sandbox() as sandbox:
+        for name in ("mail", "post"):
+            folder = sandbox.defs_folder_path / name
+            folder.mkdir(parents=True)
+            type_name = f"bedrock_assets.{component.__name__}"
+            scaffolder.scaffold(dg.ScaffoldRequest(type_name, folder, file_format, None, params))
+        with sandbox.build_all_defs() as defs:
+            dg.Definitions.validate_loadable(defs)
+            groups = {key.path[0] for key in defs.resolve_asset_graph().get_all_asset_keys()}
+    assert groups == {"mail", "post"}
 
 
 def test_an_inbox(load: Any) -> None:

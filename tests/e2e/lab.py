@@ -18,9 +18,9 @@ from dagster import AssetKey, DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
+from bedrock_assets.components.load import load_pipeline
 from bedrock_assets.local.stack import Settings, Stack, local_stack
 from bedrock_assets.local.ui import DagsterUI
-from bedrock_assets.pipeline.load import load_pipeline
 
 PATIENCE_S = 240
 

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+import zipfile
 from pathlib import Path
 
 import polars as pl
@@ -43,15 +44,26 @@ type: bedrock_assets.BatchInference
 attributes:
   name: reviews
   source: {path: reviews.csv, id_column: id}
-  model: amazon.nova-lite-v1:0
-  task: {text: {prompt: "Summarise: {text}", max_tokens: 64}}
+  model: "{{ env.MODEL }}"
+  key_prefix: "{{ prefix }}"
+  task: {text: {prompt: 'Summarise as {{"summary": "..."}}: {text}', max_tokens: "{{ 8 * 8 }}"}}
+template_vars_module: .variables
 """,
+    "src/shop/defs/reviews/variables.py": """\
+import dagster as dg
+
+
+@dg.template_var
+def prefix() -> list[str]:
+    return ["marts"]
+""",
+    ".env": "MODEL=amazon.nova-lite-v1:0\n",
     # A resource that is called as ours were once.
     "src/shop/defs/unhappy.py": """\
 import dagster as dg
 
 
-@dg.asset(deps=[["reviews", "joined_table"]])
+@dg.asset(deps=[["marts", "reviews", "joined_table"]])
 def unhappy(store: dg.ResourceParam[str]) -> None: ...
 
 
@@ -76,6 +88,7 @@ class Shop:
         self._run(sys.executable, "-m", "pip", "wheel", "--quiet", "--no-deps", "--wheel-dir", folder, ROOT)
         self._run(sys.executable, "-m", "venv", folder / "venv")
         (wheel,) = folder.glob("*.whl")
+        self.shipped = zipfile.ZipFile(wheel).namelist()
         self.run("pip", "install", "--quiet", f"{wheel}[demo]", "dagster-dg-cli")
         self.run("pip", "install", "--quiet", "--no-deps", "--editable", ".")
 
@@ -96,7 +109,10 @@ class Shop:
 def test_own_project(tmp_path: Path) -> None:
     """One defs.yaml loads without Python and resources, and runs from end to end; commands find it by its name."""
     shop = Shop(tmp_path)
+    assert "bedrock_assets/py.typed" in shop.shipped
+    assert not [name for name in shop.shipped if name.startswith("tests/") or "/test_" in name]
     assert "loaded successfully" in shop.run("dg", "check", "defs")
+    assert "validated successfully" in shop.run("dg", "check", "yaml")
     assert f"records            {N_ROWS}" in shop.run("bedrock-assets", "plan", "reviews")
     shop.run("bedrock-assets", "demo", "reviews", "--home", "home")
     table = pl.read_parquet(shop.folder / "home/s3/bedrock-assets/reviews/table/part-*.parquet")

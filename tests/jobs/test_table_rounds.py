@@ -24,7 +24,7 @@ def next_of(lab: Lab, rounds: TableRounds, later: timedelta = timedelta()) -> dg
 def test_once_for_its_answers(tmp_path: Path) -> None:
     """Not before the last shard is answered, then once, and again when rows or answers are others."""
     with open_lab(tmp_path, n_rows=20) as lab:
-        rounds = TableRounds("calls")
+        rounds = TableRounds(lab.pipeline.spec)
         assert next_of(lab, rounds) == "0 of 0 shards have answers to their prompts"
         lab.ask()
         assert next_of(lab, rounds) == "0 of 2 shards have answers to their prompts"
@@ -60,7 +60,7 @@ def done(tmp_path: Path) -> Generator[Lab]:
 
 def test_a_run_that_did_not_start_is_asked_for_again(done: Lab) -> None:
     """After a pause, with another run key; after nine runs a person is told."""
-    rounds, later = TableRounds("calls"), timedelta()
+    rounds, later = TableRounds(done.pipeline.spec), timedelta()
     keys = set[str | None]()
     for _ in range(9):
         request = next_of(done, rounds, later)
@@ -88,9 +88,9 @@ def test_it_waits_for_a_backfill_that_builds_it(done: Lab) -> None:
         asset_selection=[KEY],
     )
     done.instance.add_backfill(backfill)
-    assert next_of(done, TableRounds("calls")) == "a backfill builds the table at its end"
+    assert next_of(done, TableRounds(done.pipeline.spec)) == "a backfill builds the table at its end"
     done.instance.update_backfill(backfill.with_status(BulkActionStatus.FAILED))
-    assert isinstance(next_of(done, TableRounds("calls")), dg.RunRequest)
+    assert isinstance(next_of(done, TableRounds(done.pipeline.spec)), dg.RunRequest)
 
 
 @pytest.mark.parametrize("asset", ["joined_table", "prompt_shards"])
@@ -99,5 +99,7 @@ def test_it_waits_for_runs_of_the_table_and_its_upstream(done: Lab, asset: str) 
     selection = frozenset({dg.AssetKey(["calls", asset])})
     run = dg.DagsterRun("x", status=dg.DagsterRunStatus.STARTED, asset_selection=selection)
     done.instance.add_run(run)
-    assert next_of(done, TableRounds("calls")) == "a run of the table, or of what it depends on, is under way"
+    assert (
+        next_of(done, TableRounds(done.pipeline.spec)) == "a run of the table, or of what it depends on, is under way"
+    )
     assert TABLE_TAG not in run.tags

@@ -114,12 +114,16 @@ class Lab:
         resources = {"bedrock_batch_store": self.store_resource, "bedrock_batch": self.bedrock_resource}
         result = dg.materialize(
             build_assets(self.pipeline),
-            selection=[dg.AssetKey(["calls", asset])],
+            selection=[dg.AssetKey(self.pipeline.spec.key_of(asset))],
             partition_key=partition,
             instance=self.instance,
             resources=resources,
             tags=tags,
-            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False, "retry_errors": retry_errors}}}}
+            run_config={
+                "ops": {
+                    self.pipeline.spec.op_of("batch_outputs"): {"config": {"wait": False, "retry_errors": retry_errors}}
+                }
+            }
             if asset == "batch_outputs"
             else {},
             raise_on_error=False,

@@ -18,9 +18,9 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.metrics import DASHBOARD, DEPLOY, RULES
+from bedrock_assets.components.load import specs_of
 from bedrock_assets.metrics.gauges import METRICS, PREFIX
 from bedrock_assets.metrics.server import registry_of
-from bedrock_assets.pipeline.load import specs_of
 from tests.cli.test_commands import desk
 from tests.labs.dispatch import open_lab
 from tests.metrics.test_metrics import counted, deployment_of, parsed

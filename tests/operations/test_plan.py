@@ -6,10 +6,10 @@ from pathlib import Path
 import polars as pl
 import pytest
 
+from bedrock_assets.components.load import load_pipeline
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import ConfigError, EmptyDataset, TooFewRecords
 from bedrock_assets.operations.plan import preview
-from bedrock_assets.pipeline.load import load_pipeline
 from bedrock_assets.storage.store import Store
 from tests.labs.stages import HAIKU, MakePipeline, texts
 

@@ -20,21 +20,22 @@ def lab(tmp_path: Path) -> Generator[Lab]:
         yield opened
 
 
-def cures(lab: Lab, *pipelines: str) -> dict[str, str]:
+def cures(lab: Lab, name: str = "calls") -> dict[str, str]:
     """What is said of each shard."""
-    found = uncollected_jobs(lab.instance, lab.store, lab.jobs(), pipelines)
+    spec = lab.pipeline.spec.model_copy(update={"name": name})
+    found = uncollected_jobs(lab.instance, lab.store, lab.jobs(), [spec])
     return {one.shard: one.cure for one in found}
 
 
 def test_a_job_that_a_request_waits_for_is_none(lab: Lab) -> None:
     """Neither before it is collected nor afterwards; and of a pipeline that is gone, all are."""
-    assert cures(lab, "calls") == {}
+    assert cures(lab) == {}
     assert cures(lab, "others") == dict.fromkeys(
         lab.shards, "there is no pipeline calls here; add it again under this name, then launch this shard"
     )
     lab.finish()
     lab.instance.wipe()
-    assert cures(lab, "calls") == {}, "they are collected"
+    assert cures(lab) == {}, "they are collected"
 
 
 def test_after_the_log_was_wiped(lab: Lab) -> None:
@@ -42,7 +43,7 @@ def test_after_the_log_was_wiped(lab: Lab) -> None:
     first, second = lab.shards
     lab.instance.wipe()
     lab.instance.add_dynamic_partitions("calls_shards", [second])
-    assert cures(lab, "calls") == {
+    assert cures(lab) == {
         first: "materialize calls/raw_dataset to register it again, then launch it",
         second: "launch this partition of calls/batch_outputs",
     }
@@ -55,4 +56,4 @@ def test_after_the_log_was_wiped(lab: Lab) -> None:
     lab.seen_run_keys.clear()
     lab.finish()
     assert len(lab.jobs()) == 2
-    assert cures(lab, "calls") == {}
+    assert cures(lab) == {}

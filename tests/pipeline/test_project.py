@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
+from bedrock_assets.components.load import load_pipeline, read_spec, specs_of
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.pipeline.load import load_pipeline, read_spec, specs_of
 from bedrock_assets.pipeline.project import DEMO, find_project
 
 PYPROJECT = '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_module = "reviews"\n'

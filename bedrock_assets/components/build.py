@@ -1,0 +1,195 @@
+"""Definitions of pipelines and inboxes: assets and checks of each, sensors and resources once per code location."""
+
+import os
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+from dagster_shared.libraries import DagsterLibraryRegistry
+from pydantic import ValidationError
+
+from bedrock_assets.assets.checks import build_checks
+from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
+from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
+from bedrock_assets.sensors.alerts import Alerts, build_alerts
+from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
+
+DagsterLibraryRegistry.register("bedrock-assets", version("bedrock-assets"), is_dagster_package=False)
+
+SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
+
+GetAssetSpec = Callable[[dg.AssetSpec], dg.AssetSpec]
+"""Changes an asset's spec: its group, tags, owners, kinds, description, metadata or further deps."""
+
+
+def unchanged(spec: dg.AssetSpec) -> dg.AssetSpec:
+    """The same spec."""
+    return spec
+
+
+def build_batch_inference(
+    *specs: PipelineSpec | InboxSpec | Mapping[str, Any],
+    folder: Path | str = ".",
+    get_asset_spec: GetAssetSpec = unchanged,
+    resources: Mapping[str, Any] | None = None,
+) -> dg.Definitions:
+    """
+    Pipelines and inboxes without any YAML: their assets and checks, the sensors, and the resources.
+
+    Give all of a code location in one call, because there is one set of sensors for all of them: two would race for
+    the slots of a pool. In a project that has a `defs.yaml` of ours, write a `@dg.component_instance` instead.
+
+    Args:
+        specs: What would stand under `attributes:` of a `defs.yaml`, as a mapping of a pipeline or as a spec; texts in
+            it are not rendered by Jinja.
+        folder: Where `<prompt_id>.txt` is looked for first.
+        get_asset_spec: Changes the spec of each asset.
+        resources: Resources in place of those from the environment, by their keys.
+
+    Raises:
+        ConfigError: There is no spec, one of them is wrong, or two do not fit together.
+        DataError: The columns of a source do not fit.
+    """
+    owners = [_owner(_parse(spec), Path(folder)) for spec in specs]
+    if not owners:
+        raise ConfigError("no spec is given; give at least one, such as a PipelineSpec")
+    location = Location.of((f"spec {i + 1}", owner) for i, owner in enumerate(owners))
+    own = [definitions_of(owner, location, get_asset_spec) for owner in owners]
+    return dg.Definitions.merge(*own, location.shared(resources or {}))
+
+
+def _parse(spec: PipelineSpec | InboxSpec | Mapping[str, Any]) -> PipelineSpec | InboxSpec:
+    if isinstance(spec, PipelineSpec | InboxSpec):
+        return spec
+    try:
+        return PipelineSpec.model_validate(dict(spec))
+    except ValidationError as error:
+        name = f"pipeline {spec['name']!r}" if "name" in spec else "a pipeline without a name"
+        raise ConfigError(f"{name}: {describe_validation_error(error)}") from error
+
+
+def _owner(spec: PipelineSpec | InboxSpec, folder: Path) -> Pipeline | Inbox:
+    try:
+        return Pipeline(spec, folder) if isinstance(spec, PipelineSpec) else Inbox(spec)
+    except BedrockAssetsError as error:
+        raise type(error)(f"{spec.name}: {error}") from error
+
+
+def definitions_of(
+    owner: Pipeline | Inbox, location: "Location", get_asset_spec: GetAssetSpec = unchanged
+) -> dg.Definitions:
+    """
+    The assets and checks of a pipeline or an inbox.
+
+    Raises:
+        ConfigError: *get_asset_spec* changes the key or the partitions of an asset, by which its state is found.
+    """
+    if isinstance(owner, Pipeline):
+        assets, checks = build_assets(owner, location.table_of(owner.spec.source.pipeline)), build_checks(owner)
+    else:
+        assets, checks = build_inbox_assets(owner), build_inbox_checks(owner)
+
+    def changed(spec: dg.AssetSpec) -> dg.AssetSpec:
+        new = get_asset_spec(spec)
+        if (new.key, new.partitions_def) != (spec.key, spec.partitions_def):
+            raise ConfigError(
+                f"{owner.spec.name}: get_asset_spec changes the key or the partitions of "
+                f"{spec.key.to_user_string()}, by which its state is found; return a spec with both as they were"
+            )
+        return new
+
+    return dg.Definitions(assets=dg.map_asset_specs(changed, assets), asset_checks=checks)
+
+
+@dataclass(frozen=True)
+class Location:
+    """All pipelines and inboxes of a code location, in the order of their names."""
+
+    pipelines: Sequence[Pipeline]
+    inboxes: Sequence[Inbox]
+
+    @classmethod
+    def of(cls, owners: Iterable[tuple[str, Pipeline | Inbox]]) -> "Location":
+        """
+        Args:
+            owners: Each with where it is from.
+
+        Raises:
+            ConfigError: Two of them share a name or a folder, or one reads the table of a pipeline that is not there.
+        """
+        where: dict[str, str] = {}
+        known = sorted(owners, key=lambda named: (named[1].spec.name, named[0]))
+        for place, owner in known:
+            name = owner.spec.name
+            if name in where:
+                raise ConfigError(
+                    f"{where[name]} and {place} both have the name {name!r}, which is their folder in the store; "
+                    "rename one"
+                )
+            where[name] = place
+        pipelines = [owner for _, owner in known if isinstance(owner, Pipeline)]
+        inboxes = [owner for _, owner in known if isinstance(owner, Inbox)]
+        location = cls(pipelines, inboxes)
+        location.require_sources(where)
+        require_separate_folders([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
+        return location
+
+    def require_sources(self, where: Mapping[str, str]) -> None:
+        """
+        Raises:
+            ConfigError: The source of a pipeline is a pipeline that is not there, or itself.
+        """
+        names = [pipeline.spec.name for pipeline in self.pipelines]
+        for pipeline in self.pipelines:
+            name, source = pipeline.spec.name, pipeline.spec.source.pipeline
+            if source and (source not in names or source == name):
+                raise ConfigError(
+                    f"{where[name]}: {name}: source.pipeline {source!r} is not another pipeline in this code location; "
+                    f"known: {', '.join(names)}"
+                )
+
+    def table_of(self, pipeline: str | None) -> dg.AssetKey | None:
+        """The key of a pipeline's table."""
+        specs = (owner.spec for owner in self.pipelines)
+        return next((dg.AssetKey(spec.key_of("joined_table")) for spec in specs if spec.name == pipeline), None)
+
+    @property
+    def specs(self) -> list[WorkloadSpec]:
+        """All specs."""
+        specs: list[WorkloadSpec] = [*(p.spec for p in self.pipelines), *(i.spec for i in self.inboxes)]
+        return sorted(specs, key=lambda spec: spec.name)
+
+    def shared(self, own_resources: Mapping[str, Any]) -> dg.Definitions:
+        """
+        All sensors and resources.
+
+        These settings are read now, because Dagster takes the sensors that there are, and their intervals, from the
+        definitions: the interval, whether there is a queue of events, and where alerts go. All others are read when a
+        resource is opened.
+
+        Raises:
+            ConfigError: One of these settings is wrong.
+        """
+        interval_s, has_queue = _interval_s(), bool(os.environ.get(EVENTS_QUEUE))
+        sensors = [
+            *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
+            *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
+        ]
+        schedules = build_schedules(self.pipelines)
+        return dg.Definitions(sensors=sensors, schedules=schedules, resources={**resources(), **own_resources})
+
+
+def _interval_s() -> int:
+    value = os.environ.get(SENSOR_INTERVAL) or str(INTERVAL_S)
+    if not value.isdecimal() or int(value) < 1:
+        raise ConfigError(f"{SENSOR_INTERVAL} is {value!r}; set it to whole seconds, at least 1")
+    return int(value)

@@ -1,0 +1,217 @@
+"""
+Pipelines and inboxes, found in the project's `defs/` or by path, and read from their YAML; no data is read.
+
+Dagster reads a file where that is needed, so that its values are those of the code location: for a component that is a
+subclass in the project, and for template variables other than `env`. All others are read without loading Dagster.
+"""
+
+import re
+import sys
+from collections.abc import Mapping, Sequence
+from functools import cache
+from importlib import import_module
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import yaml
+from pydantic import ValidationError
+
+from bedrock_assets.config import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.templating import resolve, variables
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.project import COMPONENT, COMPONENTS, Project, find_project
+
+if TYPE_CHECKING:
+    from dagster import ComponentTree
+
+Spec = TypeVar("Spec", bound=WorkloadSpec)
+
+_TYPE = re.compile(r"""^type:\s*["']?([\w.]+)""", re.MULTILINE)
+
+
+def load_pipeline(name: str, project: Project | None = None) -> Pipeline:
+    """
+    Load a pipeline by its name or its folder under `defs/`, or by the path of its YAML file.
+
+    Raises:
+        ConfigError: There is no such pipeline, or its YAML is wrong; the message names file and key.
+    """
+    path, spec = _find_one(PipelineSpec, name, project or find_project())
+    return Pipeline(spec, path.parent)
+
+
+def known_pipelines() -> list[str]:
+    """Names of the pipelines under `defs/`, without inboxes."""
+    return [spec.name for _, spec in _find(PipelineSpec)]
+
+
+def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
+    """
+    Read pipelines and inboxes: the named ones, by name or by the path of a defs.yaml, or all under `defs/`.
+
+    Raises:
+        ConfigError: There is none, or its YAML is wrong; the message names file and key.
+    """
+    specs = [spec for _, spec in _find(WorkloadSpec, names or ())]
+    if not specs:
+        raise ConfigError(f"there is no pipeline in {find_project()}; name the path of a defs.yaml")
+    return specs
+
+
+def read_spec(path: Path, project: Project | None = None) -> WorkloadSpec | None:
+    """
+    Read a defs.yaml; None if it is for another component.
+
+    Args:
+        project: The project that the file may lie in.
+
+    Raises:
+        ConfigError: The YAML is wrong; the message names file and key.
+    """
+    project = project or find_project()
+    try:
+        documents = [one for one in yaml.safe_load_all(path.read_text("utf-8")) if one is not None]
+        if len(documents) > 1:
+            _require_foreign(path, documents)
+            return None
+        (document,) = documents or [{}]
+        return _spec_of(document, path, project)
+    except ValidationError as error:
+        raise ConfigError(f"{path}: {describe_validation_error(error, 'attributes')}") from error
+    except RecursionError as error:
+        raise ConfigError(f"{path} is nested too deeply to be read; write it flatter") from error
+    except (yaml.YAMLError, UnicodeDecodeError, TypeError, KeyError, AttributeError, ValueError) as error:
+        raise ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}") from error
+
+
+def _spec_of(document: Mapping[str, Any], path: Path, project: Project) -> WorkloadSpec | None:
+    kind, attributes = str(document.get("type", COMPONENT)), document.get("attributes")
+    spec = COMPONENTS.get(kind)
+    if spec is None:
+        return _load_by_dagster(path, project) if _is_subclass(kind, path, project) else None
+    if not isinstance(attributes, Mapping):
+        raise TypeError("`attributes` are missing" if attributes is None else "`attributes` are not keys and values")
+    try:
+        resolved = None if variables(spec, attributes) - {"env"} else resolve(spec, attributes, {})
+    except ConfigError as error:
+        raise ConfigError(f"{path}: {error}") from error
+    return _load_by_dagster(path, project) if resolved is None else spec.model_validate(resolved)
+
+
+def _is_subclass(kind: str, path: Path, project: Project) -> bool:
+    """
+    Whether the type of a component is a subclass of ours in the project; types of other packages are not imported.
+
+    Raises:
+        ConfigError: The module of the type cannot be imported.
+    """
+    module, _, name = kind.rpartition(".")
+    if not module or module.split(".")[0] != project.module.split(".")[0]:
+        return False
+    from bedrock_assets.components.batch import BatchComponent
+
+    _make_importable(project)
+    try:
+        found = getattr(import_module(module), name, None)
+    except Exception as error:
+        raise ConfigError(f"{path}: type {kind} cannot be imported: {type(error).__name__}: {error}") from error
+    return isinstance(found, type) and issubclass(found, BatchComponent)
+
+
+def _load_by_dagster(path: Path, project: Project) -> WorkloadSpec:
+    """
+    The spec of the component that Dagster makes of a file.
+
+    Raises:
+        ConfigError: The file lies in no project, or Dagster cannot load it.
+    """
+    from bedrock_assets.components.batch import BatchComponent
+
+    if project.folder is None or not path.resolve().is_relative_to(project.defs.resolve()):
+        raise ConfigError(
+            f"{path}: template variables other than `env` are those of a Dagster project; run the command in the "
+            "project that the file lies in"
+        )
+    _make_importable(project)
+    try:
+        component = _component_tree(project.folder).load_component(path.resolve().parent, BatchComponent)
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, BedrockAssetsError):
+            cause = cause.__cause__
+        if isinstance(cause, BedrockAssetsError):
+            raise cause from error
+        last = error.__cause__ or error
+        raise ConfigError(f"{path}: Dagster cannot load it: {type(last).__name__}: {last}") from error
+    return component.spec
+
+
+@cache
+def _component_tree(folder: Path) -> "ComponentTree":
+    import dagster as dg
+
+    return dg.ComponentTree.for_project(folder)
+
+
+def _make_importable(project: Project) -> None:
+    if str(project.source) not in sys.path:
+        sys.path.insert(0, str(project.source))
+
+
+def _require_foreign(path: Path, documents: Sequence[Any]) -> None:
+    if any(document.get("type") in COMPONENTS for document in documents):
+        raise ConfigError(f"{path} has several YAML documents; give each pipeline and inbox a folder of its own")
+
+
+def _find(kind: type[Spec], names: Sequence[str] = ()) -> list[tuple[Path, Spec]]:
+    """Files and specs of a kind: the named ones, or all under `defs/`."""
+    project = find_project()
+    return [_find_one(kind, name, project) for name in names] if names else _find_all(kind, project)
+
+
+def _find_all(kind: type[Spec], project: Project) -> list[tuple[Path, Spec]]:
+    return [(path, spec) for path in _files(project) if isinstance(spec := read_spec(path, project), kind)]
+
+
+def _files(project: Project) -> list[Path]:
+    """Files of the project that name our components, or one of the project's own; those of others may be anything."""
+    own = project.module.split(".")[0]
+
+    def may_be_ours(text: str) -> bool:
+        return any(name in text for name in COMPONENTS) or any(
+            kind.split(".")[0] == own for kind in _TYPE.findall(text)
+        )
+
+    paths = sorted(project.defs.rglob("defs.yaml"))
+    return [path for path in paths if may_be_ours(path.read_text("utf-8", "replace"))]
+
+
+def _find_one(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
+    path = Path(name) if name.endswith((".yaml", ".yml")) else project.defs / name / "defs.yaml"
+    if not path.is_file():
+        return _find_by_name(kind, name, project)
+    spec = read_spec(path, project)
+    if isinstance(spec, kind):
+        return path, spec
+    wanted = " or ".join(component for component, spec in COMPONENTS.items() if issubclass(spec, kind))
+    raise ConfigError(f"{path} does not have `type: {wanted}`; name another file")
+
+
+def _find_by_name(kind: type[Spec], name: str, project: Project) -> tuple[Path, Spec]:
+    every, errors = list[tuple[Path, Spec]](), list[ConfigError]()
+    for path in _files(project):
+        try:
+            every += [(path, spec)] if isinstance(spec := read_spec(path, project), kind) else []
+        except ConfigError as error:  # of another pipeline, unless none has the name
+            errors.append(error)
+    for path, spec in every:
+        if spec.name == name:
+            return path, spec
+    if errors:
+        raise errors[0]
+    what, known = "pipeline" if kind is PipelineSpec else "pipeline or inbox", ", ".join(spec.name for _, spec in every)
+    raise ConfigError(
+        f"there is no {what} {name!r} in {project}; known: {known or 'none'}. Give one of these, or the path of a "
+        "defs.yaml"
+    )

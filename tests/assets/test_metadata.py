@@ -1,0 +1,160 @@
+"""What Dagster's UI shows: code versions, columns and where they come from, and numbers as people read them."""
+
+from pathlib import Path
+from typing import Any
+
+import dagster as dg
+import pytest
+from dagster._core.definitions.data_version import CachingStaleStatusResolver, StaleStatus
+from dagster._core.loader import LoadingContextForTest
+
+from bedrock_assets.assets.columns import DESCRIPTIONS
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.assets.units import duration, significant, size, usd
+from bedrock_assets.assets.versions import answers_version, prompts_version
+from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.workload import ANSWER_COLUMNS
+from tests.labs.dispatch import Lab, open_lab
+from tests.labs.stages import build_pipeline, texts
+
+SCHEMA = {"mood": {"enum": ["good", "bad"], "description": "how the customer feels"}, "topic": "string"}
+
+
+def facts_of(lab: Lab, asset: str, shard: str | None = None) -> dict[str, Any]:
+    """Metadata of the latest materialization."""
+    filters = dg.AssetRecordsFilter(dg.AssetKey(["calls", asset]), asset_partitions=[shard] if shard else None)
+    (record,) = lab.instance.fetch_materializations(filters, limit=1).records
+    assert record.asset_materialization
+    return {name: value.value for name, value in record.asset_materialization.metadata.items()}
+
+
+def lineage(facts: dict[str, Any]) -> dict[str, set[str]]:
+    """Columns, and those that they are made from."""
+    return {
+        column: {f"{dep.asset_key.to_user_string()}:{dep.column_name}" for dep in deps}
+        for column, deps in facts["dagster/column_lineage"].deps_by_column.items()
+    }
+
+
+def stale(lab: Lab, pipeline: Pipeline, asset: str, shard: str | None = None) -> tuple[StaleStatus, list[str]]:
+    """Whether Dagster shows an asset as changed, and why."""
+    resources = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": lab.bedrock_resource}
+    graph = dg.Definitions(assets=build_assets(pipeline), resources=resources).resolve_asset_graph()
+    resolver = CachingStaleStatusResolver(lab.instance, graph, LoadingContextForTest(lab.instance))
+    key = dg.AssetKey(["calls", asset])
+    causes = resolver.get_stale_causes(key, shard)
+    return resolver.get_status(key, shard), [cause.reason for cause in causes]
+
+
+def test_what_a_shard_and_the_table_show(tmp_path: Path) -> None:
+    """Every column has a description, and says which columns of the prompt it is made from; numbers have units."""
+    with open_lab(tmp_path, n_rows=10) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        assert lab.materialize("joined_table")
+        raw, table, shard = (facts_of(lab, name) for name in ("raw_dataset", "joined_table", "batch_outputs"))
+        for facts in (raw, table, shard):
+            columns = facts["dagster/column_schema"].columns
+            assert all(column.description for column in columns)
+            assert facts["dagster/uri"]
+        answer = lineage(shard)
+        assert answer["response"] == {"calls/raw_dataset:transcript"}
+        assert answer["record_id"] == {"calls/raw_dataset:record_id"}
+        assert "job_arn" not in answer
+        whole = lineage(table)
+        assert whole["response"] == {"calls/batch_outputs:response"}
+        assert whole["transcript"] == {"calls/raw_dataset:transcript"}
+        assert set(whole) == {column.name for column in table["dagster/column_schema"].columns}
+        assert (raw["prompt_size"], table["size"]) == (size(raw["prompt_bytes"]), size(table["n_bytes"]))
+        for facts in (shard, table):
+            assert facts["cost"] == usd(facts["cost_usd"])
+            assert {"cost_usd", "error_rate", "input_tokens", "output_tokens", "n_ok"} <= facts.keys()
+        plotted = {name for name, value in shard.items() if isinstance(value, int | float)}
+        assert {"cost_usd", "error_rate", "records_per_min", "queue_s", "run_s", "tokens_per_record"} <= plotted
+        assert (shard["waited"], shard["ran"]) == (duration(shard["queue_s"]), duration(shard["run_s"]))
+        assert shard["job_console"].startswith("https://us-east-1.console.aws.amazon.com/bedrock/")
+
+
+def test_columns_with_a_prefix_and_a_schema(tmp_path: Path) -> None:
+    """The columns of `batch_outputs` have the names of its file, and the fields of a schema their own descriptions."""
+    task = {"text": {"prompt": "Sum up: {transcript}"}}
+    with open_lab(tmp_path, n_rows=10, task=task, schema=SCHEMA, output_prefix="ai_") as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        facts = facts_of(lab, "batch_outputs")
+        described = {column.name: column.description for column in facts["dagster/column_schema"].columns}
+        assert described["ai_mood"] == "how the customer feels"
+        assert described["ai_topic"] == "Field `topic` of the structured answer."
+        assert set(described) == set(lab.outputs(lab.shards[0]).columns)
+        assert lineage(facts)["ai_mood"] == {"calls/raw_dataset:transcript"}
+
+
+def test_every_answer_column_is_described() -> None:
+    """A column that is added to the answers gets a description."""
+    assert set(DESCRIPTIONS) == set(ANSWER_COLUMNS)
+
+
+def test_an_edit_shows_and_pays_nothing(tmp_path: Path) -> None:
+    """After an edit of the prompt Dagster shows prompts, answers and table as changed; nothing is sent by itself."""
+    with open_lab(tmp_path, n_rows=10) as lab:
+        lab.ask()
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        assert lab.materialize("joined_table")
+        shard, n_jobs = lab.shards[0], len(lab.jobs())
+        for asset, key in (("prompt_shards", shard), ("batch_outputs", shard), ("joined_table", None)):
+            assert stale(lab, lab.pipeline, asset, key) == (StaleStatus.FRESH, []), asset
+        edited = lab.pipeline.spec.model_copy(update={"task": edited_task(lab.pipeline)})
+        lab.pipeline = Pipeline(edited, lab.pipeline.folder)
+        for asset, key in (("prompt_shards", shard), ("batch_outputs", shard), ("joined_table", None)):
+            status, reasons = stale(lab, lab.pipeline, asset, key)
+            assert status is StaleStatus.STALE, asset
+            assert "has a new code version" in reasons
+        lab.tick_only()
+        assert len(lab.jobs()) == n_jobs
+
+
+def edited_task(pipeline: Pipeline) -> Any:
+    """The task with another prompt."""
+    text = pipeline.spec.task.text
+    assert text
+    other = text.model_copy(update={"prompt": "Say it in a word: {transcript}", "prompt_id": None})
+    return pipeline.spec.task.model_copy(update={"text": other})
+
+
+@pytest.mark.parametrize(
+    ("change", "prompts_change"),
+    [
+        ({"prompt": "Tell {text}"}, True),
+        ({"model": "amazon.nova-lite-v1:0"}, True),
+        ({"task": {"text": {"prompt": "Say {text}", "max_tokens": 7}}}, True),
+        ({"task": {"text": {"prompt": "Say {text}", "system": "Be brief."}}}, True),
+        ({"task": {"text": {"prompt": "Say {text}", "null_default": "-"}}}, True),
+        ({"schema": {"score": "integer"}}, True),
+        ({"output_prefix": "ai_"}, False),
+        ({"description": "Other words."}, None),
+        ({"limits": {"max_jobs": 7}}, None),
+        ({"budget_usd": 3}, None),
+    ],
+)
+def test_what_is_a_change(tmp_path: Path, change: dict[str, Any], prompts_change: bool | None) -> None:
+    """Versions change with what decides prompts or columns, and with nothing else."""
+    texts(3).write_parquet(tmp_path / "in.parquet")
+    before, after = build_pipeline(tmp_path / "in.parquet"), build_pipeline(tmp_path / "in.parquet", **change)
+    prompts = [prompts_version(pipeline) for pipeline in (before, after)]
+    answers = [answers_version(pipeline.workload, prompts_version(pipeline)) for pipeline in (before, after)]
+    assert (prompts[0] != prompts[1]) is bool(prompts_change)
+    assert (answers[0] != answers[1]) is (prompts_change is not None)
+
+
+def test_numbers_as_people_read_them() -> None:
+    """Money, sizes and times with their units."""
+    assert [usd(value) for value in (0, 0.161350875, 0.0042178, 12345.678)] == [
+        "0.00 USD",
+        "0.16 USD",
+        "0.0042 USD",
+        "12,345.68 USD",
+    ]
+    assert [size(n) for n in (0, 999, 6_167_349, 5 * 10**13)] == ["0 B", "999 B", "6.2 MB", "50.0 TB"]
+    assert [duration(s) for s in (0, 48.2, 125, 11_520)] == ["0 s", "48 s", "2 min 5 s", "3 h 12 min"]
+    assert significant(0.161350875) == 0.161351
