@@ -50,6 +50,11 @@ def plan_shards(blocks: Sequence[Block], limits: JobLimits, *, on_small: OnSmall
     if n_rows == 0:
         raise EmptyDataset("the dataset has no rows, so there is nothing to send")
     n_sendable = sum(block.n_sendable for block in blocks)
+    if n_sendable == 0:
+        raise TooFewRecords(
+            f"none of {n_rows} rows makes a record, so there is nothing to send; `bedrock-assets sample` shows the "
+            "reason of each row"
+        )
     if n_sendable < (limits.min_records_per_job if on_small == "error" else 1):
         raise TooFewRecords(
             f"{n_sendable} of {n_rows} rows make a record, but Bedrock fails a job with fewer than "

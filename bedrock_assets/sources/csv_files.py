@@ -96,15 +96,20 @@ def explain(names: Sequence[str]) -> str | None:
     return None
 
 
-def has_line_breaks(rows: pl.DataFrame) -> bool:
-    """Whether a value has a line break: quoted, or the sign of a stray quote that has swallowed rows."""
+def may_lack_rows(rows: pl.DataFrame) -> bool:
+    """
+    Whether a value has a line break, or a name a quote: both may be meant, or the sign of a stray quote that has
+    swallowed rows.
+    """
+    if any('"' in name or "\n" in name for name in rows.columns):
+        return True
     breaks = rows.select(cs.string().str.contains("\n", literal=True).any())
     return bool(breaks.width) and any(breaks.row(0))
 
 
 def require_quotes(names: Sequence[str], n_rows: int) -> None:
     """
-    Check the quotes of files strictly (RFC 4180), because a value has a line break.
+    Check the quotes of files strictly (RFC 4180); see `may_lack_rows`.
 
     Args:
         n_rows: Rows that polars finds.

@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import chain
 from typing import Any
 
 import polars as pl
@@ -56,9 +57,11 @@ class Files(Source):
             if self._is_local_json:
                 yield from self._json_batches()
                 return
+            scan = self._scan()
             checked = self._suffix != ".csv" or self._is_remote
-            for batch in self._read_batches(self._scan()):
-                if not checked and csv_files.has_line_breaks(batch):
+            # No row at all may come after a stray quote in the header.
+            for batch in chain([scan.head(0).collect()] if not checked else [], self._read_batches(scan)):
+                if not checked and csv_files.may_lack_rows(batch):
                     csv_files.require_quotes(self._files.names, self.n_rows())
                     checked = True
                 yield storable(batch, self._what)

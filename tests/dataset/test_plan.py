@@ -143,7 +143,7 @@ def test_small_shards_are_planned_only_where_they_must(on_small: OnSmall) -> Non
 
 def test_nothing_to_pad_with() -> None:
     """Rows of which not one makes a record cannot be padded, and are refused before anything is written."""
-    with pytest.raises(TooFewRecords, match="0 of 5 rows"):
+    with pytest.raises(TooFewRecords, match="none of 5 rows makes a record"):
         plan_shards([Block(5, 0, 0)], limits(10), on_small="pad")
 
 

@@ -90,6 +90,12 @@ REFUSED = {
     "UTF-16": ("a.csv", "id,name\n1,b\n".encode("utf-16"), "looks like UTF-16; save it as UTF-8"),
     "CR line ends": ("a.csv", "id,name\r1,b\r", "its lines end in CR alone; save it with line ends of Unix"),
     "a quote that swallows rows": ("a.csv", 'id,name\n1,a\n2,"b\n3,c\n', "begins in line 3: unexpected end of data"),
+    "a quote in the header": (
+        "a.csv",
+        'id,na"me\n1,a\n2,"b,c"\n',
+        "by its quotes it has 2 rows, but [01] are read|malformed",
+    ),
+    "a quote that the header lacks": ("a.csv", 'id,"name\n1,a\n2,"b"\n', "record that begins in line 1|malformed"),
     "a quote after a quoted value": ("a.csv", 'id,name\n1,"a\nb"c\n2,d\n', r"expected after '\"'|malformed|parse"),
     "too many values": ("a.csv", "id,name\n1,a\n2,b,c\n", "line 3: 3 values, but 2 columns; quote values with commas"),
     "an empty CSV": ("a.csv", "", "empty CSV"),
