@@ -147,9 +147,10 @@ def two_components(path: str, *types: str) -> Iterator[dg.Definitions]:
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:
-    """A prompt that names no column stops the location with the path of its YAML."""
-    told = error_of(load, broken={"task": {"text": {"prompt": "{txt}"}}})
-    assert "broken/defs.yaml: column 'txt' named in prompt" in told
+    """A model that nobody knows stops the location with the path of its YAML; data is not read at load."""
+    told = error_of(load, broken={"model": "nobody.knows-v1:0"})
+    assert "broken/defs.yaml: model 'nobody.knows-v1:0' is not known" in told
+    load(typo={"task": {"text": {"prompt": "{txt}"}}})
 
 
 def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
