@@ -1,10 +1,15 @@
 """A user's own Dagster project, with the package installed from its wheel: no file of this repository is in sight."""
 
+import json
 import os
+import signal
 import subprocess
 import sys
 import zipfile
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import MappingProxyType
 
 import polars as pl
 import pytest
@@ -60,11 +65,15 @@ def prefix() -> list[str]:
     ".env": "MODEL=amazon.nova-lite-v1:0\n",
     # A resource that is called as ours were once.
     "src/shop/defs/unhappy.py": """\
+from pathlib import Path
+
 import dagster as dg
+import polars as pl
 
 
-@dg.asset(deps=[["marts", "reviews", "joined_table"]])
-def unhappy(store: dg.ResourceParam[str]) -> None: ...
+@dg.asset(ins={"table": dg.AssetIn(["marts", "reviews", "joined_table"])})
+def unhappy(table: pl.LazyFrame, store: dg.ResourceParam[str]) -> None:
+    Path("unhappy.txt").write_text(str(table.filter(pl.col("status") == "ok").select(pl.len()).collect().item()))
 
 
 @dg.definitions
@@ -92,15 +101,34 @@ class Shop:
         self.run("pip", "install", "--quiet", f"{wheel}[demo]", "dagster-dg-cli")
         self.run("pip", "install", "--quiet", "--no-deps", "--editable", ".")
 
-    def run(self, command: str, *arguments: str) -> str:
+    def run(self, command: str, *arguments: str, env: Mapping[str, str] = MappingProxyType({})) -> str:
         """The output of a command of the environment, run in the project."""
-        return self._run(self.bin / command, *arguments)
+        return self._run(self.bin / command, *arguments, env=env)
 
-    def _run(self, *command: str | Path) -> str:
+    @contextmanager
+    def dev(self) -> Generator[dict[str, str]]:
+        """The project on the local stack for the length of the block; the variables that point at it."""
+        command = [self.bin / "bedrock-assets", "dev", "--home", "home", "--port", "0", "--speed", "100", "--json"]
+        stack = subprocess.Popen(command, cwd=self.folder, env=self.env, stdout=subprocess.PIPE, text=True)
+        try:
+            assert stack.stdout
+            assert "ui" in json.loads(stack.stdout.readline())
+            yield json.loads((self.folder / "home" / "environment.json").read_text())
+        finally:
+            stack.send_signal(signal.SIGINT)
+            stack.wait(60)
+
+    @property
+    def env(self) -> dict[str, str]:
+        """Variables of a shell in which the environment is activated."""
         unset = ("PYTHONPATH", "DAGSTER_HOME", "VIRTUAL_ENV")
         env = {name: value for name, value in os.environ.items() if name not in unset}
-        env["PATH"] = f"{self.bin}:{env['PATH']}"
-        done = subprocess.run([*map(str, command)], cwd=self.folder, env=env, capture_output=True, text=True)  # noqa: PLW1510
+        return {**env, "PATH": f"{self.bin}:{env['PATH']}"}
+
+    def _run(self, *command: str | Path, env: Mapping[str, str] = MappingProxyType({})) -> str:
+        done = subprocess.run(  # noqa: PLW1510
+            [*map(str, command)], cwd=self.folder, env={**self.env, **env}, capture_output=True, text=True
+        )
         assert done.returncode == 0, f"{done.stdout}\n{done.stderr}"
         return done.stdout
 
@@ -114,7 +142,11 @@ def test_own_project(tmp_path: Path) -> None:
     assert "loaded successfully" in shop.run("dg", "check", "defs")
     assert "validated successfully" in shop.run("dg", "check", "yaml")
     assert f"records            {N_ROWS}" in shop.run("bedrock-assets", "plan", "reviews")
-    shop.run("bedrock-assets", "demo", "reviews", "--home", "home")
+    with shop.dev() as env:
+        told = shop.run("bedrock-assets", "run", "reviews", "--wait", "--home", "home")
+        assert "the table is complete" in told
+        shop.run("dg", "launch", "--assets", "unhappy", env=env)
+    assert (shop.folder / "unhappy.txt").read_text() == str(N_ROWS)
     table = pl.read_parquet(shop.folder / "home/s3/bedrock-assets/reviews/table/part-*.parquet")
     assert table["id"].to_list() == [f"r{i}" for i in range(N_ROWS)]
     assert set(table["status"]) == {"ok"}
