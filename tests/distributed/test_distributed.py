@@ -59,7 +59,7 @@ def done(tmp_path_factory: pytest.TempPathFactory) -> Generator[Done]:
             run_id = ui.materialize([name, "raw_dataset"])
             assert ui.wait_for_run(run_id) == "SUCCESS", ui.failures(run_id)
             shards = list(instance.get_dynamic_partitions(f"{name}_shards"))
-            config = {"ops": {f"{name}__batch_outputs": {"config": {"poll_s": 2.0}}}}
+            config = {"ops": {f"{name}__batch_outputs": {"config": {"poll_s": 2.0, "queued_s": PATIENCE_S}}}}
             launched[name] = ui.backfill([[name, asset] for asset in ASSETS], shards, config)
         statuses = {name: wait_for(made, name, backfill) for name, backfill in launched.items()}
         yield Done(made, instance, launched, statuses)
