@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import polars as pl
+from polars.exceptions import PolarsError
 from polars.io.plugins import register_io_source
 
 from bedrock_assets.columns import columns as exactly
@@ -70,11 +71,11 @@ class Publication:
 
         Raises:
             StoreConflict: The part's file belongs to another publication.
-            StoreError: The file is missing or broken.
         """
         try:
-            rows = self.store.read_parquet(part.key, select)
-        except StoreError:
+            # Not by `read_parquet`: an error may be the caller's own, and says nothing of the file.
+            rows = select(self.store.scan_parquet([part.key])).collect()
+        except (PolarsError, OSError):
             self._require_current(part)
             raise
         self._require_current(part)
