@@ -40,7 +40,7 @@ class LocalFiles:
         Raises:
             ConfigError: It is none that is known, or a folder has files of several, or of none.
         """
-        if not Path(self.path).is_dir():
+        if not self.path or not Path(self.path).is_dir():
             return require_suffix(self.path)
         suffixes = sorted({file.suffix.lower() for file in self._below(self.path)})
         if len(suffixes) == 1:
