@@ -146,9 +146,9 @@ def two_components(path: str, *types: str) -> Iterator[dg.Definitions]:
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:
-    """A prompt that names no column stops the location with the path of its YAML."""
-    told = error_of(load, broken={"task": {"text": {"prompt": "{txt}"}}})
-    assert "broken/defs.yaml: column 'txt' named in prompt" in told
+    """A prompt that does not parse stops the location with the path of its YAML."""
+    told = error_of(load, broken={"task": {"text": {"prompt": "{txt"}}})
+    assert "broken/defs.yaml: prompt 'task.text.prompt', line 1: a lone '{'" in told
 
 
 def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
