@@ -72,9 +72,9 @@ def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
             f"id_column {column!r} holds {'bytes' if dtype == pl.Binary else dtype}, but an id is a text or a number; "
             "write ids as text (UUIDs as `str(uuid)`), or remove id_column to derive ids"
         )
-    n_nulls = frame[column].null_count()
-    if n_nulls:
-        first = frame[column].is_null().arg_true()[0] + position
+    is_null = (frame[column].fill_nan(None) if dtype.is_float() else frame[column]).is_null()
+    if is_null.any():
+        first = is_null.arg_true()[0] + position
         raise InvalidRecordIds(
             f"id_column {column!r} has nulls, the first in row {first} (counted from 0); fill them, "
             "or remove id_column to derive ids"
