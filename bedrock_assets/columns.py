@@ -30,9 +30,3 @@ def fields(value: pl.Expr, dtype: pl.Struct) -> dict[str, pl.Expr]:
     """The fields of a struct, by name and under their names."""
     plain = value.struct.rename_fields([f"field_{i}" for i in range(len(dtype.fields))])
     return {field.name: plain.struct.field(f"field_{i}").alias(field.name) for i, field in enumerate(dtype.fields)}
-
-
-def without(frame: pl.DataFrame, names: Iterable[str]) -> pl.DataFrame:
-    """The frame without some of its columns; names that it does not have are ignored."""
-    dropped = set(names)
-    return frame[[name for name in frame.columns if name not in dropped]]

@@ -7,7 +7,7 @@ import polars as pl
 import pytest
 
 import bedrock_assets
-from bedrock_assets.columns import all_but, column, columns, fields, without
+from bedrock_assets.columns import all_but, column, columns, fields
 
 PACKAGE = Path(bedrock_assets.__file__).parent
 NAMES = ["*", "^.*$", "", "a.b", "__line", "text"]
@@ -21,7 +21,6 @@ def test_exact_names(name: str) -> None:
     assert frame.select(column(name)).to_dict(as_series=False) == {name: [NAMES.index(name)]}
     assert frame.select(columns([name, "text"] if name != "text" else [name])).columns[0] == name
     assert frame.select(all_but([name])).columns == [known for known in NAMES if known != name]
-    assert without(frame, [name, "no such"]).columns == [known for known in NAMES if known != name]
     struct = frame.select(pl.struct(columns(NAMES)).alias("s"))
     dtype = struct.schema["s"]
     assert isinstance(dtype, pl.Struct)

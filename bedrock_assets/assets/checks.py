@@ -74,7 +74,7 @@ def label_shares(store: Store, pipeline: Pipeline, task: ClassifyTask, manifest:
         answered = rows.filter(column(prefix + "status") == "ok")
         return answered.select(label.alias("label")).group_by("label").len()
 
-    counts = dict(store.read_parquet([part.key for part in manifest.parts], count).iter_rows())
+    counts = dict(store.read_parquet([part.key for part in manifest.parts], count, streaming=True).iter_rows())
     return {label: counts.get(label, 0) / max(1, manifest.n_ok) for label in task.labels}
 
 

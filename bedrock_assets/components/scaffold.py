@@ -12,9 +12,11 @@ from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
 from bedrock_assets.config import PipelineSpec
+from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.project import COMPONENT
+from bedrock_assets.sources.file_paths import LocalFiles
 
 HUB, ASSET = "hf:", "asset:"
 MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
@@ -116,7 +118,8 @@ def write(draft: Draft, defs: Path) -> list[Path]:
         defs.yaml, and the prompt's file if there is one.
 
     Raises:
-        ConfigError: The pipeline already exists, or does not load; the message is the one that loading it gives.
+        ConfigError: The pipeline already exists, or does not load; the message is the one that loading it gives. Or its
+            prompt does not fit the columns of its local file.
     """
     folder = defs / draft.name
     try:
@@ -132,13 +135,20 @@ def write(draft: Draft, defs: Path) -> list[Path]:
         folder.mkdir(parents=True)
         try:
             files = draft.write_files(request)
-            Pipeline(spec, folder)
+            _require_columns(Pipeline(spec, folder))
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error}") from error
     return files
+
+
+def _require_columns(pipeline: Pipeline) -> None:
+    """Check the prompt against the columns of a local file, if there is one already."""
+    path = pipeline.spec.source.path
+    if path and not path.startswith("s3://") and LocalFiles(path).found:
+        next(read_rows(pipeline), None)
 
 
 class PipelineScaffolder(dg.Scaffolder[Params]):

@@ -27,7 +27,11 @@ COMPARED_AT_ONCE = 8_000_000
 
 def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """String: 64 hex digits per row, over all columns of *schema*."""
-    parts = [_encodable(exactly(name), dtype).alias(name) for name, dtype in schema.items()]
+    parts = [
+        # The hash is a plugin, whose interface ends a name at the first NUL.
+        _encodable(exactly(name), dtype).alias(name if "\0" not in name else f"{i} {name.replace(chr(0), '')}")
+        for i, (name, dtype) in enumerate(schema.items())
+    ]
     extra = [odd for name, dtype in schema.items() if (odd := outside_calendar(exactly(name), dtype)) is not None]
     encoded = pl.struct(parts).struct.json_encode() if parts else pl.lit("{}")
     return _hashed(pl.concat_str(encoded, *extra) if extra else encoded).blake3()
@@ -68,9 +72,9 @@ def require_ids(frame: pl.DataFrame, column: str, position: int) -> None:
             f"id_column {column!r} holds {'bytes' if dtype == pl.Binary else dtype}, but an id is a text or a number; "
             "write ids as text (UUIDs as `str(uuid)`), or remove id_column to derive ids"
         )
-    n_nulls = frame[column].null_count()
-    if n_nulls:
-        first = frame[column].is_null().arg_true()[0] + position
+    is_null = (frame[column].fill_nan(None) if dtype.is_float() else frame[column]).is_null()
+    if is_null.any():
+        first = is_null.arg_true()[0] + position
         raise InvalidRecordIds(
             f"id_column {column!r} has nulls, the first in row {first} (counted from 0); fill them, "
             "or remove id_column to derive ids"

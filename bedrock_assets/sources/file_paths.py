@@ -40,7 +40,7 @@ class LocalFiles:
         Raises:
             ConfigError: It is none that is known, or a folder has files of several, or of none.
         """
-        if not Path(self.path).is_dir():
+        if not self.path or not Path(self.path).is_dir():
             return require_suffix(self.path)
         suffixes = sorted({file.suffix.lower() for file in self._below(self.path)})
         if len(suffixes) == 1:
@@ -54,22 +54,30 @@ class LocalFiles:
         The files.
 
         Raises:
-            ConfigError: There is none, the pattern begins at the root of the file system, or one is not a regular file,
-                so that reading it might never end.
+            ConfigError: There is none, or one is not a regular file, so that reading it might never end; or as `found`.
         """
-        if Path(self.path).is_dir():
-            found = sorted(str(file) for file in self._below(self.path) if file.suffix.lower() == self.suffix)
-        elif Path(self.path).exists() or not has_magic(self.path):
-            found = [self.path] if Path(self.path).exists() else []
-        else:
-            if self.path.startswith("/**"):
-                raise ConfigError(f"source path {self.path!r} searches the whole file system; name a folder")
-            found = [name for name in sorted(glob(self.path, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
-        if not found:
+        if not self.found:
             raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
-        for name in found:
+        for name in self.found:
             _require_regular(name)
-        return found
+        return self.found
+
+    @cached_property
+    def found(self) -> list[str]:
+        """
+        What the path matches, maybe nothing.
+
+        Raises:
+            ConfigError: The pattern begins at the root of the file system; or as `suffix`.
+        """
+        path = Path(self.path)
+        if path.is_dir():
+            return sorted(str(file) for file in self._below(self.path) if file.suffix.lower() == self.suffix)
+        if path.exists() or not has_magic(self.path):
+            return [self.path] if path.exists() else []
+        if self.path.startswith("/**"):
+            raise ConfigError(f"source path {self.path!r} searches the whole file system; name a folder")
+        return [name for name in sorted(glob(self.path, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
 
     @cached_property
     def partitions(self) -> dict[str, list[str | int | None]]:

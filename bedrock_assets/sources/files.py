@@ -4,6 +4,7 @@ from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import cached_property
+from glob import has_magic
 from itertools import chain
 from typing import Any
 
@@ -88,14 +89,16 @@ class Files(Source):
             try:
                 yield
             except PolarsError as error:
-                found = csv_files.explain(self._files.names) if self._suffix == ".csv" and not self._is_remote else None
+                # A value that is not of its dtype is told by polars itself.
+                is_plain = self._suffix == ".csv" and not self._is_remote and "conversion" not in str(error)
+                found = csv_files.explain(self._files.names) if is_plain else None
                 if found is None:
                     raise
                 raise ConfigError(f"source {found}") from error
 
     def _scan(self) -> pl.LazyFrame:
         if self._is_remote:
-            return self._open(self.path, **({"hive_partitioning": True} if "=" in self.path else {}))
+            return self._open(self.path, **({"hive_partitioning": True} if has_magic(self.path) else {}))
         if self._suffix == ".csv":
             for name in self._files.names:
                 csv_files.require_readable(name)

@@ -38,7 +38,7 @@ class HuggingFace(Source):
                 for frame in self._frames():
                     plain = storable(frame, what)
                     yield from (self._with_files(rows) for rows in plain.iter_slices(self._slice_rows(plain)))
-            except (BedrockAssetsError, GeneratorExit):
+            except BedrockAssetsError:
                 raise
             except Exception as error:  # the library and its readers raise errors of every kind
                 raise ConfigError(f"{what} cannot be read: {first_line(error)}") from error

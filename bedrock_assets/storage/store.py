@@ -253,13 +253,18 @@ class Store:
         return pl.scan_parquet([self.path(key) for key in keys], **self._polars)
 
     def read_parquet(
-        self, keys: str | Sequence[str], query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows
+        self,
+        keys: str | Sequence[str],
+        query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows,
+        *,
+        streaming: bool = False,
     ) -> pl.DataFrame:
         """
         Rows of one or several Parquet files.
 
         Args:
             query: What to read of all rows, in order; by default everything.
+            streaming: Whether rows are many and the result is small, so that they are never in memory at once.
 
         Raises:
             BrokenFile: A file is cut or damaged.
@@ -268,7 +273,7 @@ class Store:
         keys = [keys] if isinstance(keys, str) else keys
         try:
             with self._errors("read", ", ".join(keys[:3])):
-                return query(self.scan_parquet(keys)).collect()
+                return query(self.scan_parquet(keys)).collect(engine="streaming" if streaming else "auto")
         except (PolarsError, PanicException) as error:
             broken = next((key for key in keys if not self.is_parquet(key)), keys[0])
             raise self._broken(broken, error) from error

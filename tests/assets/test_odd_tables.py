@@ -167,3 +167,39 @@ def test_the_sample_shows_what_python_cannot(lab: Lab) -> None:
     sample = str(event.asset_materialization.metadata["sample"].value)
     assert 'a\\|b | 100000000 days since 1970-01-01 | ["x","y"] | [0.123, 1, 2, ... 4] | b\'\\xff' in sample
     assert len(sample) < 1_000
+
+
+def halve(lab: Lab, pattern: str) -> None:
+    """Leave half of each of the store's files whose key matches."""
+    paths = list(Path(lab.store.root).glob(pattern))
+    assert paths
+    for path in paths:
+        path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+
+
+def test_broken_files_are_written_anew_by_their_assets(lab: Lab) -> None:
+    """Materializing the asset of a file that a disk has cut repairs it, and nothing is paid again."""
+    frame = pl.DataFrame({"text": [f"row {i}" for i in range(10)]})
+    one_job = {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": 1}
+    before = table_of(lab, frame, task={"text": {"prompt": "{text}", "max_tokens": 64}}, limits=one_job)
+    (shard,), n_paid = lab.shards, len(lab.jobs()) + lab.n_invoked
+    repairs: dict[str, tuple[str, str | None]] = {
+        "calls/raw/*/*.parquet": ("raw_dataset", None),
+        "calls/raw/manifest.json": ("raw_dataset", None),
+        f"calls/prompts/{shard}/*.rows.parquet": ("prompt_shards", shard),
+        f"calls/prompts/{shard}/*.jsonl": ("prompt_shards", shard),
+        f"calls/outputs/{shard}.parquet": ("batch_outputs", shard),
+        "calls/table/part-*.parquet": ("joined_table", None),
+        "calls/table/manifest.json": ("joined_table", None),
+    }
+    for pattern, (asset, partition) in repairs.items():
+        halve(lab, pattern)
+        if asset != "joined_table":
+            Path(lab.store.path("calls/table/part-00000.parquet")).unlink()
+            assert not lab.materialize("joined_table") or "prompts" in pattern
+        assert lab.materialize(asset, partition), pattern
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        assert lab.materialize("joined_table"), pattern
+        keys = [file.key for file in lab.store.files("calls/table") if file.key.endswith(".parquet")]
+        assert_frame_equal(lab.store.read_parquet(keys), before)
+    assert len(lab.jobs()) + lab.n_invoked == n_paid

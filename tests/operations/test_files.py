@@ -274,6 +274,14 @@ def test_ids_that_are_none(tmp_path: Path, kind: str) -> None:
         format_files(pipeline_of(path), tmp_path / "shards")
 
 
+def test_an_id_that_is_no_number(tmp_path: Path) -> None:
+    """NaN among ids that are numbers is as good as null."""
+    path = tmp_path / "in.parquet"
+    pl.DataFrame({"id": [0.5, float("nan")], "text": ["a", "b"]}).write_parquet(path)
+    with pytest.raises(InvalidRecordIds, match=r"has nulls, the first in row 1"):
+        format_files(pipeline_of(path), tmp_path / "shards")
+
+
 def test_times_keep_their_fractions(tmp_path: Path) -> None:
     """Times of day that differ in a fraction of a second differ in the prompt, in given ids and in derived ones."""
     path = tmp_path / "in.parquet"

@@ -248,6 +248,7 @@ def test_what_is_no_file(tmp_path: Path) -> None:
         (f"{tmp_path}/*.csv", "is not a file but a FIFO"),
         ("/dev/zero", "has no suffix"),
         ("/**", "has no suffix"),
+        ("", "has no suffix"),
         ("/**/*.csv", "searches the whole file system"),
     ):
         with pytest.raises(ConfigError, match=message):
