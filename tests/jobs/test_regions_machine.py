@@ -111,9 +111,9 @@ class TwoRegions(RuleBasedStateMachine):
     seen: ClassVar[Counter[str]] = Counter()
     n_unlucky: ClassVar[int] = 0
 
-    @initialize(lag=st.integers(0, MOST_LAG))
-    def start(self, lag: int) -> None:
-        """Nothing was asked yet."""
+    @initialize(lag=st.integers(0, MOST_LAG), fault=st.sampled_from(["", "lost", "refused", "died"]))
+    def start(self, lag: int, fault: str) -> None:
+        """All shards are asked for, and the first tick may be unlucky."""
         self.folder = Path(tempfile.mkdtemp())
         pl.DataFrame({"id": ["a"], "transcript": ["x"]}).write_parquet(self.folder / "calls.parquet")
         models = [{"model": HAIKU, "region": name, "max_jobs": MAX_JOBS} for name in REGIONS]
@@ -126,6 +126,9 @@ class TwoRegions(RuleBasedStateMachine):
         self.lag = lag
         self.restart()
         self.somebody_launches(set(SHARDS))
+        if fault:
+            self.tick(fault)
+            self.tick("")
 
     @rule()
     def restart(self) -> None:
