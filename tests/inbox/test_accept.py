@@ -73,7 +73,7 @@ def test_what_a_line_says_is_sent(made: Made, cut: int) -> None:
 
 
 @given(made=made_without, cut=st.integers(0, 6), nulls=st.booleans())
-def test_ids_that_are_absent_or_repeated(made: Made, cut: int, nulls: bool) -> None:  # noqa: FBT001 - hypothesis's
+def test_ids_that_are_absent_or_repeated(made: Made, cut: int, nulls: bool) -> None:
     """Such records get plain ids of ours, each its own and the same in each reading; all others keep theirs."""
     if inbox_of().fault_of_request(made[0][1]):
         return
