@@ -18,8 +18,14 @@ from bedrock_assets.prices import Tokens, add, price_of
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
-_MAX_TOKENS = r'"(?:max_tokens|max_completion_tokens|max_new_tokens|max_gen_len|maxTokens|maxTokenCount|maxNewTokens)"\s*:\s*(\d+)'
+_MAX_TOKENS = (
+    r'"(?:max_tokens|max_completion_tokens|max_new_tokens|max_gen_len|maxTokens|maxTokenCount|maxNewTokens)"'
+    r"\s*:\s*(\d+)"
+)
 """How the families' requests limit an answer."""
+
+
+_NO_TOKENS: Tokens = {}
 
 
 @dataclass(frozen=True)
@@ -56,7 +62,7 @@ def estimate_inbox(inbox: Inbox, store: Store, bedrock: Jobs | None) -> tuple[Pi
     most = -(-sum(one.max_output_tokens for one in counted) // max(1, n_records))
     estimator = replace(estimator_of(store, inbox.workload, list(outputs_of(store, spec))), max_tokens=most)
     parts = [estimator.tokens(one.n_records, one.n_bytes, one.mode) for one in counted]
-    price, tokens = price_of(spec), reduce(add, parts, Tokens())
+    price, tokens = price_of(spec), reduce(add, parts, _NO_TOKENS)
     on_demand: Tokens = {InferenceMode.ON_DEMAND: (_sum(tokens, 0), _sum(tokens, 1))}
     n_jobs = sum(one.mode is InferenceMode.BATCH for one in counted)
     n_waves, job_hours = -(-n_jobs // spec.all_limits.max_jobs), job_hours_of(spec.name, bedrock)
