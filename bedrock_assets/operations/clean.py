@@ -69,7 +69,7 @@ class CleanPlan:
     dropped: tuple[StoredFile, ...] = ()
     """Of an inbox: files that nobody has taken yet, which are deleted as well."""
     left: tuple[InboxFile, ...] = ()
-    """Of an inbox: what lies in its folder and is not deleted: links, and names that are not a key of the store."""
+    """Of an inbox: what lies in its folder and stays: folders, links, and names that are not a key of the store."""
 
     @property
     def pipeline(self) -> str:
@@ -110,12 +110,18 @@ def plan_clean(regions: Regions, target: CleanTarget, *, keep_table: bool = Fals
     files = [file for folder in own for file in store.files(folder) if not (keep_table and _is_result(target, file))]
     others = {region.store.root: region.store for region in regions.all if region.store}
     other_files = ((other, file) for other in others.values() for folder in own for file in other.files(folder))
-    dropped = tuple(store.files(target.dropped_to)) if target.dropped_to else ()
-    found = {file.key.removeprefix(f"{target.dropped_to}/").partition("/")[0] for file in dropped}
-    entries = list_files(store, target.dropped_to) if target.dropped_to else []
-    left = tuple(entry for entry in entries if entry.name.removesuffix("/") not in found)
-    in_flight = tuple(_in_flight(regions, target))
+    in_flight, (dropped, left) = tuple(_in_flight(regions, target)), _dropped(store, target)
     return CleanPlan(target, in_flight, tuple(files), tuple(other_files), dropped, left)
+
+
+def _dropped(store: Store, target: CleanTarget) -> tuple[tuple[StoredFile, ...], tuple[InboxFile, ...]]:
+    """The files in an inbox's folder that can be deleted, and what stays; nothing behind a link is ours to delete."""
+    if not target.dropped_to:
+        return (), ()
+    keys = {file.key: file for file in store.files(target.dropped_to)}
+    entries = {f"{target.dropped_to}/{entry.name}": entry for entry in list_files(store, target.dropped_to)}
+    dropped = tuple(keys[key] for key, entry in entries.items() if entry.is_file and key in keys)
+    return dropped, tuple(entry for key, entry in entries.items() if not (entry.is_file and key in keys))
 
 
 def without_new_drops(plan: CleanPlan, told: CleanPlan) -> CleanPlan:

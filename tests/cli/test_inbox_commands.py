@@ -188,21 +188,27 @@ def test_clean(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         lab.finish()
         lab.drop("waits.jsonl", lines(3))
         lab.drop("a b.jsonl", lines(3))
+        lab.drop("sub/inside.jsonl", lines(3))
+        (tmp_path / "elsewhere").mkdir()
+        (tmp_path / "elsewhere" / "mine.jsonl").write_bytes(lines(3))
+        (lab.folder / "link").symlink_to(tmp_path / "elsewhere", target_is_directory=True)
         lab.store.put("calls/raw/manifest.json", b"{}")
         shown = run("aws", "clean", INBOX, answer="n\n").output
         assert [line.split()[1] for line in shown.splitlines() if line.startswith("  files ")] == [
             *("processed/", "prompts", "to-process/")
         ]
         assert "1 files in to-process/ were dropped and not taken yet: deleted too" in shown
-        assert "stays to-process/a b.jsonl" in shown
+        assert all(f"stays to-process/{name}: " in shown for name in ("a b.jsonl", "sub", "link"))
         assert "all of it, with 1 files that were dropped and not taken yet?" in shown
         assert len(lab.store.files("processed")) > 2
         kept = json.loads(run("aws", "clean", INBOX, "--keep-table", "--json").stdout)
         done = json.loads(run("aws", "clean", INBOX, "--yes", "--json").stdout)
         assert (done["n_dropped"], set(done["folders"])) == (1, {"processed/", "prompts", "to-process/"})
         assert done["n_files"] == kept["n_files"] + 1
-        assert [lab.store.files(folder) for folder in ("mail", "processed", "to-process")] == [[], [], []]
-        assert lab.left == ["a b.jsonl"]
+        assert [lab.store.files(folder) for folder in ("mail", "processed")] == [[], []]
+        assert (tmp_path / "elsewhere" / "mine.jsonl").exists()
+        assert (lab.folder / "sub" / "inside.jsonl").exists()
+        assert lab.left == ["a b.jsonl", "link", "sub"]
         assert lab.store.exists("calls/raw/manifest.json")
         lab.drop("first.jsonl", lines(4))
         assert lab.finish() == {"first": RequestState.ANSWERED}
