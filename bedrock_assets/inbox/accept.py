@@ -39,7 +39,7 @@ def accept_file(
     incoming = f"{shard_folder(inbox.spec.name, file.key)}/incoming-{secrets.token_hex(4)}{SUFFIX}"
     try:
         records, ids = _copy(inbox, store, file, incoming)
-        manifest = _manifest(inbox, file, records, len(ids))
+        manifest = _manifest(inbox, file, records, ids)
         _require_unchanged(inbox, store, file)
         _require_fit(inbox, manifest, duplicate_of(manifest.fingerprint))
     except (InvalidInboxFile, StoreError):
@@ -104,13 +104,13 @@ def _require_fit(inbox: Inbox, manifest: ShardManifest, duplicate: str | None) -
         raise InvalidInboxFile(f"it is a duplicate: the same records {duplicate}")
 
 
-def _manifest(inbox: Inbox, file: InboxFile, records: RecordFile, n_rows: int) -> ShardManifest:
+def _manifest(inbox: Inbox, file: InboxFile, records: RecordFile, ids: pl.DataFrame) -> ShardManifest:
     spec, sha256 = inbox.spec, records.digest.hexdigest() if records.digest else ""
     fingerprint = fingerprint_of(sha256, "", spec.model_identity, spec.model_invocation_type, "")
     stem = f"{shard_folder(spec.name, file.key)}/{fingerprint}"
     return ShardManifest(
         pipeline=spec.name,
-        shard=Shard(key=file.key, offset=0, n_rows=n_rows),
+        shard=Shard(key=file.key, offset=0, n_rows=len(ids)),
         raw_revision=file.revision,
         fingerprint=fingerprint,
         content=sha256[:32],
@@ -131,6 +131,7 @@ def _manifest(inbox: Inbox, file: InboxFile, records: RecordFile, n_rows: int) -
         prompt_id=None,
         prompt_sha256=None,
         folder=inbox.folder(file.key),
+        n_renamed=int(ids["id"].ne_missing(ids[GIVEN_ID]).sum()),
     )
 
 

@@ -193,6 +193,8 @@ def test_ids_that_are_absent_or_repeated(tmp_path: Path) -> None:
         assert answers.columns[:3] == ["record_id", "given_id", "status"]
         assert answers["given_id"].to_list() == [name or None for name in given]
         ids = answers["record_id"].to_list()
+        (taken,) = lab.instance.fetch_materializations(dg.AssetKey([INBOX, "dropped_files"]), limit=1).records
+        assert "5 of them with ids of ours" in str(taken.asset_materialization.metadata["taken"].value)  # pyright: ignore[reportOptionalMemberAccess]
         assert (len(set(ids)), [ids[4], *ids[6:]]) == (8, ["r4", "r6", "r7"])
         assert max(answers["attempt"]) > 1
         assert [f"invoice {i}" in text for i, text in enumerate(answers["response"]) if text] == [True] * 8
