@@ -6,6 +6,7 @@ import dagster as dg
 
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.config.task import POSITION
+from bedrock_assets.pipeline.ids import GIVEN_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
 
@@ -25,6 +26,7 @@ DESCRIPTIONS = {
 }
 """By the column's own name, without prefix."""
 RECORD_ID = "Unique id of the row, the same in all assets of the pipeline."
+GIVEN = "The `recordId` in the file, which is absent or repeated in some records; those have a `record_id` of ours."
 INPUT = "Column of the input, unchanged."
 CIRCUMSTANCES = frozenset({"model_id", "answer_source", "job_arn", "attempt"})
 """Columns that say how an answer came about; they are not made from columns of the prompt."""
@@ -49,7 +51,7 @@ def _descriptions(workload: Workload) -> dict[str, str]:
         name: node.description or f"Field `{name}` of the structured answer." for name, node in fields.items()
     }
     answers = {column: named[name] for name, column in workload.answer_columns.items()}
-    made = _made(workload.spec) if isinstance(workload.spec, PipelineSpec) else {}
+    made = _made(workload.spec) if isinstance(workload.spec, PipelineSpec) else {GIVEN_ID: GIVEN}
     return made | answers | {workload.record_id: RECORD_ID}
 
 

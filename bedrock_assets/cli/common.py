@@ -18,6 +18,8 @@ if TYPE_CHECKING:
     from dagster import DagsterInstance
 
     from bedrock_assets.aws.regions import Regions
+    from bedrock_assets.config import WorkloadSpec
+    from bedrock_assets.inbox.inbox import Inbox
     from bedrock_assets.pipeline.pipeline import Pipeline
     from bedrock_assets.resources.bedrock import BedrockResource
     from bedrock_assets.storage.store import Store
@@ -26,7 +28,8 @@ console, notes_console = Console(), Console(stderr=True)
 
 Json = Annotated[bool, typer.Option("--json", help="Print the result as JSON, and nothing else, on standard output.")]
 Name = Annotated[str, typer.Argument(help="A pipeline's name, or the path of a defs.yaml.")]
-Names = Annotated[list[str] | None, typer.Argument(help="Pipelines; all of defs/ if none is named.")]
+WorkloadName = Annotated[str, typer.Argument(help="Name of a pipeline or an inbox, or the path of a defs.yaml.")]
+Names = Annotated[list[str] | None, typer.Argument(help="Pipelines and inboxes; all of defs/ if none is named.")]
 Yes = Annotated[bool, typer.Option("--yes", help="Do it without asking.")]
 LocalHome = Annotated[
     Path | None,
@@ -35,7 +38,7 @@ LocalHome = Annotated[
 
 
 class Environment:
-    """Pipelines, store, Bedrock and Dagster instance, as the environment configures them."""
+    """Pipelines, inboxes, store, Bedrock and Dagster instance, as the environment configures them."""
 
     def pipeline(self, name: str) -> "Pipeline":
         """
@@ -48,20 +51,47 @@ class Environment:
 
         return load_pipeline(name)
 
-    def pipelines(self, names: Sequence[str] | None) -> list["Pipeline"]:
+    def workload(self, name: str) -> "Pipeline | Inbox":
         """
-        Load these pipelines, or all of defs/.
+        Load a pipeline or an inbox.
 
         Raises:
-            ConfigError: There is no such pipeline, or its YAML is wrong.
+            ConfigError: There is none of that name, or its YAML is wrong.
         """
-        from bedrock_assets.components.load import known_pipelines
+        from bedrock_assets.components.load import load_workload
+
+        return load_workload(name)
+
+    def spec(self, name: str) -> "WorkloadSpec":
+        """
+        Read the YAML of a pipeline or an inbox, and nothing that it names.
+
+        Raises:
+            ConfigError: There is none of that name, or its YAML is wrong.
+        """
+        from bedrock_assets.components.load import specs_of
+
+        return specs_of([name])[0]
+
+    def specs(
+        self, names: Sequence[str] | None, *, whole: bool = False
+    ) -> tuple[list["WorkloadSpec"], list[BedrockAssetsError]]:
+        """
+        Read the YAML of these pipelines and inboxes, or of all of defs/: those that can be read, and what is wrong.
+
+        Args:
+            whole: Also look at what they name: model, prompts, schema, source.
+
+        Raises:
+            ConfigError: There is none, or the project's own settings are wrong.
+        """
+        from bedrock_assets.components.load import find_workloads
         from bedrock_assets.pipeline.project import find_project
 
-        chosen = names or known_pipelines()
-        if not chosen:
-            fail(f"there is no pipeline in {find_project()}; name the path of a defs.yaml", 2)
-        return [self.pipeline(name) for name in chosen]
+        specs, errors = find_workloads(names, whole=whole)
+        if not (specs or errors):
+            raise ConfigError(f"there is no pipeline in {find_project()}; name the path of a defs.yaml")
+        return specs, errors
 
     def with_rows(self, pipeline: "Pipeline") -> "Pipeline":
         """
@@ -172,8 +202,13 @@ def working(what: str, *, quiet: bool = False) -> Generator[None]:
 
 def fail(message: str, code: int) -> NoReturn:
     """Print an error on standard error and exit with *code*."""
-    notes_console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
+    tell(message)
     raise typer.Exit(code)
+
+
+def tell(message: str) -> None:
+    """Print an error on standard error, and go on."""
+    notes_console.print(f"error: {message}", style="red", markup=False, highlight=False, soft_wrap=True)
 
 
 def warn(message: str) -> None:

@@ -10,20 +10,21 @@ import typer
 from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session
 
 if TYPE_CHECKING:
+    from bedrock_assets.config import WorkloadSpec
+    from bedrock_assets.errors import BedrockAssetsError
     from bedrock_assets.operations.probes import CheckResult
-    from bedrock_assets.pipeline.pipeline import Pipeline
 
 COLORS = {"ok": "green", "warn": "yellow", "fail": "red", "unknown": "cyan"}
 
 
 def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = False) -> None:
     """
-    Check settings, permissions, quotas and Dagster; exit code 1 if a check fails.
+    Check pipelines, inboxes, settings, permissions, quotas and Dagster; exit code 1 if a check fails.
 
     Example: AWS_PROFILE=prod bedrock-assets doctor call_summaries
     """
     with session(home) as env:
-        results = _gather(env, env.pipelines(pipelines))
+        results = _gather(env, *env.specs(pipelines, whole=True))
     if as_json:
         print_json([dataclasses.asdict(result) for result in results])
     else:
@@ -32,14 +33,16 @@ def doctor(pipelines: Names = None, home: LocalHome = None, as_json: Json = Fals
         raise typer.Exit(1)
 
 
-def _gather(env: Environment, pipelines: "list[Pipeline]") -> "list[CheckResult]":
+def _gather(env: Environment, specs: "list[WorkloadSpec]", errors: "list[BedrockAssetsError]") -> "list[CheckResult]":
     from bedrock_assets.operations.doctor import run_checks
-    from bedrock_assets.operations.probes import Probe
+    from bedrock_assets.operations.probes import CheckResult, Probe
 
-    used = env.regions.used_by((target for pipeline in pipelines for target in pipeline.spec.targets), strict=False)
+    fix = "correct the file; until then Dagster does not load the code location that it is in"
+    wrong = [CheckResult("defs.yaml", "fail", str(error), fix) for error in errors]
+    used = env.regions.used_by((target for spec in specs for target in spec.targets), strict=False)
     probes = {region: Probe.of(region, env.store, env.bedrock) for region in used.all}
     with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
-        return list(run_checks(probes, env.regions, pipelines, instance))
+        return [*wrong, *run_checks(probes, env.regions, specs, instance)]
 
 
 def _show(results: "list[CheckResult]") -> None:

@@ -7,15 +7,25 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
+from bedrock_assets.cli.common import (
+    Json,
+    LocalHome,
+    WorkloadName,
+    Yes,
+    confirm,
+    console,
+    notes_console,
+    print_json,
+    session,
+)
 
 if TYPE_CHECKING:
-    from bedrock_assets.config.pipeline import PipelineSpec
+    from bedrock_assets.config import WorkloadSpec
     from bedrock_assets.operations.errors import ErrorGroup
 
 
 def errors(
-    pipeline: Name,
+    pipeline: WorkloadName,
     retry: Annotated[bool, typer.Option("--retry", help="Send these rows once more: launches their shards.")] = False,
     ui: Annotated[str, typer.Option(help="Address of Dagster's web server, for --retry.")] = "http://127.0.0.1:3000",
     yes: Yes = False,
@@ -32,7 +42,7 @@ def errors(
     from bedrock_assets.operations.errors import group_errors
 
     with session(home) as env:
-        chosen = env.pipeline(pipeline)
+        chosen = env.workload(pipeline).workload
         groups = group_errors(env.store, chosen)
         if as_json:
             print_json([dataclasses.asdict(group) for group in groups])
@@ -56,7 +66,7 @@ def _show(groups: "Sequence[ErrorGroup]") -> None:
     console.print(table)
 
 
-def _launch(spec: "PipelineSpec", shards: list[str], url: str) -> None:
+def _launch(spec: "WorkloadSpec", shards: list[str], url: str) -> None:
     from bedrock_assets.local.ui import DagsterUI
 
     config = {"ops": {spec.op_of("batch_outputs"): {"config": {"retry_errors": True}}}}

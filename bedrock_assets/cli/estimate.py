@@ -7,7 +7,7 @@ from bedrock_assets.cli.common import (
     Environment,
     Json,
     LocalHome,
-    Name,
+    WorkloadName,
     print_fields,
     print_json,
     session,
@@ -16,21 +16,23 @@ from bedrock_assets.cli.common import (
 )
 
 if TYPE_CHECKING:
+    from bedrock_assets.aws.model_invocation_jobs import Jobs
+    from bedrock_assets.inbox.inbox import Inbox
     from bedrock_assets.operations.estimate import PipelineEstimate
     from bedrock_assets.pipeline.pipeline import Pipeline
 
 
-def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:
+def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = False) -> None:
     """
     Estimate records, jobs, waves, tokens, money and hours to send everything. Nothing is sent.
 
-    Rows whose prompt has an answer already are left out.
+    Rows whose prompt has an answer already are left out. Of an inbox, the files that wait in its folder are estimated.
 
     Example: bedrock-assets estimate call_summaries
     """
     with session(home) as env:
-        chosen = env.with_rows(env.pipeline(pipeline))
-        with working(f"reading {chosen.source.describe()}", quiet=as_json):
+        chosen = env.workload(pipeline)
+        with working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:
         print_json(dataclasses.asdict(result))
@@ -38,15 +40,27 @@ def estimate(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> N
         _show(result)
 
 
-def _gather(env: Environment, pipeline: "Pipeline") -> "PipelineEstimate":
+def _gather(env: Environment, chosen: "Pipeline | Inbox") -> "PipelineEstimate":
     from bedrock_assets.errors import BedrockError
-    from bedrock_assets.operations.estimate import estimate_pipeline
 
     try:
-        return estimate_pipeline(pipeline, env.store, env.regions)
+        return _estimate(env, chosen, env.regions)
     except BedrockError as error:
         warn(f"how long jobs take is unknown: {error}")
-        return estimate_pipeline(pipeline, env.store, None)
+        return _estimate(env, chosen, None)
+
+
+def _estimate(env: Environment, chosen: "Pipeline | Inbox", bedrock: "Jobs | None") -> "PipelineEstimate":
+    from bedrock_assets.inbox.inbox import Inbox
+    from bedrock_assets.operations.estimate import estimate_pipeline
+    from bedrock_assets.operations.estimate_inbox import estimate_inbox
+
+    if not isinstance(chosen, Inbox):
+        return estimate_pipeline(env.with_rows(chosen), env.store, bedrock)
+    result, refused = estimate_inbox(chosen, env.store, bedrock)
+    for line in refused:
+        warn(line)
+    return result
 
 
 def _show(result: "PipelineEstimate") -> None:

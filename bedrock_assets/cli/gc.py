@@ -5,14 +5,24 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, notes_console, print_json, say, session
+from bedrock_assets.cli.common import (
+    Json,
+    LocalHome,
+    WorkloadName,
+    Yes,
+    confirm,
+    notes_console,
+    print_json,
+    say,
+    session,
+)
 
 if TYPE_CHECKING:
     from bedrock_assets.storage.store import StoredFile
 
 
 def gc(
-    pipeline: Name,
+    pipeline: WorkloadName,
     older_than_hours: Annotated[float, typer.Option(min=0, help="Leave files that are younger.")] = 24,
     delete: Annotated[bool, typer.Option("--delete", help="Delete them, after asking.")] = False,
     yes: Yes = False,
@@ -27,7 +37,7 @@ def gc(
     from bedrock_assets.operations.gc import unreferenced_files
 
     with session(home) as env:
-        chosen, store = env.pipeline(pipeline), env.store
+        chosen, store = env.spec(pipeline), env.store
         with env.instance() as instance:
             files = unreferenced_files(instance, store, chosen, timedelta(hours=older_than_hours))
         _show(files, as_json=as_json)

@@ -1,4 +1,4 @@
-"""`bedrock-assets status`: how the shards of pipelines progress."""
+"""`bedrock-assets status`: how the shards of pipelines, and the files of inboxes, progress."""
 
 import dataclasses
 import time
@@ -9,11 +9,11 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session, warn
+from bedrock_assets.cli.common import Environment, Json, LocalHome, Names, console, print_json, say, session, tell, warn
 
 if TYPE_CHECKING:
+    from bedrock_assets.config import WorkloadSpec
     from bedrock_assets.operations.status import ShardProgress
-    from bedrock_assets.pipeline.pipeline import Pipeline
 
 WATCH_S = 5
 
@@ -37,46 +37,56 @@ def status(
     as_json: Json = False,
 ) -> None:
     """
-    Show the progress of pipelines, shard by shard.
+    Show the progress of pipelines and inboxes, shard by shard and file by file.
+
+    If the YAML of one is wrong, that is told, the others are shown, and the exit code is 2.
 
     Example: bedrock-assets status call_summaries --watch
     """
     with session(home) as env:
-        chosen = env.pipelines(pipelines)
+        chosen, errors = env.specs(pipelines)
+        for error in errors:
+            tell(str(error))
         if as_json:
             print_json([dataclasses.asdict(row) for row in _gather(env, chosen)[0]])
-        elif watch:
+        elif watch and chosen:
             _watch(env, chosen)
-        else:
-            _show(*_gather(env, chosen))
+        elif chosen:
+            _show(chosen, *_gather(env, chosen))
+    if errors:
+        raise typer.Exit(2)
 
 
-def _gather(env: Environment, pipelines: Sequence["Pipeline"]) -> tuple[list["ShardProgress"], list[str]]:
+def _gather(env: Environment, specs: Sequence["WorkloadSpec"]) -> tuple[list["ShardProgress"], list[str]]:
     """Progress of all shards, and warnings."""
     from bedrock_assets.operations.status import shard_progress
 
     rows, warnings = list["ShardProgress"](), list[str]()
     with env.instance() as instance:
-        for pipeline in pipelines:
-            shards, trouble = shard_progress(instance, pipeline, env.store, env.regions)
+        for spec in specs:
+            shards, troubles = shard_progress(instance, spec, env.store, env.regions)
             rows += shards
-            warnings += [f"{pipeline.spec.name}: no news of its jobs: {trouble}"] if trouble else []
+            warnings += [f"{spec.name}: {trouble}" for trouble in troubles]
     return rows, warnings
 
 
-def _watch(env: Environment, pipelines: Sequence["Pipeline"]) -> None:
+def _watch(env: Environment, specs: Sequence["WorkloadSpec"]) -> None:
     from rich.console import Group
     from rich.live import Live
 
     with Live(console=console, auto_refresh=False) as live:
         while True:
-            live.update(Group(*_tables(_gather(env, pipelines)[0])), refresh=True)
+            live.update(Group(*_tables(_gather(env, specs)[0])), refresh=True)
             time.sleep(WATCH_S)
 
 
-def _show(rows: Sequence["ShardProgress"], warnings: Sequence[str]) -> None:
-    if not rows:
-        console.print("no shards yet: materialize raw_dataset")
+def _show(specs: Sequence["WorkloadSpec"], rows: Sequence["ShardProgress"], warnings: Sequence[str]) -> None:
+    from bedrock_assets.config import InboxSpec
+
+    for spec in specs:
+        if not any(row.pipeline == spec.name for row in rows):
+            cure = f"drop some into {spec.dropped_to}" if isinstance(spec, InboxSpec) else "materialize raw_dataset"
+            say(f"{spec.name}: no {'files' if isinstance(spec, InboxSpec) else 'shards'} yet: {cure}")
     for table in _tables(rows):
         console.print(table)
     for row in rows:

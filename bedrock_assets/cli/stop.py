@@ -1,16 +1,34 @@
 """`bedrock-assets stop`: withdraw requests and stop jobs."""
 
 import dataclasses
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, notes_console, print_json, session
+from bedrock_assets.cli.common import (
+    Environment,
+    Json,
+    LocalHome,
+    WorkloadName,
+    Yes,
+    confirm,
+    console,
+    notes_console,
+    print_json,
+    session,
+)
+
+if TYPE_CHECKING:
+    from dagster import DagsterInstance
+
+    from bedrock_assets.config import WorkloadSpec
 
 
 def stop(
-    pipeline: Name,
-    shard: Annotated[list[str] | None, typer.Option(help="A shard; may be repeated. All of them without it.")] = None,
+    pipeline: WorkloadName,
+    shard: Annotated[
+        list[str] | None, typer.Option(help="A shard, of an inbox a file; may be repeated. All of them without it.")
+    ] = None,
     yes: Yes = False,
     home: LocalHome = None,
     as_json: Json = False,
@@ -18,23 +36,39 @@ def stop(
     """
     Withdraw pending shards and stop jobs in flight. Answers that exist are kept, and paid.
 
+    Files that wait in the folder of an inbox stay there; its sensor goes on to take them until you turn it off.
+
     Example: bedrock-assets stop call_summaries --shard 00003-of-00045
     """
     from bedrock_assets.operations.stop import open_requests, stop_requests
 
     with session(home) as env:
-        name = env.pipeline(pipeline).spec.name
+        spec = env.spec(pipeline)
         with env.instance() as instance:
-            ledger, entries = open_requests(instance, name, shard or ())
+            ledger, entries = open_requests(instance, spec.name, [key.removesuffix(".jsonl") for key in shard or ()])
             n_jobs = sum(entry.job_arn is not None for entry in entries)
             if entries:
-                confirm(f"withdraw {len(entries)} shards of {name}, {n_jobs} with a job?", yes=yes)
+                confirm(f"withdraw {len(entries)} shards of {spec.name}, {n_jobs} with a job?", yes=yes)
             result = stop_requests(instance, ledger, entries, env.regions)
+            n_waiting = 0 if shard else _n_waiting(env, instance, spec)
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
         console.print(f"{len(result.withdrawn)} shards withdrawn, {len(result.stopped)} jobs asked to stop")
         for reason in result.refused:
             notes_console.print(f"not stopped: {reason}", style="yellow", soft_wrap=True)
+    if n_waiting:
+        note = f"{n_waiting} files wait in the folder and will be taken; turn off the sensor {spec.name}_files_sensor"
+        notes_console.print(note, style="yellow", soft_wrap=True)
     if result.refused:
         raise typer.Exit(1)
+
+
+def _n_waiting(env: Environment, instance: "DagsterInstance", spec: "WorkloadSpec") -> int:
+    """Files in the folder of an inbox that its sensor is about to take."""
+    from bedrock_assets.config import InboxSpec
+    from bedrock_assets.inbox.rejections import files_in_folder
+
+    if not isinstance(spec, InboxSpec):
+        return 0
+    return sum(reason is None for _, reason in files_in_folder(instance, env.store, spec))

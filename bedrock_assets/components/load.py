@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import yaml
 from pydantic import ValidationError
 
-from bedrock_assets.config import PipelineSpec, WorkloadSpec
+from bedrock_assets.config import InboxSpec, PipelineSpec, WorkloadSpec
 from bedrock_assets.config.templating import resolve, variables
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
+from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.project import COMPONENT, COMPONENTS, Project, find_project
 
@@ -41,9 +42,52 @@ def load_pipeline(name: str, project: Project | None = None) -> Pipeline:
     return Pipeline(spec, path.parent)
 
 
-def known_pipelines() -> list[str]:
-    """Names of the pipelines under `defs/`, without inboxes."""
-    return [spec.name for _, spec in _find(PipelineSpec)]
+def load_workload(name: str, project: Project | None = None) -> Pipeline | Inbox:
+    """
+    Load a pipeline or an inbox by its name or its folder under `defs/`, or by the path of its YAML file.
+
+    Raises:
+        ConfigError: There is none of that name, or its YAML is wrong; the message names file and key.
+    """
+    return _owner(*_find_one(WorkloadSpec, name, project or find_project()))
+
+
+def find_workloads(
+    names: Sequence[str] | None = None, *, whole: bool = False
+) -> tuple[list[WorkloadSpec], list[BedrockAssetsError]]:
+    """
+    Read pipelines and inboxes, the named ones or all under `defs/`, whatever is wrong with others.
+
+    Args:
+        whole: Also look at what they name: model, prompts, schema, source. What is wrong there is among the errors.
+
+    Returns:
+        Those whose YAML could be read, and an error for each that is wrong, which names file and key.
+
+    Raises:
+        ConfigError: The project's own settings are wrong.
+    """
+    project = find_project()
+    specs, errors = list[WorkloadSpec](), list[BedrockAssetsError]()
+    for name in names or map(str, _files(project)):
+        try:
+            path, spec = (
+                _find_one(WorkloadSpec, name, project) if names else (Path(name), read_spec(Path(name), project))
+            )
+            if spec is not None:
+                specs.append(spec)
+                errors += _faults(path, spec) if whole else []
+        except ConfigError as error:
+            errors.append(error)
+    return specs, errors
+
+
+def _faults(path: Path, spec: WorkloadSpec) -> list[BedrockAssetsError]:
+    try:
+        _owner(path, spec)
+    except BedrockAssetsError as error:
+        return [ConfigError(f"{path}: {error}")]
+    return []
 
 
 def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
@@ -53,7 +97,9 @@ def specs_of(names: Sequence[str] | None) -> list[WorkloadSpec]:
     Raises:
         ConfigError: There is none, or its YAML is wrong; the message names file and key.
     """
-    specs = [spec for _, spec in _find(WorkloadSpec, names or ())]
+    specs, errors = find_workloads(names)
+    if errors:
+        raise errors[0]
     if not specs:
         raise ConfigError(f"there is no pipeline in {find_project()}; name the path of a defs.yaml")
     return specs
@@ -147,6 +193,13 @@ def _load_by_dagster(path: Path, project: Project) -> WorkloadSpec:
     return component.spec
 
 
+def _owner(path: Path, spec: WorkloadSpec) -> Pipeline | Inbox:
+    if isinstance(spec, InboxSpec):
+        return Inbox(spec)
+    assert isinstance(spec, PipelineSpec)  # noqa: S101 - there is no third component
+    return Pipeline(spec, path.parent)
+
+
 @cache
 def _component_tree(folder: Path) -> "ComponentTree":
     import dagster as dg
@@ -162,16 +215,6 @@ def _make_importable(project: Project) -> None:
 def _require_foreign(path: Path, documents: Sequence[Any]) -> None:
     if any(document.get("type") in COMPONENTS for document in documents):
         raise ConfigError(f"{path} has several YAML documents; give each pipeline and inbox a folder of its own")
-
-
-def _find(kind: type[Spec], names: Sequence[str] = ()) -> list[tuple[Path, Spec]]:
-    """Files and specs of a kind: the named ones, or all under `defs/`."""
-    project = find_project()
-    return [_find_one(kind, name, project) for name in names] if names else _find_all(kind, project)
-
-
-def _find_all(kind: type[Spec], project: Project) -> list[tuple[Path, Spec]]:
-    return [(path, spec) for path in _files(project) if isinstance(spec := read_spec(path, project), kind)]
 
 
 def _files(project: Project) -> list[Path]:

@@ -3,6 +3,7 @@
 from typing import Annotated
 
 from pydantic import Field, StringConstraints
+from typing_extensions import override
 
 from bedrock_assets.config.pipeline import WorkloadSpec
 
@@ -23,3 +24,8 @@ class InboxSpec(WorkloadSpec):
     dimensions: int | None = Field(
         default=None, ge=1, description="Length of the vectors that the files ask for; by default the model's own."
     )
+
+    @override
+    def folder_of(self, _shard: str) -> str:
+        """Folder of the store that gets everything that comes from a file, by the file's key."""
+        return f"{self.processed_to}/{_shard}"

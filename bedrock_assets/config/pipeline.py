@@ -134,6 +134,10 @@ class WorkloadSpec(Strict):
         """Name of its op, for run configurations."""
         return "__".join(part.replace("-", "_") for part in self.key_of(asset))
 
+    def folder_of(self, _shard: str) -> str:
+        """Folder of the store that gets what comes from a shard, if it is not one of the pipeline's own; else empty."""
+        return ""
+
     @property
     def model(self) -> str:
         """The first model."""

@@ -1,7 +1,8 @@
 """
 Lines of an inbox file, checked and brought into the form in which records are sent.
 
-A record has the same content as its line; only an id that is not short and plain is replaced by a hash of itself.
+A record has the same content as its line; only an id that is not short and plain is replaced by a hash of itself. An id
+that is absent, or that several lines have, is replaced by one of ours, as Bedrock takes such files, and answers them.
 """
 
 import json
@@ -11,14 +12,15 @@ from typing import Any, cast
 import polars as pl
 from polars.exceptions import PolarsError
 
-from bedrock_assets.errors import InvalidInboxFile
+from bedrock_assets.errors import InvalidInboxFile, StoreError
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.outputs.jsonlines import HEAD, decode, split_lines
-from bedrock_assets.pipeline.ids import wire_id
+from bedrock_assets.pipeline.ids import GIVEN_ID, derived_id, sha256, wire_id
 from bedrock_assets.sources.json_lines import first_bad_line
 
 _SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
 """All that is read of a request is that it is an object."""
+_OPEN = r"^\s*\{"
 
 
 @dataclass
@@ -26,9 +28,12 @@ class Lines:
     """The lines of a file as they go through, checked."""
 
     inbox: Inbox
+    renamed: pl.Series | None = None
+    """Which records, Boolean, get ids of ours, as an earlier pass over the file has found; None: no record."""
     n_lines: int = 0
     """Blank ones included, for messages."""
-    ids: list[pl.Series] = field(default_factory=list)
+    ids: list[pl.DataFrame] = field(default_factory=list)
+    """`id`, under which a record is sent, and `given_id`, which the file has; both String, null where it has none."""
 
     def read(self, chunk: bytes) -> pl.Series:
         """
@@ -45,8 +50,8 @@ class Lines:
         self._require_records(read)
         if not self.ids and len(read):
             self._require_family(read["line"][0])
-        records = _canonical(read)
-        self.ids.append(records["id"])
+        records = self._named(_canonical(read))
+        self.ids.append(records.select("id", GIVEN_ID))
         return records["record"]
 
     def _numbered(self, chunk: bytes) -> pl.DataFrame:
@@ -70,7 +75,6 @@ class Lines:
     def _require_records(self, read: pl.DataFrame) -> None:
         max_bytes = self.inbox.spec.limits.max_bytes_per_record
         faults = {
-            "has no recordId; give each record its own": pl.col("recordId").fill_null("") == "",
             "has no modelInput, or one that is not an object": pl.col("modelInput").is_null(),
             f"has more than the {max_bytes} bytes that limits.max_bytes_per_record allows": pl.col(
                 "line"
@@ -87,41 +91,74 @@ class Lines:
         if fault:
             raise InvalidInboxFile(f"line 1: {fault}")
 
-    def all_ids(self) -> pl.Series:
+    def _named(self, records: pl.DataFrame) -> pl.DataFrame:
         """
+        Add `id` to `given_id` and `rest`, and `record`, which begins with the id on the wire.
+
         Raises:
-            InvalidInboxFile: There are no ids, repeated ids, or more than a job takes.
+            StoreError: The file has more records than in the earlier pass.
         """
-        n_max, ids = self.inbox.spec.limits.max_records_per_job, pl.concat(self.ids) if self.ids else pl.Series()
-        if ids.is_empty():
+        if self.renamed is None:
+            named = records.with_columns(id=GIVEN_ID)
+        else:
+            position = sum(map(len, self.ids))
+            renamed = self.renamed.slice(position, len(records))
+            if len(renamed) < len(records):
+                raise StoreError("it has changed while it was read")
+            own = derived_id(position, sha256(pl.col("rest")))
+            named = records.with_columns(id=pl.when(renamed).then(own).otherwise(GIVEN_ID))
+        head = pl.lit('{"recordId":"'), wire_id(pl.col("id").fill_null("")), pl.lit('",')
+        return named.with_columns(record=pl.concat_str(*head, "rest"))
+
+    def all_ids(self) -> pl.DataFrame:
+        """
+        `id` and `given_id` of all records; see `to_rename`.
+
+        Raises:
+            InvalidInboxFile: There are no records, or more than a job takes.
+        """
+        n_max, n_records = self.inbox.spec.limits.max_records_per_job, sum(map(len, self.ids))
+        if not n_records:
             raise InvalidInboxFile("it has no records")
-        if len(ids) > n_max:
-            raise InvalidInboxFile(f"it has {len(ids):,} records, above limits.max_records_per_job={n_max}; split it")
-        twice = ids.filter(ids.is_duplicated())
-        if len(twice):
-            raise InvalidInboxFile(f"recordId {twice[0]!r} is in more than one line; each record needs its own")
-        return ids
+        if n_records > n_max:
+            raise InvalidInboxFile(f"it has {n_records:,} records, above limits.max_records_per_job={n_max}; split it")
+        return pl.concat(self.ids)
+
+
+def to_rename(ids: pl.DataFrame, renamed: pl.Series | None) -> pl.Series | None:
+    """
+    Which records, Boolean, need an id of ours, because theirs is absent or repeated; None if each has one of its own.
+
+    Args:
+        ids: `id` String, of all records.
+        renamed: Those that have one of ours; they keep it, and a record that has the same by chance gets another.
+    """
+    faulty = ids["id"].is_null() | ids["id"].is_duplicated()
+    if not faulty.any():
+        return None
+    return faulty if renamed is None else faulty | renamed
 
 
 def _canonical(read: pl.DataFrame) -> pl.DataFrame:
-    """`id` String, as the file has it, and `record` String, which begins with the id on the wire."""
-    line = pl.col("line")
-    usual = line.str.contains(HEAD) & (line.str.count_matches('"recordId"', literal=True) == 1)
-    records = read.select("number", "line", id="recordId", rest=pl.when(usual).then(line.str.replace(HEAD, "")))
+    """`given_id` String, as the file has it, null for none, and `rest` String: what follows the id and its comma."""
+    line, given = pl.col("line"), pl.col("recordId").replace("", None)
+    n_named = line.str.count_matches('"recordId"', literal=True)
+    usual = line.str.contains(HEAD) & (n_named == 1)
+    # An escaped letter may be one of the key's.
+    nameless = line.str.contains(_OPEN) & (n_named == 0) & ~line.str.contains(r"\u00", literal=True) & given.is_null()
+    rest = pl.when(usual).then(line.str.replace(HEAD, "")).when(nameless).then(line.str.replace(_OPEN, ""))
+    records = read.select("number", "line", given.alias(GIVEN_ID), rest=rest)
     odd = records.filter(pl.col("rest").is_null())
     if len(odd):
-        parts = [_parts(number, text) for number, text in odd.select("number", "line").iter_rows()]
-        rests = odd.select("number").with_columns(rest_of=pl.Series([rest for _, rest in parts], dtype=pl.String))
+        parts = [_rest(number, text) for number, text in odd.select("number", "line").iter_rows()]
+        rests = odd.select("number").with_columns(rest_of=pl.Series(parts, dtype=pl.String))
         records = records.join(rests, on="number", how="left", maintain_order="left")
         records = records.with_columns(rest=pl.coalesce("rest", "rest_of"))
-    record = pl.concat_str(
-        pl.lit('{"recordId":"'), wire_id(pl.col("id")), pl.lit('",'), pl.col("rest").str.strip_chars()
-    )
-    return records.select("id", record=record)
+    return records.select(GIVEN_ID, pl.col("rest").str.strip_chars())
 
 
-def _parts(number: int, line: str) -> tuple[str, str]:
-    """The id of a line that does not begin with it, and the rest of the line after it."""
+def _rest(number: int, line: str) -> str:
+    """The rest of a line without its id, which is not the first key."""
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         members = dict(pairs)
@@ -131,13 +168,13 @@ def _parts(number: int, line: str) -> tuple[str, str]:
 
     try:
         record = cast("dict[str, Any]", json.loads(line.lstrip("\ufeff"), object_pairs_hook=unique))
-        record_id = record.pop("recordId")
+        record_id = record.pop("recordId", None)
         rest = json.dumps(record, allow_nan=False)
     except ValueError as error:
         raise InvalidInboxFile(f"line {number} is not JSON: {error}") from error
-    if not isinstance(record_id, str):
+    if not isinstance(record_id, str | None):
         raise InvalidInboxFile(f"line {number} has a recordId that is not a string: {_shown(line)}")
-    return record_id, rest[1:]
+    return rest[1:]
 
 
 def _decoded(lines: pl.Series) -> pl.DataFrame | None:

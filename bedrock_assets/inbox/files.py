@@ -64,11 +64,15 @@ class InboxFile:
     def fault(self) -> str | None:
         """Why it is never opened; None if it may be."""
         if not self.is_file:
-            return "it is not a file; drop files, not folders or links"
+            return "it is not a file but a folder or a link; move the files that are in it up into the inbox's folder"
         if not self.name.endswith(SUFFIX):
             return f"its name does not end in {SUFFIX}"
         if not NAME.fullmatch(self.name):
-            return "its name may only have letters, digits, '_', '-' and single '.', 100 at most; rename it"
+            fitting = re.sub(r"[^A-Za-z0-9_-]+", "_", self.key).strip("_-")[:100] or "file"
+            return (
+                "its name may only have letters, digits, '_', '-' and single '.', 100 at most; rename it, for example "
+                f"to {fitting}{SUFFIX}"
+            )
         return None
 
 

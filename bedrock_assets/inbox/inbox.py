@@ -74,7 +74,7 @@ class Inbox:
 
     def folder(self, key: str) -> str:
         """Where everything that comes from a file is written, by the file's key."""
-        return f"{self.spec.processed_to}/{key}"
+        return self.spec.folder_of(key)
 
 
 def require_separate_folders(inboxes: list[InboxSpec], pipelines: list[str]) -> None:

@@ -1,4 +1,8 @@
-"""The files that an inbox has refused, as Dagster's event log has them: one observation for each file."""
+"""
+The files that an inbox has refused, as Dagster's event log has them: one observation for each file.
+
+With them, `files_in_folder` tells what became of each file that lies in the folder.
+"""
 
 from dataclasses import dataclass, field
 
@@ -7,8 +11,9 @@ from dagster import DagsterInstance
 
 from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.inbox.files import InboxFile
+from bedrock_assets.inbox.files import InboxFile, list_files
 from bedrock_assets.jobs.event_log import EventLogReader, WriteObservation, write_observation
+from bedrock_assets.storage.store import Store
 
 
 @dataclass
@@ -53,3 +58,15 @@ class Rejections:
             metadata={"file": file.plain, "etag": file.etag, "reason": reason, "n_bytes": file.n_bytes},
         )
         write_observation(write, observation, "refused")
+
+
+def files_in_folder(instance: DagsterInstance, store: Store, spec: InboxSpec) -> list[tuple[InboxFile, str | None]]:
+    """
+    The files in the folder of an inbox, the oldest first, each with the reason if it is or will be refused.
+
+    Raises:
+        StoreError: The folder cannot be listed.
+    """
+    rejections = Rejections.of(spec)
+    rejections.refresh(instance)
+    return [(file, rejections.reason(file) or file.fault) for file in list_files(store, spec.dropped_to)]

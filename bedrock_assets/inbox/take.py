@@ -120,7 +120,8 @@ class FileIntake:
         self.ledger.log(self.context.log_event, request, RequestState.REQUESTED)
         self.ledger.entries[file.key] = Entry(RequestState.REQUESTED, request, 0)
         self._move(file)
-        return f"{shard.n_records:,} records, attempt {request.attempt}, {request.inference_mode}"
+        renamed = f", {shard.n_renamed:,} of them with ids of ours, see column given_id" if shard.n_renamed else ""
+        return f"{shard.n_records:,} records, attempt {request.attempt}, {request.inference_mode}{renamed}"
 
     def _require_free(self, file: InboxFile, entry: Entry | None) -> None:
         """

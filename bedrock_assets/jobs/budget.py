@@ -80,7 +80,7 @@ def _facts(store: Store, workload: Workload, shards: Sequence[str]) -> dict[str,
     """By shard, what the outputs' own metadata say, where there are outputs."""
 
     def read(shard: str) -> tuple[str, OutputFacts] | None:
-        facts = store.intact_facts(outputs_key(workload.spec.name, shard))
+        facts = store.intact_facts(outputs_key(workload.spec.name, shard, workload.spec.folder_of(shard)))
         return (shard, OutputFacts.model_validate(facts)) if facts else None
 
     return dict(found for found in map_ordered(read, shards, SAMPLE_SHARDS) if found)

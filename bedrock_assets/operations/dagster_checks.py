@@ -1,4 +1,4 @@
-"""Check the Dagster instance of a deployment: its pools, daemon and run slots, and jobs that nobody collects."""
+"""Check the Dagster instance of a deployment: pools, daemon, run slots, files of inboxes, jobs that nobody collects."""
 
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime
@@ -7,19 +7,22 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK
 from bedrock_assets.aws.regions import Regions
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.errors import BedrockError, StoreError
+from bedrock_assets.inbox.rejections import files_in_folder
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG
 from bedrock_assets.jobs.observe import pool_limit
 from bedrock_assets.operations.probes import CheckResult
 from bedrock_assets.operations.uncollected import uncollected_jobs
-from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.storage.store import Store
 
 HEARTBEAT_S = 300
 """Oldest heartbeat of a running daemon; Dagster's daemons send one every 30 s."""
 
 
 def run_dagster_checks(
-    instance: DagsterInstance | None, regions: Regions, pipelines: Sequence[Pipeline]
+    instance: DagsterInstance | None, regions: Regions, specs: Sequence[WorkloadSpec]
 ) -> Iterator[CheckResult]:
     """
     Run all checks, one after the other.
@@ -31,15 +34,18 @@ def run_dagster_checks(
         fix = "set DAGSTER_HOME, or name the folder of a local stack with --home"
         yield CheckResult("Dagster", "unknown", "DAGSTER_HOME is not set", fix)
         return
-    yield from _daemon_and_pools(instance, pipelines)
+    yield from _daemon_and_pools(instance, specs)
     yield from _run_slots(instance)
-    yield from _uncollected(instance, regions, pipelines)
+    for spec in specs:
+        if isinstance(spec, InboxSpec):
+            yield _inbox_files(instance, regions.store, spec)
+    yield from _uncollected(instance, regions, specs)
 
 
-def _daemon_and_pools(instance: DagsterInstance, pipelines: Sequence[Pipeline]) -> Iterator[CheckResult]:
-    for pool in sorted({pool for pipeline in pipelines for pool in pipeline.spec.pools}):
+def _daemon_and_pools(instance: DagsterInstance, specs: Sequence[WorkloadSpec]) -> Iterator[CheckResult]:
+    for pool in sorted({pool for spec in specs for pool in spec.pools}):
         explicit = instance.event_log_storage.get_concurrency_info(pool).limit is not None
-        limit = pool_limit(instance, pool, [pipeline.spec for pipeline in pipelines])
+        limit = pool_limit(instance, pool, specs)
         fix = "" if explicit else f"dagster instance concurrency set {pool} {limit}"
         message = f"{limit} jobs at once" + ("" if explicit else ", from limits.max_jobs: the pool has no limit")
         yield CheckResult(f"pool {pool}", "ok" if explicit else "warn", message, fix)
@@ -75,11 +81,25 @@ def _requests(run: DagsterRun) -> bool:
     return any(key.path[-1] == "batch_outputs" for key in run.asset_selection or ())
 
 
-def _uncollected(instance: DagsterInstance, regions: Regions, pipelines: Sequence[Pipeline]) -> Iterator[CheckResult]:
+def _inbox_files(instance: DagsterInstance, store: Store, spec: InboxSpec) -> CheckResult:
+    """What lies in the folder of an inbox."""
+    check = f"files of {spec.name}"
+    try:
+        found = files_in_folder(instance, store, spec)
+    except StoreError as error:
+        return CheckResult(check, "unknown", str(error), "then run the check again")
+    refused = [f"{file.shown} ({reason})" for file, reason in found if reason]
+    message = f"{len(found) - len(refused)} waiting, {len(refused)} refused in {store.path(spec.dropped_to)}"
+    if not refused:
+        return CheckResult(check, "ok", message)
+    fix = f"correct, rename or remove them; `bedrock-assets status {spec.name}` lists all"
+    return CheckResult(check, "warn", f"{message}: {refused[0]}{' ...' if len(refused) > 1 else ''}", fix)
+
+
+def _uncollected(instance: DagsterInstance, regions: Regions, specs: Sequence[WorkloadSpec]) -> Iterator[CheckResult]:
     """Jobs that are paid and that nobody is about to collect."""
     try:
         jobs = list(regions.list(since=datetime.now(UTC) - LOOK_BACK))
-        specs = [pipeline.spec for pipeline in pipelines]
         found = list(uncollected_jobs(instance, regions.store, jobs, specs))
     except (BedrockError, StoreError) as error:
         yield CheckResult("answers to collect", "unknown", str(error), "then run the check again")

@@ -8,11 +8,11 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.regions import Region, Regions
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import ConfigError, MetricsUnavailable
 from bedrock_assets.operations.dagster_checks import run_dagster_checks
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
-from bedrock_assets.pipeline.pipeline import Pipeline
 
 QUOTAS = {
     "max_jobs": "Sum of in-progress and submitted batch inference jobs using a base model for {}",
@@ -23,7 +23,7 @@ QUOTAS = {
 
 
 def run_checks(
-    probes: Mapping[Region, Probe], regions: Regions, pipelines: Sequence[Pipeline], instance: DagsterInstance | None
+    probes: Mapping[Region, Probe], regions: Regions, specs: Sequence[WorkloadSpec], instance: DagsterInstance | None
 ) -> Iterator[CheckResult]:
     """
     Run all checks, one after the other.
@@ -36,23 +36,23 @@ def run_checks(
         for result in run_probes(probe):
             yield result if region is regions.home else replace(result, check=f"{result.check} of {region}")
     quotas = {region: _quotas(probe) for region, probe in probes.items()}
-    for pipeline in pipelines:
-        for target in pipeline.spec.targets:
+    for spec in specs:
+        for target in spec.targets:
             try:
                 region = regions.at(target)
             except ConfigError as error:
-                yield CheckResult(f"model of {pipeline.spec.name}", "fail", str(error), "then run the check again")
+                yield CheckResult(f"model of {spec.name}", "fail", str(error), "then run the check again")
             else:
-                yield from _model(probes[region], pipeline, target, *quotas[region])
-    for region, model in sorted(_models(regions, pipelines), key=str):
+                yield from _model(probes[region], spec, target, *quotas[region])
+    for region, model in sorted(_models(regions, specs), key=str):
         yield from _metrics(probes[region], model)
-    yield from run_dagster_checks(instance, regions, pipelines)
+    yield from run_dagster_checks(instance, regions, specs)
 
 
-def _models(regions: Regions, pipelines: Sequence[Pipeline]) -> set[tuple[Region, str]]:
+def _models(regions: Regions, specs: Sequence[WorkloadSpec]) -> set[tuple[Region, str]]:
     """All models in use, with their regions."""
     models = set[tuple[Region, str]]()
-    for target in (target for pipeline in pipelines for target in pipeline.spec.targets):
+    for target in (target for spec in specs for target in spec.targets):
         with suppress(ConfigError):
             models.add((regions.at(target), target.model))
     return models
@@ -68,9 +68,9 @@ def _quotas(probe: Probe) -> tuple[dict[str, float], str]:
 
 
 def _model(
-    probe: Probe, pipeline: Pipeline, target: Target, quotas: Mapping[str, float], error: str
+    probe: Probe, spec: WorkloadSpec, target: Target, quotas: Mapping[str, float], error: str
 ) -> Iterator[CheckResult]:
-    check, bare = f"model of {pipeline.spec.name}", bare_id(target.model)
+    check, bare = f"model of {spec.name}", bare_id(target.model)
     name = _display_name(probe, bare, quotas)
     if name is None:
         message = error or f"Service Quotas lists no batch quota for {bare}"
@@ -78,14 +78,14 @@ def _model(
         return
     yield CheckResult(check, "ok", f"{target.name} has batch quotas, listed as {name}")
     for limit, pattern in QUOTAS.items():
-        quota, ours = quotas.get(pattern.format(name)), getattr(pipeline.spec.limits, limit)
+        quota, ours = quotas.get(pattern.format(name)), getattr(spec.limits, limit)
         ours = target.max_jobs if target.max_jobs and limit == "max_jobs" else ours
         if quota is None:
             continue
         wrong = ours < quota if limit.startswith("min") else ours > quota
         message = f"limits.{limit} is {ours:,}; the quota is {quota:,.0f}"
         fix = f"set it to {quota:.0f} in the pipeline, or request a higher quota" if wrong else ""
-        yield CheckResult(f"{limit} of {pipeline.spec.name}", "fail" if wrong else "ok", message, fix)
+        yield CheckResult(f"{limit} of {spec.name}", "fail" if wrong else "ok", message, fix)
 
 
 def _display_name(probe: Probe, model: str, quotas: Mapping[str, float]) -> str | None:

@@ -5,8 +5,10 @@ from dataclasses import dataclass
 import polars as pl
 
 from bedrock_assets.columns import column
-from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.storage.keys import outputs_folder
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.storage.keys import outputs_folder, outputs_key
 from bedrock_assets.storage.store import Store
 
 _VARIABLE = r'"[^"]*"|\'[^\']*\'|[0-9a-fA-F-]{16,}|\d+'
@@ -28,16 +30,23 @@ class ErrorGroup:
     shards: list[str]
 
 
-def group_errors(store: Store, pipeline: Pipeline) -> list[ErrorGroup]:
+def group_errors(store: Store, workload: Workload) -> list[ErrorGroup]:
     """Group the rows of all shards that are not `ok`; the most frequent failure comes first."""
-    keys = [file.key for file in store.files(outputs_folder(pipeline.spec.name)) if file.key.endswith(".parquet")]
-    return _groups(pl.concat(_failed(store, pipeline, key) for key in keys)) if keys else []
+    outputs = outputs_of(store, workload.spec)
+    return _groups(pl.concat(_failed(store, workload, shard, key) for shard, key in outputs.items())) if outputs else []
 
 
-def _failed(store: Store, pipeline: Pipeline, key: str) -> pl.DataFrame:
-    own = {name: pipeline.answer_columns[name] for name in ("status", "error_code", "error_message")}
-    shard = key.rpartition("/")[2].removesuffix(".parquet")
-    rows = store.read_parquet(key, lambda rows: rows.select(column(pipeline.record_id).alias("record_id"), **own))
+def outputs_of(store: Store, spec: WorkloadSpec) -> dict[str, str]:
+    """By shard, the keys of the answers that there are."""
+    folder = spec.processed_to if isinstance(spec, InboxSpec) else outputs_folder(spec.name)
+    named = ((file.key.rpartition("/")[2].removesuffix(".parquet"), file.key) for file in store.files(folder))
+    # An inbox's folders also have the files themselves, and the jobs' own outputs.
+    return {shard: key for shard, key in named if key == outputs_key(spec.name, shard, spec.folder_of(shard))}
+
+
+def _failed(store: Store, workload: Workload, shard: str, key: str) -> pl.DataFrame:
+    own = {name: workload.answer_columns[name] for name in ("status", "error_code", "error_message")}
+    rows = store.read_parquet(key, lambda rows: rows.select(column(workload.record_id).alias("record_id"), **own))
     return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard))
 
 

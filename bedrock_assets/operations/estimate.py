@@ -75,7 +75,7 @@ def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) ->
     estimator = estimator_of(store, pipeline.workload, [shard.key for shard in (raw.shards if raw else shards)])
     price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, inference_mode)
     n_waves = -(-n_jobs // spec.all_limits.max_jobs)
-    job_hours = _job_hours(pipeline, bedrock)
+    job_hours = job_hours_of(spec.name, bedrock)
     return PipelineEstimate(
         pipeline=spec.name,
         model=spec.model,
@@ -126,11 +126,11 @@ def _count(pipeline: Pipeline, store: Store) -> _Counted:
     return counted
 
 
-def _job_hours(pipeline: Pipeline, bedrock: Jobs | None) -> float | None:
-    """Mean hours from submission to end, of the pipeline's recently completed jobs."""
+def job_hours_of(name: str, bedrock: Jobs | None) -> float | None:
+    """Mean hours from submission to end, of the recently completed jobs of a pipeline or an inbox."""
     if bedrock is None:
         return None
-    jobs = bedrock.list(since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(pipeline.spec.name))
+    jobs = bedrock.list(since=datetime.now(UTC) - LOOK_BACK, name_contains=name_prefix(name))
     hours: Sequence[float] = [
         (job.ended_at - job.submitted_at).total_seconds() / 3600
         for job in jobs

@@ -1,18 +1,27 @@
-"""Find files in the store that nothing refers to: of earlier datasets and prompts, and of killed processes."""
+"""
+Find files in the store that nothing refers to: of earlier datasets and prompts, and of killed processes.
 
+Of an inbox those are earlier copies of files and the jobs' outputs for them. The files themselves and their answers are
+never among them, nor what lies in the folder for files to take.
+"""
+
+import re
 from collections.abc import Iterator, Sequence
 from datetime import UTC, datetime, timedelta
 
 from dagster import DagsterInstance
 
+from bedrock_assets.config.inbox import InboxSpec
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.storage.keys import (
+    attempt_folder,
     outputs_key,
     prepared_part_key,
     raw_manifest_key,
     shard_folder,
     shard_manifest_key,
+    shards_folder,
 )
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store, StoredFile
@@ -23,7 +32,7 @@ GROWING = ("raw", "prompts", "jobs", "outputs", "table-incoming")
 
 
 def unreferenced_files(
-    instance: DagsterInstance, store: Store, pipeline: Pipeline, older_than: timedelta
+    instance: DagsterInstance, store: Store, spec: WorkloadSpec, older_than: timedelta
 ) -> list[StoredFile]:
     """
     List files that neither the dataset, nor its shards, nor any job in flight refers to.
@@ -31,44 +40,57 @@ def unreferenced_files(
     Args:
         older_than: Younger files are left out: a run may still write them, or a job may read them.
     """
-    name = pipeline.spec.name
-    raw = store.read_model(raw_manifest_key(name), RawManifest)
-    if raw is None:
-        return []
-    kept = list(_kept(instance, store, pipeline, raw))
+    if isinstance(spec, InboxSpec):
+        files = _of_inbox(store, spec)
+        shards = sorted({file.key.split("/")[2] for file in files if file.key.startswith(f"{spec.name}/")})
+        kept = list(_of_shards(store, spec, shards))
+    else:
+        raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
+        if raw is None:
+            return []
+        files = [file for folder in GROWING for file in store.files(f"{spec.name}/{folder}")]
+        kept = [raw_manifest_key(spec.name), *(part.key for part in raw.parts)]
+        kept += _of_shards(store, spec, [shard.key for shard in raw.shards])
+    kept += _of_open_requests(instance, spec)
     exact = {pattern for pattern in kept if not pattern.endswith("*")}
     folders = tuple(pattern.removesuffix("*") for pattern in kept if pattern.endswith("*"))
     before = datetime.now(UTC) - older_than
     return [
         file
-        for folder in GROWING
-        for file in store.files(f"{name}/{folder}")
+        for file in files
         if file.modified_at < before and file.key not in exact and not file.key.startswith(folders)
     ]
 
 
-def _kept(instance: DagsterInstance, store: Store, pipeline: Pipeline, raw: RawManifest) -> Iterator[str]:
+def _of_inbox(store: Store, spec: InboxSpec) -> list[StoredFile]:
+    """The copies of an inbox's files, and what jobs wrote for them."""
+    written = re.compile(rf"{re.escape(spec.processed_to)}/[^/]+/[0-9a-f]{{16}}-\d+/.+")
+    jobs = [file for file in store.files(spec.processed_to) if written.fullmatch(file.key)]
+    return [*store.files(shards_folder(spec.name)), *jobs]
+
+
+def _of_open_requests(instance: DagsterInstance, spec: WorkloadSpec) -> Iterator[str]:
     """Keys in use, and prefixes of such keys, with a `*` at their end."""
-    name = pipeline.spec.name
-    yield raw_manifest_key(name)
-    yield from (part.key for part in raw.parts)
-    yield from _of_shards(store, name, [shard.key for shard in raw.shards])
-    ledger = Ledger.of(pipeline.spec)
+    ledger = Ledger.of(spec)
     ledger.refresh(instance)
     for entry in [*ledger.open_entries, *ledger.replaced.values()]:
-        yield from _of_version(name, entry.request.shard, entry.request.fingerprint)
+        yield from _of_version(spec, entry.request.shard, entry.request.fingerprint)
 
 
-def _of_shards(store: Store, name: str, shards: Sequence[str]) -> Iterator[str]:
+def _of_shards(store: Store, spec: WorkloadSpec, shards: Sequence[str]) -> Iterator[str]:
+    """The same, of shards as they are now."""
+    name = spec.name
+
     def manifest(shard: str) -> ShardManifest | None:
         return store.read_model(shard_manifest_key(name, shard), ShardManifest)
 
     for shard, current in zip(shards, map_ordered(manifest, shards, N_READERS), strict=True):
         yield from (shard_manifest_key(name, shard), outputs_key(name, shard), prepared_part_key(name, shard))
         if current:
-            yield from _of_version(name, shard, current.fingerprint)
+            yield from _of_version(spec, shard, current.fingerprint)
 
 
-def _of_version(name: str, shard: str, fingerprint: str) -> Iterator[str]:
-    yield f"{shard_folder(name, shard)}/{fingerprint}*"
-    yield f"{name}/jobs/{shard}/{fingerprint}-*"
+def _of_version(spec: WorkloadSpec, shard: str, fingerprint: str) -> Iterator[str]:
+    yield f"{shard_folder(spec.name, shard)}/{fingerprint}*"
+    attempts = attempt_folder(spec.name, shard, fingerprint, 1, spec.folder_of(shard))
+    yield f"{attempts.removesuffix('1')}*"

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import Job
+from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.partitions import shards_of
@@ -38,23 +39,35 @@ def uncollected_jobs(
         jobs: Those to look at, of any owner: a job is ours if it writes into *store*.
         specs: Those of all pipelines and inboxes.
     """
-    ledgers = {spec.name: Ledger.of(spec) for spec in specs}
+    specs = list(specs)
+    ledgers, inboxes = {spec.name: Ledger.of(spec) for spec in specs}, [s for s in specs if isinstance(s, InboxSpec)]
     for ledger in ledgers.values():
         ledger.refresh(instance)
     for job in jobs:
-        pipeline, shard, attempt = _place_of(store, job)
-        cure = shard and not _is_known(ledgers, pipeline, job) and _cure(instance, store, ledgers, pipeline, shard)
-        if cure and not _is_collected(store, pipeline, shard, attempt):
+        pipeline, shard, attempt, inbox = _place_of(store, job, inboxes)
+        if not shard or _is_known(ledgers, pipeline, job):
+            continue
+        cure = (
+            _cure_of_file(instance, ledgers, inbox, shard)
+            if inbox
+            else _cure(instance, store, ledgers, pipeline, shard)
+        )
+        if cure and not _is_collected(store, pipeline, shard, attempt, inbox.folder_of(shard) if inbox else ""):
             yield UncollectedJob(job, pipeline, shard, cure)
 
 
-def _place_of(store: Store, job: Job) -> tuple[str, str, str]:
-    """Pipeline, shard, and `<fingerprint>-<attempt>` of a job; empty for a job of another store or of an inbox."""
+def _place_of(store: Store, job: Job, inboxes: Iterable[InboxSpec]) -> tuple[str, str, str, InboxSpec | None]:
+    """Pipeline or inbox, shard, and `<fingerprint>-<attempt>` of a job; empty for a job of another store."""
     root = store.uri("x")[:-1]
     parts = job.output_uri.removeprefix(root).strip("/").split("/")
-    if not job.output_uri.startswith(root) or len(parts) != 4 or parts[1] != "jobs":  # noqa: PLR2004 - see `attempt_folder`
-        return "", "", ""
-    return parts[0], parts[2], parts[3]
+    if job.output_uri.startswith(root) and len(parts) > 2:  # noqa: PLR2004 - a folder, a shard, an attempt
+        *folder, shard, attempt = parts
+        if folder[1:] == ["jobs"]:  # see `attempt_folder`
+            return folder[0], shard, attempt, None
+        for inbox in inboxes:
+            if "/".join(folder) == inbox.processed_to:
+                return inbox.name, shard, attempt, inbox
+    return "", "", "", None
 
 
 def _is_known(ledgers: Mapping[str, Ledger], pipeline: str, job: Job) -> bool:
@@ -76,11 +89,20 @@ def _cure(
     return None if entry and entry.state.is_open else f"launch this partition of {pipeline}/batch_outputs"
 
 
-def _is_collected(store: Store, pipeline: str, shard: str, attempt: str) -> bool:
+def _cure_of_file(instance: DagsterInstance, ledgers: Mapping[str, Ledger], inbox: InboxSpec, shard: str) -> str | None:
+    entry = ledgers[inbox.name].entries.get(shard)
+    if entry and entry.state.is_open:
+        return None
+    if shard in shards_of(instance, inbox.name):
+        return f"launch this partition of {inbox.name}/batch_outputs"
+    return f"move {inbox.folder_of(shard)}/{shard}.jsonl back into {inbox.dropped_to}, to be taken again"
+
+
+def _is_collected(store: Store, pipeline: str, shard: str, attempt: str, folder: str) -> bool:
     """Whether the shard's answers are there, or its prompts are others by now."""
     fingerprint = attempt.rpartition("-")[0]
     manifest = store.read_model(shard_manifest_key(pipeline, shard), ShardManifest)
     if manifest is None or manifest.fingerprint != fingerprint:
         return True
-    key = outputs_key(pipeline, shard)
+    key = outputs_key(pipeline, shard, folder)
     return store.exists(key) and OutputFacts.model_validate(store.parquet_facts(key)).fingerprint == fingerprint

@@ -14,7 +14,7 @@ from bedrock_assets.errors import JobFailed, panics_are_errors
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer, buffer_for
 from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, apply_schema, repairable
 from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, one_outcome_per_row
-from bedrock_assets.pipeline.ids import wire_id
+from bedrock_assets.pipeline.ids import GIVEN_ID, wire_id
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import tokens_of
 from bedrock_assets.shards.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
@@ -34,9 +34,9 @@ class Collected:
     """One row per row of the shard, and what is wrong with the outputs."""
 
     rows: pl.DataFrame
-    """record_id String, status Enum, the answer, the fields of a schema, stop_reason String, input_tokens and
-    output_tokens Int64, error_code String, error_message String, model_id String, answer_source String, job_arn String,
-    attempt Int64."""
+    """record_id String, given_id String if the shard has it, status Enum, the answer, the fields of a schema,
+    stop_reason String, input_tokens and output_tokens Int64, error_code String, error_message String, model_id String,
+    answer_source String, job_arn String, attempt Int64."""
     unanswered: pl.Series
     """Record ids, String, of the rows that another attempt may answer: missing ones, errors that may pass, answers that
     are to be repaired."""
@@ -125,8 +125,9 @@ class Collector:
         if len({target.model for target in workload.spec.targets}) == 1:
             rows = rows.with_columns(pl.col("model_id").fill_null(workload.spec.model))
         rows = rows.with_columns(buffer.gather(rows[AT]).alias(self._answer))
+        ids = [name for name in ("record_id", GIVEN_ID) if name in fates.columns]
         columns = answer_columns(workload.answer_columns, workload.schema)
-        return Collected(rows.select("record_id", *columns), unanswered, n_unreadable, n_unknown, manifest)
+        return Collected(rows.select(*ids, *columns), unanswered, n_unreadable, n_unknown, manifest)
 
     def publish(self, collected: Collected) -> str:
         """
@@ -137,7 +138,8 @@ class Collector:
         """
         workload, shard = self.workload, self.shard
         self._keep(collected.rows)
-        names = {"record_id": workload.record_id, **workload.answer_columns}
+        given = {GIVEN_ID: GIVEN_ID} if GIVEN_ID in collected.rows.columns else {}
+        names = {"record_id": workload.record_id, **given, **workload.answer_columns}
         rows = collected.rows.select(column(own).alias(name) for own, name in names.items())
         attempts = collected.rows.select("attempt", "job_arn").unique().drop_nulls("attempt").sort("attempt").rows()
         identity = [shard.fingerprint, attempts, [collected.count(status) for status in STATUSES]]

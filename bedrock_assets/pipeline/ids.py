@@ -18,6 +18,8 @@ from bedrock_assets.errors import InvalidRecordIds
 from bedrock_assets.pipeline.moments import outside_calendar, within_calendar
 
 RECORD_ID = "record_id"
+GIVEN_ID = "given_id"
+"""The ids that the records of an inbox file came with, where they cannot be ours: absent ones, or repeated ones."""
 WIRE_ID = r"^[A-Za-z0-9_]{1,32}$"
 PADDING_ID = r"^padding\d{26}$"
 """Ids of copies that fill a file up to Bedrock's minimum; longer than any wire id, so never an id of a row."""

@@ -35,9 +35,14 @@ def raw_part_key(pipeline: str, ingest: str, index: int) -> str:
     return f"{pipeline}/raw/{ingest}/part-{index:05d}.parquet"
 
 
+def shards_folder(pipeline: str) -> str:
+    """Folder of the prompts of all shards."""
+    return f"{pipeline}/prompts"
+
+
 def shard_folder(pipeline: str, shard: str) -> str:
     """Folder of a shard's prompts."""
-    return f"{pipeline}/prompts/{shard}"
+    return f"{shards_folder(pipeline)}/{shard}"
 
 
 def shard_manifest_key(pipeline: str, shard: str) -> str:

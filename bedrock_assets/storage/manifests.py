@@ -104,6 +104,8 @@ class ShardManifest(Document):
     prompt_sha256: str | None
     folder: str = ""
     """Folder for everything that comes of the shard, if not among the pipeline's own."""
+    n_renamed: int = 0
+    """Of a file in an inbox: records that are sent under an id of ours, because theirs is absent or repeated."""
 
 
 class OutputFacts(Document):

@@ -230,7 +230,7 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
         regions = lab.bedrock_resource.open(lab.store)
 
         def finding() -> CheckResult:
-            found = run_checks({regions.home: patient}, regions, [lab.pipeline], None)
+            found = run_checks({regions.home: patient}, regions, [lab.pipeline.spec], None)
             return next(one for one in found if one.check.startswith("CloudWatch"))
 
         for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "no metrics of the last minutes")):
@@ -241,7 +241,7 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
         put(cloudwatch.client, HAIKU, records_pending=40)
         assert "40 records pending" in finding().message
         patients = {regions.home: replace(patient, cloudwatch=None)}
-        found = run_checks(patients, regions, [lab.pipeline], None)
+        found = run_checks(patients, regions, [lab.pipeline.spec], None)
         assert not [one for one in found if one.check.startswith("CloudWatch")]
 
 

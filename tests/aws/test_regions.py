@@ -15,7 +15,7 @@ from bedrock_assets.cli.app import app
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.ledger import RequestState
-from bedrock_assets.operations.clean import delete_files, plan_clean
+from bedrock_assets.operations.clean import CleanTarget, delete_files, plan_clean
 from bedrock_assets.resources.regions import RegionConfig, read_regions
 from tests.labs.dispatch import Lab, open_lab
 
@@ -217,11 +217,11 @@ def test_clean_looks_everywhere(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         regions = lab.opened
-        found = plan_clean(regions, "calls")
+        found = plan_clean(regions, CleanTarget("calls"))
         assert len(found.jobs) == 2
         assert len(found.other_files) == 4
         assert max(delete_files(lab.store, found)) == len(found.all_files)
-        assert not plan_clean(regions, "calls").all_files
+        assert not plan_clean(regions, CleanTarget("calls")).all_files
 
 
 def test_doctor_looks_at_each_region(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

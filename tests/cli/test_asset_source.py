@@ -11,7 +11,7 @@ import yaml
 from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
-from bedrock_assets.pipeline.load import load_pipeline
+from bedrock_assets.components.load import load_pipeline
 from tests.labs.dispatch import QUIET
 from tests.labs.stages import HAIKU, texts
 

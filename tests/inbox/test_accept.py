@@ -5,14 +5,15 @@ import re
 from contextlib import suppress
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.errors import ConfigError, InvalidInboxFile
+from bedrock_assets.errors import ConfigError, InvalidInboxFile, StoreError
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.inbox.check_records import Lines
+from bedrock_assets.inbox.check_records import Lines, to_rename
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.ids import WIRE_ID
 from tests.labs.family_models import MODELS
@@ -25,28 +26,88 @@ bodies = st.dictionaries(st.text(max_size=5), inputs, max_size=4)
 keys = st.permutations(["recordId", "modelInput", "comment"])
 
 
-@given(
-    made=st.lists(st.tuples(ids, bodies, keys, st.booleans(), st.sampled_from(["", "\r", " "])), min_size=1),
-    cut=st.integers(0, 10),
-)
-def test_what_a_line_says_is_sent(made: list[tuple[str, dict[str, Any], list[str], bool, str]], cut: int) -> None:
-    """Each request is sent as it is, in order, under an id that Bedrock takes; ids are told as the file has them."""
-    lines, inbox = Lines(inbox_of()), inbox_of()
+Made = list[tuple[str | None, dict[str, Any], list[str], bool, str]]
+made_with = st.lists(st.tuples(ids, bodies, keys, st.booleans(), st.sampled_from(["", "\r", " "])), min_size=1)
+"""Record id, request, order of the keys, whether all is ASCII, and the end of each line."""
+few_ids = st.sampled_from([None, "", "r1", "r2", "a b", "000000001aaaaaaa"])
+made_without = st.lists(st.tuples(few_ids, bodies, keys, st.booleans(), st.just("")), min_size=1, max_size=6)
+
+
+def texts_of(made: Made, *, nulls: bool = False) -> list[bytes]:
+    """The lines of a file; without an id there is no key, or with *nulls* a null."""
     texts: list[bytes] = []
     for record_id, body, order, plain, end in made:
         value = {"recordId": record_id, "modelInput": body, "comment": "\u2028 {"}
+        pairs = {key: value[key] for key in order if nulls or value[key] is not None}
         try:
-            text = json.dumps({key: value[key] for key in order}, ensure_ascii=plain).encode()
+            text = json.dumps(pairs, ensure_ascii=plain).encode()
         except UnicodeEncodeError:  # a lone surrogate, which no file can hold
-            text = json.dumps({key: value[key] for key in order}).encode()
+            text = json.dumps(pairs).encode()
         texts.append(text + end.encode())
+    return texts
+
+
+def passes(texts: list[bytes], cut: int) -> tuple[list[dict[str, Any]], pl.DataFrame]:
+    """The records of a file that comes in two pieces, and their ids, read as often as `accept_file` does."""
+    renamed: pl.Series | None = None
+    while True:
+        lines = Lines(inbox_of(), renamed)
+        read = [lines.read(b"\n".join(part) + b"\n") for part in (texts[:cut], texts[cut:]) if part]
+        renamed = to_rename(lines.all_ids(), renamed)
+        if renamed is None:
+            return [json.loads(line) for piece in read for line in piece], lines.all_ids()
+
+
+@given(made=made_with, cut=st.integers(0, 10))
+def test_what_a_line_says_is_sent(made: Made, cut: int) -> None:
+    """Each request is sent as it is, in order, under an id that Bedrock takes; ids are told as the file has them."""
+    texts, lines, inbox = texts_of(made), Lines(inbox_of()), inbox_of()
     if inbox.fault_of_request(made[0][1]):
         return
     read = [lines.read(b"\n".join(part) + b"\n") for part in (texts[:cut], texts[cut:]) if part]
     sent = [json.loads(line) for piece in read for line in piece]
     assert [one["modelInput"] for one in sent] == [body for _, body, *_ in made]
     assert all(re.fullmatch(WIRE_ID, one["recordId"]) for one in sent)
-    assert [one for piece in lines.ids for one in piece] == [record_id for record_id, *_ in made]
+    assert lines.all_ids()["id"].to_list() == [record_id for record_id, *_ in made]
+    assert lines.all_ids()["given_id"].to_list() == [record_id for record_id, *_ in made]
+
+
+@given(made=made_without, cut=st.integers(0, 6), nulls=st.booleans())
+def test_ids_that_are_absent_or_repeated(made: Made, cut: int, nulls: bool) -> None:
+    """Such records get plain ids of ours, each its own and the same in each reading; all others keep theirs."""
+    if inbox_of().fault_of_request(made[0][1]):
+        return
+    sent, read = passes(texts_of(made, nulls=nulls), cut)
+    given_ids = [record_id or None for record_id, *_ in made]
+    ids = read["id"].to_list()
+    assert [one["modelInput"] for one in sent] == [body for _, body, *_ in made]
+    assert read["given_id"].to_list() == given_ids
+    assert len(set(ids)) == len({one["recordId"] for one in sent}) == len(made)
+    assert all(re.fullmatch(WIRE_ID, one["recordId"]) for one in sent)
+    for ours, theirs in zip(ids, given_ids, strict=True):
+        assert ours == theirs if given_ids.count(theirs) == 1 and theirs else re.fullmatch(r"\d{9}[0-9a-f]{7}", ours)
+    assert passes(texts_of(made, nulls=nulls), 0)[1].equals(read)
+
+
+def test_an_id_that_looks_like_ours() -> None:
+    """If a record has the very id that another one gets from us, both get one of ours."""
+    nameless = [{"modelInput": {"n": n}} for n in range(2)]
+    _, first = passes(
+        texts_of([(None, one["modelInput"], ["recordId", "modelInput"], True, "") for one in nameless]), 0
+    )
+    taken = first["id"][0]
+    made: Made = [(None, {"n": 0}, ["recordId", "modelInput"], True, ""), (taken, {"n": 1}, ["modelInput"], True, "")]
+    made[1][2].append("recordId")
+    _, read = passes(texts_of(made), 0)
+    assert read["given_id"].to_list() == [None, taken]
+    assert read["id"].to_list() == first["id"].to_list()
+
+
+def test_a_file_that_grows_between_two_readings() -> None:
+    """A second reading that finds more records than the first is told as a change of the file."""
+    text = b'{"modelInput": {}}\n'
+    with pytest.raises(StoreError, match="changed while it was read"):
+        Lines(inbox_of(), pl.Series([True])).read(2 * text)
 
 
 @given(content=st.binary(max_size=60))

@@ -181,6 +181,32 @@ def test_lines_as_people_write_them(tmp_path: Path) -> None:
         assert [one["recordId"] for one in sent] == hashed
 
 
+def test_ids_that_are_absent_or_repeated(tmp_path: Path) -> None:
+    """Such records are answered under ids of ours, each with its own prompt, and a second attempt finds them again."""
+    given = [None, "r1", "r1", "", "r4", None, "r6", "r7"]
+    records = [{**record(i), "recordId": name} for i, name in enumerate(given)]
+    content = "\n".join(json.dumps({k: v for k, v in one.items() if v is not None}) for one in records)
+    with open_lab(tmp_path, faults=Faults(seed=1, record_error_rate=0.3)) as lab:
+        lab.drop("loose.jsonl", content.encode())
+        assert lab.finish() == {"loose": RequestState.ANSWERED}, lab.rejections
+        answers = lab.answers("loose")
+        assert answers.columns[:3] == ["record_id", "given_id", "status"]
+        assert answers["given_id"].to_list() == [name or None for name in given]
+        ids = answers["record_id"].to_list()
+        (taken,) = lab.instance.fetch_materializations(dg.AssetKey([INBOX, "dropped_files"]), limit=1).records
+        assert "5 of them with ids of ours" in str(taken.asset_materialization.metadata["taken"].value)  # pyright: ignore[reportOptionalMemberAccess]
+        assert (len(set(ids)), [ids[4], *ids[6:]]) == (8, ["r4", "r6", "r7"])
+        assert max(answers["attempt"]) > 1
+        assert [f"invoice {i}" in text for i, text in enumerate(answers["response"]) if text] == [True] * 8
+        facts = file_facts(lab.store, lab.inbox, "loose")
+        assert (facts["n_rows_in"], facts["n_rows_out"], facts["n_lost"]) == (8, 8, 0)
+        lab.drop("again.jsonl", content.encode())
+        lab.drop("fine.jsonl", lines(4, "letter"))
+        lab.finish()
+        assert "the same records have answers" in lab.rejections["again.jsonl"]
+        assert "given_id" not in lab.answers("fine").columns
+
+
 def test_vectors(tmp_path: Path) -> None:
     """An inbox of an embedding model writes vectors of the length that its files ask for."""
     bodies = [{"inputText": f"call {i}", "dimensions": 256, "normalize": True} for i in range(4)]

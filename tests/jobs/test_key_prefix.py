@@ -33,8 +33,8 @@ def test_a_prefix_from_end_to_end(tmp_path: Path) -> None:
         keys = {key.to_user_string() for key in lab.instance.all_asset_keys()}
         assert {key.rpartition("/")[0] for key in keys} == {"marts/support-team/calls"}
         assert lab.store.exists("calls/table/manifest.json"), "the store keeps the plain name"
-        shards, error = shard_progress(lab.instance, lab.pipeline, lab.store, None)
-        assert ({shard.state for shard in shards}, error) == ({"answered"}, None)
+        shards, troubles = shard_progress(lab.instance, lab.pipeline.spec, lab.store, None)
+        assert ({shard.state for shard in shards}, troubles) == ({"answered"}, [])
         state = PipelineLog(spec.name, spec.key_prefix).read(lab.instance)
         assert (state.shards["answered"], state.answers["n_ok"]) == (len(lab.shards), 10)
         assert Spending(dg.AssetKey(spec.key_of("batch_outputs"))).refresh(lab.instance) > 0

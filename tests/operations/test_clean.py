@@ -15,7 +15,7 @@ from bedrock_assets.cli.app import app
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.shard_request import name_prefix
-from bedrock_assets.operations.clean import delete_files, plan_clean, stop_jobs
+from bedrock_assets.operations.clean import CleanTarget, delete_files, plan_clean, stop_jobs
 from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import KEY, REGION, moto_server
 from tests.labs.dispatch import Lab, open_lab
@@ -118,7 +118,7 @@ def test_files_stay_while_a_job_may_write(lab: Lab) -> None:
     """A job that does not stop in time is told, and no file is deleted."""
     before = lab.store.files("calls")
     with pytest.raises(JobFailed, match="2 jobs of calls are still in flight after 0 s"):
-        stop_jobs(lab.opened, "calls", timeout_s=0)
+        stop_jobs(lab.opened, CleanTarget("calls"), timeout_s=0)
     told = clean("calls", "--yes", "--timeout-s", "0")
     assert (told.exit_code, "no file was deleted" in told.stderr) == (2, True)
     assert lab.store.files("calls") == before
@@ -140,7 +140,7 @@ def test_on_s3(lab: Lab, tmp_path: Path) -> None:
         keys = [f"calls/outputs/{i:05d}.parquet" for i in range(1_100)]
         for key in [*keys, "calls_2/raw/a.json"]:
             server.put("batch-bucket", f"team/{key}", b"x")
-        found = plan_clean(Regions.only(lab.bedrock, store), "calls")
+        found = plan_clean(Regions.only(lab.bedrock, store), CleanTarget("calls"))
         assert (len(found.files), found.n_bytes, found.jobs) == (1_100, 1_100, ())
         assert found.folders == {"outputs": (1_100, 1_100)}
         assert list(delete_files(store, found))[-1] == 1_100

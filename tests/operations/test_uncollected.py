@@ -7,6 +7,7 @@ import pytest
 
 from bedrock_assets.operations.dagster_checks import run_dagster_checks
 from bedrock_assets.operations.uncollected import uncollected_jobs
+from tests.labs import inbox as inbox_lab
 from tests.labs.dispatch import Lab, open_lab
 
 
@@ -48,7 +49,7 @@ def test_after_the_log_was_wiped(lab: Lab) -> None:
         second: "launch this partition of calls/batch_outputs",
     }
     results = [
-        r for r in run_dagster_checks(lab.instance, lab.opened, [lab.pipeline]) if r.check == "answers to collect"
+        r for r in run_dagster_checks(lab.instance, lab.opened, [lab.pipeline.spec]) if r.check == "answers to collect"
     ]
     assert [result.status for result in results] == ["warn", "warn"]
     assert any("launch this partition of calls/batch_outputs" in result.fix for result in results)
@@ -57,3 +58,28 @@ def test_after_the_log_was_wiped(lab: Lab) -> None:
     lab.finish()
     assert len(lab.jobs()) == 2
     assert cures(lab) == {}
+
+
+def test_the_jobs_of_an_inbox(tmp_path: Path) -> None:
+    """After the log was wiped a launch collects a file's answers, and if its partition is gone, dropping it again."""
+    with inbox_lab.open_lab(tmp_path, speed=None) as lab:
+
+        def told() -> dict[str, str]:
+            found = uncollected_jobs(lab.instance, lab.store, lab.jobs(), [lab.inbox.spec])
+            return {one.shard: one.cure for one in found}
+
+        lab.drop("first.jsonl", inbox_lab.lines(4))
+        lab.drop("second.jsonl", inbox_lab.lines(5))
+        for _ in range(3):
+            lab.tick()
+        assert told() == {}
+        lab.instance.wipe()
+        lab.restart()
+        lab.seen_run_keys.clear()
+        lab.instance.add_dynamic_partitions("mail_shards", ["first"])
+        back = "move processed/second/second.jsonl back into to-process, to be taken again"
+        assert told() == {"first": "launch this partition of mail/batch_outputs", "second": back}
+        assert lab.run("batch_outputs", "first")
+        lab.drop("second.jsonl", inbox_lab.lines(5))
+        assert set(lab.finish().values()) == {"answered"}
+        assert (len(lab.jobs()), told()) == (2, {})
