@@ -107,7 +107,8 @@ def sensors_of(instance: DagsterInstance, inboxes: Sequence[str]) -> Iterator[Se
     Raises:
         Exception: Dagster's storage cannot be read.
     """
-    names = {"bedrock_jobs_sensor", "joined_table_sensor", *(f"{inbox}_files_sensor" for inbox in inboxes)}
+    names = {"bedrock_jobs_sensor", "bedrock_rounds_sensor", "joined_table_sensor"}
+    names |= {f"{inbox}_files_sensor" for inbox in inboxes}
     latest: dict[str, SensorState] = {}
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.instigator_name in names:
