@@ -1,5 +1,6 @@
 """The four assets of a pipeline: thin, each calls one stage and reports its numbers."""
 
+import json
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
@@ -130,6 +131,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         for shard in planned_shards(raw.shards, sorted(context.partition_keys)):
             manifest = format_shard(pipeline, opened, raw, shard, index, fresh)
             told = {"fingerprint": manifest.fingerprint, "raw_revision": manifest.raw_revision}
+            told["configuration"] = json.dumps(manifest.configuration)
             context.add_asset_metadata(shard_metadata(opened, manifest) | told, partition_key=shard.key)
         yield from materialize("prompt_shards", {})
 

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, session
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.run_round import Progress
@@ -27,12 +27,12 @@ def run(
 
     Example: bedrock-assets run call_summaries --wait
     """
-    from bedrock_assets.operations.run_round import RoundRun, load_job
+    from bedrock_assets.operations.run_round import RoundFailed, RoundRun, load_job
     from bedrock_assets.pipeline.project import find_project
 
     with session(home) as env:
-        spec = env.pipeline(pipeline).spec
-        name = spec.name
+        workload = env.pipeline(pipeline).workload
+        name = workload.spec.name
         if home is not None:
             os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
         with env.instance() as instance, notes_console.status(f"loading {name}") as status:
@@ -45,14 +45,17 @@ def run(
                     notes_console.print(line, soft_wrap=True)
                     told.append(line)
 
-            round_run = RoundRun(instance, load_job(find_project()), spec, tell)
-            round_run.begin()
-            round_run.request()
-            result = round_run.finish() if wait else None
+            round_run = RoundRun(instance, load_job(find_project()), workload, tell)
+            try:
+                round_run.begin()
+                round_run.request()
+                result = round_run.finish() if wait else None
+            except RoundFailed as error:
+                fail(str(error), 1)
     if as_json:
         print_json(dataclasses.asdict(result) if result else {"step": "requested"})
     else:
-        console.print(_end(name, result), soft_wrap=True)
+        console.print(_end(name, result, f"bedrock-assets status {name}" + (f" --home {home}" if home else "")))
     if result and not result.is_complete:
         raise typer.Exit(1)
 
@@ -64,12 +67,18 @@ def _line(progress: "Progress") -> str:
     return (
         f"{progress.step}: {progress.n_answered} of {progress.n_shards} shards{failed}, "
         f"{progress.n_records_answered:,} of {progress.n_records:,} records"
+        + (
+            f". Nothing goes on; the sensor says: {progress.note}. If you edited the YAML after the code location was "
+            "loaded, reload it"
+            if progress.note
+            else ""
+        )
     )
 
 
-def _end(name: str, result: "Progress | None") -> str:
+def _end(name: str, result: "Progress | None", status: str) -> str:
     if result is None:
-        return f"{name}: requested; the sensor submits and collects. Look at it with: bedrock-assets status {name}"
+        return f"{name}: requested; the sensor submits and collects. Look at it with: {status}"
     if result.is_complete:
         return f"{name}: the table is complete, {result.n_shards} shards"
-    return f"{name}: {result.n_failed} of {result.n_shards} shards failed, no table; see: bedrock-assets status {name}"
+    return f"{name}: {result.n_failed} of {result.n_shards} shards failed, no table; see: {status}"

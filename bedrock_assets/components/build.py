@@ -19,7 +19,8 @@ from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
+from bedrock_assets.resources.environment import EVENTS_QUEUE
+from bedrock_assets.resources.environment import resources as _resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
 
@@ -59,6 +60,9 @@ def build_batch_inference(
         ConfigError: There is no spec, one of them is wrong, or two do not fit together.
         DataError: The columns of a source do not fit.
     """
+    unknown = sorted({*(resources or {})} - {*_resources()})
+    if unknown:
+        raise ConfigError(f"resources: {unknown[0]!r} is none of ours; they are {', '.join(sorted(_resources()))}")
     owners = [_owner(_parse(spec), Path(folder)) for spec in specs]
     if not owners:
         raise ConfigError("no spec is given; give at least one, such as a PipelineSpec")
@@ -70,6 +74,8 @@ def build_batch_inference(
 def _parse(spec: PipelineSpec | InboxSpec | Mapping[str, Any]) -> PipelineSpec | InboxSpec:
     if isinstance(spec, PipelineSpec | InboxSpec):
         return spec
+    if not isinstance(spec, Mapping):
+        raise ConfigError(f"a spec is a mapping, a PipelineSpec or an InboxSpec, and not a {type(spec).__name__}")
     try:
         return PipelineSpec.model_validate(dict(spec))
     except ValidationError as error:
@@ -185,7 +191,7 @@ class Location:
             *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
         ]
         schedules = build_schedules(self.pipelines)
-        return dg.Definitions(sensors=sensors, schedules=schedules, resources={**resources(), **own_resources})
+        return dg.Definitions(sensors=sensors, schedules=schedules, resources={**_resources(), **own_resources})
 
 
 def _interval_s() -> int:

@@ -72,7 +72,8 @@ class OpenRequests:
         counts = Counter((request.pipeline, " and ".join(self._changed(request))) for request in requests)
         return [
             f"{n_shards} shards of {pipeline} wait: the pipeline has another {parts} than when their prompts were "
-            "made. Materialize prompt_shards and launch them again, or undo the change"
+            "made. Materialize prompt_shards and launch them again, or undo the change; if the YAML is newer than this "
+            "code location, reload it"
             for (pipeline, parts), n_shards in sorted(counts.items())
         ]
 

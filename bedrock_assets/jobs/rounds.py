@@ -6,6 +6,7 @@ changed. Then prompts are made that are not of the current dataset, and shards a
 answer yet. The table follows by its own sensor. A round that stops anywhere goes on from there.
 """
 
+import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +20,7 @@ from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus
 from bedrock_assets.jobs.staleness import Dataset
 from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.pipeline.workload import Workload
 
 ROUND_TAG = "bedrock_assets/round"
 """On runs that a step launches: which step of which round."""
@@ -40,13 +42,18 @@ class Rounds:
         follows: Whether an update of them begins a round.
     """
 
-    spec: WorkloadSpec
+    workload: Workload
     upstream: Sequence[dg.AssetKey] = ()
     follows: bool = False
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
         self.ledger = Ledger.of(self.spec)
+
+    @property
+    def spec(self) -> WorkloadSpec:
+        """The pipeline's."""
+        return self.workload.spec
 
     @property
     def pipeline(self) -> str:
@@ -64,9 +71,7 @@ class Rounds:
         if dataset is None:
             return "raw_dataset has not been materialized"
         shards = list(instance.get_dynamic_partitions(f"{self.pipeline}_shards"))
-        prompts = self.ledger.staleness.prompts
-        old = [s for s in shards if s not in prompts or prompts[s].raw_revision != dataset.revision]
-        if old:
+        if old := [shard for shard in shards if self._has_old_prompts(shard, dataset)]:
             return self._step(under_way, "prompt_shards", self._name_of(dataset), list(ranges(shards, old)))
         unanswered = [shard for shard in shards if self._is_to_be_requested(shard, dataset)]
         if unanswered:
@@ -86,8 +91,18 @@ class Rounds:
         return f"a round is under way: {n_open} shards wait for answers" if n_open else None
 
     def _is_served(self, entry: Entry) -> bool:
-        """Whether an open request goes on by itself; one on hold without a job waits for new prompts."""
+        """Whether an open request goes on by itself; others wait for new prompts."""
+        if self.workload.changed_since(json.loads(entry.request.configuration or "{}")):
+            return False
         return entry.job_arn is not None or self.ledger.status_of(entry.request) is RequestStatus.WANTED
+
+    def _has_old_prompts(self, shard: str, dataset: Dataset) -> bool:
+        """Whether prompts are not of the dataset or, in a round that began after them, not of the present settings."""
+        prompts = self.ledger.staleness.prompts.get(shard)
+        if prompts is None or prompts.raw_revision != dataset.revision:
+            return True
+        was_edited = self.workload.changed_since(json.loads(prompts.configuration or "{}"))
+        return bool(was_edited) and prompts.storage_id < dataset.storage_id
 
     def _is_behind(self, instance: DagsterInstance, dataset: Dataset | None) -> bool:
         """Whether an upstream asset was materialized after the dataset was read."""

@@ -18,6 +18,8 @@ class Prompts:
     storage_id: int
     fingerprint: str
     raw_revision: str
+    configuration: str = ""
+    """`Workload.configuration` that they were made with, as JSON; empty if it is not known."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,8 @@ class Staleness:
             metadata, shard = logged.metadata, logged.event.partition
             if shard and "fingerprint" in metadata:
                 revision = str(metadata.get("raw_revision", ""))
-                self.prompts[shard] = Prompts(logged.storage_id, str(metadata["fingerprint"]), revision)
+                made_with = str(metadata.get("configuration", ""))
+                self.prompts[shard] = Prompts(logged.storage_id, str(metadata["fingerprint"]), revision, made_with)
         for logged in dataset.events:
             metadata = logged.metadata
             if "revision" in metadata:

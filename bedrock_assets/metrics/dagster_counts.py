@@ -107,7 +107,7 @@ def sensors_of(instance: DagsterInstance, inboxes: Sequence[str]) -> Iterator[Se
     Raises:
         Exception: Dagster's storage cannot be read.
     """
-    names = {"bedrock_jobs_sensor", "bedrock_rounds_sensor", "joined_table_sensor"}
+    names = {"bedrock_jobs_sensor", "joined_table_sensor"}
     names |= {f"{inbox}_files_sensor" for inbox in inboxes}
     latest: dict[str, SensorState] = {}
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):

@@ -4,7 +4,7 @@ import sys
 import time
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from importlib import import_module
 
@@ -12,17 +12,26 @@ import dagster as dg
 from dagster import DagsterInstance
 from dagster.components.definitions import LazyDefinitions
 
-from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets import errors
+from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
+from bedrock_assets.jobs.dagster_internals import InstigatorType
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.table_rounds import TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.operations.dagster_checks import HEARTBEAT_S
 from bedrock_assets.pipeline.project import Project
+from bedrock_assets.pipeline.workload import Workload
 
-QUIET = {"loggers": {"console": {"config": {"log_level": "ERROR"}}}}
+QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
+SILENCE_S = 45
+"""Seconds without progress after which the sensor's own words are told."""
 UP_TO_DATE = "the table is up to date"
+
+
+class RoundFailed(BedrockAssetsError):
+    """A run of the round failed, or shards have no answers."""
 
 
 @dataclass(frozen=True)
@@ -36,6 +45,8 @@ class Progress:
     n_failed: int = 0
     n_records: int = 0
     n_records_answered: int = 0
+    note: str = ""
+    """What the sensor said last, if nothing goes on."""
 
     @property
     def is_complete(self) -> bool:
@@ -55,13 +66,18 @@ class RoundRun:
 
     instance: DagsterInstance
     job: dg.JobDefinition
-    spec: PipelineSpec
+    workload: Workload
     tell: Callable[[Progress], object]
     poll_s: float = 2.0
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rounds = Rounds(self.spec)
+        self.rounds = Rounds(self.workload)
+
+    @property
+    def spec(self) -> WorkloadSpec:
+        """The pipeline's."""
+        return self.workload.spec
 
     def begin(self) -> None:
         """
@@ -69,7 +85,7 @@ class RoundRun:
 
         Raises:
             ConfigError: No sensor daemon runs, so that nothing would be submitted.
-            BedrockAssetsError: The run failed.
+            RoundFailed: The run failed.
         """
         _require_daemon(self.instance)
         self.rounds.ledger.refresh(self.instance)
@@ -85,7 +101,7 @@ class RoundRun:
         Make prompts and request what has no answer, until the sensor has all that it needs.
 
         Raises:
-            BedrockAssetsError: A run failed, for example because the launch is above its budget.
+            RoundFailed: A run failed, for example because the launch is above its budget.
         """
         while not isinstance(found := self.rounds.next(self.instance, UnderWay(self.instance)), str):
             for request in found:
@@ -101,12 +117,15 @@ class RoundRun:
             The state at the end.
 
         Raises:
-            BedrockAssetsError: The table could not be built.
+            RoundFailed: The table could not be built.
         """
+        last, since = Progress(""), time.monotonic()
         while True:
             self.request()
             progress = self._progress("waiting for answers")
-            self.tell(progress)
+            last, since = (last, since) if progress == last else (progress, time.monotonic())
+            is_silent = time.monotonic() - since > SILENCE_S
+            self.tell(replace(progress, note=last_words(self.instance)) if is_silent else progress)
             if not self.rounds.busy(UnderWay(self.instance)):
                 break
             time.sleep(self.poll_s)
@@ -121,7 +140,7 @@ class RoundRun:
             if not isinstance(found, str):
                 self._execute(found)
             elif "failed" in found:
-                raise BedrockAssetsError(f"{self.spec.name}/joined_table: {found}")
+                raise RoundFailed(f"{self.spec.name}/joined_table: {found}")
             else:
                 time.sleep(self.poll_s)
 
@@ -135,7 +154,7 @@ class RoundRun:
             raise_on_error=False,
         )
         if not result.success:
-            raise BedrockAssetsError(f"{keys[0].to_user_string()} failed: {_reason(result)}")
+            raise RoundFailed(f"{keys[0].to_user_string()} failed: {_reason(result)}")
 
     def _progress(self, step: str) -> Progress:
         ledger = self.rounds.ledger
@@ -172,6 +191,15 @@ def load_job(project: Project) -> dg.JobDefinition:
     raise ConfigError(f"module {project.module} of {project} has no Definitions, which Dagster would load")
 
 
+def last_words(instance: DagsterInstance) -> str:
+    """What `bedrock_jobs_sensor` said in its last tick; empty if it has not ticked."""
+    for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
+        if state.instigator_name == "bedrock_jobs_sensor":
+            ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
+            return ticks[0].skip_reason or "" if ticks else ""
+    return ""
+
+
 def _require_daemon(instance: DagsterInstance) -> None:
     beat = instance.get_daemon_heartbeats().get("SENSOR")
     if beat is None or datetime.now(UTC).timestamp() - beat.timestamp > HEARTBEAT_S:
@@ -182,11 +210,11 @@ def _require_daemon(instance: DagsterInstance) -> None:
 
 
 def _reason(result: dg.ExecuteInProcessResult) -> str:
-    """The innermost message of the step that failed."""
+    """The message of the step that failed: our own, if there is one, else the innermost."""
     for event in result.all_events:
         error = event.step_failure_data.error if event.is_step_failure else None
-        while error and error.cause:
+        while error and error.cause and not hasattr(errors, error.cls_name or ""):
             error = error.cause
         if error:
-            return error.message.strip()
+            return error.message.strip().removeprefix(f"{error.cls_name}: ")
     return "see the run's log"

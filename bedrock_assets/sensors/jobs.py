@@ -43,7 +43,7 @@ def build_sensors(
         _dispatcher(workloads, interval_s, has_queue=has_queue),
         *([build_table_sensor([p.spec for p in pipelines], interval_s)] if pipelines else []),
         *_exports_sensor(pipelines, interval_s),
-        *_rounds_sensor(pipelines, interval_s),
+        *_rounds_sensors(pipelines, interval_s),
         *(build_inbox_sensor(inbox, interval_s) for inbox in inboxes),
     ]
 
@@ -55,7 +55,7 @@ def build_schedules(pipelines: Sequence[Pipeline]) -> list[dg.ScheduleDefinition
     Raises:
         ConfigError: One is no cron expression.
     """
-    return [build_schedule(pipeline.spec) for pipeline in pipelines if pipeline.spec.schedule]
+    return [build_schedule(pipeline) for pipeline in pipelines if pipeline.spec.schedule]
 
 
 def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
@@ -75,12 +75,14 @@ def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
     ]
 
 
-def _rounds_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
-    """The sensor of pipelines that run by themselves; none where there are none."""
-    specs = [p.spec for p in pipelines if p.spec.schedule or p.spec.automation]
+def _rounds_sensors(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
+    """The sensors of pipelines that run by themselves."""
     tables = {p.spec.name: dg.AssetKey(p.spec.key_of("joined_table")) for p in pipelines}
-    upstream = {spec.name: upstream_keys(spec, tables.get(spec.source.pipeline or "")) for spec in specs}
-    return [build_rounds_sensor(specs, upstream, interval_s)] if specs else []
+    return [
+        build_rounds_sensor(one, upstream_keys(one.spec, tables.get(one.spec.source.pipeline or "")), interval_s)
+        for one in pipelines
+        if one.spec.schedule or one.spec.automation
+    ]
 
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:

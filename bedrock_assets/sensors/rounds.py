@@ -1,26 +1,25 @@
 """Pipelines that run by themselves: their schedules, and the sensor that takes the next step of each."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 import dagster as dg
-from dagster import DagsterInstance
 
-from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.pipeline.pipeline import Pipeline
 
 
-def build_schedule(spec: PipelineSpec) -> dg.ScheduleDefinition:
+def build_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
     """
     The schedule that begins a pipeline's rounds; a time that falls into a round is left out.
 
     Raises:
         ConfigError: It is no cron expression, or there is no such time zone.
     """
-    schedule = spec.schedule
+    spec, schedule = pipeline.spec, pipeline.spec.schedule
     assert schedule is not None  # noqa: S101 - only pipelines with one are given
-    rounds, raw = Rounds(spec), dg.AssetKey(spec.key_of("raw_dataset"))
+    rounds, raw = Rounds(pipeline.workload), dg.AssetKey(spec.key_of("raw_dataset"))
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         rounds.ledger.refresh(context.instance)
@@ -45,44 +44,36 @@ def build_schedule(spec: PipelineSpec) -> dg.ScheduleDefinition:
         ) from error
 
 
-def build_rounds_sensor(
-    specs: Sequence[PipelineSpec], upstream: Mapping[str, Sequence[dg.AssetKey]], interval_s: int
-) -> dg.SensorDefinition:
+def build_rounds_sensor(pipeline: Pipeline, upstream: Sequence[dg.AssetKey], interval_s: int) -> dg.SensorDefinition:
     """
-    The sensor that takes the next step of each pipeline with a `schedule` or `automation`.
+    The sensor that takes the next step of a pipeline with a `schedule` or `automation`.
+
+    There is one for each pipeline, because the assets that a sensor may launch must share their partitions.
 
     Args:
-        upstream: By pipeline, the assets that its `raw_dataset` is made of.
+        upstream: The assets that its `raw_dataset` is made of.
 
     Raises:
         ConfigError: `automation` is set where no asset could begin a round.
     """
-    for spec in specs:
-        if spec.automation and not upstream[spec.name]:
-            raise ConfigError(
-                f"{spec.name}: automation follows an upstream asset, and this source has none; name one with "
-                "`source: {asset: ...}` or `source: {pipeline: ...}`, or set `schedule: 0 3 * * *`"
-            )
-    all_rounds = [Rounds(spec, upstream[spec.name], spec.automation) for spec in specs]
-    steps = ("raw_dataset", "prompt_shards", "batch_outputs")
+    spec, steps = pipeline.spec, ("raw_dataset", "prompt_shards", "batch_outputs")
+    if spec.automation and not upstream:
+        raise ConfigError(
+            f"{spec.name}: automation follows an upstream asset, and this source has none; name one with "
+            "`source: {asset: ...}` or `source: {pipeline: ...}`, or set `schedule: 0 3 * * *`"
+        )
+    rounds = Rounds(pipeline.workload, upstream, spec.automation)
 
     @dg.sensor(
-        name="bedrock_rounds_sensor",
-        target=dg.AssetSelection.assets(*(spec.key_of(step) for spec in specs for step in steps)),
+        name=f"{spec.name}_rounds_sensor",
+        target=dg.AssetSelection.assets(*map(spec.key_of, steps)),
         default_status=dg.DefaultSensorStatus.RUNNING,
         minimum_interval_seconds=interval_s,
-        description="Takes the next step of pipelines with a `schedule` or `automation`: makes new prompts, and "
-        "requests shards that have no answers.",
+        description=f"Takes the next step of {spec.name}, which runs by itself: makes new prompts, and requests shards "
+        "that have no answers.",
     )
-    def bedrock_rounds_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
-        return _result(all_rounds, context.instance)
+    def rounds_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+        found = rounds.next(context.instance, UnderWay(context.instance))
+        return dg.SensorResult(skip_reason=found) if isinstance(found, str) else dg.SensorResult(run_requests=found)
 
-    return bedrock_rounds_sensor
-
-
-def _result(all_rounds: Sequence[Rounds], instance: DagsterInstance) -> dg.SensorResult:
-    under_way = UnderWay(instance)
-    found = {rounds.pipeline: rounds.next(instance, under_way) for rounds in all_rounds}
-    requests = [request for step in found.values() if not isinstance(step, str) for request in step]
-    reasons = "; ".join(f"{name}: {reason}" for name, reason in found.items() if isinstance(reason, str))
-    return dg.SensorResult(run_requests=requests) if requests else dg.SensorResult(skip_reason=reasons)
+    return rounds_sensor

@@ -41,7 +41,7 @@ def rows_of(folder: Path) -> pl.DataFrame:
 def test_three_nights(tmp_path: Path) -> None:
     """All rows, then none, then only the rows that are new or changed are paid for; each round ends by itself."""
     with open_lab(tmp_path, n_rows=40) as lab:
-        rounds = Rounds(lab.pipeline.spec)
+        rounds = Rounds(lab.pipeline.workload)
         assert step(lab, rounds) == "raw_dataset has not been materialized"
         assert lab.materialize("raw_dataset")
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
@@ -69,7 +69,7 @@ def test_three_nights(tmp_path: Path) -> None:
 def test_only_changed_shards_are_requested(tmp_path: Path) -> None:
     """A shard whose prompts are the same is not launched again."""
     with open_lab(tmp_path, n_rows=40) as lab:
-        rounds = Rounds(lab.pipeline.spec)
+        rounds = Rounds(lab.pipeline.workload)
         assert lab.materialize("raw_dataset")
         take(lab, rounds)
         lab.finish()
@@ -88,7 +88,7 @@ def test_an_upstream_asset_begins_a_round(tmp_path: Path) -> None:
     """Once for each of its materializations, and not while a round is under way."""
     with open_lab(tmp_path, n_rows=20) as lab:
         upstream = dg.AssetKey("reviews")
-        rounds = Rounds(lab.pipeline.spec, [upstream], follows=True)
+        rounds = Rounds(lab.pipeline.workload, [upstream], follows=True)
         assert step(lab, rounds) == "raw_dataset has not been materialized"
         lab.instance.report_runless_asset_event(dg.AssetMaterialization(upstream))
         assert take(lab, rounds) == ["raw_dataset", "prompt_shards", "batch_outputs"]
@@ -102,7 +102,7 @@ def test_an_upstream_asset_begins_a_round(tmp_path: Path) -> None:
 def test_a_failed_shard_waits_for_the_next_round(tmp_path: Path) -> None:
     """It is not sent again and again by itself; the next reading of the data is the next try."""
     with open_lab(tmp_path, n_rows=20, faults=Faults(fail_message="no", only_names=".*00000-of.*")) as lab:
-        rounds = Rounds(lab.pipeline.spec)
+        rounds = Rounds(lab.pipeline.workload)
         assert lab.materialize("raw_dataset")
         take(lab, rounds)
         lab.finish()
@@ -117,7 +117,7 @@ def test_a_failed_shard_waits_for_the_next_round(tmp_path: Path) -> None:
 def test_a_step_that_fails_is_tried_three_times(tmp_path: Path) -> None:
     """With pauses; then a person is told."""
     with open_lab(tmp_path, n_rows=20) as lab:
-        rounds, later = Rounds(lab.pipeline.spec), timedelta()
+        rounds, later = Rounds(lab.pipeline.workload), timedelta()
         assert lab.materialize("raw_dataset")
         for _ in range(3):
             requests = step(lab, rounds, later)
@@ -139,7 +139,8 @@ def test_a_person_s_run_is_not_disturbed(tmp_path: Path, asset: str) -> None:
         selection = frozenset({dg.AssetKey(["calls", asset])})
         lab.instance.add_run(dg.DagsterRun("x", status=dg.DagsterRunStatus.STARTED, asset_selection=selection))
         assert (
-            step(lab, Rounds(lab.pipeline.spec)) == "a run of raw_dataset, prompt_shards or batch_outputs is under way"
+            step(lab, Rounds(lab.pipeline.workload))
+            == "a run of raw_dataset, prompt_shards or batch_outputs is under way"
         )
 
 
