@@ -74,7 +74,7 @@ def build_batch_inference(
 def _parse(spec: PipelineSpec | InboxSpec | Mapping[str, Any]) -> PipelineSpec | InboxSpec:
     if isinstance(spec, PipelineSpec | InboxSpec):
         return spec
-    if not isinstance(spec, Mapping):
+    if not isinstance(spec, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - whoever does not check types
         raise ConfigError(f"a spec is a mapping, a PipelineSpec or an InboxSpec, and not a {type(spec).__name__}")
     try:
         return PipelineSpec.model_validate(dict(spec))

@@ -42,6 +42,8 @@ OBSTORE_ACTIONS = {
     "get": {"s3:GetObject"},
     "head": {"s3:GetObject"},
     "list": {"s3:ListBucket"},
+    "list_with_delimiter": {"s3:ListBucket"},
+    "get_range": {"s3:GetObject"},
     "put": {"s3:PutObject"},
     "open_writer": {"s3:PutObject", "s3:AbortMultipartUpload"},
     "rename": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},

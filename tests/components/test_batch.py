@@ -147,9 +147,13 @@ def two_components(path: str, *types: str) -> Iterator[dg.Definitions]:
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:
-    """A model that nobody knows stops the location with the path of its YAML; data is not read at load."""
+    """A model that nobody knows stops the location with the path of its YAML."""
     told = error_of(load, broken={"model": "nobody.knows-v1:0"})
     assert "broken/defs.yaml: model 'nobody.knows-v1:0' is not known" in told
+
+
+def test_data_is_not_read_at_load(load: Any) -> None:
+    """A prompt that names no column of the source is told when the source is read."""
     load(typo={"task": {"text": {"prompt": "{txt}"}}})
 
 

@@ -84,3 +84,22 @@ def test_what_cannot_be(calls: dict[str, Any]) -> None:
         build_batch_inference({**calls, "source": {"pipeline": "other"}})
     with pytest.raises(ConfigError, match=r"mail.*give each inbox folders of its own|inbox mail2"):
         build_batch_inference(INBOX, INBOX.model_copy(update={"name": "mail2"}))
+
+
+def test_several_pipelines_run_by_themselves(calls: dict[str, Any]) -> None:
+    """Each has a schedule and a sensor of its own, a chained one follows, and the location loads."""
+    first, second = ({**calls, "name": name, "schedule": "0 3 * * *"} for name in "ab")
+    chained = {**calls, "name": "c", "source": {"pipeline": "a"}, "automation": True, "output_prefix": "c_"}
+    defs = build_batch_inference(first, second, chained)
+    dg.Definitions.validate_loadable(defs)
+    names = {sensor.name for sensor in defs.sensors or ()}
+    assert {"a_rounds_sensor", "b_rounds_sensor", "c_rounds_sensor"} <= names
+    assert {schedule.name for schedule in defs.schedules or ()} == {"a_schedule", "b_schedule"}
+
+
+def test_what_is_no_spec_or_resource_is_told(calls: dict[str, Any]) -> None:
+    """A list of specs, and a misspelt resource, which would leave the environment's in its place."""
+    with pytest.raises(ConfigError, match="a spec is a mapping, a PipelineSpec or an InboxSpec, and not a list"):
+        build_batch_inference([calls])  # pyright: ignore[reportArgumentType]
+    with pytest.raises(ConfigError, match="resources: 'bedrock_store' is none of ours"):
+        build_batch_inference(calls, resources={"bedrock_store": "s3://x"})

@@ -84,6 +84,36 @@ def test_only_changed_shards_are_requested(tmp_path: Path) -> None:
         assert [outputs.tags[tag] for tag in outputs.tags if "range" in tag] == [lab.shards[2]] * 2
 
 
+def test_an_edit_counts_from_the_next_round_on(tmp_path: Path) -> None:
+    """Not at once, as a deploy is no order to pay; when the data are read again, all rows have new prompts."""
+    with open_lab(tmp_path, n_rows=20) as lab:
+        assert lab.materialize("raw_dataset")
+        take(lab, Rounds(lab.pipeline.workload))
+        lab.finish()
+        lab.change_prompt("Count: {transcript}")
+        rounds = Rounds(lab.pipeline.workload)
+        assert step(lab, rounds) == "all 2 shards are answered"
+        assert lab.materialize("raw_dataset")
+        assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
+        lab.finish()
+        assert len(lab.jobs()) == 4
+        assert step(lab, rounds) == "all 2 shards are answered"
+        assert all(text.startswith("Count") for shard in lab.shards for text in lab.outputs(shard)["response"])
+
+
+def test_an_edit_while_jobs_run_does_not_hold_the_next_round_up(tmp_path: Path) -> None:
+    """Requests of other settings are not waited for: they are never collected."""
+    with open_lab(tmp_path, n_rows=20, speed=None) as lab:
+        assert lab.materialize("raw_dataset")
+        take(lab, Rounds(lab.pipeline.workload))
+        lab.tick()
+        lab.change_prompt("Count: {transcript}")
+        assert lab.materialize("raw_dataset")
+        assert take(lab, Rounds(lab.pipeline.workload)) == ["prompt_shards", "batch_outputs"]
+        lab.finish()
+        assert step(lab, Rounds(lab.pipeline.workload)) == "all 2 shards are answered"
+
+
 def test_an_upstream_asset_begins_a_round(tmp_path: Path) -> None:
     """Once for each of its materializations, and not while a round is under way."""
     with open_lab(tmp_path, n_rows=20) as lab:

@@ -196,6 +196,7 @@ def test_a_file_of_an_asset(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match=r"source.asset shop/reviews: .*matches no file.*\. Materialize shop/reviews"):
         read(source)
     FRAME.write_csv(path)
+    source = open_source(spec(asset="shop/reviews", path=str(path), dtypes={"n": "Int64"}))
     assert_frame_equal(read(source), FRAME)
     assert source.describe() == f"asset shop/reviews: {path}"
     path.write_text("id,n\n1,2,3\n")
