@@ -74,6 +74,9 @@ import polars as pl
 @dg.asset(ins={"table": dg.AssetIn(["marts", "reviews", "joined_table"])})
 def unhappy(table: pl.LazyFrame, store: dg.ResourceParam[str]) -> None:
     Path("unhappy.txt").write_text(str(table.filter(pl.col("status") == "ok").select(pl.len()).collect().item()))
+""",
+    "src/shop/defs/resources.py": """\
+import dagster as dg
 
 
 @dg.definitions
