@@ -17,6 +17,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_vali
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
+from bedrock_assets.sensors.rounds import build_schedule
 
 
 class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -48,6 +49,13 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
         further deps; the key and the partitions stay as they are.
         """
         return spec
+
+    def require_whole(self) -> None:
+        """
+        Raises:
+            BedrockAssetsError: What the spec describes cannot be built.
+        """
+        _ = self.owner
 
     @property
     def owner(self) -> Pipeline | Inbox:
@@ -92,7 +100,7 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
             attributes = resolve(cls.spec_class, written, context.scope)
             own = {name: attributes.pop(name) for name in _own_fields(cls) if name in attributes}
             component = cls(spec=cls.spec_class.model_validate(attributes), file=file, **own)
-            _ = component.owner
+            component.require_whole()
         except ValidationError as error:
             raise ConfigError(f"{file}: {describe_validation_error(error, 'attributes')}") from error
         except BedrockAssetsError as error:
@@ -141,6 +149,12 @@ class BatchInference(BatchComponent):
             DataError: The columns of the source do not fit.
         """
         return Pipeline(self.spec, self._folder)
+
+    @override
+    def require_whole(self) -> None:
+        super().require_whole()
+        if self.spec.schedule:
+            build_schedule(self.pipeline)
 
     @property
     @override

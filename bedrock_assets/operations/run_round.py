@@ -216,5 +216,6 @@ def _reason(result: dg.ExecuteInProcessResult) -> str:
         while error and error.cause and not hasattr(errors, error.cls_name or ""):
             error = error.cause
         if error:
-            return error.message.strip().removeprefix(f"{error.cls_name}: ")
+            told = error.message.strip()
+            return told.partition(f"{error.cls_name}: ")[2] or told
     return "see the run's log"

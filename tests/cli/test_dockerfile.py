@@ -32,11 +32,13 @@ def of(name: str) -> str:
     return found
 
 
-def test_it_copies_the_project_and_installs_it() -> None:
+def test_it_copies_wheels_and_installs_them() -> None:
     """Nothing is fetched but the base image and the package's own dependencies, and it does not run as root."""
-    assert of("COPY") == ". ."
+    assert of("COPY") == "dist/ dist/"
     assert not re.search(r"https?://|\bADD\b|--index-url|\bcurl\b|\bapt", TEXT)
-    installed = re.search(r'pip install --no-cache-dir "\.\[(\w+)\]"', of("RUN"))
+    installed = re.search(
+        r'pip install --no-cache-dir --find-links dist dist/\*\.whl "bedrock-assets\[(\w+)\]"', of("RUN")
+    )
     assert installed
     extras = tomllib.loads((ROOT / "pyproject.toml").read_text("utf-8"))["project"]["optional-dependencies"]
     assert any(each.startswith("dagster-k8s") for each in extras[installed[1]])

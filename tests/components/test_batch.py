@@ -234,3 +234,11 @@ def error_of(load: Any, **pipelines: dict[str, Any]) -> str:
     while cause and not isinstance(cause, ConfigError):
         cause = cause.__cause__
     return str(cause)
+
+
+@pytest.mark.parametrize("schedule", ["61 3 * * *", "every night", {"cron": "0 3 * * *", "timezone": "Europe/Berln"}])
+def test_a_schedule_that_is_none(load: Any, schedule: Any) -> None:
+    """The error names the file, the key and what to write."""
+    told = error_of(load, nightly={"schedule": schedule})
+    assert "nightly/defs.yaml: nightly: schedule" in told
+    assert "schedule: {cron: 0 3 * * *, timezone: Europe/Berlin}" in told

@@ -4,10 +4,13 @@ import re
 from pathlib import Path
 
 import pytest
+import yaml
 from typer.testing import CliRunner
 
 import bedrock_assets
 from bedrock_assets.cli.app import app
+from bedrock_assets.config.pipeline import PipelineSpec
+from tests.labs.stages import HAIKU
 
 PACKAGE = Path(bedrock_assets.__file__).parent
 ROOT, DOCS = PACKAGE.parent, PACKAGE / "docs"
@@ -51,3 +54,15 @@ def test_commands_are_there(page: Path) -> None:
         assert shown.exit_code == 0, name
         for option in re.findall(r"(?<= )--[a-z-]+", rest):
             assert option in shown.output, f"{name} {option}"
+
+
+def test_the_nights() -> None:
+    """Each setting that the page about nights shows is one of a pipeline."""
+    blocks = re.findall(r"```yaml\n(.*?)```", (DOCS / "every-night.md").read_text("utf-8"), re.DOTALL)
+    shown = [yaml.safe_load(block) for block in blocks]
+    spec = {"name": "calls", "source": {"path": "x.csv"}, "model": HAIKU, "task": {"text": {"prompt": "{a}"}}}
+    specs = [PipelineSpec.model_validate(spec | one) for one in shown]
+    assert [bool(one.schedule) for one in specs] == [True, True, False]
+    assert specs[1].schedule
+    assert specs[1].schedule.timezone == "Europe/Berlin"
+    assert specs[2].automation
