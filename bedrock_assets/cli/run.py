@@ -1,7 +1,7 @@
 """`bedrock-assets run`: one round of a pipeline, with nobody clicking."""
 
 import dataclasses
-import os
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -9,7 +9,11 @@ import typer
 from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session
 
 if TYPE_CHECKING:
+    from dagster import DagsterInstance
+    from rich.status import Status
+
     from bedrock_assets.operations.run_round import Progress
+    from bedrock_assets.pipeline.workload import Workload
 
 
 def run(
@@ -27,31 +31,11 @@ def run(
 
     Example: bedrock-assets run call_summaries --wait
     """
-    from bedrock_assets.operations.run_round import RoundFailed, RoundRun, load_job
-    from bedrock_assets.pipeline.project import find_project
-
     with session(home) as env:
         workload = env.pipeline(pipeline).workload
         name = workload.spec.name
-        if home is not None:
-            os.environ.setdefault("DAGSTER_HOME", str(home / "dagster"))
         with env.instance() as instance, notes_console.status(f"loading {name}") as status:
-            told = [""]
-
-            def tell(progress: "Progress") -> None:
-                line = _line(progress)
-                status.update(line)
-                if not notes_console.is_terminal and line != told[-1]:
-                    notes_console.print(line, soft_wrap=True)
-                    told.append(line)
-
-            round_run = RoundRun(instance, load_job(find_project()), workload, tell)
-            try:
-                round_run.begin()
-                round_run.request()
-                result = round_run.finish() if wait else None
-            except RoundFailed as error:
-                fail(str(error), 1)
+            result = _round(instance, workload, _teller(status), wait=wait)
     if as_json:
         print_json(dataclasses.asdict(result) if result else {"step": "requested"})
     else:
@@ -60,19 +44,47 @@ def run(
         raise typer.Exit(1)
 
 
+def _round(
+    instance: "DagsterInstance", workload: "Workload", tell: Callable[["Progress"], None], *, wait: bool
+) -> "Progress | None":
+    from bedrock_assets.operations.run_round import RoundFailed, RoundRun, load_job
+    from bedrock_assets.pipeline.project import find_project
+
+    round_run = RoundRun(instance, load_job(find_project()), workload, tell)
+    try:
+        round_run.begin()
+        round_run.request()
+        return round_run.finish() if wait else None
+    except RoundFailed as error:
+        fail(str(error), 1)
+
+
+def _teller(status: "Status") -> Callable[["Progress"], None]:
+    """Shows the progress: beside the spinner of a terminal, elsewhere a line for each change."""
+    last = ""
+
+    def tell(progress: "Progress") -> None:
+        nonlocal last
+        line = _line(progress)
+        status.update(line)
+        if not notes_console.is_terminal and line != last:
+            notes_console.print(line, soft_wrap=True)
+        last = line
+
+    return tell
+
+
 def _line(progress: "Progress") -> str:
     if not progress.n_shards:
         return progress.step
     failed = f", {progress.n_failed} failed" if progress.n_failed else ""
+    note = (
+        f". Nothing goes on; the sensor says: {progress.note}. If you edited the YAML after the code location was "
+        "loaded, reload it"
+    )
     return (
         f"{progress.step}: {progress.n_answered} of {progress.n_shards} shards{failed}, "
-        f"{progress.n_records_answered:,} of {progress.n_records:,} records"
-        + (
-            f". Nothing goes on; the sensor says: {progress.note}. If you edited the YAML after the code location was "
-            "loaded, reload it"
-            if progress.note
-            else ""
-        )
+        f"{progress.n_records_answered:,} of {progress.n_records:,} records{note if progress.note else ''}"
     )
 
 

@@ -139,7 +139,7 @@ class RoundRun:
         while (found := table.next(self.instance, UnderWay(self.instance))) != UP_TO_DATE:
             if not isinstance(found, str):
                 self._execute(found)
-            elif "failed" in found:
+            elif "failed" in found or "shards have answers" in found:  # waiting would not help
                 raise RoundFailed(f"{self.spec.name}/joined_table: {found}")
             else:
                 time.sleep(self.poll_s)

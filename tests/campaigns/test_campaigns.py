@@ -6,6 +6,7 @@ import pytest
 from dagster import DagsterRunStatus, RunsFilter
 
 from bedrock_assets.jobs.ledger import Ledger
+from tests.campaigns.definitions import spec_of
 from tests.campaigns.site import ASSETS, Deployment, deployed
 from tests.labs.short import SHORT
 
@@ -69,8 +70,7 @@ def test_the_model_is_edited_and_the_edit_undone(tmp_path: Path) -> None:
         made.deploy()
         made.until(lambda: not any(job.status.in_flight for job in made.jobs()))
         assert {job.model for job in made.jobs()}.isdisjoint({SONNET})
-        del made.specs[0]["model"]
-        made.specs[0]["model"] = "anthropic.claude-3-haiku-20240307-v1:0"
+        made.specs[0]["model"] = spec_of("calls", tmp_path)["model"]
         made.write()
         made.deploy()
         assert made.end_of(backfill) == "COMPLETED_SUCCESS"
