@@ -4,7 +4,8 @@ Everything this package raises on purpose.
     BedrockAssetsError
     ├── ConfigError            a pipeline's YAML, prompt or settings are wrong; nothing was written or sent
     │   ├── PromptError        a template does not parse, or names a column that the dataset does not have
-    │   └── UnknownModel       no model family is registered for a model id
+    │   ├── UnknownModel       no model family is registered for a model id
+    │   └── RetiredModel       the model is Legacy or has ended its life, and the pipeline does not allow that
     ├── DataError              the dataset cannot be used as it is; nothing was paid
     │   ├── EmptyDataset       the source has no rows
     │   ├── InvalidRecordIds   the id column has nulls or repeated values
@@ -52,6 +53,10 @@ class PromptError(ConfigError):
 
 class UnknownModel(ConfigError):
     """No model family is registered for a model id."""
+
+
+class RetiredModel(ConfigError):
+    """The model is Legacy or has ended its life, so its jobs would be refused or soon stop."""
 
 
 class DataError(BedrockAssetsError):

@@ -55,6 +55,11 @@ class Price:
         return usd * (self.batch_factor if inference_mode == InferenceMode.BATCH else 1)
 
 
+def listed_price(model: str) -> Price | None:
+    """The price of a model in the lists; None if it is unknown."""
+    return _listed(model)
+
+
 def price_of(spec: WorkloadSpec) -> Price | None:
     """The price of a pipeline's models; None if the price of one is unknown."""
     if own := spec.price:

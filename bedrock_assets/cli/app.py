@@ -13,6 +13,7 @@ from bedrock_assets.cli.gc import gc
 from bedrock_assets.cli.iam import iam
 from bedrock_assets.cli.local import demo, dev
 from bedrock_assets.cli.metrics import metrics
+from bedrock_assets.cli.models import models
 from bedrock_assets.cli.new import new
 from bedrock_assets.cli.plan import plan
 from bedrock_assets.cli.reference import reference
@@ -24,7 +25,7 @@ from bedrock_assets.cli.stop import stop
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
 for command in (
-    *(demo, dev, new, run, plan, estimate, sample, doctor, status, stop, gc, parse),
+    *(demo, dev, new, models, run, plan, estimate, sample, doctor, status, stop, gc, parse),
     *(iam, deployment, metrics, emulate, reference, errors),
 ):
     app.command()(command)

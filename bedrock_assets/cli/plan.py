@@ -1,6 +1,6 @@
 """`bedrock-assets plan`: rows, shards, bytes and the first prompt."""
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, print_fields, print_json, session, working
+from bedrock_assets.cli.common import Json, LocalHome, Name, print_fields, print_json, session, warn, working
 
 
 def plan(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:
@@ -14,4 +14,7 @@ def plan(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:
     if as_json:
         print_json(fields)
     else:
+        warnings = fields.pop("warnings")
         print_fields(fields)
+        for warning in warnings:
+            warn(warning)

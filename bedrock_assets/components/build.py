@@ -1,5 +1,6 @@
 """Definitions of pipelines and inboxes: assets and checks of each, sensors and resources once per code location."""
 
+import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -25,6 +26,8 @@ from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
 
 DagsterLibraryRegistry.register("bedrock-assets", version("bedrock-assets"), is_dagster_package=False)
+
+logger = logging.getLogger(__name__)
 
 SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
@@ -99,6 +102,8 @@ def definitions_of(
     Raises:
         ConfigError: *get_asset_spec* changes the key or the partitions of an asset, by which its state is found.
     """
+    for notice in owner.notices:
+        logger.warning("%s: %s", owner.spec.name, notice)
     if isinstance(owner, Pipeline):
         assets, checks = build_assets(owner, location.table_of(owner.spec.source.pipeline)), build_checks(owner)
     else:

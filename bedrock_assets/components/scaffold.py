@@ -19,7 +19,7 @@ from bedrock_assets.pipeline.project import COMPONENT
 from bedrock_assets.sources.file_paths import LocalFiles
 
 HUB, ASSET = "hf:", "asset:"
-MODEL = "anthropic.claude-3-haiku-20240307-v1:0"
+MODEL = "us.amazon.nova-2-lite-v1:0"
 
 
 @dataclass(frozen=True)

@@ -14,9 +14,7 @@ from bedrock_assets.config.target import Target, Targets, bare_id
 from bedrock_assets.config.task import POSITION, POSITIONS, TaskSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
-
-SchemaMode = Literal["native", "tool", "prompt"]
-"""How to ask for a structured answer: by the service's own option, by a tool the model must call, or by the prompt."""
+from bedrock_assets.models import Facts, Model, SchemaMode, find_model
 
 
 def _rows_alone(value: Any) -> Any:
@@ -61,6 +59,9 @@ class PriceSpec(Strict):
     batch_factor: float = Field(default=0.5, gt=0, description="Price of a batch job divided by the price on demand.")
 
 
+InvocationType = Literal["InvokeModel", "Converse"]
+
+
 class WorkloadSpec(Strict):
     """Settings that pipelines and inboxes share: the model, and how its jobs are run."""
 
@@ -90,8 +91,20 @@ class WorkloadSpec(Strict):
         default=None,
         description="Request and response format, if the model id does not show it (ARNs of custom models).",
     )
-    model_invocation_type: Literal["InvokeModel", "Converse"] = Field(
-        default="InvokeModel", description="`Converse` uses one request format for all models that support it."
+    invocation_type: InvocationType | None = Field(
+        default=None,
+        alias="model_invocation_type",
+        description="`Converse` uses one request format for all models that support it; it is the default for models "
+        "that are in no catalogue and have no `family`.",
+    )
+    model_facts: Facts | None = Field(
+        default=None,
+        description="Facts about the model in place of those in the catalogue (`bedrock-assets models`), if these are "
+        "old or wrong: `{max_output: 64000, refuses: []}`.",
+    )
+    on_retired: Literal["error", "warn"] = Field(
+        default="error",
+        description="When the model is Legacy or has ended its life: refuse the launch, or only `warn`.",
     )
     limits: JobLimits = Field(default_factory=JobLimits)
     pool: str = Field(
@@ -142,6 +155,17 @@ class WorkloadSpec(Strict):
     def model(self) -> str:
         """The first model."""
         return self.targets[0].model
+
+    @property
+    def model_invocation_type(self) -> InvocationType:
+        """How Bedrock calls the model: as written, or else by the model's own format if that is known."""
+        if self.invocation_type is not None:
+            return self.invocation_type
+        return "InvokeModel" if self.family is not None or find_model(self.model) else "Converse"
+
+    def facts_of(self, model: str) -> Model:
+        """What is known of one of the models, with `model_facts` in place of what the catalogue says."""
+        return (find_model(model) or Model.unknown(bare_id(model))).corrected(self.model_facts)
 
     @property
     def model_identity(self) -> str:

@@ -7,10 +7,10 @@ from typing import Annotated, Any
 from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
 
 from bedrock_assets.limits import Count, Strict
+from bedrock_assets.models import bare_id
 
 Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
 Account = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
-_PROFILE = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|global)\.")
 _NO_POOL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 
@@ -49,11 +49,6 @@ class Target(Strict):
 def model_of(target: str) -> str:
     """The model in a target's name."""
     return target.partition("@")[0]
-
-
-def bare_id(model: str) -> str:
-    """A model id without ARN and Region prefix; for an inference profile, the id of its model."""
-    return _PROFILE.sub("", model.rpartition("/")[2] if model.startswith("arn:") else model)
 
 
 def _as_targets(value: Any) -> Any:

@@ -10,6 +10,9 @@ from bedrock_assets.limits import Strict
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
 """Name of a prompt file without `.txt`; without dots and slashes, so that it cannot leave its folder."""
+Request = dict[str, Any]
+"""JSON: an object of the model's own request."""
+DEFAULT_MAX_TOKENS = 512
 Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2, max_length=2)]
 """Not `tuple[float, float]`: Dagster cannot show a sample of a component with a fixed-length tuple in its schema."""
 WINNERS = ("first", "second", "tie")
@@ -26,10 +29,28 @@ class TextOptions(Strict):
     """Options of all tasks that generate text."""
 
     system: Text | None = Field(default=None, description="System prompt; also a template.")
-    max_tokens: int = Field(default=512, ge=1, description="Maximum tokens in an answer.")
+    max_tokens: int = Field(
+        default=DEFAULT_MAX_TOKENS,
+        ge=1,
+        description="Maximum tokens in an answer, thinking included; where the model thinks, the default leaves room "
+        "for it.",
+    )
     temperature: float | None = Field(default=None, ge=0, le=1)
     top_p: float | None = Field(default=None, gt=0, le=1)
+    top_k: int | None = Field(default=None, ge=1, description="Choose among this many tokens; not every model can.")
     stop_sequences: tuple[str, ...] = ()
+    thinking: bool | Annotated[int, Field(ge=1)] | None = Field(
+        default=None,
+        description="Let the model think before it answers: `true`, `false`, or a number of tokens.",
+    )
+    effort: str | None = Field(
+        default=None, min_length=1, description="How much work goes into an answer: `low`, `medium`, `high` …"
+    )
+    request: Request = Field(
+        default_factory=dict,
+        description="Further keys of each record's request, as the model's own documentation names them; texts are "
+        "templates over the columns.",
+    )
     null_default: str | None = Field(
         default=None, description="Text to use for a null. By default a row with a null becomes an error row."
     )
@@ -75,6 +96,9 @@ class EmbeddingTask(Strict):
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
         default="search_document", description="What the vectors are for; only Cohere uses this."
     )
+    request: Request = Field(
+        default_factory=dict, description="Further keys of each record's request, such as `truncate` of Cohere."
+    )
 
 
 class PresetTask(TextOptions):
@@ -94,7 +118,7 @@ class PresetTask(TextOptions):
 
     def as_text(self, **fill: str) -> TextTask:
         """The same as a text task, with *fill* over its own templates."""
-        shared = {name: getattr(self, name) for name in TextOptions.model_fields}
+        shared = {name: getattr(self, name) for name in TextOptions.model_fields if name in self.model_fields_set}
         filled = self.fill() | {"instructions": self.instructions} | fill
         return TextTask(prompt_id=self.prompt_id, fill=filled, **shared)
 

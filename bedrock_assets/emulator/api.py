@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import count
 
-from bedrock_assets.emulator import exceptions, quotas, wire
+from bedrock_assets.emulator import account, exceptions, quotas, wire
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException, ValidationException
 from bedrock_assets.emulator.faults import Faults
@@ -69,6 +69,11 @@ class Api:
             "TagResource": self._tag,
             "UntagResource": self._untag,
             "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
+            "ListFoundationModels": lambda _, region: account.foundation_models(region),
+            "GetFoundationModel": lambda members, region: account.foundation_model(
+                str(members["modelIdentifier"]), region
+            ),
+            "ListInferenceProfiles": lambda _, region: account.inference_profiles(region),
             "ListServiceQuotas": lambda query, region: quotas.quota_page(limits, region, query),
             "ListAWSDefaultServiceQuotas": lambda query, region: quotas.quota_page(defaults, region, query),
             "GetServiceQuota": lambda query, region: quotas.one_quota(limits, region, query),

@@ -42,6 +42,9 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("POST", re.compile(r"/tagResource"), "TagResource"),
     ("POST", re.compile(r"/untagResource"), "UntagResource"),
     ("POST", re.compile(r"/listTagsForResource"), "ListTagsForResource"),
+    ("GET", re.compile(r"/foundation-models"), "ListFoundationModels"),
+    ("GET", re.compile(r"/foundation-models/(?P<modelIdentifier>.+)"), "GetFoundationModel"),
+    ("GET", re.compile(r"/inference-profiles"), "ListInferenceProfiles"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke"), "InvokeModel"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/converse"), "Converse"),
 )
@@ -118,10 +121,10 @@ def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapp
     target = headers.get("x-amz-target")
     operation, members = _route(method, raw_path) if target is None else (_targeted(target), {})
     match operation:
-        case "Get" | "Stop":
+        case "Get" | "Stop" | "GetFoundationModel":
             pass
-        case "List":
-            members = _query(query)
+        case "List" | "ListFoundationModels" | "ListInferenceProfiles":
+            members = _query(query, operation)
         case "InvokeModel":
             members |= _header_members(operation, headers)
         case _:
@@ -230,9 +233,9 @@ def _header_members(operation: Operation, headers: Mapping[str, str]) -> JsonObj
     return members
 
 
-def _query(query: str) -> JsonObject:
+def _query(query: str, operation: Operation) -> JsonObject:
     readers: dict[str, Callable[[str], Json]] = {"integer": int, "timestamp": parse_time}
-    members = shapes.input_members("List")
+    members = shapes.input_members(operation)
     request: JsonObject = {}
     for name, text in parse_qsl(query, keep_blank_values=True):
         if name not in members:

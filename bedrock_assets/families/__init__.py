@@ -1,17 +1,26 @@
 """
 Model families: the request and response formats of the models, in one file per kind of request.
 
-A new one is a `Family` in one of these files, a name in `FAMILIES`, and a golden pair in `tests/golden`.
+A new one is a `Family` in one of these files, a name in `FAMILIES`, a golden pair in `tests/golden`, and the models
+that take it in `models/catalogue.toml`.
 """
 
 import re
 
-from bedrock_assets.config import PipelineSpec, SchemaMode, WorkloadSpec, bare_id
-from bedrock_assets.errors import ConfigError, UnknownModel
+from bedrock_assets.config import PipelineSpec, WorkloadSpec, bare_id
+from bedrock_assets.errors import UnknownModel
 from bedrock_assets.families.amazon import CONVERSE, NOVA, TITAN_TEXT
 from bedrock_assets.families.anthropic import ANTHROPIC
-from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task, refuse_task
+from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task
 from bedrock_assets.families.chat import CHAT, GPT_OSS, JAMBA, MISTRAL_CHAT
+from bedrock_assets.families.checks import (
+    choose_schema_mode,
+    notices,
+    require_batch,
+    require_capable,
+    require_living,
+    with_room,
+)
 from bedrock_assets.families.embeddings import (
     COHERE_EMBED_V3,
     COHERE_EMBED_V4,
@@ -33,14 +42,18 @@ __all__ = [
     "Task",
     "Tree",
     "bare_id",
+    "choose_schema_mode",
     "encoded",
-    "family_for",
     "family_named",
     "family_of",
-    "refuse_task",
-    "schema_mode_of",
+    "notices",
+    "require_batch",
+    "require_capable",
+    "require_living",
     "task_of",
 ]
+
+_MODEL = re.compile(r"arn:aws[a-z-]*:bedrock:|[a-z0-9-]+\.[A-Za-z0-9]")
 
 FAMILIES: dict[str, Family] = {
     family.name: family
@@ -52,70 +65,45 @@ FAMILIES: dict[str, Family] = {
 }
 
 
-def schema_mode_of(spec: PipelineSpec, family: Family) -> SchemaMode:
-    """
-    How a pipeline asks for a structured answer.
-
-    Raises:
-        ConfigError: The family does not support the pipeline's `schema_mode`.
-    """
-    if spec.schema_mode != "auto":
-        if spec.schema_mode in family.modes:
-            return spec.schema_mode
-        raise ConfigError(
-            f"schema_mode: {family.name} does not support {spec.schema_mode}; choose one of: auto, "
-            f"{', '.join(family.modes)}"
-        )
-    bare = bare_id(spec.model)
-    supported: list[SchemaMode] = [mode for mode, models in family.modes.items() if re.fullmatch(models, bare)]
-    return supported[0] if supported else "prompt"
-
-
-def family_for(model: str) -> Family:
-    """
-    The family of a model id, an inference profile id, or an ARN that ends in one of these.
-
-    Raises:
-        UnknownModel: No family matches it.
-    """
-    for family in FAMILIES.values():
-        if re.fullmatch(family.models, bare_id(model)):
-            return family
-    raise UnknownModel(
-        f"model {model!r} is not known; known families: {', '.join(FAMILIES)}. Correct the id, name its format with "
-        "`family:`, or set `model_invocation_type: Converse` if the model supports the Converse API"
-    )
-
-
 def family_named(spec: WorkloadSpec) -> Family:
     """
-    The family that a spec names, or the family of its model.
+    The family that a spec names, or the family of its first model; Converse for a model that is not known.
 
     Raises:
-        UnknownModel: There is no such family, or none matches the model.
+        UnknownModel: There is no such family, or none for models of this kind.
     """
+    if spec.family is None and not _MODEL.match(spec.model):
+        raise UnknownModel(
+            f"model: {spec.model!r} is no model id, inference profile id or ARN, such as "
+            "us.amazon.nova-lite-v1:0; `bedrock-assets models` shows those that are known"
+        )
     if spec.model_invocation_type == "Converse":
         return FAMILIES["converse"]
+    facts = spec.facts_of(spec.model)
+    name = spec.family or facts.family
+    if name in FAMILIES:
+        return FAMILIES[name]
     if spec.family is None:
-        return family_for(spec.model)
-    if spec.family in FAMILIES:
-        return FAMILIES[spec.family]
+        raise UnknownModel(
+            f"model: {facts.name} answers neither with text nor with one vector a record, so it has no place here; "
+            "choose another one"
+        )
     raise UnknownModel(f"family {spec.family!r} is not known; choose one of: {', '.join(FAMILIES)}")
 
 
 def family_of(spec: PipelineSpec) -> Family:
     """
-    The family of a pipeline, after checking that it can do the pipeline's task.
+    The family of a pipeline, after checking that its model can do the pipeline's task.
 
     Raises:
-        UnknownModel: There is no such family, or none matches the model.
-        ConfigError: The model cannot do the task, or refuses its parameters.
+        UnknownModel: There is no such family.
+        ConfigError: The model cannot do the task, cannot run in batch, or refuses its parameters.
     """
     family = family_named(spec)
-    refuse_task(bare_id(spec.model), family, task_of(spec))
+    require_capable(spec, family, task_of(spec))
     return family
 
 
 def task_of(spec: PipelineSpec) -> Task:
     """The one task of a pipeline."""
-    return spec.task.asked
+    return with_room(spec.task.asked, spec.facts_of(spec.model))

@@ -20,15 +20,14 @@ from typing import Any
 import polars as pl
 
 from bedrock_assets.config import TextTask
-from bedrock_assets.families.anthropic import NATIVE
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.families.anthropic import check_claude, claude_fields
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
-from bedrock_assets.families.json_template import Plain, Tree
+from bedrock_assets.families.json_template import Plain, Tree, merged
+from bedrock_assets.models import Model
 
-OPEN_WEIGHT = (
-    r"(?:openai\.gpt-oss|qwen\.|deepseek\.v3|google\.gemma|nvidia\.|minimax\.|moonshot|zai\.)"
-    r".*|mistral\.(?:ministral|magistral|voxtral|mistral-large-3).*"
-)
-"""Open-weight models whose answers Bedrock can hold to a schema. Source: their model cards, 2026."""
+DEFAULT_EFFORT = "medium"
+"""Of Nova 2, which thinks only with an effort."""
 
 
 def _messages(prompt: Prompt, task: TextTask) -> dict[str, Any]:
@@ -44,17 +43,43 @@ def _messages(prompt: Prompt, task: TextTask) -> dict[str, Any]:
 
 
 def _nova(prompt: Prompt, task: TextTask) -> Tree:
+    config = {"topK": task.top_k, "reasoningConfig": _reasoning(task)}
+    request = merged(_messages(prompt, task), {"inferenceConfig": config})
     schema = prompt.schema_for("tool")
     if schema is None:
-        return _messages(prompt, task)
+        return request
     tool = {"toolSpec": {"name": TOOL, "description": "Give the answer.", "inputSchema": {"json": schema}}}
-    return _messages(prompt, task) | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
+    return request | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
+
+
+def _reasoning(task: TextTask) -> Tree:
+    if task.thinking is None and task.effort is None:
+        return None
+    if task.thinking is False:
+        return {"type": "disabled"}
+    return {"type": "enabled", "maxReasoningEffort": task.effort or DEFAULT_EFFORT}
+
+
+def _nova_fields(task: TextTask) -> dict[str, Tree]:
+    """Nova's own parameters, as Converse takes them."""
+    top_k: Tree = {"topK": task.top_k} if task.top_k else None
+    return {"inferenceConfig": top_k, "reasoningConfig": _reasoning(task)}
+
+
+def check_nova(task: TextTask, _: Model) -> None:
+    """
+    Check values that Nova refuses.
+
+    Raises:
+        ConfigError: The task has such values.
+    """
+    if task.thinking is not None and not isinstance(task.thinking, bool):
+        raise ConfigError("thinking: Nova takes no number of tokens; write `thinking: true`, and set `effort`")
 
 
 NOVA = Family(
     name="nova",
     kind="text",
-    models=r"amazon\.nova-(?!.*(canvas|reel|sonic|embed)).*",
     request=_nova,
     output=pl.Struct(
         {
@@ -71,27 +96,47 @@ NOVA = Family(
     ),
     tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=r"(?!amazon\.nova-micro).*",
-    modes={"tool": ".*", "prompt": ".*"},
+    images=True,
+    parameters=("stop_sequences", "top_k", "thinking", "effort"),
+    check=check_nova,
+    modes=("tool", "prompt"),
 )
 
 
 def _converse(prompt: Prompt, task: TextTask) -> Tree:
+    fields = {name: value for name, value in _own_fields(prompt.facts, task).items() if value is not None}
+    request = _messages(prompt, task) | ({"additionalModelRequestFields": fields} if fields else {})
     schema = prompt.schema_for("native")
     if schema is None:
-        return _messages(prompt, task)
+        return request
     text_format = {"type": "json_schema", "structure": {"jsonSchema": {"schema": json.dumps(schema), "name": TOOL}}}
-    return _messages(prompt, task) | {"outputConfig": {"textFormat": text_format}}
+    return request | {"outputConfig": {"textFormat": text_format}}
+
+
+def _own_fields(facts: Model, task: TextTask) -> dict[str, Tree]:
+    """What Converse has no place for and hands to the model as it is."""
+    if facts.family == "anthropic":
+        return claude_fields(task, facts)
+    if facts.family == "nova":
+        return _nova_fields(task)
+    return {"reasoning_effort": task.effort}
+
+
+def _check_converse(task: TextTask, facts: Model) -> None:
+    if facts.family == "anthropic":
+        check_claude(task, facts)
+    elif facts.family == "nova":
+        check_nova(task, facts)
 
 
 # Converse answers carry the other members of a content block as nulls; only `text` is read.
 CONVERSE = replace(
     NOVA,
     name="converse",
-    models=r"(?!)",
     request=_converse,
     invocation_type="Converse",
-    modes={"native": f"{NATIVE}|{OPEN_WEIGHT}", "prompt": ".*"},
+    check=_check_converse,
+    modes=("native", "prompt"),
 )
 
 
@@ -106,7 +151,6 @@ _result = at("results").list.first().struct
 TITAN_TEXT = Family(
     name="titan_text",
     kind="text",
-    models=r"amazon\.titan-(?:text|tg1)-.*",
     request=_titan_text,
     output=pl.Struct(
         {

@@ -2,8 +2,9 @@
 Anthropic Messages API: text, system, images, structured answers.
 
 Sources, Amazon Bedrock user guide, 2026-11: Anthropic Claude Messages (request, response, `image` blocks with base64,
-`tool_choice`), "Get validated JSON results" (`output_config.format`, also in batch inference). Model cards say which
-models take which: the newest refuse a forced tool, models before 4.5 do not have `output_config`.
+`tool_choice`, `thinking`), "Get validated JSON results" (`output_config.format`, also in batch inference). The
+catalogue of models says which takes which: the newest refuse a forced tool, models before 4.5 do not have
+`output_config`.
 """
 
 from typing import Any
@@ -13,18 +14,40 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
-from bedrock_assets.families.json_template import Plain, Tree
+from bedrock_assets.families.json_template import Plain, Tree, merged
+from bedrock_assets.models import Model
 
 VERSION = "bedrock-2023-05-31"
-NATIVE = r"anthropic\.claude-(?:(?:opus|sonnet|haiku)-(?:4-[5-9]|[5-9]|\d\d)|fable|mythos).*"
-"""Models with `output_config`."""
+BUDGET_TOKENS = 4096
+"""For models whose thinking needs a budget, where the task gives none."""
 
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:
     params = sampling(task, stop="stop_sequences")
     content = [*_images(prompt), {"type": "text", "text": prompt.text}]
-    messages = [{"role": "user", "content": content}]
-    return {"anthropic_version": VERSION, **params, "system": prompt.system, "messages": messages, **_schema(prompt)}
+    request = {
+        "anthropic_version": VERSION,
+        **params,
+        "system": prompt.system,
+        "messages": [{"role": "user", "content": content}],
+    }
+    return request | merged(_schema(prompt), claude_fields(task, prompt.facts))
+
+
+def claude_fields(task: TextTask, facts: Model) -> dict[str, Tree]:
+    """What a request says of Claude's own parameters, also as `additionalModelRequestFields` of Converse."""
+    fields: dict[str, Tree] = {"top_k": task.top_k}
+    if task.thinking is not None:
+        fields["thinking"] = _thinking(task.thinking, facts)
+    return fields | ({"output_config": {"effort": task.effort}} if task.effort else {})
+
+
+def _thinking(thinking: bool | int, facts: Model) -> Tree:
+    if thinking is False:
+        return {"type": "disabled"}
+    if thinking is True and facts.thinking_forms[:1] == ("adaptive",):
+        return {"type": "adaptive"}
+    return {"type": "enabled", "budget_tokens": BUDGET_TOKENS if thinking is True else thinking}
 
 
 def _images(prompt: Prompt) -> list[Tree]:
@@ -51,17 +74,32 @@ def _schema(prompt: Prompt) -> dict[str, Any]:
     return {}
 
 
-def _check(task: TextTask) -> None:
-    if task.temperature is not None and task.top_p is not None:
+def check_claude(task: TextTask, facts: Model) -> None:
+    """
+    Check values that Claude refuses together. Source: Anthropic's guide to extended thinking, 2026-11.
+
+    Raises:
+        ConfigError: The task has such values.
+    """
+    if task.thinking is None or task.thinking is False:
+        return
+    budget = BUDGET_TOKENS if task.thinking is True else task.thinking
+    has_budget = task.thinking is not True or facts.thinking_forms[:1] != ("adaptive",)
+    if has_budget and facts.thinking_forms == ("adaptive",):
+        raise ConfigError(f"thinking: {facts.name} takes no number of tokens; write `thinking: true`, and set `effort`")
+    if has_budget and budget >= task.max_tokens:
         raise ConfigError(
-            "temperature and top_p are both set, and newer Claude models fail every record that has both; remove one"
+            f"thinking: its {budget} tokens are part of max_tokens, which is {task.max_tokens}; raise max_tokens above "
+            "them, by as much as an answer needs"
         )
+    for name, value in (("temperature", task.temperature), ("top_k", task.top_k)):
+        if value not in (None, 1.0):
+            raise ConfigError(f"{name}: Claude does not take it while it thinks; remove it, or `thinking`")
 
 
 ANTHROPIC = Family(
     name="anthropic",
     kind="text",
-    models=r"anthropic\.claude.*",
     request=_request,
     output=pl.Struct(
         {
@@ -77,8 +115,9 @@ ANTHROPIC = Family(
         refused=("refusal",),
     ),
     tool=('"tool_use"', "$.modelOutput.content[*].input"),
-    check=_check,
+    parameters=("stop_sequences", "top_k", "thinking", "effort"),
+    check=check_claude,
     truncated=("max_tokens", "model_context_window_exceeded"),
-    images=r"(?!anthropic\.claude-(?:v2|instant)).*",
-    modes={"native": NATIVE, "tool": r"anthropic\.claude.*", "prompt": ".*"},
+    images=True,
+    modes=("native", "tool", "prompt"),
 )

@@ -1,18 +1,19 @@
 """What a model family is: how it writes a request and reads an answer, as polars expressions."""
 
-import re
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal
 
 import polars as pl
 
-from bedrock_assets.config import EmbeddingTask, SchemaMode, TextTask
+from bedrock_assets.config import EmbeddingTask, TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.json_template import Tree
+from bedrock_assets.models import Model, SchemaMode
 
 Task = TextTask | EmbeddingTask
 Kind = Literal["text", "embedding"]
+UNKNOWN = Model.unknown("")
 TOOL = "answer"
 """Name of the tool that a model has to call for a structured answer."""
 
@@ -45,8 +46,8 @@ class Prompt:
     system: pl.Expr | None = None
     images: tuple[Image, ...] = ()
     form: AnswerFormat | None = None
-    model: str = ""
-    """Model id without Region prefix."""
+    facts: Model = UNKNOWN
+    """What is known of the model."""
 
     def schema_for(self, mode: SchemaMode) -> Mapping[str, Any] | None:
         """The schema, if this is the mode to ask for it."""
@@ -55,12 +56,10 @@ class Prompt:
 
 @dataclass(frozen=True)
 class Family:
-    """A request and response format shared by a set of models."""
+    """A request and response format shared by a set of models; the catalogue of models says which."""
 
     name: str
     kind: Kind
-    models: str
-    """Regular expression over model ids without Region prefix, e.g. `anthropic\\.claude.*`."""
     request: Callable[[Prompt, Any], Tree]
     """Makes the `modelInput` from a prompt and its task."""
     output: pl.Struct
@@ -70,8 +69,10 @@ class Family:
     tool: tuple[str, str] | None = None
     """For families that return a tool's input as an object of any shape, which has no column type: text that marks a
     line with a tool call, and the JSONPath from the line to the input. Replaces `answer["tool"]`."""
-    check: Callable[[Any], None] | None = None
-    """Raises ConfigError for parameters that the model would refuse."""
+    parameters: tuple[str, ...] = ("stop_sequences",)
+    """Keys of a text task that the request has a place for, beside `max_tokens`, `temperature` and `top_p`."""
+    check: Callable[[Any, Model], None] | None = None
+    """Raises ConfigError for values that the model would refuse."""
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
     truncated: tuple[str, ...] = ()
     """Stop reasons that mean a token limit cut the answer short."""
@@ -80,10 +81,10 @@ class Family:
     special: str | None = None
     """For raw prompts: regular expression for the tokens of the chat template. A row's text with such a token would end
     its turn and begin another. Two groups: the token's first character, and the rest."""
-    images: str = r"(?!)"
-    """Models whose requests may hold images: a regular expression like `models`."""
-    modes: Mapping[SchemaMode, str] = field(default_factory=lambda: {"prompt": ".*"})
-    """Ways to ask for a structured answer, best first, each with a regular expression like `models`."""
+    images: bool = False
+    """Whether a request may hold images."""
+    modes: tuple[SchemaMode, ...] = ("prompt",)
+    """Ways to ask for a structured answer that the request has a place for."""
 
 
 def sampling(
@@ -167,7 +168,7 @@ def at(*path: str) -> pl.Expr:
 
 def embedding_check(
     model: str, dimensions: tuple[int, ...], *, only_normalized: bool = True
-) -> Callable[[EmbeddingTask], None]:
+) -> Callable[[EmbeddingTask, Model], None]:
     """
     A family's `check` of an embedding task.
 
@@ -177,35 +178,10 @@ def embedding_check(
         only_normalized: Whether it always scales vectors to length 1.
     """
 
-    def check(task: EmbeddingTask) -> None:
+    def check(task: EmbeddingTask, _: Model) -> None:
         if task.dimensions is not None and task.dimensions not in dimensions:
             raise ConfigError(f"dimensions: {task.dimensions} is not offered by {model}; choose one of {dimensions}")
         if only_normalized and not task.normalize:
             raise ConfigError(f"normalize: {model} always normalizes its vectors; remove `normalize: false`")
 
     return check
-
-
-def refuse_task(model: str, family: Family, task: Task) -> None:
-    """
-    Refuse a task that the model cannot do.
-
-    Args:
-        model: Model id without Region prefix.
-
-    Raises:
-        ConfigError: The family is for another kind of task, or the task has parameters that the model refuses.
-    """
-    wanted: Kind = "text" if isinstance(task, TextTask) else "embedding"
-    if wanted != family.kind:
-        raise ConfigError(
-            f"model {model!r} ({family.name}) is for {family.kind} tasks, but the task is {wanted}; "
-            f"choose a model for {wanted}, or write `task: {{{family.kind}: ...}}`"
-        )
-    if isinstance(task, TextTask) and task.images and not re.fullmatch(family.images, model):
-        raise ConfigError(
-            f"task.text.images: model {model!r} ({family.name}) does not take images here; remove them, or choose a "
-            "model of anthropic or nova, or one that takes images with `model_invocation_type: Converse`"
-        )
-    if family.check:
-        family.check(task)

@@ -19,7 +19,6 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.json_template import Tree
-from bedrock_assets.families.raw_prompt import MISTRAL
 
 
 def _request(prompt: Prompt, task: TextTask, max_tokens: str = "max_tokens") -> dict[str, Any]:
@@ -57,7 +56,6 @@ _members = {
 CHAT = Family(
     name="chat",
     kind="text",
-    models=r"(?:qwen\.|deepseek\.v3).*",
     request=_request,
     output=pl.Struct(
         {
@@ -69,20 +67,20 @@ CHAT = Family(
     ),
     answer=_answer(_text),
     truncated=("length",),
-    modes={"native": ".*", "prompt": ".*"},
+    modes=("native", "prompt"),
 )
 
-JAMBA = replace(CHAT, name="jamba", models=r"ai21\.jamba-.*", modes={"prompt": ".*"})
+JAMBA = replace(CHAT, name="jamba", modes=("prompt",))
 
 
 def _gpt_oss(prompt: Prompt, task: TextTask) -> Tree:
-    return _request(prompt, task, "max_completion_tokens")
+    return _request(prompt, task, "max_completion_tokens") | {"reasoning_effort": task.effort}
 
 
 GPT_OSS = replace(
     CHAT,
     name="gpt_oss",
-    models=r"openai\.gpt-oss-.*",
+    parameters=("stop_sequences", "effort"),
     request=_gpt_oss,
     answer=_answer(_text.str.replace(r"(?s)^\s*<reasoning>.*?</reasoning>\s*", "")),
 )
@@ -99,8 +97,7 @@ def _mistral_chat(prompt: Prompt, task: TextTask) -> Tree:
 MISTRAL_CHAT = replace(
     CHAT,
     name="mistral_chat",
-    models=rf"(?!{MISTRAL.models})mistral\..*",
     request=_mistral_chat,
     truncated=("length", "model_length"),
-    modes={"tool": r"mistral\.(?:mistral-large-2407|pixtral-).*", "native": ".*", "prompt": ".*"},
+    modes=("native", "tool", "prompt"),
 )

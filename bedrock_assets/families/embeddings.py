@@ -31,7 +31,6 @@ def _titan_multimodal(prompt: Prompt, task: EmbeddingTask) -> Tree:
 TITAN_EMBED_V2 = Family(
     name="titan_embed_v2",
     kind="embedding",
-    models=r"amazon\.titan-embed-text-v2.*",
     request=_titan_v2,
     output=pl.Struct({"embedding": pl.List(pl.Float32), "inputTextTokenCount": pl.Int64}),
     answer=embedding_answer(at("embedding"), at("inputTextTokenCount")),
@@ -41,7 +40,6 @@ TITAN_EMBED_V2 = Family(
 TITAN_EMBED_G1 = replace(
     TITAN_EMBED_V2,
     name="titan_embed_g1",
-    models=r"amazon\.titan-embed-(?:text-v1|g1-text).*",
     request=_titan_g1,
     check=embedding_check("Titan Embeddings G1", (1536,)),
     dimensions=1536,
@@ -49,7 +47,6 @@ TITAN_EMBED_G1 = replace(
 TITAN_EMBED_MULTIMODAL = replace(
     TITAN_EMBED_V2,
     name="titan_embed_multimodal",
-    models=r"amazon\.titan-embed-image-.*",
     request=_titan_multimodal,
     check=embedding_check("Titan Multimodal Embeddings", (256, 384, 1024)),
 )
@@ -76,7 +73,6 @@ def _first_vector(embeddings: pl.Expr) -> pl.Expr:
 COHERE_EMBED_V3 = Family(
     name="cohere_embed_v3",
     kind="embedding",
-    models=r"cohere\.embed-(?:english|multilingual)-v3.*",
     request=_cohere_v3,
     output=pl.Struct({"embeddings": pl.String}),
     answer=embedding_answer(_first_vector(at("embeddings")), None),
@@ -86,7 +82,6 @@ COHERE_EMBED_V3 = Family(
 COHERE_EMBED_V4 = replace(
     COHERE_EMBED_V3,
     name="cohere_embed_v4",
-    models=r"cohere\.embed-v4.*",
     request=_cohere_v4,
     check=embedding_check("Cohere Embed v4", (256, 512, 1024, 1536)),
     dimensions=1536,

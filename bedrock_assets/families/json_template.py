@@ -35,6 +35,16 @@ def encoded(tree: Tree) -> pl.Expr:
     return pl.concat_str([pl.lit(part) if isinstance(part, str) else part for part in parts])
 
 
+def merged(first: Mapping[str, Tree], second: Mapping[str, Tree]) -> dict[str, Tree]:
+    """Two objects as one, deeply; where both have a value the *second* counts."""
+    result = dict(first)
+    for name, value in second.items():
+        before = result.get(name)
+        both = isinstance(before, Mapping) and isinstance(value, Mapping)
+        result[name] = merged(before, value) if both else value  # pyright: ignore[reportArgumentType] - both are mappings
+    return result
+
+
 def as_json(expr: pl.Expr) -> pl.Expr:
     """A column's values as JSON; a null becomes `null`."""
     return pl.struct(v=expr).struct.json_encode().str.strip_prefix('{"v":').str.strip_suffix("}")

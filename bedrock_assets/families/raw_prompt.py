@@ -17,7 +17,6 @@ from dataclasses import replace
 import polars as pl
 
 from bedrock_assets.config import TextTask
-from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import Family, Prompt, at, sampling, text_answer
 from bedrock_assets.families.json_template import Tree
 
@@ -41,15 +40,9 @@ def _llama(prompt: Prompt, task: TextTask, *, header: str, end: str) -> Tree:
     return {"prompt": turns, **sampling(task, max_tokens="max_gen_len", stop=None)}
 
 
-def _refuse_stops(task: TextTask) -> None:
-    if task.stop_sequences:
-        raise ConfigError("stop_sequences: Meta Llama models do not support them; leave them out")
-
-
 LLAMA = Family(
     name="llama",
     kind="text",
-    models=r"meta\.llama3-.*",
     request=_llama3,
     output=pl.Struct(
         {
@@ -64,16 +57,16 @@ LLAMA = Family(
         stop_reason=at("stop_reason"),
         tokens=(at("prompt_token_count"), at("generation_token_count")),
     ),
-    check=_refuse_stops,
+    parameters=(),
     truncated=("length",),
     special=r"(<)(\|[^|<>\s]*\|>)",
 )
-LLAMA4 = replace(LLAMA, name="llama4", models=r"meta\.llama4-.*", request=_llama4)
+LLAMA4 = replace(LLAMA, name="llama4", request=_llama4)
 
 
 def _mistral(prompt: Prompt, task: TextTask) -> Tree:
     start = pl.lit("<s>[INST] ") if prompt.system is None else pl.format("<s>[INST] {}\n\n", prompt.system)
-    return {"prompt": pl.concat_str([start, prompt.text, pl.lit(" [/INST]")]), **sampling(task)}
+    return {"prompt": pl.concat_str([start, prompt.text, pl.lit(" [/INST]")]), **sampling(task), "top_k": task.top_k}
 
 
 _output = at("outputs").list.first().struct
@@ -81,13 +74,13 @@ _output = at("outputs").list.first().struct
 MISTRAL = Family(
     name="mistral",
     kind="text",
-    models=r"mistral\.(?:mistral-7b-|mixtral-8x7b-|mistral-(?:large|small)-2402).*",
     request=_mistral,
     output=pl.Struct({"outputs": pl.List(pl.Struct({"text": pl.String, "stop_reason": pl.String}))}),
     answer=text_answer(
         _output.field("text"), stop_reason=_output.field("stop_reason"), tokens=(_no_tokens, _no_tokens)
     ),
     truncated=("length",),
+    parameters=("stop_sequences", "top_k"),
     special=r"([<\[])(/?s>|unk>|/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
 )
 
@@ -104,7 +97,6 @@ _choice = at("choices").list.first().struct
 DEEPSEEK_R1 = Family(
     name="deepseek_r1",
     kind="text",
-    models=r"deepseek\.r1.*",
     request=_deepseek_r1,
     output=pl.Struct({"choices": pl.List(pl.Struct({"text": pl.String, "stop_reason": pl.String}))}),
     answer=text_answer(

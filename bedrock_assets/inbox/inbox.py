@@ -10,8 +10,16 @@ import polars as pl
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.task import EmbeddingTask, TextTask
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.families import FAMILIES, Family, Prompt, Task, bare_id, family_named
-from bedrock_assets.families.base import refuse_task
+from bedrock_assets.families import (
+    FAMILIES,
+    Family,
+    Prompt,
+    Task,
+    family_named,
+    notices,
+    require_batch,
+    require_capable,
+)
 from bedrock_assets.families.json_template import Tree
 from bedrock_assets.pipeline.workload import Workload
 
@@ -30,11 +38,14 @@ class Inbox:
     def __post_init__(self) -> None:
         spec, family = self.spec, self.family
         if family.kind != "text":
-            refuse_task(bare_id(spec.model), family, EmbeddingTask(column="-", dimensions=spec.dimensions))
+            require_capable(spec, family, EmbeddingTask(column="-", dimensions=spec.dimensions))
         elif spec.dimensions is not None:
             raise ConfigError(f"dimensions: model {spec.model!r} ({family.name}) answers in text; leave it out")
+        require_batch(spec)
         for target in spec.targets[1:]:
-            other = family_named(spec.model_copy(update={"targets": (target,)}))
+            alone = spec.model_copy(update={"targets": (target,)})
+            require_batch(alone)
+            other = family_named(alone)
             if other is not family:
                 raise ConfigError(
                     f"model: {spec.model!r} ({family.name}) and {target.model!r} ({other.name}) take different "
@@ -52,6 +63,11 @@ class Inbox:
     def family(self) -> Family:
         """How answers are read."""
         return family_named(self.spec)
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know of the models that is no error."""
+        return notices(self.spec)
 
     @cached_property
     def workload(self) -> Workload:

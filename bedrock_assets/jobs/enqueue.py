@@ -4,12 +4,14 @@ import dataclasses
 import json
 from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from functools import cached_property
 
 import dagster as dg
 
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.errors import StaleShard, TooFewRecords
+from bedrock_assets.families import require_living
 from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
 from bedrock_assets.jobs.budget import estimate_launch
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
@@ -53,11 +55,13 @@ class Launch:
         Raises:
             StaleShard: A shard has no prompts yet, or they were made from an earlier dataset, or with another model,
                 prompt, parameters or schema than the pipeline has now.
+            RetiredModel: A model of the pipeline is Legacy or has ended its life.
             OverBudget: The launch may cost more than `budget_usd`.
             TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
             ConfigError: The deployment does not name the Region of one of the pipeline's models.
         """
         spec, store = self.workload.spec, self.regions.store
+        require_living(spec, datetime.now(UTC).date())
         used, ledger, keys = self.regions.used_by(spec.targets), self.ledger, list(self.context.partition_keys)
         raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
         shards = list(map_ordered(lambda key: current_shard(store, spec.name, key), keys, N_READERS))

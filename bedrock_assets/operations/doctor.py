@@ -3,6 +3,7 @@
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import UTC, datetime
 
 from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
@@ -10,7 +11,8 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id
-from bedrock_assets.errors import ConfigError, MetricsUnavailable
+from bedrock_assets.errors import ConfigError, MetricsUnavailable, RetiredModel
+from bedrock_assets.families import notices, require_living
 from bedrock_assets.operations.dagster_checks import run_dagster_checks
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 
@@ -37,6 +39,7 @@ def run_checks(
             yield result if region is regions.home else replace(result, check=f"{result.check} of {region}")
     quotas = {region: _quotas(probe) for region, probe in probes.items()}
     for spec in specs:
+        yield from _facts(spec)
         for target in spec.targets:
             try:
                 region = regions.at(target)
@@ -47,6 +50,19 @@ def run_checks(
     for region, model in sorted(_models(regions, specs), key=str):
         yield from _metrics(probes[region], model)
     yield from run_dagster_checks(instance, regions, specs)
+
+
+def _facts(spec: WorkloadSpec) -> Iterator[CheckResult]:
+    """What the catalogue of models says of a pipeline's models."""
+    check, today = f"model of {spec.name}", datetime.now(UTC).date()
+    fix = "choose a living model (`bedrock-assets models`), or set `on_retired: warn` if the account may still use it"
+    try:
+        require_living(spec, today)
+    except RetiredModel as error:
+        yield CheckResult(check, "fail", str(error), fix)
+        return
+    for notice in notices(spec, today):
+        yield CheckResult(check, "warn", notice)
 
 
 def _models(regions: Regions, specs: Sequence[WorkloadSpec]) -> set[tuple[Region, str]]:

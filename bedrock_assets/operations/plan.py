@@ -41,4 +41,5 @@ def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
         "rows_per_shard": f"{sizes.min()} to {sizes.max()}",
         "waves": -(-len(shards) // pipeline.spec.limits.max_jobs),
         "first_record": first,
+        "warnings": pipeline.notices,
     }

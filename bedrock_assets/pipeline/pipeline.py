@@ -8,7 +8,8 @@ from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import VERDICT_COLUMNS, TextTask
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
-from bedrock_assets.families import AnswerFormat, Family, family_of, schema_mode_of, task_of
+from bedrock_assets.families import AnswerFormat, Family, choose_schema_mode, family_of, notices, task_of
+from bedrock_assets.pipeline.further import further_keys
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.records import RecordMaker
 from bedrock_assets.pipeline.rows import open_rows
@@ -75,6 +76,7 @@ class Pipeline:
         """How records are made of rows."""
         task, compare = task_of(self.spec), self.spec.task.compare
         system = task.system if isinstance(task, TextTask) else None
+        form = self._answer_format()
         return RecordMaker(
             self.spec,
             self.family,
@@ -83,8 +85,15 @@ class Pipeline:
             prompt=self._template(task) if isinstance(task, TextTask) else None,
             swapped=self._template(compare.swapped) if compare else None,
             system=None if system is None else parse_template(system, "task.text.system"),
-            answer_format=self._answer_format(),
+            answer_format=form,
+            further=further_keys(self.family, task, form),
         )
+
+    @property
+    def notices(self) -> list[str]:
+        """What people should know of the models, and of how they are asked, that is no error."""
+        mode = choose_schema_mode(self.spec, self.family, task_of(self.spec))[1] if self.schema else None
+        return [*notices(self.spec), *([mode] if mode else [])]
 
     @cached_property
     def family(self) -> Family:
@@ -108,7 +117,7 @@ class Pipeline:
     def _answer_format(self) -> AnswerFormat | None:
         if self.schema is None:
             return None
-        mode = schema_mode_of(self.spec, self.family)
+        mode, _ = choose_schema_mode(self.spec, self.family, task_of(self.spec))
         return AnswerFormat(mode, self.schema.json_schema(bounds=mode != "native"))
 
     def _template(self, task: TextTask) -> Template:

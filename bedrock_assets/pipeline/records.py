@@ -11,7 +11,8 @@ import polars as pl
 from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import POSITION, POSITIONS, TextTask
-from bedrock_assets.families import AnswerFormat, Family, Image, Prompt, Task, bare_id, encoded
+from bedrock_assets.families import AnswerFormat, Family, Image, Prompt, Task, encoded
+from bedrock_assets.pipeline.further import NONE, FurtherKeys
 from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
 from bedrock_assets.pipeline.images import image_base64, image_bytes, image_format
 from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
@@ -31,6 +32,7 @@ class RecordMaker:
         record_id: Name of the record id column.
         swapped: The prompt of rows that show the second text first, in a comparison.
         answer_format: How a structured answer is requested.
+        further: Keys of the request that the pipeline writes itself.
     """
 
     spec: PipelineSpec
@@ -41,6 +43,7 @@ class RecordMaker:
     swapped: Template | None = None
     system: Template | None = None
     answer_format: AnswerFormat | None = None
+    further: FurtherKeys = NONE
 
     def make(self, rows: pl.DataFrame, violations: pl.Series | None = None, *, keyed: bool = False) -> pl.DataFrame:
         """
@@ -75,7 +78,8 @@ class RecordMaker:
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that there are."""
-        return tuple(template for template in (self.prompt, self.swapped, self.system) if template is not None)
+        own = (self.prompt, self.swapped, self.system)
+        return (*(template for template in own if template is not None), *self.further.templates)
 
     @property
     def images(self) -> tuple[str, ...]:
@@ -99,7 +103,8 @@ class RecordMaker:
     @cached_property
     def shared_request(self) -> str:
         """The request around a row's own parts, as JSON."""
-        names = ["text", "system", *(f"{part}_{i}" for i in range(len(self.images)) for part in ("base64", "format"))]
+        images = (f"{part}_{i}" for i in range(len(self.images)) for part in ("base64", "format"))
+        names = ["text", "system", *images, *self.further.names]
         request = encoded({"modelInput": self._request()})
         return pl.DataFrame({name: ["png"] for name in names}).select(request.alias(LINE)).item()
 
@@ -120,8 +125,8 @@ class RecordMaker:
             text = pl.concat_str(text, pl.lit(instructions(self.answer_format.schema)))
         images = tuple(Image(pl.col(f"base64_{i}"), pl.col(f"format_{i}")) for i in range(len(self.images)))
         system = None if self.system is None else pl.col("system")
-        prompt = Prompt(text, system, images, self.answer_format, bare_id(self.spec.model))
-        return self.family.request(prompt, self.task)
+        prompt = Prompt(text, system, images, self.answer_format, self.spec.facts_of(self.spec.model))
+        return self.further.added_to(self.family.request(prompt, self.task))
 
     def _images(self, schema: pl.Schema) -> dict[str, pl.Expr]:
         """Base64 and format of each image."""
@@ -130,9 +135,9 @@ class RecordMaker:
         return {f"base64_{i}": image_base64(content) for i, content in enumerate(contents)} | formats
 
     def _rendered(self, schema: pl.Schema) -> dict[str, pl.Expr]:
-        """Text and, where there is one, system prompt of each row."""
+        """Text of each row and, where there are such, system prompt and texts of further keys."""
         if not isinstance(self.task, TextTask):
-            return {"text": as_text(self.task.column, schema[self.task.column])}
+            return {"text": as_text(self.task.column, schema[self.task.column]), **self.further.rendered(schema, None)}
         templates = {"text": self.prompt, "system": self.system}
         rendered = {
             name: template.render(schema, self.task.null_default) for name, template in templates.items() if template
@@ -141,7 +146,8 @@ class RecordMaker:
             second_first = self.swapped.render(schema, self.task.null_default)
             rendered["text"] = pl.when(pl.col(POSITION) == POSITIONS[1]).then(second_first).otherwise(rendered["text"])
         split = self.task.special_tokens == "split"
-        return {name: split_tokens(text, self.family) if split else text for name, text in rendered.items()}
+        rendered = {name: split_tokens(text, self.family) if split else text for name, text in rendered.items()}
+        return rendered | self.further.rendered(schema, self.task.null_default)
 
     def _faults(self, records: pl.DataFrame) -> tuple[pl.Expr, pl.Expr]:
         """
@@ -164,11 +170,12 @@ class RecordMaker:
     def _reasons(self, records: pl.DataFrame) -> list[tuple[pl.Expr, str, pl.Expr]]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
         texts = [column(name) for name in ("text", "system") if name in records.columns]
+        further = [pl.col(name) for name in self.further.names]
         images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
         n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
         used = ", ".join(self.columns)
-        null = pl.any_horizontal(value.is_null() for value in (*texts, *images))
+        null = pl.any_horizontal(value.is_null() for value in (*texts, *images, *further))
         reasons = [
             (null, "null_value", pl.lit(f"null in a column that the prompt uses: {used}")),
             (pl.col("text").str.strip_chars() == "", "empty_prompt", pl.lit("the prompt is empty")),
@@ -187,9 +194,10 @@ class RecordMaker:
     @property
     def columns(self) -> list[str]:
         """The input columns that a record is made from."""
+        further = [name for template in self.further.templates for name in template.columns]
         if not isinstance(self.task, TextTask):
-            return [self.task.column]
-        templates = [template for template in (self.prompt, self.system) if template]
+            return [*dict.fromkeys([self.task.column, *further])]
+        templates = [template for template in (self.prompt, self.system, *self.further.templates) if template]
         return [*dict.fromkeys(name for template in templates for name in template.columns), *self.images]
 
 

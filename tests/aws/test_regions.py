@@ -19,7 +19,7 @@ from bedrock_assets.operations.clean import CleanTarget, delete_files, plan_clea
 from bedrock_assets.resources.regions import RegionConfig, read_regions
 from tests.labs.dispatch import Lab, open_lab
 
-HAIKU, NEWER = "anthropic.claude-3-haiku-20240307-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
+HAIKU, NEWER = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
 WEST = "us-west-2"
 ONE_SHARD = {"max_records_per_job": 10, "min_records_per_job": 5, "max_jobs": 1}
 

@@ -129,10 +129,9 @@ def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:
 
 
 def test_what_does_not_go_together(make_pipeline: MakePipeline) -> None:
-    """An embedding has no fields, and a way that a family does not know is refused with those it knows."""
+    """An embedding has no fields; a way that a model does not take is replaced by its next one, and that is said."""
     with pytest.raises(ConfigError, match="an embedding has no fields"):
         make_pipeline(texts(1), model=TITAN, task={"embedding": {"column": "text"}}, schema={"a": "string"})
-    with pytest.raises(
-        ConfigError, match=r"schema_mode: nova does not support native; choose one of: auto, tool, prompt"
-    ):
-        make_pipeline(texts(1), model="amazon.nova-lite-v1:0", schema={"a": "string"}, schema_mode="native")
+    nova = make_pipeline(texts(1), model="us.amazon.nova-lite-v1:0", schema={"a": "string"}, schema_mode="native")
+    assert nova.records.parameters["schema_mode"] == "tool"
+    assert nova.notices == ["schema_mode: Nova Lite (nova) does not take native, so tool is used"]

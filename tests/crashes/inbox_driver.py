@@ -29,7 +29,7 @@ LIMITS = {"max_records_per_job": 50, "min_records_per_job": 2, "max_jobs": 2}
 def opened(home: Path, endpoint_url: str) -> Lab:
     """The inbox of a home, over an emulator that another process runs."""
     bedrock = Bedrock(boto3.client("bedrock", endpoint_url=endpoint_url, **AWS), ROLE)
-    inbox = inbox_of(model=f"anthropic.claude-3-haiku-{home.name}-v1:0", limits=LIMITS)
+    inbox = inbox_of(model=f"anthropic.claude-haiku-4-5-20{home.name}-v1:0", limits=LIMITS)
     emulator = cast("Emulator", SimpleNamespace(endpoint_url=endpoint_url))
     instance = DagsterInstance.from_config(str(home / "dagster"))
     return Lab(inbox, instance, emulator, StoreResource(url=str(home)), bedrock, stepped=False)

@@ -224,7 +224,7 @@ def test_killed_at_every_effect(folder: Path, subtests: pytest.Subtests) -> None
 
 def _model(home: Path) -> str:
     """A model of the home's own, so that the emulator's counts tell the homes apart."""
-    return f"anthropic.claude-3-haiku-{home.name}-v1:0"
+    return f"anthropic.claude-haiku-4-5-20{home.name}-v1:0"
 
 
 def _require_each_row_once(home: Path, n_rows: int) -> None:

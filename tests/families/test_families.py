@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError, UnknownModel
-from bedrock_assets.families import FAMILIES, family_for, family_of
+from bedrock_assets.families import FAMILIES, family_named, family_of, notices
 from bedrock_assets.outputs.parse import Answers
 from bedrock_assets.pipeline.records import LINE
 from tests.labs.stages import HAIKU, TITAN, MakePipeline, jsonl
@@ -165,14 +165,32 @@ def test_an_embedding_is_numbers(embedding: Any) -> None:
 )
 def test_models_are_known_by_any_name(model: str, family: str) -> None:
     """Model ids, inference profiles of any Region and their ARNs lead to the family."""
-    assert family_for(model).name == family
+    assert family_named(spec(model=model)).name == family
 
 
-@pytest.mark.parametrize("model", ["amazon.nova-canvas-v1:0", "meta.llama2-13b-chat-v1", "claude", "", "arn:a/b"])
-def test_unknown_models_are_refused(model: str) -> None:
-    """A model without a family is refused, with the families and the two ways around."""
-    with pytest.raises(UnknownModel, match=r"known families: anthropic, nova, .*`family:`.*Converse"):
-        family_for(model)
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        ("amazon.nova-canvas-v1:0", "answers neither with text nor with one vector"),
+        ("claude", "is no model id, inference profile id or ARN"),
+        ("arn:a/b", "is no model id"),
+    ],
+)
+def test_what_is_no_model_for_batches_is_refused(model: str, reason: str) -> None:
+    """An image model and a text that is no id are refused; nothing is refused only for being new."""
+    with pytest.raises(UnknownModel, match=reason):
+        family_of(spec(model=model))
+
+
+def test_a_model_that_is_not_in_the_catalogue() -> None:
+    """It is asked by Converse, with a notice that names the nearest id that is known; its vectors need a family."""
+    new = spec(model="us.anthropic.claude-haiku-4-9-20270101-v1:0".replace("anthropic", "anthropics"))
+    assert (family_of(new).name, new.model_invocation_type) == ("converse", "Converse")
+    assert "is not in the catalogue of models" in notices(new)[0]
+    with pytest.raises(ConfigError, match="it is not known how it takes texts to embed"):
+        family_of(spec(model="acme.embed-v1", task=TASKS["embedding"]))
+    assert notices(spec(model="acme.embed-v1", family="titan_embed_v2", task=TASKS["embedding"])) == []
+    assert notices(spec()) == []
 
 
 def test_a_family_can_be_named() -> None:

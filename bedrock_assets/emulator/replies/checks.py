@@ -1,24 +1,10 @@
-"""Checks of a request's members: whole numbers, the most tokens that a model writes, and images."""
+"""Checks of a request's members: whole numbers and images."""
 
 import base64
 import binascii
 
 from bedrock_assets.emulator.jsontypes import Json, as_object, as_str
 from bedrock_assets.emulator.replies.base import RecordError
-
-MAX_OUTPUT_TOKENS = {
-    "claude-3-5-": 8192,
-    "claude-3-7-": 131_072,
-    "claude-3-": 4096,
-    "claude-opus-4-1": 32_000,
-    "claude-opus-4-2": 32_000,
-    "claude-": 64_000,
-    "nova-": 10_000,
-}
-"""By the first of these parts that the model id contains; other models have no ceiling here.
-
-Source: model cards of Anthropic and Amazon, AWS user guide, 2026. `claude-opus-4-2` begins the dated id of Opus 4.
-"""
 
 SIGNATURES = {"jpeg": b"\xff\xd8\xff", "png": b"\x89PNG\r\n\x1a\n", "gif": b"GIF8", "webp": b"RIFF"}
 """First bytes of the image formats."""
@@ -41,21 +27,6 @@ def positive_int(value: Json, name: str) -> int:
 def optional_int(value: Json, name: str, default: int) -> int:
     """`positive_int`, or *default* if the member is absent."""
     return default if value is None else positive_int(value, name)
-
-
-def check_max_tokens(max_tokens: int, model_id: str) -> None:
-    """
-    Check *max_tokens* against the model's ceiling.
-
-    Raises:
-        RecordError: It is above the ceiling.
-    """
-    ceiling = next((ceiling for part, ceiling in MAX_OUTPUT_TOKENS.items() if part in model_id), None)
-    if ceiling is not None and max_tokens > ceiling:
-        raise RecordError(
-            f"max_tokens: {max_tokens} > {ceiling}, which is the maximum allowed number of output tokens "
-            f"for {model_id.rsplit('/', 1)[-1]}"
-        )
 
 
 def check_image(block: Json, where: str) -> None:

@@ -1,17 +1,14 @@
 """Text families with a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
 
 import json
-import re
 from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
 from bedrock_assets.emulator.replies import prompts
 from bedrock_assets.emulator.replies.base import Completion, Models, Prompt, RecordError, Reply, json_reply, sampling
-from bedrock_assets.emulator.replies.checks import check_image, check_max_tokens, optional_int, positive_int
+from bedrock_assets.emulator.replies.checks import check_image, optional_int, positive_int
+from bedrock_assets.emulator.replies.facts import check_facts
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
-
-_CLAUDE_WITH_TOP_P = re.compile(r"claude-(?:3|v2|instant)")
-"""Older Claude models accept temperature and top_p together; newer ones refuse it (field reports, 2026)."""
 
 _UNSET_BLOCKS = (
     "audio",
@@ -34,10 +31,8 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         raise RecordError("anthropic_version: Field required")
     if "max_tokens" not in model_input:
         raise RecordError("max_tokens: Field required")
-    if "temperature" in model_input and "top_p" in model_input and not _CLAUDE_WITH_TOP_P.search(model_id):
-        raise RecordError("`temperature` and `top_p` cannot both be specified for this model. Please use only one.")
     max_tokens = positive_int(model_input["max_tokens"], "max_tokens")
-    check_max_tokens(max_tokens, model_id)
+    check_facts(model_id, model_input, max_tokens)
     form = anthropic_format(model_input)
     answer = models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, model_input))
     block: JsonObject = {"type": "text", "text": answer.text}
@@ -111,6 +106,7 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
     form = chat_format(model_input)
     max_tokens = optional_int(wanted, "max_tokens", 512)
+    check_facts(model_id, model_input, max_tokens)
     answer = models.complete(_prompt(model_input, None, max_tokens, form, model_input))
     reasoning = "<reasoning>The document says it.</reasoning>" if "openai.gpt-oss" in model_id else ""
     message: JsonObject = {"role": "assistant", "content": reasoning + answer.text}
@@ -139,7 +135,8 @@ def _converse_answer(model_input: JsonObject, model_id: str, form: Format, model
     config = as_object(model_input.get("inferenceConfig"))
     name = "maxTokens" if "maxTokens" in config else "max_new_tokens"
     max_tokens = optional_int(config.get(name), f"inferenceConfig.{name}", 512)
-    check_max_tokens(max_tokens, model_id)
+    fields = as_object(model_input.get("additionalModelRequestFields"))
+    check_facts(model_id, {**fields, **config, **as_object(fields.get("inferenceConfig"))}, max_tokens)
     return models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, config))
 
 
