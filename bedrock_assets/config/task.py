@@ -5,13 +5,13 @@ from typing import Annotated, Any, Literal, Self, cast
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 from typing_extensions import override
 
-from bedrock_assets.config.templating import Text
+from bedrock_assets.config.templating import AS_WRITTEN, Text
 from bedrock_assets.limits import Strict
 
 PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
 """Name of a prompt file without `.txt`; without dots and slashes, so that it cannot leave its folder."""
-Request = dict[str, Any]
-"""JSON: an object of the model's own request."""
+Request = Annotated[dict[str, Any], AS_WRITTEN]
+"""JSON: an object of the model's own request, whose texts are templates over the columns."""
 DEFAULT_MAX_TOKENS = 512
 Shares = Annotated[tuple[Annotated[float, Field(ge=0, le=1)], ...], Field(min_length=2, max_length=2)]
 """Not `tuple[float, float]`: Dagster cannot show a sample of a component with a fixed-length tuple in its schema."""

@@ -40,7 +40,7 @@ def inference_profiles(region: str) -> JsonObject:
             own = f"arn:aws:bedrock:{region}:{ACCOUNT_ID}:inference-profile/{profile}"
             profiles.append(
                 {
-                    "inferenceProfileName": f"{prefix.upper()} {model.name}",
+                    "inferenceProfileName": f"{prefix.upper()} {model.name}".replace(".", "-"),
                     "inferenceProfileArn": own,
                     "inferenceProfileId": profile,
                     "models": [{"modelArn": _arn(_id(model), region)}],
@@ -77,7 +77,7 @@ def _details(model: Model, model_id: str, region: str) -> JsonObject:
         "providerName": model_id.partition(".")[0],
         "inputModalities": ["TEXT", "IMAGE"] if model.images else ["TEXT"],
         "outputModalities": ["EMBEDDING" if "embed" in (model.family or "") else "TEXT"],
-        "inferenceTypesSupported": ["INFERENCE_PROFILE"] if model.profile else ["ON_DEMAND"],
+        "inferenceTypesSupported": [] if model.profile else ["ON_DEMAND"],
         "modelLifecycle": lifecycle,
     }
 

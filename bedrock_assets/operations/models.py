@@ -139,7 +139,7 @@ def _lifecycle(model: Model, lifecycle: Mapping[str, Any], today: date) -> dict[
 def _abilities(model: Model, summary: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
     """By fact, ours and the account's, where both are known."""
     found: dict[str, tuple[object, object]] = {}
-    if model.profile is not None and (kinds := summary.get("inferenceTypesSupported")):
+    if model.profile is not None and (kinds := summary.get("inferenceTypesSupported")) is not None:
         found["profile"] = (model.profile, "ON_DEMAND" not in kinds)
     if model.images is not None and (modalities := summary.get("inputModalities")):
         found["images"] = (model.images, "IMAGE" in modalities)

@@ -91,7 +91,8 @@ class RecordMaker:
         """Everything besides the prompt that shapes the request, for manifests."""
         answer_format = self.answer_format
         schema = {"schema_mode": answer_format.mode, "schema": answer_format.schema} if answer_format else {}
-        return self.task.model_dump(mode="json", exclude={"prompt", "prompt_id", "fill"}, exclude_none=True) | schema
+        unused = {"prompt", "prompt_id", "fill"} | (set[str]() if self.task.request else {"request"})
+        return self.task.model_dump(mode="json", exclude=unused, exclude_none=True) | schema
 
     @property
     def settings(self) -> dict[str, Any]:

@@ -115,7 +115,7 @@ def test_a_pipeline_has_its_columns(make_pipeline: MakePipeline) -> None:
     pipeline = make_pipeline(texts(1), schema={"score": "integer", "note": "string"}, output_prefix="b_")
     names = list(pipeline.answer_columns.values())
     assert names[names.index("b_response") + 1 :][:2] == ["b_score", "b_note"]
-    assert pipeline.records.parameters["schema_mode"] == "tool"
+    assert pipeline.records.parameters["schema_mode"] == "native"
 
 
 def test_names_that_are_taken(make_pipeline: MakePipeline) -> None:
@@ -134,4 +134,4 @@ def test_what_does_not_go_together(make_pipeline: MakePipeline) -> None:
         make_pipeline(texts(1), model=TITAN, task={"embedding": {"column": "text"}}, schema={"a": "string"})
     nova = make_pipeline(texts(1), model="us.amazon.nova-lite-v1:0", schema={"a": "string"}, schema_mode="native")
     assert nova.records.parameters["schema_mode"] == "tool"
-    assert nova.notices == ["schema_mode: Nova Lite (nova) does not take native, so tool is used"]
+    assert nova.notices == ["schema_mode: Nova Lite V1 (nova) does not take native, so tool is used"]

@@ -170,9 +170,9 @@ def test_refusals_of_claude(change: dict[str, Any], message: str) -> None:
 def test_ceilings(model_id: str, ceiling: int) -> None:
     """A max_tokens above the model's ceiling fails the record, under either invocation type."""
     reply(model_id, claude("Hi.", ceiling))
-    with pytest.raises(RecordError, match=f"> {ceiling}"):
+    with pytest.raises(RecordError, match=f"exceeds the model limit of {ceiling}"):
         reply(model_id, claude("Hi.", ceiling + 1))
-    with pytest.raises(RecordError, match=f"> {ceiling}"):
+    with pytest.raises(RecordError, match=f"exceeds the model limit of {ceiling}"):
         reply(model_id, converse("Hi.") | {"inferenceConfig": {"maxTokens": ceiling + 1}}, "Converse")
 
 

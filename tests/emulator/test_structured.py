@@ -15,6 +15,8 @@ from bedrock_assets.emulator.replies.structured import conforming_text
 from tests.emulator.lab import HAIKU, Lab, connect_to
 from tests.emulator.test_replies import CLAUDE, TRANSCRIPT, claude, converse, messages, reply
 
+NEWER = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+"""Has `output_config`, which Claude 3 does not."""
 SCHEMA: dict[str, Any] = {
     "type": "object",
     "properties": {
@@ -51,7 +53,7 @@ def check(answer: Any) -> None:
 )
 def test_anthropic_schema(wanted: dict[str, Any]) -> None:
     """Claude's two spellings of structured output give JSON text that conforms."""
-    body = reply(CLAUDE, claude(TRANSCRIPT, 500) | wanted)
+    body = reply(NEWER, claude(TRANSCRIPT, 500) | wanted)
     check(json.loads(body["content"][0]["text"]))
     assert body["stop_reason"] == "end_turn"
 
@@ -125,7 +127,7 @@ def test_a_schema_in_the_prompt(model_id: str, request_of: Any) -> None:
 def test_max_tokens_cut_structured_output() -> None:
     """JSON is cut too, and says so; the input of a tool is empty then."""
     wanted = {"output_config": {"format": {"type": "json_schema", "schema": SCHEMA}}}
-    body = reply(CLAUDE, claude(TRANSCRIPT, 5) | wanted)
+    body = reply(NEWER, claude(TRANSCRIPT, 5) | wanted)
     assert (len(body["content"][0]["text"]), body["stop_reason"]) == (20, "max_tokens")
     body = reply(CLAUDE, claude(TRANSCRIPT, 5) | {"tools": [TOOL], "tool_choice": {"type": "any"}})
     assert (body["content"][0]["input"], body["stop_reason"]) == ({}, "max_tokens")

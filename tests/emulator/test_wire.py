@@ -129,7 +129,7 @@ def test_unknown_job_model_and_operation(slow_lab: Lab) -> None:
     with pytest.raises(client.exceptions.ValidationException, match="not supported for the requested model"):
         slow_lab.create("a-job", model="stability.image-v1:0")
     with pytest.raises(ClientError, match="UnknownOperation"):
-        client.list_foundation_models()
+        client.list_guardrails()
 
 
 def test_relative_segments_are_refused(slow_lab: Lab) -> None:

@@ -120,7 +120,7 @@ def test_any_bytes_are_records_or_refused(content: bytes) -> None:
 @pytest.mark.parametrize("name", FAMILIES)
 def test_requests_of_other_families(name: str) -> None:
     """A request as the family itself writes it is taken, and one with another family's key is not."""
-    inbox = inbox_of(model=MODELS[name], family=name)
+    inbox = inbox_of(model=MODELS[name], family=name, model_facts={"batch": True})
     own = {"messages", "prompt", "inputText", "texts"} - {
         key for key in ("messages", "prompt", "inputText", "texts") if inbox.fault_of_request([key])
     }
@@ -140,7 +140,8 @@ def test_requests_of_other_families(name: str) -> None:
         ({"dropped_to": "../out"}, "dropped_to"),
         ({"dropped_to": "/abs"}, "dropped_to"),
         ({"setle_s": 3}, "did you mean settle_s"),
-        ({"model": "acme.unheard-of"}, "is not known"),
+        ({"model": "unheard-of"}, "is no model id"),
+        ({"model": "amazon.nova-reel-v1:0"}, "answers neither with text nor with one vector"),
     ],
 )
 def test_settings_that_are_refused(settings: dict[str, Any], reason: str) -> None:

@@ -93,14 +93,14 @@ def test_families_without_images(make_pipeline: MakePipeline, family: str) -> No
     """A model that takes no images is refused at load, with those that do."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
     with pytest.raises(ConfigError, match="does not take images here"):
-        make_pipeline(frame, model=MODELS[family], task=TASK)
+        make_pipeline(frame, model=MODELS[family], task=TASK, model_facts={"batch": True})
 
 
 def test_models_without_images(make_pipeline: MakePipeline) -> None:
     """A model of such a family that reads text alone is refused as well, under either way to invoke it."""
     frame = pl.DataFrame({"text": ["x"], "picture": [PICTURES["png"]]})
     for invocation in ("InvokeModel", "Converse"):
-        with pytest.raises(ConfigError, match=r"Nova Micro \(\w+\) does not take images here"):
+        with pytest.raises(ConfigError, match=r"Nova Micro V1 \(\w+\) does not take images here"):
             make_pipeline(frame, model="us.amazon.nova-micro-v1:0", model_invocation_type=invocation, task=TASK)
 
 

@@ -75,7 +75,7 @@ def test_each_row_is_a_line(store: Store, make_pipeline: MakePipeline) -> None:
     "change",
     [
         {"prompt": "Tell {text}"},
-        {"model": HAIKU.replace("3-haiku", "3-5-haiku")},
+        {"model": HAIKU.replace("haiku-4-5-20251001", "sonnet-4-5-20250929")},
         {"model_invocation_type": "Converse"},
     ],
 )
