@@ -54,7 +54,7 @@ def _nova(prompt: Prompt, task: TextTask) -> Tree:
 NOVA = Family(
     name="nova",
     kind="text",
-    models=r"amazon\.nova-(?!.*(canvas|reel|sonic|embed)).*",
+    models=r"amazon\.nova-(?!2-|.*(canvas|reel|sonic|embed)).*",
     request=_nova,
     output=pl.Struct(
         {

@@ -65,7 +65,7 @@ def test_batch(make_pipeline: MakePipeline, family: str) -> None:
         assert all("delivery fee" in text or "invoice" in text for text in rows["response"])
         assert not rows["response"].str.contains("<|think|reasoning", literal=True).any()
     else:
-        lengths = {"titan_embed_g1": 1536, "cohere_embed_v4": 1536}
+        lengths = {"titan_embed_g1": 1536, "cohere_embed_v4": 1536, "nova_embed": 3072}
         assert rows["embedding"].list.len().unique().to_list() == [lengths.get(family, 1024)]
 
 
