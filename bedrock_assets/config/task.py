@@ -90,11 +90,11 @@ class EmbeddingTask(Strict):
 
     column: str = Field(description="Text column to embed.")
     dimensions: int | None = Field(
-        default=None, ge=1, description="Length of each vector; by default the model's own (Titan 1024, G1 1536)."
+        default=None, ge=1, description="Length of each vector; else the model's own (Titan 1024, G1 1536, Nova 3072)."
     )
     normalize: bool = Field(default=True, description="Scale each vector to length 1 (only Titan V2 can leave it out).")
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
-        default="search_document", description="What the vectors are for; only Cohere uses this."
+        default="search_document", description="What the vectors are for; only Cohere and Nova use this."
     )
     request: Request = Field(
         default_factory=dict, description="Further keys of each record's request, such as `truncate` of Cohere."

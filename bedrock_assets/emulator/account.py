@@ -12,6 +12,9 @@ from bedrock_assets.emulator.models import ACCOUNT_ID
 from bedrock_assets.emulator.wire import timestamp
 from bedrock_assets.models import Model, bare_id, catalogue, find_model
 
+MAX_NAME_CHARS = 20
+"""Of a model's name (service model)."""
+
 
 def foundation_models(region: str) -> JsonObject:
     """The response of ListFoundationModels."""
@@ -73,7 +76,7 @@ def _details(model: Model, model_id: str, region: str) -> JsonObject:
     return {
         "modelArn": _arn(model_id, region),
         "modelId": model_id,
-        "modelName": model.name,
+        "modelName": model.name[:MAX_NAME_CHARS],
         "providerName": model_id.partition(".")[0],
         "inputModalities": ["TEXT", "IMAGE"] if model.images else ["TEXT"],
         "outputModalities": ["EMBEDDING" if "embed" in (model.family or "") else "TEXT"],

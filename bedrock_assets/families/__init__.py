@@ -12,7 +12,7 @@ from bedrock_assets.errors import UnknownModel
 from bedrock_assets.families.amazon import CONVERSE, NOVA, TITAN_TEXT
 from bedrock_assets.families.anthropic import ANTHROPIC
 from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task
-from bedrock_assets.families.chat import CHAT, GPT_OSS, JAMBA, MISTRAL_CHAT
+from bedrock_assets.families.chat import CHAT, GPT_OSS, JAMBA, MISTRAL_CHAT, OPEN_WEIGHT
 from bedrock_assets.families.checks import (
     choose_schema_mode,
     notices,
@@ -29,6 +29,7 @@ from bedrock_assets.families.embeddings import (
     TITAN_EMBED_V2,
 )
 from bedrock_assets.families.json_template import Plain, Tree, encoded
+from bedrock_assets.families.nova_2 import NOVA_2, NOVA_EMBED
 from bedrock_assets.families.raw_prompt import DEEPSEEK_R1, LLAMA, LLAMA4, MISTRAL
 
 __all__ = [
@@ -61,6 +62,7 @@ FAMILIES: dict[str, Family] = {
         *(ANTHROPIC, NOVA, CONVERSE, CHAT, GPT_OSS, MISTRAL_CHAT, JAMBA),
         *(LLAMA, LLAMA4, MISTRAL, DEEPSEEK_R1, TITAN_TEXT),
         *(TITAN_EMBED_V2, TITAN_EMBED_G1, TITAN_EMBED_MULTIMODAL, COHERE_EMBED_V3, COHERE_EMBED_V4),
+        *(NOVA_2, NOVA_EMBED, OPEN_WEIGHT),
     )
 }
 

@@ -43,8 +43,7 @@ def _messages(prompt: Prompt, task: TextTask) -> dict[str, Any]:
 
 
 def _nova(prompt: Prompt, task: TextTask) -> Tree:
-    config = {"topK": task.top_k, "reasoningConfig": _reasoning(task)}
-    request = merged(_messages(prompt, task), {"inferenceConfig": config})
+    request = merged(_messages(prompt, task), {"inferenceConfig": {"topK": task.top_k}})
     schema = prompt.schema_for("tool")
     if schema is None:
         return request
@@ -52,7 +51,8 @@ def _nova(prompt: Prompt, task: TextTask) -> Tree:
     return request | {"toolConfig": {"tools": [tool], "toolChoice": {"tool": {"name": TOOL}}}}
 
 
-def _reasoning(task: TextTask) -> Tree:
+def reasoning(task: TextTask) -> Tree:
+    """The `reasoningConfig` of Nova 2; None if the task says nothing of it."""
     if task.thinking is None and task.effort is None:
         return None
     if task.thinking is False:
@@ -63,18 +63,33 @@ def _reasoning(task: TextTask) -> Tree:
 def _nova_fields(task: TextTask) -> dict[str, Tree]:
     """Nova's own parameters, as Converse takes them."""
     top_k: Tree = {"topK": task.top_k} if task.top_k else None
-    return {"inferenceConfig": top_k, "reasoningConfig": _reasoning(task)}
+    return {"inferenceConfig": top_k, "reasoningConfig": reasoning(task)}
 
 
-def check_nova(task: TextTask, _: Model) -> None:
+def check_nova_2(task: TextTask, _: Model) -> None:
     """
-    Check values that Nova refuses.
+    Check values that Nova 2 refuses together.
 
     Raises:
         ConfigError: The task has such values.
     """
     if task.thinking is not None and not isinstance(task.thinking, bool):
         raise ConfigError("thinking: Nova takes no number of tokens; write `thinking: true`, and set `effort`")
+    written = [name for name in ("max_tokens", "temperature", "top_p", "top_k") if name in task.model_fields_set]
+    if is_unbounded(task) and written:
+        raise ConfigError(f"{written[0]}: Nova 2 does not take it with `effort: high`; remove it, or lower effort")
+
+
+def is_unbounded(task: TextTask) -> bool:
+    """Whether Nova 2 thinks with high effort, with which it takes no parameter of sampling and no `maxTokens`."""
+    return task.effort == "high" and task.thinking is not False
+
+
+def unbounded(task: TextTask) -> dict[str, Tree]:
+    """What stands in place of the usual parameters then; empty where it does not."""
+    if not is_unbounded(task):
+        return {}
+    return {"inferenceConfig": {"stopSequences": list(task.stop_sequences)} if task.stop_sequences else None}
 
 
 NOVA = Family(
@@ -97,15 +112,17 @@ NOVA = Family(
     tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
     truncated=("max_tokens", "model_context_window_exceeded"),
     images=True,
-    parameters=("stop_sequences", "top_k", "thinking", "effort"),
-    check=check_nova,
+    parameters=("stop_sequences", "top_k"),
     modes=("tool", "prompt"),
 )
 
 
 def _converse(prompt: Prompt, task: TextTask) -> Tree:
     fields = {name: value for name, value in _own_fields(prompt.facts, task).items() if value is not None}
-    request = _messages(prompt, task) | ({"additionalModelRequestFields": fields} if fields else {})
+    request = _messages(prompt, task)
+    if prompt.facts.family == "nova_2":
+        request |= unbounded(task)
+    request |= {"additionalModelRequestFields": fields} if fields else {}
     schema = prompt.schema_for("native")
     if schema is None:
         return request
@@ -117,7 +134,7 @@ def _own_fields(facts: Model, task: TextTask) -> dict[str, Tree]:
     """What Converse has no place for and hands to the model as it is."""
     if facts.family == "anthropic":
         return claude_fields(task, facts)
-    if facts.family == "nova":
+    if facts.family in ("nova", "nova_2"):
         return _nova_fields(task)
     return {"reasoning_effort": task.effort}
 
@@ -125,8 +142,8 @@ def _own_fields(facts: Model, task: TextTask) -> dict[str, Tree]:
 def _check_converse(task: TextTask, facts: Model) -> None:
     if facts.family == "anthropic":
         check_claude(task, facts)
-    elif facts.family == "nova":
-        check_nova(task, facts)
+    elif facts.family == "nova_2":
+        check_nova_2(task, facts)
 
 
 # Converse answers carry the other members of a content block as nulls; only `text` is read.

@@ -6,6 +6,9 @@ Sources, 2026-11, Amazon Bedrock user guide unless named otherwise:
   (`response_format` of open-weight models, also in batch inference).
 - gpt-oss: OpenAI models. `max_completion_tokens`; under InvokeModel the text starts with reasoning in `<reasoning>`
   tags, which is cut off (the output file keeps it). An answer that ends before the closing tag is left as it is.
+- GLM, MiniMax, Kimi, Gemma, Nemotron: "Get validated JSON results" (InvokeModel of open-weight models) and their model
+  cards (InvokeModel, structured outputs). Kimi K2 Thinking writes its reasoning into the text as gpt-oss does, by
+  LiteLLM's tests against Bedrock; it is cut off in all of them.
 - Newer Mistral models: Mistral AI chat completion, Mistral Large (24.07), Pixtral Large (`stop_reason` in a choice;
   only `tool_choice: any` forces a tool).
 - AI21 Jamba: AI21 Labs Jamba models. The guide names no structured output, so the prompt asks for it.
@@ -83,6 +86,13 @@ GPT_OSS = replace(
     parameters=("stop_sequences", "effort"),
     request=_gpt_oss,
     answer=_answer(_text.str.replace(r"(?s)^\s*<reasoning>.*?</reasoning>\s*", "")),
+)
+
+OPEN_WEIGHT = replace(
+    GPT_OSS,
+    name="open_weight",
+    request=_request,
+    parameters=("stop_sequences",),
 )
 
 

@@ -113,7 +113,9 @@ def _has_place(name: str, family: Family, facts: Model) -> bool:
     if family.name != "converse" or name == "stop_sequences":
         return name in family.parameters
     # Converse hands a model's own parameters on, under the names that its family has for them.
-    return name in {"anthropic": PARAMETERS, "nova": PARAMETERS, "gpt_oss": ("effort",)}.get(facts.family or "", ())
+    return name in {"anthropic": PARAMETERS, "nova": ("top_k",), "nova_2": PARAMETERS, "gpt_oss": ("effort",)}.get(
+        facts.family or "", ()
+    )
 
 
 PARAMETERS = ("top_k", "thinking", "effort")

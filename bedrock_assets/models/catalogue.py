@@ -13,7 +13,7 @@ from pydantic import ConfigDict, Field
 from bedrock_assets.limits import Strict
 from bedrock_assets.models.model import Model
 
-_PROFILE = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|global)\.")
+_PROFILE = re.compile(r"^(?:us|eu|apac|jp|au|ca|us-gov|in|global)\.")
 FILE = Path(__file__).with_name("catalogue.toml")
 
 

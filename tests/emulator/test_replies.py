@@ -39,6 +39,18 @@ def converse(text: str) -> dict[str, Any]:
     return {"messages": [{"role": "user", "content": [{"text": text}]}], "inferenceConfig": {"maxTokens": 64}}
 
 
+NOVA_EMBED = "amazon.nova-2-multimodal-embeddings-v1:0"
+
+
+def nova_embed(text: str, **params: Any) -> dict[str, Any]:
+    """A request of Nova Multimodal Embeddings."""
+    given = {"truncationMode": "NONE", "value": text}
+    return {
+        "taskType": "SINGLE_EMBEDDING",
+        "singleEmbeddingParams": {"embeddingPurpose": "GENERIC_INDEX", "text": given, **params},
+    }
+
+
 REQUESTS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "amazon.titan-embed-text-v2": (
         TITAN_V2,
@@ -74,6 +86,12 @@ REQUESTS: dict[str, tuple[str, dict[str, Any], set[str]]] = {
     "qwen.": ("qwen.qwen3-32b-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
     "openai.": ("openai.gpt-oss-20b-1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
     "ai21.": ("ai21.jamba-1-5-mini-v1:0", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "google.gemma": ("google.gemma-3-12b-it", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "nvidia.": ("nvidia.nemotron-nano-3-30b", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "minimax.": ("minimax.minimax-m2.1", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "moonshot": ("moonshot.kimi-k2-thinking", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "zai.": ("zai.glm-4.7-flash", messages("Hi."), {"id", "object", "model", "choices", "usage"}),
+    "amazon.nova-2-multimodal-embeddings": (NOVA_EMBED, nova_embed("a b"), {"embeddings"}),
 }
 
 
@@ -111,6 +129,31 @@ def test_converse_refuses_tools_and_embeddings() -> None:
         reply(CLAUDE, {**converse("Hi."), "toolConfig": {}}, "Converse")
     assert reply_function(TITAN_V2, "Converse") is None
     assert reply_function("stability.image-v1:0") is None
+
+
+def test_nova_2_tells_that_it_reasoned() -> None:
+    """Asked to reason, its answer begins with a redacted block; at high effort it takes no sampling parameters."""
+    lite, thinking = "us.amazon.nova-2-lite-v1:0", {"type": "enabled", "maxReasoningEffort": "high"}
+    asked = {"messages": converse("Hi.")["messages"], "reasoningConfig": thinking}
+    redacted, answer = reply(lite, asked)["output"]["message"]["content"]
+    assert redacted == {"reasoningContent": {"reasoningText": {"text": "[REDACTED]"}}}
+    assert answer["text"]
+    with pytest.raises(RecordError, match="maxTokens, temperature: not supported"):
+        reply(lite, {**asked, "inferenceConfig": {"temperature": 0, "maxTokens": 9}})
+    assert len(reply(lite, {"messages": asked["messages"]})["output"]["message"]["content"]) == 1
+
+
+def test_vectors_of_nova() -> None:
+    """The vector has the wanted length; a text above the model's limit is a record error, as NONE asks for."""
+    (vector,) = reply(NOVA_EMBED, nova_embed("a b", embeddingDimension=384))["embeddings"]
+    assert (vector["embeddingType"], len(vector["embedding"])) == ("TEXT", 384)
+    assert len(reply(NOVA_EMBED, nova_embed("a b"))["embeddings"][0]["embedding"]) == 3072
+    with pytest.raises(RecordError, match="1 to 8192, actual: 8193"):
+        reply(NOVA_EMBED, nova_embed("a" * 8193))
+    with pytest.raises(RecordError, match="embeddingDimension: 300"):
+        reply(NOVA_EMBED, nova_embed("a b", embeddingDimension=300))
+    arn = "arn:aws:bedrock:us-east-1:123456789012:application-inference-profile/abc"
+    assert set(reply(arn, nova_embed("a b"))) == {"embeddings"}
 
 
 def test_text_is_a_summary_of_the_document() -> None:

@@ -38,7 +38,9 @@ def pipeline_of(make_pipeline: MakePipeline, family: str, **overrides: Any) -> P
     if FAMILIES[family].kind == "text":
         task = {"text": {"prompt": "Summarise this call:\n\n<call>{text}</call>", "system": "Be brief."}}
     invocation = {"model_invocation_type": FAMILIES[family].invocation_type}
-    found = make_pipeline(ROWS, id_column="id", model=MODELS[family], **{"task": task, **invocation, **FACTS, **overrides})
+    found = make_pipeline(
+        ROWS, id_column="id", model=MODELS[family], **{"task": task, **invocation, **FACTS, **overrides}
+    )
     assert family_of(found.spec).name == family
     return found
 
@@ -69,7 +71,7 @@ def test_batch(make_pipeline: MakePipeline, family: str) -> None:
         assert all("delivery fee" in text or "invoice" in text for text in rows["response"])
         assert not rows["response"].str.contains("<|think|reasoning", literal=True).any()
     else:
-        lengths = {"titan_embed_g1": 1536, "cohere_embed_v4": 1536}
+        lengths = {"titan_embed_g1": 1536, "cohere_embed_v4": 1536, "nova_embed": 3072}
         assert rows["embedding"].list.len().unique().to_list() == [lengths.get(family, 1024)]
 
 
@@ -135,7 +137,9 @@ def test_the_way_fits_the_model(make_pipeline: MakePipeline, model: str, mode: s
     assert pipeline.records.answer_format.mode == mode
 
 
-@pytest.mark.parametrize(("model", "mode"), [("us.anthropic.claude-haiku-4-5-20251001-v1:0", "native"), ("x.y-v1", "prompt")])
+@pytest.mark.parametrize(
+    ("model", "mode"), [("us.anthropic.claude-haiku-4-5-20251001-v1:0", "native"), ("x.y-v1", "prompt")]
+)
 def test_the_way_fits_the_model_of_converse(make_pipeline: MakePipeline, model: str, mode: str) -> None:
     """Converse uses `outputConfig` for models that are held to a schema, and the prompt for any other."""
     pipeline = make_pipeline(ROWS, model=model, model_invocation_type="Converse", schema={"score": "integer"})

@@ -162,6 +162,16 @@ def test_an_embedding_is_numbers(embedding: Any) -> None:
         ("qwen.qwen3-32b-v1:0", "chat"),
         ("openai.gpt-oss-120b-1:0", "gpt_oss"),
         ("ai21.jamba-1-5-large-v1:0", "jamba"),
+        ("global.amazon.nova-2-lite-v1:0", "nova_2"),
+        ("amazon.nova-2-multimodal-embeddings-v1:0", "nova_embed"),
+        ("zai.glm-4.7", "open_weight"),
+        ("minimax.minimax-m2.1", "open_weight"),
+        ("moonshot.kimi-k2-thinking", "open_weight"),
+        ("moonshotai.kimi-k2.5", "open_weight"),
+        ("google.gemma-3-12b-it", "open_weight"),
+        ("nvidia.nemotron-nano-3-30b", "open_weight"),
+        ("mistral.mistral-large-3-675b-instruct", "mistral_chat"),
+        ("mistral.voxtral-small-24b-2507", "mistral_chat"),
     ],
 )
 def test_models_are_known_by_any_name(model: str, family: str) -> None:
@@ -219,3 +229,15 @@ def test_parameters_a_family_refuses() -> None:
     assert family_of(spec(task=both, model="amazon.nova-lite-v1:0")).name == "nova"
     with pytest.raises(ConfigError, match=r"dimensions: 300 is not offered .*256, 512, 1024"):
         family_of(spec(model=TITAN, task={"embedding": {"column": "ask", "dimensions": 300}}))
+    nova = "amazon.nova-2-multimodal-embeddings-v1:0"
+    with pytest.raises(ConfigError, match="normalize: Nova Multimodal Embeddings has no such option"):
+        family_of(spec(model=nova, task={"embedding": {"column": "ask", "normalize": False}}))
+
+
+@pytest.mark.parametrize("vectors", [[], [{"embedding": [0.5]}, {"embedding": [0.25]}], [None]])
+def test_one_vector_is_an_answer(vectors: Any) -> None:
+    """Where Nova sends no vector, or several for one text, none is taken."""
+    answers = Answers(FAMILIES["nova_embed"])
+    answers.add(jsonl([{"recordId": "a", "modelOutput": {"embeddings": vectors}}]))
+    row = answers.outcomes().row(0, named=True)
+    assert (row["status"], row["error_code"], row["embedding"]) == ("error", "unrecognised_output", None)

@@ -18,4 +18,7 @@ MODELS = {
     "titan_embed_multimodal": "amazon.titan-embed-image-v1",
     "cohere_embed_v3": "cohere.embed-english-v3",
     "cohere_embed_v4": "us.cohere.embed-v4:0",
+    "nova_2": "us.amazon.nova-2-lite-v1:0",
+    "nova_embed": "amazon.nova-2-multimodal-embeddings-v1:0",
+    "open_weight": "moonshot.kimi-k2-thinking",
 }

@@ -22,7 +22,7 @@ PICTURES = {
     "gif": b"GIF89a\x01\x00",
     "webp": b"RIFF\x24\x00\x00\x00WEBPVP8 ",
 }
-WITH_IMAGES = ["anthropic", "nova", "converse"]
+WITH_IMAGES = ["anthropic", "nova", "nova_2", "converse"]
 TASK = {"text": {"prompt": "What is on {text}?", "images": ["picture"]}}
 
 

@@ -11,17 +11,19 @@ import re
 import zlib
 from functools import lru_cache
 
-from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, dump
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
 from bedrock_assets.emulator.replies.base import Models, RecordError, Reply, count_tokens
 
-MAX_DIMENSIONS = 1536
+MAX_DIMENSIONS = 3072
 TITAN_V2_DIMENSIONS = (256, 512, 1024)
 TITAN_IMAGE_DIMENSIONS = (256, 384, 1024)
 COHERE_DIMENSIONS = (256, 512, 1024, 1536)
+NOVA_DIMENSIONS = (256, 384, 1024, 3072)
 MAX_TITAN_CHARS = 50_000
 """Characters of Titan Embed V2's inputText (AWS user guide, 2026-11)."""
 
 MAX_COHERE_TEXTS = 96
+MAX_NOVA_CHARS = 8192
 
 _HITS_PER_WORD = 16
 _WORD_WEIGHT = 32
@@ -107,6 +109,28 @@ def cohere_embed(model_input: JsonObject, model_id: str, models: Models) -> Repl
     reply_id = f"{zlib.crc32(rest.encode('utf-8', 'surrogatepass')):08x}"
     body = f'{{"id":"{reply_id}","embeddings":{embeddings},{rest}}}'
     return Reply(body, sum(map(count_tokens, texts)), 0)
+
+
+def nova_embed(model_input: JsonObject, _: str, models: Models) -> Reply:
+    """Amazon Nova Multimodal Embeddings of one text; no tokens are told."""
+    if model_input.get("taskType") != "SINGLE_EMBEDDING":
+        raise RecordError("Malformed input request: #/taskType: SINGLE_EMBEDDING expected, please reformat your input.")
+    params = as_object(model_input.get("singleEmbeddingParams"))
+    given = as_object(params.get("text"))
+    for name, holder in (("embeddingPurpose", params), ("truncationMode", given), ("value", given)):
+        if not isinstance(holder.get(name), str):
+            raise RecordError(
+                f"Malformed input request: #: required key [{name}] not found, please reformat your input."
+            )
+    text = as_str(given["value"])
+    if not 0 < len(text) <= MAX_NOVA_CHARS:
+        raise RecordError(
+            f"Malformed input request: expected length: 1 to {MAX_NOVA_CHARS}, actual: {len(text)}, "
+            "please reformat your input."
+        )
+    dimensions = _dimensions(params.get("embeddingDimension"), NOVA_DIMENSIONS, 3072, "embeddingDimension")
+    vector = models.embed(text, dimensions, True)
+    return Reply(f'{{"embeddings":[{{"embeddingType":"TEXT","embedding":[{vector}]}}]}}', count_tokens(text), 0)
 
 
 def _titan(text: str, dimensions: int, models: Models) -> Reply:

@@ -1,6 +1,7 @@
 """Text families with a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
 
 import json
+import re
 from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
@@ -9,6 +10,9 @@ from bedrock_assets.emulator.replies.base import Completion, Models, Prompt, Rec
 from bedrock_assets.emulator.replies.checks import check_image, optional_int, positive_int
 from bedrock_assets.emulator.replies.facts import check_facts
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
+
+_THINKS_ALOUD = re.compile(r"openai\.gpt-oss|moonshot\.kimi-k2-thinking")
+"""Models that write their reasoning into the text of a chat completion."""
 
 _UNSET_BLOCKS = (
     "audio",
@@ -61,7 +65,7 @@ def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         use_id = f"tooluse_{_hash(answer.text)}"
         block = {"toolUse": {"toolUseId": use_id, "name": form.tool, "input": _arguments(answer)}}
     body: JsonObject = {
-        "output": {"message": {"role": "assistant", "content": [block]}},
+        "output": {"message": {"role": "assistant", "content": [*_reasoning(model_input), block]}},
         "stopReason": _stop_reason(answer, form),
         "usage": _usage(answer),
     }
@@ -102,13 +106,13 @@ def mistral(model_input: JsonObject, model_id: str, models: Models) -> Reply:
 
 
 def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """OpenAI-like chat: DeepSeek, Qwen, Jamba, and gpt-oss, whose text begins with its reasoning."""
+    """OpenAI-like chat of open-weight models; the text of some begins with their reasoning."""
     wanted = model_input.get("max_tokens", model_input.get("max_completion_tokens"))
     form = chat_format(model_input)
     max_tokens = optional_int(wanted, "max_tokens", 512)
     check_facts(model_id, model_input, max_tokens)
     answer = models.complete(_prompt(model_input, None, max_tokens, form, model_input))
-    reasoning = "<reasoning>The document says it.</reasoning>" if "openai.gpt-oss" in model_id else ""
+    reasoning = "<reasoning>The document says it.</reasoning>" if _THINKS_ALOUD.search(model_id) else ""
     message: JsonObject = {"role": "assistant", "content": reasoning + answer.text}
     reason = "length" if answer.truncated else "stop"
     if form.tool is not None:
@@ -129,6 +133,18 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "usage": usage,
     }
     return json_reply(body, answer)
+
+
+def _reasoning(model_input: JsonObject) -> list[Json]:
+    """Nova 2's block of redacted reasoning, if it was asked for."""
+    fields = as_object(model_input.get("additionalModelRequestFields"))
+    config = as_object(model_input.get("reasoningConfig", fields.get("reasoningConfig")))
+    if config.get("type") != "enabled":
+        return []
+    refused = {"temperature", "topP", "topK", "maxTokens"} & set(as_object(model_input.get("inferenceConfig")))
+    if config.get("maxReasoningEffort") == "high" and refused:
+        raise RecordError(f"{', '.join(sorted(refused))}: not supported with maxReasoningEffort high")
+    return [{"reasoningContent": {"reasoningText": {"text": "[REDACTED]"}}}]
 
 
 def _converse_answer(model_input: JsonObject, model_id: str, form: Format, models: Models) -> Completion:

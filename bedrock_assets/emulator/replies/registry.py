@@ -21,6 +21,7 @@ FAMILIES: dict[str, Family] = {
     "amazon.titan-embed": embeddings.titan_embed_g1,
     "cohere.embed": embeddings.cohere_embed,
     "anthropic.": messages.anthropic,
+    "amazon.nova-2-multimodal-embeddings": embeddings.nova_embed,
     "amazon.nova": messages.nova,
     "amazon.titan-t": prompts.titan_text,
     "meta.llama": prompts.llama,
@@ -30,6 +31,11 @@ FAMILIES: dict[str, Family] = {
     "qwen.": messages.chat,
     "openai.": messages.chat,
     "ai21.": messages.chat,
+    "google.gemma": messages.chat,
+    "nvidia.": messages.chat,
+    "minimax.": messages.chat,
+    "moonshot": messages.chat,
+    "zai.": messages.chat,
 }
 """Family by a part of the model id; the first part that the id contains decides."""
 
@@ -90,6 +96,8 @@ def _by_shape(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     elif "inputText" in model_input:
         family = prompts.titan_text if "textGenerationConfig" in model_input else embeddings.titan_embed_v2
     else:
+        if "singleEmbeddingParams" in model_input:
+            return embeddings.nova_embed(model_input, model_id, models)
         is_nova = "inferenceConfig" in model_input or "schemaVersion" in model_input
         family = messages.nova if is_nova else messages.chat
     return family(model_input, model_id, models)
