@@ -24,9 +24,6 @@ if TYPE_CHECKING:
     from bedrock_assets.operations.models import Difference, ModelRow
 
 
-THOUSAND, MILLION = 1_000, 1_000_000
-
-
 def models(
     pattern: Annotated[str, typer.Argument(help="Part of an id, a name or a family.")] = "",
     every: Annotated[bool, typer.Option("--all", help="Also models that have ended or cannot run in batch.")] = False,
@@ -118,9 +115,7 @@ def _yes(value: bool | None) -> str:
 
 
 def _count(value: int | None) -> str:
-    if value is None:
-        return "?"
-    return f"{value / MILLION:g}M" if value >= MILLION else f"{value / THOUSAND:.4g}k"
+    return "?" if value is None else f"{value:,}"
 
 
 def _usd(value: float | None) -> str:

@@ -24,7 +24,7 @@ def new(
     """
     Write a new pipeline: defs/NAME/defs.yaml and, for a prompt, defs/NAME/NAME.txt.
 
-    Example: bedrock-assets new calls --source 'calls/*.parquet' --model us.amazon.nova-2-lite-v1:0 --prompt 'Sum up: {text}'
+    Example: bedrock-assets new calls --source calls.csv --model us.amazon.nova-2-lite-v1:0 --prompt 'Sum: {text}'
     """
     from bedrock_assets.components.scaffold import Draft, write
     from bedrock_assets.errors import ConfigError

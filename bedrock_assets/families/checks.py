@@ -14,6 +14,9 @@ from bedrock_assets.models import Model, SchemaMode, catalogue, find_model
 
 THINKING_TOKENS = 8192
 """Default `max_tokens` of a model that thinks, where no number of tokens is given for thinking."""
+_ALL = ("top_k", "thinking", "effort")
+BY_CONVERSE = {"anthropic": _ALL, "nova_2": _ALL, "nova": ("top_k",), "gpt_oss": ("effort",)}
+"""Parameters that Converse hands on, by the model's own family."""
 TOGETHER = "temperature+top_p"
 CORRECT = "; if the model takes it today, say so under `model_facts:`"
 """Our facts can be older than the model."""
@@ -113,12 +116,7 @@ def _has_place(name: str, family: Family, facts: Model) -> bool:
     if family.name != "converse" or name == "stop_sequences":
         return name in family.parameters
     # Converse hands a model's own parameters on, under the names that its family has for them.
-    return name in {"anthropic": PARAMETERS, "nova": ("top_k",), "nova_2": PARAMETERS, "gpt_oss": ("effort",)}.get(
-        facts.family or "", ()
-    )
-
-
-PARAMETERS = ("top_k", "thinking", "effort")
+    return name in BY_CONVERSE.get(facts.family or "", ())
 
 
 def _written(task: TextTask) -> dict[str, Any]:
@@ -154,8 +152,8 @@ def with_room(task: Task, facts: Model) -> Task:
     """The task, where nothing else is written with a `max_tokens` that leaves room for thinking."""
     if not isinstance(task, TextTask) or "max_tokens" in task.model_fields_set or not thinks(task, facts):
         return task
-    is_number = task.thinking is not None and not isinstance(task.thinking, bool)
-    room = task.thinking + DEFAULT_MAX_TOKENS if is_number else THINKING_TOKENS
+    budget = None if isinstance(task.thinking, bool) else task.thinking
+    room = THINKING_TOKENS if budget is None else budget + DEFAULT_MAX_TOKENS
     values = {name: getattr(task, name) for name in TextTask.model_fields}
     values["max_tokens"] = min(room, facts.max_output or room)
     # A default is not written down as a setting, so that a later one does not change what was made with it.
@@ -170,7 +168,9 @@ def choose_schema_mode(spec: PipelineSpec, family: Family, task: Task) -> tuple[
     """
     facts = spec.facts_of(spec.model)
     no_tool = thinks(task, facts) or "forced_tool" in facts.refuses
-    able = [mode for mode in facts.schema_modes if mode in family.modes and not (mode == "tool" and no_tool)]
+    able: list[SchemaMode] = [
+        mode for mode in facts.schema_modes if mode in family.modes and not (mode == "tool" and no_tool)
+    ]
     best: SchemaMode = able[0] if able else "prompt"
     wanted = spec.schema_mode
     if wanted == "auto" or wanted in (*able, "prompt"):

@@ -60,6 +60,8 @@ class Model(Facts):
     name: str
     family: str | None = None
     """None if no family of ours can ask the model, such as for images or speech."""
+    example: str | None = None
+    """An id that can be written under `model:` as it is."""
     launch: date | None = None
     profiles: tuple[str, ...] = ()
     tokens_told: bool = True

@@ -22,7 +22,7 @@ class ModelRow:
     """What is shown of a model; None is unknown."""
 
     id: str
-    """A model id, or the beginning that several ids share, with `*`."""
+    """What to write under `model:`; else the beginning that several ids share, with `*`."""
     name: str
     family: str | None
     batch: bool | None
@@ -48,16 +48,16 @@ def list_models(today: date, pattern: str = "", *, every: bool = False) -> list[
     return [
         _row(model, today)
         for model in catalogue().models
-        if any(wanted in text.lower() for text in (model.id, model.name, model.family or ""))
+        if any(wanted in text.lower() for text in (model.id, model.example or "", model.name, model.family or ""))
         and (every or (model.batch is not False and model.stage(today) != "ended"))
     ]
 
 
 def _row(model: Model, today: date) -> ModelRow:
-    price, stage, end = listed_price(model.id.partition("*")[0]), model.stage(today), model.end_of_life
+    price, stage, end = listed_price(model.example or model.id.partition("*")[0]), model.stage(today), model.end_of_life
     factor = price.batch_factor if price else 1.0
     return ModelRow(
-        model.id,
+        model.example or model.id,
         model.name,
         model.family,
         model.batch,
