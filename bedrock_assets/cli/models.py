@@ -67,11 +67,12 @@ def _tell_age(today: date) -> None:
 def _check(env: Environment, today: date, *, as_json: bool) -> None:
     from botocore.exceptions import BotoCoreError, ClientError
 
+    from bedrock_assets.models import catalogue
     from bedrock_assets.operations.models import check_models
     from bedrock_assets.operations.probes import Probe
 
     try:
-        found = check_models(Probe.of(env.regions.home, env.store, env.bedrock), today)
+        found = check_models(Probe.of(env.regions.home, env.store, env.bedrock), today, catalogue())
     except (BotoCoreError, ClientError) as error:
         fail(
             f"the account does not say which models it has: {error}; allow bedrock:ListFoundationModels and "

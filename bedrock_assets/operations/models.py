@@ -8,7 +8,7 @@ from typing import Any
 
 from botocore.exceptions import BotoCoreError, ClientError
 
-from bedrock_assets.models import Model, catalogue, find_model
+from bedrock_assets.models import Catalogue, Model, catalogue
 from bedrock_assets.operations.doctor import QUOTAS
 from bedrock_assets.operations.probes import Probe
 from bedrock_assets.prices import listed_price
@@ -81,9 +81,9 @@ class Difference:
     account: str
 
 
-def check_models(probe: Probe, today: date) -> list[Difference]:
+def check_models(probe: Probe, today: date, known: Catalogue) -> list[Difference]:
     """
-    Hold the catalogue against what the account of a region says.
+    Hold a catalogue against what the account of a region says.
 
     Raises:
         ClientError: The account may not list models.
@@ -94,7 +94,11 @@ def check_models(probe: Probe, today: date) -> list[Difference]:
     pages = client.get_paginator("list_inference_profiles").paginate(typeEquals="SYSTEM_DEFINED")
     profiles = {profile["inferenceProfileId"] for page in pages for profile in page["inferenceProfileSummaries"]}
     batch = _batch_names(probe)
-    return [difference for summary in summaries for difference in _differences(summary, profiles, batch, today)]
+    return [
+        difference
+        for summary in summaries
+        for difference in _differences(known.find(summary["modelId"]), summary, profiles, batch, today)
+    ]
 
 
 def _batch_names(probe: Probe) -> set[str] | None:
@@ -108,9 +112,9 @@ def _batch_names(probe: Probe) -> set[str] | None:
 
 
 def _differences(
-    summary: Mapping[str, Any], profiles: set[str], batch: set[str] | None, today: date
+    model: Model | None, summary: Mapping[str, Any], profiles: set[str], batch: set[str] | None, today: date
 ) -> Iterator[Difference]:
-    model_id, model = str(summary["modelId"]), find_model(summary["modelId"])
+    model_id = str(summary["modelId"])
     if model is None:
         yield Difference(model_id, "model", "not in it", f"{summary['modelName']} by {summary['providerName']}")
         return
