@@ -72,7 +72,7 @@ def test_resources_in_code(names: dict[str, Any]) -> None:
 def test_the_error(names: dict[str, Any], capsys: pytest.CaptureFixture[str]) -> None:
     """The example of an error raises one, which names the pipeline's model."""
     exec(next(block for block in blocks("python") if "except ConfigError" in block), names)  # noqa: S102
-    assert "acme.unknown-v1" in capsys.readouterr().out
+    assert "'nova-2-lite' is no model id" in capsys.readouterr().out
 
 
 def test_the_component(names: dict[str, Any]) -> None:

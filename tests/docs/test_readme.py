@@ -8,6 +8,7 @@ import dagster as dg
 import polars as pl
 import yaml
 
+import bedrock_assets
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import WorkloadSpec
@@ -26,7 +27,9 @@ def section(title: str) -> str:
 
 def test_every_family_is_listed() -> None:
     """The table has a row for each registered family and none for another."""
-    rows = [line.split("|")[1] for line in section("Models").splitlines() if line.startswith("| `")]
+    page = (Path(bedrock_assets.__file__).parent / "docs" / "models.md").read_text("utf-8")
+    formats = page.partition("## The formats of requests\n")[2].partition("\n#")[0]
+    rows = [line.split("|")[1] for line in formats.splitlines() if line.startswith("| `")]
     named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
     assert named == set(FAMILIES)
 
