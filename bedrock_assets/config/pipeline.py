@@ -198,6 +198,11 @@ class PipelineSpec(WorkloadSpec):
         description="Send a few rows first, and the others only if the answers meet the thresholds: `200`, or "
         "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",
     )
+    preflight: bool = Field(
+        default=True,
+        description="Before the first job of a new model, parameter or schema, answer one record on demand, and refuse "
+        "the launch with the model's own message if no record would be answered.",
+    )
     error_rate: ErrorRateSpec = Field(
         default_factory=ErrorRateSpec, description="Thresholds of the check `error_share` on the table."
     )
