@@ -77,9 +77,7 @@ class Launch:
             estimate = estimate_launch(self.workload, store, planned, launch)
             self.context.log.info(str(estimate))
             requests = list(estimate.requests)
-            self._require_preflight(
-                [request for request, done in zip(requests, is_answered, strict=True) if not done]
-            )
+            self._require_preflight([request for request, done in zip(requests, is_answered, strict=True) if not done])
         stage(used, [request for request in requests if request.inference_mode is InferenceMode.BATCH])
         for request in requests:
             ledger.log(self.context.log_event, request, RequestState.REQUESTED)

@@ -42,16 +42,15 @@ def span(lab: Lab) -> dict[str, str]:
 
 def told(lab: Lab) -> list[dict[str, Any]]:
     """What pre-flights have recorded, oldest first."""
-    records = lab.instance.fetch_observations(dg.AssetKey(["calls", "batch_outputs"]), limit=100, ascending=True).records
+    key = dg.AssetKey(["calls", "batch_outputs"])
+    records = lab.instance.fetch_observations(key, limit=100, ascending=True).records
     found = [record.asset_observation.metadata for record in records if record.asset_observation]
     return [{name: value.value for name, value in one.items()} for one in found if "preflight" in one]
 
 
 def states_of_forms(lab: Lab) -> list[PreflightState]:
     """What is remembered."""
-    return [
-        PreflightState.model_validate_json(lab.store.get(file.key)) for file in lab.store.files("calls/preflight")
-    ]
+    return [PreflightState.model_validate_json(lab.store.get(file.key)) for file in lab.store.files("calls/preflight")]
 
 
 def failure(lab: Lab) -> str:
@@ -69,7 +68,7 @@ def failure(lab: Lab) -> str:
 def preflight_of(lab: Lab) -> Preflight:
     """The pre-flight of a launch by hand."""
     resource = lab.bedrock_resource
-    return Preflight(lab.pipeline.workload, resource.open(lab.store), lambda region: resource.open_runtime(region))
+    return Preflight(lab.pipeline.workload, resource.open(lab.store), resource.open_runtime)
 
 
 def request_of(lab: Lab) -> Request:
@@ -162,7 +161,7 @@ def test_each_target_is_asked_where_it_is(tmp_path: Path) -> None:
     [
         (Faults(access_denied=True, only_operations=frozenset({"InvokeModel"})), "not authorized"),
         (
-            refusing(f"Invocation of model ID {HAIKU} with on-demand throughput isn’t supported."),
+            refusing(f"Invocation of model ID {HAIKU} with on-demand throughput isn\u2019t supported."),
             "on-demand throughput",
         ),
         (Faults(throttle_rate=1, only_operations=frozenset({"InvokeModel"})), "Too many requests"),
