@@ -148,6 +148,9 @@ class Api:
 
 
 def _strike_call(faults: Faults, number: int) -> None:
+    if faults.refusal_message is not None:
+        refusal: type[AWSError] = getattr(exceptions, faults.refusal)
+        raise refusal(faults.refusal_message)
     if faults.access_denied:
         raise exceptions.AccessDeniedException("User is not authorized to perform this action.")
     if faults.hits(faults.throttle_rate, "throttle", number):
