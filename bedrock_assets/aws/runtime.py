@@ -19,6 +19,10 @@ RECORD_ERRORS = ("ValidationException", "ModelErrorException", "ModelTimeoutExce
 """Errors about one record, not about the account or the service."""
 
 
+_COUNTED = ("messages", "system", "toolConfig", "additionalModelRequestFields")
+"""Members of Converse that CountTokens takes (service model)."""
+
+
 @dataclass(frozen=True)
 class Runtime:
     """Calls models of one account and Region on demand."""
@@ -54,6 +58,30 @@ class Runtime:
             else:
                 raise
         return json.dumps(line, ensure_ascii=False) + "\n"
+
+    def count_tokens(self, model: str, record: str, model_invocation_type: str) -> int:
+        """
+        The input tokens that a record would be billed. Free.
+
+        Args:
+            model: Id of a foundation model; an inference profile is refused.
+            record: A line as a batch job reads it.
+
+        Raises:
+            BedrockUnavailable: Throttled or unreachable, after the client's own retries.
+            BedrockError: The model or the Region does not count tokens, or the account may not ask.
+        """
+        model_input = json.loads(record)["modelInput"]
+        counted: Any = {"invokeModel": {"body": json.dumps(model_input, ensure_ascii=False).encode()}}
+        if model_invocation_type == "Converse":
+            known = {name: part for name, part in model_input.items() if name in _COUNTED}
+            counted = {"converse": _with_bytes(known)}
+        with refusals("CountTokens", model):
+            return self.client.count_tokens(modelId=model, input=counted)["inputTokens"]
+
+    def is_beside(self, client: Any) -> bool:
+        """Whether another client's endpoint is AWS's own as this one's is, or both are an emulator's."""
+        return ("amazonaws." in client.meta.endpoint_url) == ("amazonaws." in self.client.meta.endpoint_url)
 
     def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str) -> Any:
         if model_invocation_type == "Converse":

@@ -6,7 +6,10 @@ as the real service bills it before the caller has it.
 """
 
 import asyncio
+import base64
+import binascii
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ from bedrock_assets.emulator import exceptions, quotas, wire
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException, ValidationException
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.jsontypes import JsonObject, as_object, as_str, dump
 from bedrock_assets.emulator.listing import Listing
 from bedrock_assets.emulator.operations import Operation
 from bedrock_assets.emulator.replies import Models, RecordError, Reply, on_demand_function
@@ -44,6 +47,11 @@ _NOT_SUPPORTED = (
 )
 
 
+_COUNTS_TOKENS = re.compile(r"(arn:[^:]+:bedrock:[^:]*::foundation-model/)?anthropic\..+")
+"""Models that count tokens: Claude, by the id of the foundation model and not by an inference profile's (field reports,
+2026)."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A response: its JSON body and its headers."""
@@ -66,6 +74,7 @@ class Api:
             "Get": self._get,
             "List": Listing(backend.table).page,
             "Stop": self._stop,
+            "CountTokens": _count_tokens,
             "TagResource": self._tag,
             "UntagResource": self._untag,
             "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
@@ -145,6 +154,27 @@ class Api:
             return await asyncio.to_thread(function, request, model_id)
         except RecordError as refusal:
             raise _error(refusal.code, refusal.message) from None
+
+
+def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
+    """The tokens that the same request would be billed; free, and not counted as a call to the model."""
+    model_id, (kind, request) = str(members["modelId"]), next(iter(as_object(members["input"]).items()))
+    if not _COUNTS_TOKENS.fullmatch(model_id):
+        raise ValidationException("The provided model doesn't support counting tokens.")
+    if kind == "invokeModel":
+        try:
+            body = wire.model_input(base64.b64decode(as_str(as_object(request)["body"]), validate=True))
+        except binascii.Error:
+            raise exceptions.SerializationException("'body' is not base64") from None
+    else:
+        body = as_object(request)
+    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel")
+    if function is None:
+        raise ValidationException("The provided model identifier is invalid.")
+    try:
+        return {"inputTokens": function(body, model_id).input_tokens}
+    except RecordError as refusal:
+        raise _error(refusal.code, refusal.message) from None
 
 
 def _strike_call(faults: Faults, number: int) -> None:

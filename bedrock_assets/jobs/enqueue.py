@@ -14,6 +14,7 @@ from bedrock_assets.errors import StaleShard, TooFewRecords
 from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
 from bedrock_assets.jobs.budget import estimate_launch
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
+from bedrock_assets.jobs.count_tokens import TokenCounter
 from bedrock_assets.jobs.event_log import write_observation
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.preflight import Preflight
@@ -36,7 +37,7 @@ class Launch:
     workload: Workload
     regions: Regions
     open_runtime: Callable[[Region], Runtime] | None = None
-    """Opens the runtime of a Region for the pre-flight; None leaves the pre-flight out."""
+    """Opens the runtime of a Region to count tokens and for the pre-flight; None leaves both out."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -74,7 +75,7 @@ class Launch:
             is_answered = [self._is_answered(request) for request in requests]
             planned = [shard.key for shard in raw.shards] if raw else keys
             launch = list(zip(requests, shards, is_answered, strict=True))
-            estimate = estimate_launch(self.workload, store, planned, launch)
+            estimate = estimate_launch(self.workload, store, planned, launch, self._counter)
             self.context.log.info(str(estimate))
             requests = list(estimate.requests)
             self._require_preflight([request for request, done in zip(requests, is_answered, strict=True) if not done])
@@ -83,6 +84,10 @@ class Launch:
             ledger.log(self.context.log_event, request, RequestState.REQUESTED)
         self.context.log.info(f"requested {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
         return ledger
+
+    @property
+    def _counter(self) -> TokenCounter | None:
+        return TokenCounter(self.workload.spec, self.regions, self.open_runtime) if self.open_runtime else None
 
     def _require_preflight(self, requests: Sequence[Request]) -> None:
         """

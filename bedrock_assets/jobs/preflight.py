@@ -16,7 +16,6 @@ import socket
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
 
 from botocore.exceptions import ClientError
 
@@ -173,7 +172,7 @@ class Preflight:
         """
         region, faults = self.regions.at(target), list[Fault]()
         runtime = self.open_runtime(region)
-        if _is_aws(runtime.client) is not _is_aws(region.bedrock.client):
+        if not runtime.is_beside(region.bedrock.client):
             result.warnings.append("the endpoints of Bedrock and of its runtime are not of one service")
             return
         for line in _sample(self.store, jobs[0].prompts):
@@ -236,7 +235,3 @@ def _sample(store: Store, prompts: str) -> list[str]:
         chosen = dict.fromkeys((0, len(lines) // 2, len(lines) - 1))
         return [lines[i].decode() for i in chosen][:MAX_RECORDS]
     return []
-
-
-def _is_aws(client: Any) -> bool:
-    return "amazonaws." in client.meta.endpoint_url
