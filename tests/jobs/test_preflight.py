@@ -9,12 +9,15 @@ from typing import Any
 import dagster as dg
 import pytest
 
+from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import PreflightFailed
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.preflight import MAX_AGE_S, Preflight, PreflightResult, PreflightState
 from bedrock_assets.jobs.shard_request import Request
+from bedrock_assets.resources.environment import bedrock_resource, resources
 from bedrock_assets.resources.regions import RegionConfig
+from tests.cli.test_commands import desk
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, ROLE, Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
 
@@ -238,6 +241,35 @@ def test_it_can_be_switched_off(tmp_path: Path) -> None:
     with open_lab(tmp_path / "small", **ON, limits=limits) as lab:
         lab.ask()
         assert (lab.n_invoked, told(lab)) == (0, [])
+
+
+def test_a_code_location_asks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With the resources that the environment describes, as a deployment has them, the launch is refused as well."""
+    with desk(tmp_path, monkeypatch, **ON, faults=refusing()) as (lab, _):
+        prepare(lab)
+        result = dg.materialize(
+            build_assets(lab.pipeline),
+            selection=[dg.AssetKey(["calls", "batch_outputs"])],
+            instance=lab.instance,
+            resources=resources(),
+            tags=span(lab),
+            run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False}}}},
+            raise_on_error=False,
+        )
+        assert not result.success
+        assert DEPRECATED in failure(lab)
+
+
+def test_the_endpoints_of_two_services_tell_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs at an emulator and a runtime at AWS are never compared: nothing is sent there, and the launch goes on."""
+    with desk(tmp_path, monkeypatch, **ON) as (lab, _):
+        prepare(lab)
+        monkeypatch.delenv("AWS_ENDPOINT_URL_BEDROCK_RUNTIME")
+        opened = bedrock_resource().open(lab.store)
+        preflight = Preflight(lab.pipeline.workload, opened, bedrock_resource().open_runtime)
+        (result,) = preflight.run([request_of(lab)])
+        assert not result.passed
+        assert result.warnings == ["the endpoints of Bedrock and of its runtime are not of one service"]
 
 
 def test_launches_at_once_ask_once(tmp_path: Path) -> None:
