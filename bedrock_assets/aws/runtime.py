@@ -29,13 +29,14 @@ class Runtime:
 
     client: "BedrockRuntimeClient"
 
-    def answer(self, model: str, record: str, model_invocation_type: str, *, final: bool) -> str:
+    def answer(self, model: str, record: str, model_invocation_type: str, *, final: bool, flex: bool = False) -> str:
         """
         Send one record to the model.
 
         Args:
             record: A line as a batch job reads it: `{"recordId": ..., "modelInput": {...}}`.
             final: Whether no later run will try: that the model was unreachable is then the record's error.
+            flex: Whether to ask in the flex tier, which is cheaper and slower, and which not every model has.
 
         Returns:
             A line as a batch job writes it, with `modelOutput` or with `error`.
@@ -48,7 +49,7 @@ class Runtime:
         line: dict[str, Any] = {"recordId": request["recordId"]}
         try:
             with announced(Effect.INVOKE_MODEL, request["recordId"]):
-                line["modelOutput"] = self._call(model, request["modelInput"], model_invocation_type)
+                line["modelOutput"] = self._call(model, request["modelInput"], model_invocation_type, flex=flex)
         except BedrockError as error:
             cause = error.__cause__
             if isinstance(cause, ClientError) and _code(cause) in RECORD_ERRORS:
@@ -83,16 +84,18 @@ class Runtime:
         """Whether another client's endpoint is AWS's own as this one's is, or both are an emulator's."""
         return ("amazonaws." in client.meta.endpoint_url) == ("amazonaws." in self.client.meta.endpoint_url)
 
-    def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str) -> Any:
+    def _call(self, model: str, model_input: dict[str, Any], model_invocation_type: str, *, flex: bool) -> Any:
+        tier: Any = {"serviceTier": "flex"} if flex else {}
         if model_invocation_type == "Converse":
+            tier = {"serviceTier": {"type": "flex"}} if flex else {}
             with refusals("Converse", model):
-                answer: dict[str, Any] = dict(self.client.converse(modelId=model, **_with_bytes(model_input)))
+                answer: dict[str, Any] = dict(self.client.converse(modelId=model, **_with_bytes(model_input), **tier))
             answer.pop("ResponseMetadata", None)
             return answer
         body = json.dumps(model_input, ensure_ascii=False).encode()
         with refusals("InvokeModel", model):
             response = self.client.invoke_model(
-                modelId=model, body=body, contentType="application/json", accept="application/json"
+                modelId=model, body=body, contentType="application/json", accept="application/json", **tier
             )
             return json.loads(response["body"].read())
 

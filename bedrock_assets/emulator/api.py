@@ -20,7 +20,7 @@ from bedrock_assets.emulator import exceptions, quotas, wire
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException, ValidationException
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.jsontypes import JsonObject, as_object, as_str, dump
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object, as_str, dump
 from bedrock_assets.emulator.listing import Listing
 from bedrock_assets.emulator.operations import Operation
 from bedrock_assets.emulator.replies import Models, RecordError, Reply, on_demand_function
@@ -50,6 +50,10 @@ _NOT_SUPPORTED = (
 _COUNTS_TOKENS = re.compile(r"(arn:[^:]+:bedrock:[^:]*::foundation-model/)?anthropic\..+")
 """Models that count tokens: Claude, by the id of the foundation model and not by an inference profile's (field reports,
 2026)."""
+
+
+_TIERED = re.compile(r"gpt-oss|qwen3|deepseek\.v3|nova-pro")
+"""Models with the tiers flex and priority (Amazon Bedrock user guide, 2026-11)."""
 
 
 @dataclass(frozen=True)
@@ -129,6 +133,7 @@ class Api:
     async def _on_demand(self, call: Call, faults: Faults, number: int) -> Answer:
         members = call.checked()
         model_id = str(members.pop("modelId"))
+        tier = _tier(model_id, members.pop("serviceTier", None))
         request = wire.model_input(call.payload) if call.operation == "InvokeModel" else members
         digest = blake2b(dump(request).encode(), digest_size=16).digest()
         _strike_invocation(faults, number, model_id, digest)
@@ -137,11 +142,13 @@ class Api:
         latency_ms = round((time.perf_counter() - started) * 1000)
         self.invocations.count(call.operation, model_id, digest, (reply.input_tokens, reply.output_tokens))
         if call.operation == "Converse":
-            return Answer(dump({**json.loads(reply.body), "metrics": {"latencyMs": latency_ms}}))
+            told: JsonObject = {"metrics": {"latencyMs": latency_ms}, "serviceTier": {"type": tier}}
+            return Answer(dump({**json.loads(reply.body), **told}))
         headers = {
             "x-amzn-bedrock-invocation-latency": str(latency_ms),
             "x-amzn-bedrock-input-token-count": str(reply.input_tokens),
             "x-amzn-bedrock-output-token-count": str(reply.output_tokens),
+            "x-amzn-bedrock-service-tier": tier,
         }
         return Answer(reply.body, headers)
 
@@ -154,6 +161,19 @@ class Api:
             return await asyncio.to_thread(function, request, model_id)
         except RecordError as refusal:
             raise _error(refusal.code, refusal.message) from None
+
+
+def _tier(model_id: str, asked: Json) -> str:
+    """
+    The service tier that a call asks for: a header of InvokeModel, a structure of Converse.
+
+    Raises:
+        ValidationException: The model does not have it.
+    """
+    tier = as_str(as_object(asked).get("type")) if isinstance(asked, dict) else as_str(asked)
+    if tier in ("flex", "priority") and not _TIERED.search(model_id):
+        raise ValidationException("The provided service tier is not supported for this model.")
+    return tier or "default"
 
 
 def _count_tokens(members: JsonObject, _region: str) -> JsonObject:

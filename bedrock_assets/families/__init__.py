@@ -21,6 +21,7 @@ from bedrock_assets.families.embeddings import (
 )
 from bedrock_assets.families.json_template import Plain, Tree, encoded
 from bedrock_assets.families.raw_prompt import DEEPSEEK_R1, LLAMA, LLAMA4, MISTRAL
+from bedrock_assets.families.service_tier import require_flex
 
 __all__ = [
     "FAMILIES",
@@ -93,7 +94,9 @@ def family_named(spec: WorkloadSpec) -> Family:
 
     Raises:
         UnknownModel: There is no such family, or none matches the model.
+        ConfigError: The model has no flex tier, and `on_small` asks for it.
     """
+    require_flex(spec)
     if spec.model_invocation_type == "Converse":
         return FAMILIES["converse"]
     if spec.family is None:

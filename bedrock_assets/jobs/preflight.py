@@ -216,7 +216,7 @@ class Preflight:
         result.tokens = (result.tokens[0] + n_input, result.tokens[1] + n_output)
         price = price_of(self.workload.spec)
         key = f"{InferenceMode.ON_DEMAND} {target.model}"  # a model that is not among the others is the first
-        result.cost_usd = price.cost_usd({key: result.tokens}) if price else None
+        result.cost_usd = price.standard.cost_usd({key: result.tokens}) if price else None
 
     def _refusal(self, target: Target, faults: Sequence[Fault], result: PreflightResult) -> PreflightFailed:
         fault = faults[-1] if faults[-1].scope is Scope.EVERY_RECORD else faults[0]
