@@ -21,6 +21,7 @@ Everything this package raises on purpose.
     ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
+        ├── PreflightFailed    a record was tried before the first job, and every other one would be refused like it
         └── BedrockUnavailable [transient] throttled, unreachable or out of quota: a later tick tries again
 
 `retryable` says whether the same call may succeed later without a change. A bad *record* is never an exception: it is a
@@ -123,6 +124,10 @@ class JobFailed(BedrockAssetsError):
 
 class BedrockError(BedrockAssetsError):
     """A call to Bedrock was refused and would be refused again."""
+
+
+class PreflightFailed(BedrockError):
+    """A record was tried on demand before the first job, and every other one would be refused like it."""
 
 
 class BedrockUnavailable(BedrockError):

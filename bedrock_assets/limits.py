@@ -40,7 +40,7 @@ TAG_TEXT = re.compile(r"[a-zA-Z0-9\s._:/=+@-]*")
 
 _SURROGATE = re.compile(r"[\ud800-\udfff]")
 
-OnSmall = Literal["on_demand", "pad", "error"]
+OnSmall = Literal["on_demand", "flex", "pad", "error"]
 """What to do with fewer records than `min_records_per_job`."""
 
 Count = Annotated[int, Field(ge=1)]

@@ -37,6 +37,13 @@ class Price:
     source: str
     others: Mapping[str, "Price"] = field(default_factory=dict[str, "Price"])
     """Prices of the pipeline's other models, by id."""
+    on_demand_factor: float = 1.0
+    """Price of what the pipeline sends on demand divided by the full price: less than 1 in the flex tier."""
+
+    @property
+    def standard(self) -> "Price":
+        """The same with calls on demand at the full price."""
+        return replace(self, on_demand_factor=1.0)
 
     def cost_usd(self, tokens: Tokens) -> float:
         """The price of these tokens, in US dollars."""
@@ -52,7 +59,7 @@ class Price:
 
     def _usd(self, inference_mode: str, n_input: int, n_output: int) -> float:
         usd = (n_input * self.input_usd_per_mtok + n_output * self.output_usd_per_mtok) / MTOK
-        return usd * (self.batch_factor if inference_mode == InferenceMode.BATCH else 1)
+        return usd * (self.batch_factor if inference_mode == InferenceMode.BATCH else self.on_demand_factor)
 
 
 def listed_price(model: str) -> Price | None:
@@ -63,12 +70,21 @@ def listed_price(model: str) -> Price | None:
 def price_of(spec: WorkloadSpec) -> Price | None:
     """The price of a pipeline's models; None if the price of one is unknown."""
     if own := spec.price:
-        return Price(own.input_usd_per_mtok, own.output_usd_per_mtok, own.batch_factor, "the pipeline's `price:`")
+        factor = own.flex_factor if spec.on_small == "flex" and own.flex_factor else 1.0
+        source = "the pipeline's `price:`" + ("" if own.flex_factor else _unknown_flex(spec))
+        price = Price(own.input_usd_per_mtok, own.output_usd_per_mtok, own.batch_factor, source)
+        return replace(price, on_demand_factor=factor)
     models = {target.model for target in spec.targets}
     prices = {model: price for model in models if (price := _listed(model))}
     if len(prices) < len(models):
         return None
-    return replace(prices.pop(spec.model), others=prices)
+    first = prices.pop(spec.model)
+    return replace(first, others=prices, source=first.source + _unknown_flex(spec))
+
+
+def _unknown_flex(spec: WorkloadSpec) -> str:
+    """That the price list has no prices of the flex tier, if that is used."""
+    return "; calls in the flex tier cost less than shown, see `price.flex_factor`" if spec.on_small == "flex" else ""
 
 
 def _listed(model: str) -> Price | None:

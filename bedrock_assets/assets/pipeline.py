@@ -4,6 +4,7 @@ import json
 import warnings
 from collections.abc import Callable, Iterator
 from datetime import timedelta
+from functools import partial
 from typing import Any
 
 import dagster as dg
@@ -180,7 +181,8 @@ def build_batch_outputs(
                 yield from materialize("batch_outputs", published.metadata, published.version)
             return
         regions = bedrock_batch.open(opened)
-        ledger = Launch(context, workload, regions).enqueue(retry_errors=config.retry_errors)
+        launch = Launch(context, workload, regions, partial(bedrock_batch.open_runtime, brief=True))
+        ledger = launch.enqueue(retry_errors=config.retry_errors)
         if config.wait:
             metrics = WorkloadMetrics.of(context, workload, bedrock_batch, regions)
             queued = QueuedCollectRuns(context, workload, opened, bedrock_batch, on_answered, config.queued_s)

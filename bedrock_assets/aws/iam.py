@@ -24,6 +24,8 @@ TAG_JOBS = ("bedrock:TagResource",)
 """Needed to create jobs with tags."""
 INVOKE = ("bedrock:InvokeModel",)
 """Also allows Converse."""
+COUNT = ("bedrock:CountTokens",)
+"""Free, for estimates."""
 READ_OBJECTS = ("s3:GetObject",)
 WRITE_OBJECTS = ("s3:PutObject", "s3:AbortMultipartUpload")
 DELETE_OBJECTS = ("s3:DeleteObject",)
@@ -132,7 +134,7 @@ def caller_policy(deployment: Deployment) -> Document:
     through_s3 = {"Condition": {"StringEquals": {"kms:ViaService": f"s3.{deployment.region}.{deployment.suffix}"}}}
     return _policy(
         _allow("Jobs", JOBS, "*"),
-        _allow("OnDemand", INVOKE, *_models(deployment)),
+        _allow("OnDemand", (*INVOKE, *COUNT), *_models(deployment)),
         _allow("Role", ("iam:PassRole",), deployment.role_arn)
         | {"Condition": {"StringEquals": {"iam:PassedToService": "bedrock.amazonaws.com"}}},
         _allow("Objects", (*READ_OBJECTS, *WRITE_OBJECTS, *DELETE_OBJECTS), deployment.objects_arn),

@@ -1,6 +1,7 @@
 """`bedrock-assets estimate`: cost and time before a launch."""
 
 import dataclasses
+from functools import partial
 from typing import TYPE_CHECKING
 
 from bedrock_assets.cli.common import (
@@ -52,11 +53,14 @@ def _gather(env: Environment, chosen: "Pipeline | Inbox") -> "PipelineEstimate":
 
 def _estimate(env: Environment, chosen: "Pipeline | Inbox", bedrock: "Jobs | None") -> "PipelineEstimate":
     from bedrock_assets.inbox.inbox import Inbox
+    from bedrock_assets.jobs.count_tokens import TokenCounter
     from bedrock_assets.operations.estimate import estimate_pipeline
     from bedrock_assets.operations.estimate_inbox import estimate_inbox
 
     if not isinstance(chosen, Inbox):
-        return estimate_pipeline(env.with_rows(chosen), env.store, bedrock)
+        open_runtime = partial(env.bedrock.open_runtime, brief=True)
+        counter = TokenCounter(chosen.spec, env.regions, open_runtime) if bedrock else None
+        return estimate_pipeline(env.with_rows(chosen), env.store, bedrock, counter)
     result, refused = estimate_inbox(chosen, env.store, bedrock)
     for line in refused:
         warn(line)

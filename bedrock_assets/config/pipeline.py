@@ -57,6 +57,12 @@ class PriceSpec(Strict):
     input_usd_per_mtok: float = Field(ge=0)
     output_usd_per_mtok: float = Field(default=0, ge=0)
     batch_factor: float = Field(default=0.5, gt=0, description="Price of a batch job divided by the price on demand.")
+    flex_factor: float | None = Field(
+        default=None,
+        gt=0,
+        description="Price of a call in the flex tier divided by the price on demand; by default the full price is "
+        "shown.",
+    )
 
 
 InvocationType = Literal["InvokeModel", "Converse"]
@@ -115,7 +121,8 @@ class WorkloadSpec(Strict):
     on_small: OnSmall = Field(
         default="on_demand",
         description="What to do with fewer records than Bedrock's minimum for a job: `on_demand` answers them one by "
-        "one at full price, `pad` repeats records up to the minimum (copies are billed and dropped), `error` fails.",
+        "one at full price, `flex` does so in the cheaper and slower flex tier, which some models have, `pad` repeats "
+        "records up to the minimum (copies are billed and dropped), `error` fails.",
     )
     timeout_hours: int = Field(
         default=72, ge=MIN_TIMEOUT_HOURS, le=MAX_TIMEOUT_HOURS, description="Hours after which Bedrock ends a job."
@@ -221,6 +228,11 @@ class PipelineSpec(WorkloadSpec):
         default=None,
         description="Send a few rows first, and the others only if the answers meet the thresholds: `200`, or "
         "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",
+    )
+    preflight: bool = Field(
+        default=True,
+        description="Before the first job of a new model, parameter or schema, answer one record on demand, and refuse "
+        "the launch with the model's own message if no record would be answered.",
     )
     error_rate: ErrorRateSpec = Field(
         default_factory=ErrorRateSpec, description="Thresholds of the check `error_share` on the table."

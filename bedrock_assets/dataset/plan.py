@@ -129,7 +129,7 @@ class _Counts:
     def _enough(self, start: int, stop: int, limits: JobLimits, on_small: OnSmall) -> bool:
         if on_small == "error":
             return self.least_sendable(start, stop) >= limits.min_records_per_job
-        return on_small == "on_demand" or self._most(self._sendable, start, stop) > 0
+        return on_small in ("on_demand", "flex") or self._most(self._sendable, start, stop) > 0
 
     def most_bytes(self, start: int, stop: int) -> int:
         """Upper bound of the bytes of rows *start* to *stop*."""

@@ -6,7 +6,10 @@ as the real service bills it before the caller has it.
 """
 
 import asyncio
+import base64
+import binascii
 import json
+import re
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -17,7 +20,7 @@ from bedrock_assets.emulator import account, exceptions, quotas, wire
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException, ValidationException
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.jsontypes import JsonObject, dump
+from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object, as_str, dump
 from bedrock_assets.emulator.listing import Listing
 from bedrock_assets.emulator.operations import Operation
 from bedrock_assets.emulator.replies import Models, RecordError, Reply, on_demand_function
@@ -44,6 +47,15 @@ _NOT_SUPPORTED = (
 )
 
 
+_COUNTS_TOKENS = re.compile(r"(arn:[^:]+:bedrock:[^:]*::foundation-model/)?anthropic\..+")
+"""Models that count tokens: Claude, by the id of the foundation model and not by an inference profile's (field reports,
+2026)."""
+
+
+_TIERED = re.compile(r"gpt-oss|qwen3|deepseek\.v3|nova-pro")
+"""Models with the tiers flex and priority (Amazon Bedrock user guide, 2026-11)."""
+
+
 @dataclass(frozen=True)
 class Answer:
     """A response: its JSON body and its headers."""
@@ -66,6 +78,7 @@ class Api:
             "Get": self._get,
             "List": Listing(backend.table).page,
             "Stop": self._stop,
+            "CountTokens": _count_tokens,
             "TagResource": self._tag,
             "UntagResource": self._untag,
             "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
@@ -125,6 +138,7 @@ class Api:
     async def _on_demand(self, call: Call, faults: Faults, number: int) -> Answer:
         members = call.checked()
         model_id = str(members.pop("modelId"))
+        tier = _tier(model_id, members.pop("serviceTier", None))
         request = wire.model_input(call.payload) if call.operation == "InvokeModel" else members
         digest = blake2b(dump(request).encode(), digest_size=16).digest()
         _strike_invocation(faults, number, model_id, digest)
@@ -133,11 +147,13 @@ class Api:
         latency_ms = round((time.perf_counter() - started) * 1000)
         self.invocations.count(call.operation, model_id, digest, (reply.input_tokens, reply.output_tokens))
         if call.operation == "Converse":
-            return Answer(dump({**json.loads(reply.body), "metrics": {"latencyMs": latency_ms}}))
+            told: JsonObject = {"metrics": {"latencyMs": latency_ms}, "serviceTier": {"type": tier}}
+            return Answer(dump({**json.loads(reply.body), **told}))
         headers = {
             "x-amzn-bedrock-invocation-latency": str(latency_ms),
             "x-amzn-bedrock-input-token-count": str(reply.input_tokens),
             "x-amzn-bedrock-output-token-count": str(reply.output_tokens),
+            "x-amzn-bedrock-service-tier": tier,
         }
         return Answer(reply.body, headers)
 
@@ -152,7 +168,44 @@ class Api:
             raise _error(refusal.code, refusal.message) from None
 
 
+def _tier(model_id: str, asked: Json) -> str:
+    """
+    The service tier that a call asks for: a header of InvokeModel, a structure of Converse.
+
+    Raises:
+        ValidationException: The model does not have it.
+    """
+    tier = as_str(as_object(asked).get("type")) if isinstance(asked, dict) else as_str(asked)
+    if tier in ("flex", "priority") and not _TIERED.search(model_id):
+        raise ValidationException("The provided service tier is not supported for this model.")
+    return tier or "default"
+
+
+def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
+    """The tokens that the same request would be billed; free, and not counted as a call to the model."""
+    model_id, (kind, request) = str(members["modelId"]), next(iter(as_object(members["input"]).items()))
+    if not _COUNTS_TOKENS.fullmatch(model_id):
+        raise ValidationException("The provided model doesn't support counting tokens.")
+    if kind == "invokeModel":
+        try:
+            body = wire.model_input(base64.b64decode(as_str(as_object(request)["body"]), validate=True))
+        except binascii.Error:
+            raise exceptions.SerializationException("'body' is not base64") from None
+    else:
+        body = as_object(request)
+    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel")
+    if function is None:
+        raise ValidationException("The provided model identifier is invalid.")
+    try:
+        return {"inputTokens": function(body, model_id).input_tokens}
+    except RecordError as refusal:
+        raise _error(refusal.code, refusal.message) from None
+
+
 def _strike_call(faults: Faults, number: int) -> None:
+    if faults.refusal_message is not None:
+        refusal: type[AWSError] = getattr(exceptions, faults.refusal)
+        raise refusal(faults.refusal_message)
     if faults.access_denied:
         raise exceptions.AccessDeniedException("User is not authorized to perform this action.")
     if faults.hits(faults.throttle_rate, "throttle", number):

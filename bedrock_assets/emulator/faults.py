@@ -30,6 +30,7 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 ModelError = Literal[
     "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
 ]
+Refusal = Literal["ValidationException", "AccessDeniedException", "ResourceNotFoundException"]
 
 
 class RecordErrorKind(BaseModel):
@@ -67,6 +68,10 @@ class Faults(BaseModel):
     model_error: ModelError = Field(default="ModelTimeoutException", description="The error of these calls.")
     latency_s: float = Field(default=0, ge=0, le=3600, description="Real seconds that every call waits.")
     access_denied: bool = Field(default=False, description="Calls are answered with AccessDeniedException.")
+    refusal_message: str | None = Field(
+        default=None, description="Calls are answered with `refusal` and this message, without effect."
+    )
+    refusal: Refusal = Field(default="ValidationException", description="The error of these calls.")
 
     record_error_rate: Rate = Field(
         default=0, description="Records that get an error line, or an error on demand: always the same records."

@@ -47,6 +47,7 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("GET", re.compile(r"/inference-profiles"), "ListInferenceProfiles"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke"), "InvokeModel"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/converse"), "Converse"),
+    ("POST", re.compile(r"/model/(?P<modelId>.+)/count-tokens"), "CountTokens"),
 )
 _TARGET = "ServiceQuotasV20190624"
 """First part of `X-Amz-Target` (service model)."""

@@ -18,6 +18,7 @@ from bedrock_assets.families.checks import (
     notices,
     require_batch,
     require_capable,
+    require_flex,
     require_living,
     with_room,
 )
@@ -73,7 +74,9 @@ def family_named(spec: WorkloadSpec) -> Family:
 
     Raises:
         UnknownModel: There is no such family, or none for models of this kind.
+        ConfigError: The model has no flex tier, and `on_small` asks for it.
     """
+    require_flex(spec)
     if spec.family is None and not _MODEL.match(spec.model):
         raise UnknownModel(
             f"model: {spec.model!r} is no model id, inference profile id or ARN, such as "

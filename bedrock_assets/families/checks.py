@@ -57,6 +57,18 @@ def require_batch(spec: WorkloadSpec) -> None:
         )
 
 
+def require_flex(spec: WorkloadSpec) -> None:
+    """
+    Raises:
+        ConfigError: `on_small` is `flex`, and the first model, which answers on demand, does not have that tier.
+    """
+    if spec.on_small == "flex" and spec.facts_of(spec.model).flex is False:
+        raise ConfigError(
+            f"on_small: model {spec.model!r} has no flex tier; set `on_small: on_demand`, which costs the full price, "
+            "or put a model with that tier, such as gpt-oss, Qwen3, DeepSeek V3 or Nova Pro, first under `model`"
+        )
+
+
 def _other_kind(spec: WorkloadSpec, family: Family, wanted: Kind) -> str:
     if wanted == "embedding" and spec.family is None and find_model(spec.model) is None:
         return (

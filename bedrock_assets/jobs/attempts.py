@@ -21,7 +21,7 @@ def mode_for(workload: Workload, n_records: int) -> InferenceMode | None:
         return InferenceMode.ON_DEMAND  # nothing is sent, because every row has an answer elsewhere
     if n_records >= workload.spec.limits.min_records_per_job or workload.spec.on_small == "pad":
         return InferenceMode.BATCH
-    return InferenceMode.ON_DEMAND if workload.spec.on_small == "on_demand" else None
+    return InferenceMode.ON_DEMAND if workload.spec.on_small in ("on_demand", "flex") else None
 
 
 @dataclass(frozen=True)

@@ -6,6 +6,7 @@ from functools import reduce
 
 from bedrock_assets.config.task import TextTask
 from bedrock_assets.errors import OverBudget
+from bedrock_assets.jobs.count_tokens import CountingEstimator, TokenCounter, sample_of
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import Estimator, Measured, Price, add, price_of
@@ -38,7 +39,11 @@ class LaunchEstimate:
 
 
 def estimate_launch(
-    workload: Workload, store: Store, planned: Sequence[str], launch: Sequence[tuple[Request, ShardManifest, bool]]
+    workload: Workload,
+    store: Store,
+    planned: Sequence[str],
+    launch: Sequence[tuple[Request, ShardManifest, bool]],
+    counter: TokenCounter | None = None,
 ) -> LaunchEstimate:
     """
     Estimate what a launch costs, and hold it against the budget.
@@ -46,6 +51,7 @@ def estimate_launch(
     Args:
         planned: Keys of all shards of the dataset.
         launch: The requests, their shards, and whether each was answered before, so that it costs nothing.
+        counter: Asks the model to count the tokens of a few records; None estimates all of them.
 
     Raises:
         OverBudget: The launch and what was paid for other shards exceed the budget; or there is a budget and no price.
@@ -54,6 +60,9 @@ def estimate_launch(
     # A few shards show how long answers are; what was paid is read from all of them only where it matters.
     facts = _facts(store, workload, planned if workload.budget_usd is not None else planned[:SAMPLE_SHARDS])
     estimator = _estimator(workload, facts.values())
+    prompts = [request.prompts for request, _, done in launch if request.n_records and not done]
+    if counter and price and prompts:
+        estimator = CountingEstimator(estimator, counter.count(sample_of(store, prompts)))
     costs = [_cost(price, estimator, request, shard, done=done) for request, shard, done in launch]
     others = [found.tokens for key, found in facts.items() if key not in launched]
     estimate = LaunchEstimate(
@@ -94,7 +103,7 @@ def _measured(facts: OutputFacts) -> Measured:
 
 
 def _cost(
-    price: Price | None, estimator: Estimator, request: Request, shard: ShardManifest, *, done: bool
+    price: Price | None, estimator: Estimator | CountingEstimator, request: Request, shard: ShardManifest, *, done: bool
 ) -> float | None:
     if price is None or done:
         return None if price is None else 0.0

@@ -2,20 +2,24 @@
 
 import dataclasses
 import json
-from collections.abc import Sequence, Set
+from collections.abc import Callable, Sequence, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import cached_property
 
 import dagster as dg
 
-from bedrock_assets.aws.regions import Regions
+from bedrock_assets.aws.regions import Region, Regions
+from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.errors import StaleShard, TooFewRecords
 from bedrock_assets.families import require_living
 from bedrock_assets.jobs.attempts import ShardAttempts, mode_for
 from bedrock_assets.jobs.budget import estimate_launch
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
+from bedrock_assets.jobs.count_tokens import TokenCounter
+from bedrock_assets.jobs.event_log import write_observation
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
+from bedrock_assets.jobs.preflight import Preflight
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import current_shard
@@ -34,6 +38,8 @@ class Launch:
     context: dg.AssetExecutionContext
     workload: Workload
     regions: Regions
+    open_runtime: Callable[[Region], Runtime] | None = None
+    """Opens the runtime of a Region to count tokens and for the pre-flight; None leaves both out."""
 
     @cached_property
     def ledger(self) -> Ledger:
@@ -57,6 +63,7 @@ class Launch:
                 prompt, parameters or schema than the pipeline has now.
             RetiredModel: A model of the pipeline is Legacy or has ended its life.
             OverBudget: The launch may cost more than `budget_usd`.
+            PreflightFailed: No record of a job would be answered.
             TooFewRecords: A shard has fewer records than Bedrock takes in a job, and `on_small` is `error`.
             ConfigError: The deployment does not name the Region of one of the pipeline's models.
         """
@@ -72,14 +79,33 @@ class Launch:
             is_answered = [self._is_answered(request) for request in requests]
             planned = [shard.key for shard in raw.shards] if raw else keys
             launch = list(zip(requests, shards, is_answered, strict=True))
-            estimate = estimate_launch(self.workload, store, planned, launch)
+            estimate = estimate_launch(self.workload, store, planned, launch, self._counter)
             self.context.log.info(str(estimate))
             requests = list(estimate.requests)
+            self._require_preflight([request for request, done in zip(requests, is_answered, strict=True) if not done])
         stage(used, [request for request in requests if request.inference_mode is InferenceMode.BATCH])
         for request in requests:
             ledger.log(self.context.log_event, request, RequestState.REQUESTED)
         self.context.log.info(f"requested {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
         return ledger
+
+    @property
+    def _counter(self) -> TokenCounter | None:
+        return TokenCounter(self.workload.spec, self.regions, self.open_runtime) if self.open_runtime else None
+
+    def _require_preflight(self, requests: Sequence[Request]) -> None:
+        """
+        Raises:
+            PreflightFailed: No record of a job would be answered.
+        """
+        if self.open_runtime is None:
+            return
+        for result in Preflight(self.workload, self.regions, self.open_runtime).run(requests):
+            self.context.log.info(str(result))
+            for warning in result.warnings:
+                self.context.log.warning(f"pre-flight of {result.target}: {warning}")
+            told = dg.AssetObservation(self.ledger.asset_key, description="pre-flight", metadata=result.metadata)
+            write_observation(self.context.log_event, told, "preflight")
 
     def request_or_resume(self, shard: ShardManifest, terminal_states: Set[RequestState] = TERMINAL_STATES) -> Request:
         """

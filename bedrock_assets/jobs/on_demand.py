@@ -31,12 +31,13 @@ def answer_on_demand(workload: Workload, store: Store, runtime: Runtime, request
         StoreError: An answer cannot be written.
     """
     spec, folder = workload.spec, f"{request.output_folder}/{ON_DEMAND_FOLDER}"
+    flex = spec.on_small == "flex"
     answered = {file.key.rpartition("/")[2].removesuffix(SUFFIX) for file in store.files(folder)}
 
     def call(record: tuple[str, str]) -> BedrockUnavailable | None:
         line, wire_id = record
         try:
-            answer = runtime.answer(spec.model, line, spec.model_invocation_type, final=final)
+            answer = runtime.answer(spec.model, line, spec.model_invocation_type, final=final, flex=flex)
         except BedrockUnavailable as error:
             return error
         store.put(f"{folder}/{wire_id}{SUFFIX}", answer.encode("utf-8", "replace"))

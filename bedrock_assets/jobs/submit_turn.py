@@ -62,7 +62,7 @@ class Turn:
         """
         version, now = store.version(SUBMIT_TURN), time.time()
         document = store.read_model(SUBMIT_TURN, SubmitTurn) or SubmitTurn()
-        if document.ends_at > now and not _has_died(document.holder):
+        if document.ends_at > now and not has_died(document.holder):
             return None
         holder = f"{socket.gethostname()}/{os.getpid()}/{now:.6f}"
         taken = SubmitTurn(holder=holder, ends_at=now + TURN_S, pools=document.pools | _pools_of(specs))
@@ -105,7 +105,7 @@ def _pools_of(specs: Iterable[WorkloadSpec]) -> dict[str, dict[str, tuple[str, .
     return pools
 
 
-def _has_died(holder: str) -> bool:
+def has_died(holder: str) -> bool:
     """Whether a holder was a process of this machine that is no more; of others it is not known."""
     host, _, rest = holder.partition("/")
     pid = rest.partition("/")[0]

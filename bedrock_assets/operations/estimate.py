@@ -1,9 +1,11 @@
 """Estimate a pipeline before anything is sent: records, jobs, tokens, cost, hours."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import partial
+
+import polars as pl
 
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
@@ -11,6 +13,7 @@ from bedrock_assets.dataset.ingest import count_blocks, read_rows
 from bedrock_assets.dataset.plan import Block, plan_with_canary
 from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
+from bedrock_assets.jobs.count_tokens import MAX_COUNTED, CountingEstimator, TokenCounter, spread
 from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_CODE, KEY, LINE
@@ -20,6 +23,9 @@ from bedrock_assets.storage.keys import raw_manifest_key
 from bedrock_assets.storage.manifests import InferenceMode, RawManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
+
+_LOOKED_AT = 256
+"""Records of each part of the data of which some are kept to be counted."""
 
 
 @dataclass(frozen=True)
@@ -56,12 +62,15 @@ class PipelineEstimate:
     """Time until the last answer, at that pace."""
 
 
-def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) -> PipelineEstimate:
+def estimate_pipeline(
+    pipeline: Pipeline, store: Store, bedrock: Jobs | None, counter: TokenCounter | None = None
+) -> PipelineEstimate:
     """
     Estimate a pipeline in one pass over its source. Nothing is written.
 
     Args:
         bedrock: Lists earlier jobs, to estimate hours; None leaves the hours out.
+        counter: Asks the model to count the tokens of a few records; None estimates them.
 
     Raises:
         ConfigError: The source cannot be read.
@@ -73,6 +82,8 @@ def estimate_pipeline(pipeline: Pipeline, store: Store, bedrock: Jobs | None) ->
     inference_mode = mode_for(pipeline.workload, counted.n_new) or InferenceMode.BATCH
     raw = store.read_model(raw_manifest_key(spec.name), RawManifest)
     estimator = estimator_of(store, pipeline.workload, [shard.key for shard in (raw.shards if raw else shards)])
+    if counter and counted.sample:
+        estimator = CountingEstimator(estimator, counter.count(spread(counted.sample, MAX_COUNTED)))
     price, tokens = price_of(spec), estimator.tokens(counted.n_new, counted.n_bytes, inference_mode)
     n_waves = -(-n_jobs // spec.all_limits.max_jobs)
     job_hours = job_hours_of(spec.name, bedrock)
@@ -108,6 +119,14 @@ class _Counted:
     n_new: int = 0
     n_bytes: int = 0
     """Size of the records to send."""
+    sample: list[str] = field(default_factory=list[str])
+    """Some of the records to send."""
+
+    def keep(self, lines: pl.Series) -> None:
+        """Keep some of these records: as many of each part of the data, whatever its size."""
+        self.sample += spread(lines.head(_LOOKED_AT).to_list(), MAX_COUNTED)
+        if len(self.sample) > 2 * MAX_COUNTED:
+            self.sample = self.sample[::2]
 
 
 def _count(pipeline: Pipeline, store: Store) -> _Counted:
@@ -121,6 +140,7 @@ def _count(pipeline: Pipeline, store: Store) -> _Counted:
         fresh = sendable[KEY].is_first_distinct() & known.find(sendable[KEY]).is_null()
         new = sendable.filter(fresh & own.find(sendable[KEY]).is_null())
         own.add(new[KEY], "")
+        counted.keep(new[LINE])
         counted.n_new += len(new)
         counted.n_bytes += int(new[LINE].str.len_bytes().sum()) + len(new)
     return counted

@@ -96,4 +96,4 @@ def _ask(pipeline: Pipeline, runtime: Runtime, rows: pl.DataFrame) -> dict[str, 
 def _cost_usd(pipeline: Pipeline, answer: dict[str, Any]) -> float | None:
     price = price_of(pipeline.spec)
     tokens = (answer["input_tokens"] or 0, answer["output_tokens"] or 0)
-    return price.cost_usd({InferenceMode.ON_DEMAND: tokens}) if price else None
+    return price.standard.cost_usd({InferenceMode.ON_DEMAND: tokens}) if price else None

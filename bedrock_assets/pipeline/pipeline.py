@@ -68,6 +68,7 @@ class Pipeline:
             leaves_stale=spec.on_stale == "leave",
             canary=spec.canary,
             budget_usd=spec.budget_usd,
+            preflight=spec.preflight,
             records=self.records,
         )
 

@@ -49,6 +49,8 @@ class Workload:
     """Whether jobs go on when their prompts have changed."""
     canary: CanarySpec | None = None
     budget_usd: float | None = None
+    preflight: bool = False
+    """Whether a record is tried on demand before the first job."""
     records: RecordMaker | None = field(default=None, compare=False)
     """Makes records of rows; None where records come ready-made, as in an inbox."""
 

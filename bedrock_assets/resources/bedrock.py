@@ -17,6 +17,12 @@ from bedrock_assets.storage.store import Store
 
 READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
+BRIEF = {
+    "connect_timeout": 5,
+    "read_timeout": 120,
+    "retries": {"mode": "standard", "total_max_attempts": 3},
+}
+"""Of calls that work goes on without: throttled or out of reach, they give up after some seconds."""
 
 
 class BedrockResource(ResourceWithBoto3Configuration):
@@ -69,11 +75,17 @@ class BedrockResource(ResourceWithBoto3Configuration):
         """The boto3 session for a Region; by default for the deployment's own."""
         return self._session(self._config(region))
 
-    def open_runtime(self, region: Region | None = None) -> Runtime:
-        """Bedrock's runtime, where models answer on demand; by default in the deployment's own Region."""
+    def open_runtime(self, region: Region | None = None, *, brief: bool = False) -> Runtime:
+        """
+        Bedrock's runtime, where models answer on demand.
+
+        Args:
+            region: By default the deployment's own.
+            brief: Whether calls give up soon, because work goes on without their answers.
+        """
         config = self._config(region)
-        client = self._client("bedrock-runtime", config, config.runtime_endpoint_url, read_timeout=READ_TIMEOUT_S)
-        return Runtime(client)
+        options: dict[str, Any] = BRIEF if brief else {"read_timeout": READ_TIMEOUT_S}
+        return Runtime(self._client("bedrock-runtime", config, config.runtime_endpoint_url, **options))
 
     def open_cloudwatch(self, region: Region | None = None) -> CloudWatch | None:
         """CloudWatch, which has Bedrock's metrics; None if the deployment does not read it."""

@@ -52,8 +52,8 @@ class EnvironmentBedrock(BedrockResource):
         return bedrock_resource().session(region)
 
     @override
-    def open_runtime(self, region: Region | None = None) -> Runtime:
-        return bedrock_resource().open_runtime(region)
+    def open_runtime(self, region: Region | None = None, *, brief: bool = False) -> Runtime:
+        return bedrock_resource().open_runtime(region, brief=brief)
 
     @override
     def open_cloudwatch(self, region: Region | None = None) -> CloudWatch | None:

@@ -95,6 +95,11 @@ def prepared_part_key(pipeline: str, shard: str) -> str:
     return f"{pipeline}/{PREPARED}/{shard}.parquet"
 
 
+def preflight_key(pipeline: str, form: str) -> str:
+    """What is known of one form of request (`PreflightState`)."""
+    return f"{pipeline}/preflight/{form}.json"
+
+
 def preferences_key(pipeline: str) -> str:
     """The preference pairs of a `compare` task."""
     return f"{pipeline}/preferences.parquet"

@@ -130,7 +130,7 @@ def test_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (before["n_rows"], before["n_records"], before["n_jobs"], before["n_waves"]) == (40, 40, 4, 2)
         assert before["cost_usd"] == pytest.approx(before["on_demand_usd"] / 2)
         assert before["hours"] is None
-        assert "3 bytes per token" in before["basis"]
+        assert "input tokens that the model counted in" in before["basis"]
         lab.ask()
         lab.finish()
         after = told("estimate", path)

@@ -41,7 +41,11 @@ ROOM_BYTES = 2_000_000_000
 LIMITS = {"max_records_per_job": 10, "min_records_per_job": 3, "max_jobs": 3, "max_concurrent_requests": 1}
 CUT_SHORT = Faults(only_names="00000-of-.*", partial_fraction=0.6)
 """The first shard's jobs run out of time: 6 of 10 answered, then 2 of 4, and 2 records are left for on-demand calls."""
-PAID_TWICE_AT = ("after invoke_model RECORD", "before write calls/jobs/SHARD/HASH-3/on-demand/RECORD.jsonl.out")
+PAID_TWICE_AT = (
+    "after invoke_model RECORD",
+    "before write calls/jobs/SHARD/HASH-3/on-demand/RECORD.jsonl.out",
+    "before write calls/preflight/HASH.json",
+)
 """Between a call's answer and its file: on demand, unlike a job, a call cannot be found again."""
 
 Point = str

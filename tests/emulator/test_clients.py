@@ -87,6 +87,7 @@ def answers(still_lab: Lab) -> Iterator[Answers]:
     call("bedrock", "list_inference_profiles", typeEquals="SYSTEM_DEFINED")
     call("bedrock-runtime", "invoke_model", modelId=HAIKU, body=json.dumps(record("a", "Hi.")["modelInput"]))
     call("bedrock-runtime", "converse", modelId=HAIKU, messages=MESSAGES)
+    call("bedrock-runtime", "count_tokens", modelId=HAIKU, input={"converse": {"messages": MESSAGES}})
     page = call("service-quotas", "list_service_quotas", ServiceCode="bedrock", MaxResults=2)
     call("service-quotas", "list_aws_default_service_quotas", ServiceCode="bedrock", MaxResults=2)
     quota = {"ServiceCode": "bedrock", "QuotaCode": page["Quotas"][0]["QuotaCode"]}

@@ -267,3 +267,30 @@ def test_the_endpoint_comes_from_the_environment(slow_lab: Lab, monkeypatch: pyt
     client.converse(modelId=HAIKU, messages=MESSAGES)
     client.close()
     assert counts(slow_lab) == {("Converse", HAIKU): (1, 1)}
+
+
+def test_tokens_are_counted_for_nothing(runtime: Any, slow_lab: Lab) -> None:
+    """CountTokens says what the same request is billed, by either body, and is no call to the model."""
+    body = record("a", "Hi, how long is this?")["modelInput"]
+    counted = runtime.count_tokens(modelId=HAIKU, input={"invokeModel": {"body": json.dumps(body)}})["inputTokens"]
+    assert counted == invoke(runtime, body)["usage"]["input_tokens"]
+    converse = {"converse": {"messages": MESSAGES, "system": [{"text": "Be short."}]}}
+    counted = runtime.count_tokens(modelId=ARN, input=converse)["inputTokens"]
+    assert counted == runtime.converse(modelId=HAIKU, **converse["converse"])["usage"]["inputTokens"]
+    assert counts(slow_lab) == {("InvokeModel", HAIKU): (1, 1), ("Converse", HAIKU): (1, 1)}
+
+
+@pytest.mark.parametrize("model_id", [f"us.{HAIKU}", "amazon.nova-lite-v1:0", TITAN_EMBED, f"x/us.{HAIKU}"])
+def test_few_models_count_tokens(still_runtime: Any, model_id: str) -> None:
+    """Other models, and inference profiles, are refused with AWS's words."""
+    with pytest.raises(ClientError, match="doesn't support counting tokens") as error:
+        still_runtime.count_tokens(modelId=model_id, input={"converse": {"messages": MESSAGES}})
+    assert error_code(error) == "ValidationException"
+
+
+@pytest.mark.parametrize("body", ["no JSON", json.dumps({"messages": []})])
+def test_what_the_model_would_refuse_is_not_counted(still_runtime: Any, body: str) -> None:
+    """A request that InvokeModel refuses is refused here too."""
+    with pytest.raises(ClientError) as error:
+        still_runtime.count_tokens(modelId=HAIKU, input={"invokeModel": {"body": body}})
+    assert error_code(error) == "ValidationException"
