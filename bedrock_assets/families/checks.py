@@ -187,7 +187,8 @@ def choose_schema_mode(spec: PipelineSpec, family: Family, task: Task) -> tuple[
     wanted = spec.schema_mode
     if wanted == "auto" or wanted in (*able, "prompt"):
         return (best if wanted == "auto" else wanted), None
-    if wanted in family.modes and "schema_modes" not in facts.model_fields_set:
+    is_said = wanted in facts.schema_modes or "schema_modes" not in facts.model_fields_set
+    if wanted in family.modes and is_said and not (isinstance(task, TextTask) and task.thinking):
         return wanted, None
     return best, f"schema_mode: {facts.name} ({family.name}) does not take {wanted}, so {best} is used"
 

@@ -19,7 +19,7 @@ from bedrock_assets.operations.clean import CleanTarget, delete_files, plan_clea
 from bedrock_assets.resources.regions import RegionConfig, read_regions
 from tests.labs.dispatch import Lab, open_lab
 
-HAIKU, NEWER = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic.claude-3-5-haiku-20241022-v1:0"
+HAIKU, NEWER = "anthropic.claude-haiku-4-5-20251001-v1:0", "anthropic.claude-sonnet-4-5-20250929-v1:0"
 WEST = "us-west-2"
 ONE_SHARD = {"max_records_per_job": 10, "min_records_per_job": 5, "max_jobs": 1}
 
@@ -72,7 +72,7 @@ def test_two_models_of_one_region(tmp_path: Path) -> None:
         lab.finish()
         events = lab.instance.fetch_materializations(lab.ledger.asset_key, limit=10).records
         facts = {r.partition_key: r.asset_materialization.metadata for r in events if r.asset_materialization}
-        usd = {HAIKU: (0.25, 1.25), NEWER: (0.8, 4)}
+        usd = {HAIKU: (1.1, 5.5), NEWER: (3.3, 16.5)}
         for shard in lab.shards:
             (model,) = set(lab.outputs(shard)["model_id"])
             n_input, n_output = (facts[shard][name].value for name in ("input_tokens", "output_tokens"))

@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"
 PROMPT = "Summarise this call in two sentences:\n\n{transcript}\n\nTopic: {topic}"
 MAX_TOKENS = 256

@@ -114,7 +114,7 @@ def _pipeline(folder: Path) -> Pipeline:
     settings = {
         "name": "calls",
         "source": {"path": str(folder / "calls.parquet")},
-        "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "model": "anthropic.claude-haiku-4-5-20251001-v1:0",
         "task": {"text": {"prompt": "{text}"}},
     }
     return Pipeline(PipelineSpec.model_validate(settings), folder)

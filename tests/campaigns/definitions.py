@@ -24,7 +24,7 @@ def spec_of(name: str, folder: Path) -> dict[str, Any]:
     return {
         "name": name,
         "source": {"path": str(folder / f"{name}.parquet"), "id_column": "id"},
-        "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "model": "anthropic.claude-haiku-4-5-20251001-v1:0",
         "task": {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}},
         "limits": {"max_records_per_job": RECORDS_PER_SHARD, "min_records_per_job": 5, "max_jobs": 1},
     }

@@ -17,7 +17,7 @@ type: bedrock_assets.BatchInference
 attributes:
   name: calls
   source: {path: "%s"}
-  model: us.anthropic.claude-haiku-4-5-20251001-v1:0
+  model: anthropic.claude-haiku-4-5-20251001-v1:0
   task:
     text: {prompt: "Say {text}"}
   limits: {min_records_per_job: 1}

@@ -11,7 +11,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 MINIMAL: dict[str, Any] = {
     "name": "calls",
     "source": {"path": "calls.csv"},
-    "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+    "model": "anthropic.claude-haiku-4-5-20251001-v1:0",
     "task": {"text": {"prompt": "Say {text}"}},
 }
 

@@ -84,7 +84,7 @@ def test_the_component(names: dict[str, Any]) -> None:
         attributes=attributes, context=context.with_rendering_scope(scope)
     )
     assert isinstance(component, BatchComponent)
-    assert component.spec.model == "amazon.nova-lite-v1:0"
+    assert component.spec.model == "us.amazon.nova-2-lite-v1:0"
     assert component.get_asset_spec(dg.AssetSpec("a")).tags == {"shop": "north"}
     assert isinstance(names["load"](context), BatchInference)
 

@@ -14,6 +14,7 @@ from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, TableMa
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
 
+CLAUDE_3 = "anthropic.claude-3-haiku-20240307-v1:0"
 OWN = {"input_usd_per_mtok": 100_000, "output_usd_per_mtok": 200_000}
 
 
@@ -35,7 +36,7 @@ def metadata(lab: Lab, asset: str, shard: str | None = None) -> dict[str, Any]:
 
 def test_prices_are_those_of_the_list() -> None:
     """A model id, an inference profile and an ARN have the price of their model, halved in batch."""
-    for model in (HAIKU, f"us.{HAIKU}", f"arn:aws:bedrock:us-east-1::foundation-model/{HAIKU}"):
+    for model in (CLAUDE_3, f"us.{CLAUDE_3}", f"arn:aws:bedrock:us-east-1::foundation-model/{CLAUDE_3}"):
         price = price_of(spec(model=model))
         assert price is not None
         assert price.cost_usd({"batch": (1_000_000, 1_000_000)}) == (0.25 + 1.25) / 2

@@ -32,7 +32,7 @@ from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.storage.store import Store
 from tests.labs.dispatch import pipeline_of
 
-HAIKU, ACCOUNT = "us.anthropic.claude-haiku-4-5-20251001-v1:0", "123456789012"
+HAIKU, ACCOUNT = "anthropic.claude-haiku-4-5-20251001-v1:0", "123456789012"
 REGIONS = ("us-east-1", "us-west-2")
 SHARDS = [f"{i:05d}-of-00004" for i in range(4)]
 MAX_JOBS, MOST_LAG = 2, 2

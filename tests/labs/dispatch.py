@@ -202,7 +202,7 @@ def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
     settings = {
         "name": "calls",
         "source": {"path": str(folder / "calls.parquet"), "id_column": "id"},
-        "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "model": "anthropic.claude-haiku-4-5-20251001-v1:0",
         "task": {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 64}},
         "limits": {"max_records_per_job": 10, "min_records_per_job": 2, "max_jobs": max_jobs},
         "preflight": False,  # tests count calls on demand, and inject faults that strike every record

@@ -1,7 +1,7 @@
 """A model of each family, as tests name it."""
 
 MODELS = {
-    "anthropic": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+    "anthropic": "anthropic.claude-haiku-4-5-20251001-v1:0",
     "nova": "us.amazon.nova-lite-v1:0",
     "converse": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
     "chat": "qwen.qwen3-32b-v1:0",

@@ -19,7 +19,7 @@ from bedrock_assets.storage.keys import attempt_folder
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store
 
-HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
+HAIKU = "anthropic.claude-haiku-4-5-20251001-v1:0"
 TITAN = "amazon.titan-embed-text-v2:0"
 JOB_IDS = ("aaaaaaaaaaa1", "bbbbbbbbbbb2", "ccccccccccc3")
 """Of the jobs of attempts 1, 2 and 3."""

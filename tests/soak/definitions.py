@@ -19,7 +19,7 @@ LIMITS = {"max_records_per_job": RECORDS_PER_SHARD, "min_records_per_job": 5, "m
 """The pool's limit holds, so `max_jobs` has no say but in planning: as few shards as the rows need."""
 SPECS: dict[str, dict[str, Any]] = {
     "soak_text": {
-        "model": "us.anthropic.claude-haiku-4-5-20251001-v1:0",
+        "model": "anthropic.claude-haiku-4-5-20251001-v1:0",
         "task": {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}},
     },
     "soak_vectors": {

@@ -4,7 +4,7 @@ What a single model refuses, by the catalogue of models: parameters, more tokens
 The messages are those of field reports of 2026, where there are any.
 """
 
-from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object
+from bedrock_assets.emulator.jsontypes import JsonObject, as_object
 from bedrock_assets.emulator.replies.base import RecordError
 from bedrock_assets.models import Model, find_model
 
@@ -37,7 +37,8 @@ def check_facts(model_id: str, settings: JsonObject, max_tokens: int) -> None:
     if output_config.get("format") is not None and is_known and "native" not in facts.schema_modes:
         raise RecordError("output_config.format: Extra inputs are not permitted")
     forced = as_object(settings.get("tool_choice")).get("type") in ("tool", "any")
-    if forced and ("forced_tool" in facts.refuses or _thinks(facts, settings.get("thinking"))):
+    is_asked_to_think = as_object(settings.get("thinking")).get("type") in ("enabled", "adaptive")
+    if forced and ("forced_tool" in facts.refuses or is_asked_to_think):
         raise RecordError("Thinking may not be enabled when tool_choice forces tool use.")
 
 
@@ -67,8 +68,3 @@ def _check_thinking(facts: Model, settings: JsonObject) -> None:
     if effort is not None and facts.effort and effort not in facts.effort:
         allowed = ", ".join(f"'{value}'" for value in facts.effort)
         raise RecordError(f"output_config.effort: Input should be {allowed}")
-
-
-def _thinks(facts: Model, thinking: Json) -> bool:
-    kind = as_object(thinking).get("type")
-    return facts.thinking in ("default", "always") if kind is None else kind != "disabled"
