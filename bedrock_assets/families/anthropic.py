@@ -47,7 +47,7 @@ def _schema(prompt: Prompt) -> dict[str, Any]:
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     if (schema := prompt.schema_for("tool")) is not None:
         tool = {"name": TOOL, "description": "Give the answer.", "input_schema": schema}
-        return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
+        return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True}}
     return {}
 
 
@@ -67,13 +67,21 @@ ANTHROPIC = Family(
         {
             "content": pl.List(pl.Struct({"text": pl.String})),
             "stop_reason": pl.String,
-            "usage": pl.Struct({"input_tokens": pl.Int64, "output_tokens": pl.Int64}),
+            "usage": pl.Struct(
+                {
+                    "input_tokens": pl.Int64,
+                    "output_tokens": pl.Int64,
+                    "cache_read_input_tokens": pl.Int64,
+                    "cache_creation_input_tokens": pl.Int64,
+                }
+            ),
         }
     ),
     answer=text_answer(
         joined_text(at("content")),
         stop_reason=at("stop_reason"),
         tokens=(at("usage", "input_tokens"), at("usage", "output_tokens")),
+        cached=(at("usage", "cache_read_input_tokens"), at("usage", "cache_creation_input_tokens")),
         refused=("refusal",),
     ),
     tool=('"tool_use"', "$.modelOutput.content[*].input"),
