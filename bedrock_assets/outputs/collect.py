@@ -12,6 +12,7 @@ from bedrock_assets.columns import column
 from bedrock_assets.config.target import model_of
 from bedrock_assets.errors import JobFailed, panics_are_errors
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer, buffer_for
+from bedrock_assets.outputs.error_groups import group_errors
 from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, apply_schema, repairable
 from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, one_outcome_per_row
 from bedrock_assets.pipeline.ids import GIVEN_ID, wire_id
@@ -52,14 +53,9 @@ class Collected:
 
     @property
     def frequent_errors(self) -> pl.DataFrame:
-        """The five most frequent errors: error_code, error_message, n_rows, example (a record id)."""
-        return (
-            self.rows.filter(pl.col("status") != "ok")
-            .group_by("error_code", "error_message", maintain_order=True)
-            .agg(n_rows=pl.len(), example=pl.col("record_id").first())
-            .sort("n_rows", descending=True, maintain_order=True)
-            .head(5)
-        )
+        """The five most frequent errors: error_code, error_message (of the example), n_rows, example (a record id)."""
+        groups = group_errors(self.rows.filter(pl.col("status") != "ok")).head(5)
+        return groups.select("error_code", "error_message", "n_rows", "example")
 
     @property
     def violations(self) -> pl.DataFrame:
