@@ -86,8 +86,7 @@ NOVA = Family(
     answer=text_answer(
         _text(at("output", "message", "content")),
         stop_reason=at("stopReason"),
-        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens")),
-        cached=(_tokens(_READ), _tokens(_WRITTEN)),
+        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens"), _tokens(_READ), _tokens(_WRITTEN)),
         refused=("content_filtered", "guardrail_intervened"),
     ),
     tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),

@@ -58,6 +58,9 @@ def _check(task: TextTask) -> None:
         )
 
 
+_USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""`input_tokens` leaves out those that were read from a cache and written to one."""
+
 ANTHROPIC = Family(
     name="anthropic",
     kind="text",
@@ -67,21 +70,13 @@ ANTHROPIC = Family(
         {
             "content": pl.List(pl.Struct({"text": pl.String})),
             "stop_reason": pl.String,
-            "usage": pl.Struct(
-                {
-                    "input_tokens": pl.Int64,
-                    "output_tokens": pl.Int64,
-                    "cache_read_input_tokens": pl.Int64,
-                    "cache_creation_input_tokens": pl.Int64,
-                }
-            ),
+            "usage": pl.Struct(dict.fromkeys(_USAGE, pl.Int64)),
         }
     ),
     answer=text_answer(
         joined_text(at("content")),
         stop_reason=at("stop_reason"),
-        tokens=(at("usage", "input_tokens"), at("usage", "output_tokens")),
-        cached=(at("usage", "cache_read_input_tokens"), at("usage", "cache_creation_input_tokens")),
+        tokens=tuple(at("usage", name) for name in _USAGE),
         refused=("refusal",),
     ),
     tool=('"tool_use"', "$.modelOutput.content[*].input"),

@@ -108,8 +108,7 @@ def text_answer(
     text: pl.Expr,
     *,
     stop_reason: pl.Expr,
-    tokens: tuple[pl.Expr, pl.Expr],
-    cached: tuple[pl.Expr, pl.Expr] | None = None,
+    tokens: tuple[pl.Expr, ...],
     tool: pl.Expr | None = None,
     n_answers: pl.Expr | None = None,
     refused: tuple[str, ...] = (),
@@ -120,8 +119,8 @@ def text_answer(
 
     Args:
         text: String, null if there is no text.
-        tokens: Input and output tokens, Int64, null where the answer does not tell them.
-        cached: Input tokens that were read from a cache and written to one, Int64, if `tokens` leaves them out.
+        tokens: Input and output tokens and, if the input leaves them out, those that were read from a cache and written
+            to one; Int64, null where the answer does not tell them.
         tool: String, the input of the called tool as JSON; of several calls a list of them.
         n_answers: Number of answers to choose from, if the format allows several.
         refused: Stop reasons that mean the model refused to answer.
@@ -138,21 +137,20 @@ def text_answer(
         "tool": null if tool is None else tool,
         "refusal": stopped if refusal is None else pl.coalesce(refusal, stopped),
         "n_answers": pl.lit(1, pl.UInt32) if n_answers is None else n_answers,
-        **_usage(stop_reason, tokens, cached),
+        **_usage(stop_reason, *tokens),
     }
 
 
-def _usage(
-    stop_reason: pl.Expr, tokens: tuple[pl.Expr, pl.Expr], cached: tuple[pl.Expr, pl.Expr] | None = None
-) -> dict[str, pl.Expr]:
+def _usage(stop_reason: pl.Expr, n_input: pl.Expr, n_output: pl.Expr, *cached: pl.Expr) -> dict[str, pl.Expr]:
     """
     `stop_reason` String; `input_tokens` (those of a cache included), `output_tokens`, `cache_read_tokens` and
     `cache_write_tokens` Int64, null where they are not told.
     """
     unknown = pl.lit(None, pl.Int64)
     read, write = cached or (unknown, unknown)
-    n_input = tokens[0] if cached is None else tokens[0] + read.fill_null(0) + write.fill_null(0)
-    usage = {"stop_reason": stop_reason, "input_tokens": n_input, "output_tokens": tokens[1]}
+    if cached:
+        n_input = n_input + read.fill_null(0) + write.fill_null(0)
+    usage = {"stop_reason": stop_reason, "input_tokens": n_input, "output_tokens": n_output}
     return usage | {"cache_read_tokens": read, "cache_write_tokens": write}
 
 
@@ -163,13 +161,11 @@ def embedding_answer(embedding: pl.Expr, input_tokens: pl.Expr | None) -> dict[s
     Returns:
         `embedding` List(Float32), null if it is empty or has anything but finite numbers, and what `_usage` returns.
     """
+    n_input = pl.lit(None, pl.Int64) if input_tokens is None else input_tokens
     is_number = embedding.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
     return {
         "embedding": pl.when(is_number & (embedding.list.len() > 0)).then(embedding),
-        **_usage(
-            pl.lit(None, pl.String),
-            (pl.lit(None, pl.Int64) if input_tokens is None else input_tokens, pl.lit(0, pl.Int64)),
-        ),
+        **_usage(pl.lit(None, pl.String), n_input, pl.lit(0, pl.Int64)),
     }
 
 

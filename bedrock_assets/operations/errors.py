@@ -33,10 +33,8 @@ def group_errors(store: Store, workload: Workload) -> list[ErrorGroup]:
     if not outputs:
         return []
     groups = error_groups(pl.concat(_failed(store, workload, shard, key) for shard, key in outputs.items()))
-    return [
-        ErrorGroup(row["error_code"], row["pattern"], row["n_rows"], row["example"], row["error_message"], row["shards"])
-        for row in groups.iter_rows(named=True)
-    ]
+    columns = ("error_code", "pattern", "n_rows", "example", "error_message", "shards")
+    return [ErrorGroup(*row) for row in groups.select(columns).iter_rows()]
 
 
 def outputs_of(store: Store, spec: WorkloadSpec) -> dict[str, str]:

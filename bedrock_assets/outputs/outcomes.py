@@ -11,10 +11,15 @@ from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.jsonlines import lines_of
 from bedrock_assets.outputs.structured import validate_answers
-from bedrock_assets.outputs.unexplained import SEVERAL, json_of
+from bedrock_assets.outputs.thoughts import TRUNCATED
+from bedrock_assets.outputs.unexplained import SEVERAL, UNRECOGNISED, json_of
 from bedrock_assets.sources.json_lines import whole_characters
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
+_ANSWERED = (SCHEMA_CODE, REFUSAL_CODE, TRUNCATED, SEVERAL, UNRECOGNISED)
+"""Codes of errors that we find in an output of the model."""
+IS_ANSWERED = (pl.col("status").cast(pl.String) == "ok") | pl.col("error_code").is_in(_ANSWERED).fill_null(value=False)
+"""Whether there is an output of the model, which is paid for."""
 FIELDS = "fields"
 _PARTS = (b'"content":[{', b'"content": [{')
 
@@ -30,8 +35,8 @@ def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | 
 
     Returns:
         *read* without `tool` and `refusal`. `response` is the text, or else the tool's input (of several calls a list
-        of their inputs); with a schema it is the tool's input, or else the text. If a model refused without any text, `response` is null and `error_code` is
-        `refusal`; a refusal with text stays an answer.
+        of their inputs); with a schema it is the tool's input, or else the text. If a model refused without any text,
+        `response` is null and `error_code` is `refusal`; a refusal with text stays an answer.
     """
     if family.tool and family.tool[0].encode() in chunk:
         read = read.with_columns(tool=_tool_inputs(read, family.tool, chunk))

@@ -9,18 +9,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
-from pydantic import Field
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
 from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line, lines_of
-from bedrock_assets.outputs.outcomes import FIELDS, apply_schema, merge_parts, merge_tool_input, refuse_several
+from bedrock_assets.outputs.outcomes import (
+    FIELDS,
+    IS_ANSWERED,
+    apply_schema,
+    merge_parts,
+    merge_tool_input,
+    refuse_several,
+)
 from bedrock_assets.outputs.thoughts import without_thoughts
 from bedrock_assets.outputs.unexplained import explain
 from bedrock_assets.pipeline.ids import PADDING_ID, WIRE_ID, wire_id
-from bedrock_assets.storage.manifests import Document
 from bedrock_assets.threads import map_ordered
 
 STATUSES = ("ok", "error", "missing")
@@ -41,16 +46,6 @@ AT = "__at"
 """Column: position of the answer among all answers that were read, Int64."""
 
 
-class JobManifest(Document):
-    """`manifest.json.out`, as Bedrock writes it; unknown keys are ignored."""
-
-    total_record_count: int | None = Field(default=None, alias="totalRecordCount")
-    success_record_count: int | None = Field(default=None, alias="successRecordCount")
-    error_record_count: int | None = Field(default=None, alias="errorRecordCount")
-    input_token_count: int | None = Field(default=None, alias="inputTokenCount")
-    output_token_count: int | None = Field(default=None, alias="outputTokenCount")
-
-
 @dataclass
 class Answers:
     """
@@ -69,6 +64,11 @@ class Answers:
     n_lines: int = 0
     n_unreadable: int = 0
     """Lines that are not a JSON object or have no record id, so that their row is unknown."""
+
+    @property
+    def n_answered(self) -> int:
+        """Lines with an output of the model, understood or not."""
+        return sum(int(frame.select(IS_ANSWERED.sum()).item()) for frame in self.frames)
 
     @property
     def answer(self) -> str:

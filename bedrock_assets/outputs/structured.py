@@ -2,8 +2,8 @@
 Structured answers become typed columns.
 
 The JSON of an answer may stand among words or in a code fence. Of several objects that conform and differ none is the
-answer: one of them may be from the text that is judged, and not the model's own. Pydantic checks one answer after the other, which takes
-some microseconds each; polars then decodes all that conform at once.
+answer: one of them may be from the text that is judged, and not the model's own. Pydantic checks one answer after the
+other, which takes some microseconds each; polars then decodes all that conform at once.
 
 Null is as good as absent, 3.0 is an integer, and unknown fields are ignored. Everything else is strict, so that "3" is
 not an integer. A user's class checks answers as well, if it has validators written in Python.

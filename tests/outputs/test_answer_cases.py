@@ -124,20 +124,16 @@ def chat(content: Any, reason: str = "stop", **more: Any) -> dict[str, Any]:
 
 def text_of(family: str, text: str | None, reason: str) -> dict[str, Any]:
     """An output of a text family with this text."""
-    if family == "anthropic":
-        return {"content": [] if text is None else [{"type": "text", "text": text}], "stop_reason": reason}
-    if family in ("nova", "converse"):
-        blocks = [] if text is None else [{"text": text}]
-        return {"output": {"message": {"content": blocks}}, "stopReason": reason}
-    if family.startswith("llama"):
-        return {"generation": text, "stop_reason": reason}
-    if family == "mistral":
-        return {"outputs": [{"text": text, "stop_reason": reason}]}
-    if family == "deepseek_r1":
-        return {"choices": [{"text": text, "stop_reason": reason}]}
-    if family == "titan_text":
-        return {"results": [{"outputText": text, "completionReason": reason}]}
-    return chat(text, reason)
+    blocks = [] if text is None else [{"text": text}]
+    outputs = {
+        "anthropic": {"content": [{"type": "text", **block} for block in blocks], "stop_reason": reason},
+        "nova": {"output": {"message": {"content": blocks}}, "stopReason": reason},
+        "llama": {"generation": text, "stop_reason": reason},
+        "mistral": {"outputs": [{"text": text, "stop_reason": reason}]},
+        "deepseek_r1": {"choices": [{"text": text, "stop_reason": reason}]},
+        "titan_text": {"results": [{"outputText": text, "completionReason": reason}]},
+    }
+    return outputs.get({"converse": "nova", "llama4": "llama"}.get(family, family), chat(text, reason))
 
 
 TEXT_FAMILIES = [family for family in FAMILIES.values() if family.kind == "text"]

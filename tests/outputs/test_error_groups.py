@@ -8,7 +8,12 @@ from bedrock_assets.outputs.error_groups import error_pattern, group_errors
 
 def patterns(*messages: str | None) -> list[str]:
     """The pattern of each message."""
-    return pl.DataFrame({"m": pl.Series(messages, dtype=pl.String)}).select(error_pattern(pl.col("m"))).to_series().to_list()
+    return (
+        pl.DataFrame({"m": pl.Series(messages, dtype=pl.String)})
+        .select(error_pattern(pl.col("m")))
+        .to_series()
+        .to_list()
+    )
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,8 @@ import polars as pl
 import pytest
 
 from bedrock_assets.families import FAMILIES
-from bedrock_assets.outputs.parse import Answers, JobManifest, one_outcome_per_row
+from bedrock_assets.outputs.job_manifest import JobManifest
+from bedrock_assets.outputs.parse import Answers, one_outcome_per_row
 from bedrock_assets.outputs.unexplained import RAW_CHARS
 from tests.labs.stages import failed, jsonl, ok
 
