@@ -62,7 +62,7 @@ class AttemptRead:
         told = [
             f"{n:,} {what} but the output has {own:,} {ours}" for what, n, ours, own in counts if n not in (None, own)
         ]
-        return f"manifest.json.out counts {'; and '.join(told)}" if told else ""
+        return f"manifest.json.out counts {', and '.join(told)}" if told else ""
 
 
 def paid_tokens(rows: pl.DataFrame, first: str, attempts: Mapping[int, AttemptRead]) -> dict[str, TokenCount]:
