@@ -85,8 +85,8 @@ def _truncated(read: pl.DataFrame, rows: pl.Series) -> pl.DataFrame:
         .otherwise(pl.lit("raise max_tokens, or let the model think less (a lower effort)"))
     )
     message = pl.format(
-        "the answer was cut off before it began, after {} output tokens (stop reason {}); {}. The same settings, "
-        "max_tokens among them, would give the same, so it is not sent again by itself",
+        "the answer was cut off before it began, after {} output tokens of max_tokens (stop reason {}): {}. It is not "
+        "sent again with the same settings",
         tokens,
         pl.col("stop_reason").fill_null("not told"),
         cure,
