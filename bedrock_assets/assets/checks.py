@@ -1,6 +1,7 @@
 """Asset checks: they prove what the table promises, from the files alone."""
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import dagster as dg
 import polars as pl
@@ -92,8 +93,9 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
         result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
         if result is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
-        facts = {"n_rows": result.n_rows, "error_rate": significant(result.error_rate)}
-        facts |= {"mean_output_tokens": significant(result.mean_output_tokens)}
+        facts: dict[str, Any] = {"n_rows": result.n_rows, "error_rate": significant(result.error_rate)}
+        mean = result.mean_output_tokens
+        facts |= {"mean_output_tokens": "unknown" if mean is None else significant(mean)}
         return dg.AssetCheckResult(passed=result.passed, description="; ".join(result.reasons) or None, metadata=facts)
 
     return canary_check
@@ -190,8 +192,8 @@ def drift(table: dg.AssetKey, mean: float | None, means: Sequence[float]) -> dg.
         severity=dg.AssetCheckSeverity.WARN,
         description=None if mean and before else "nothing to compare",
         metadata={
-            "mean_output_tokens": significant(mean or 0.0),
-            "before": significant(before or 0.0),
+            "mean_output_tokens": "unknown" if mean is None else mean,
+            "before": "unknown" if before is None else significant(before),
             "factor": significant(factor),
         },
     )

@@ -82,6 +82,8 @@ class CollectRun:
             log.warning(f"{finished}: {request.n_records} records are sent again, {request.inference_mode}")
             self._ledger.log(self.context.log_event, request, RequestState.REQUESTED)
             return None
+        if collected.difference:
+            log.warning(f"{finished}: {collected.difference}")
         version = self._attempts.collector.publish(collected)
         facts = metadata.answers_metadata(self._attempts, collected, finished.job, entry)
         return Published(facts | self._metrics(finished), version)

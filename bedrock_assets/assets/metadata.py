@@ -7,7 +7,7 @@ import polars as pl
 
 from bedrock_assets.assets.columns import answers_lineage, column_schema, raw_lineage, table_lineage
 from bedrock_assets.assets.sample import never_fails, sample_of
-from bedrock_assets.assets.units import duration, significant, size, token_counts, usd
+from bedrock_assets.assets.units import duration, significant, size
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.attempts import ShardAttempts
@@ -17,7 +17,7 @@ from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import Workload
-from bedrock_assets.prices import Tokens, price_of, tokens_of
+from bedrock_assets.prices import NO_PRICE, NO_TOKENS, Tokens, price_of, total_of, usd
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import InferenceMode, RawManifest, ReusedFrom, ShardManifest, TableManifest
@@ -90,7 +90,6 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
     """Metadata of one partition of `batch_outputs`; numbers are named for Dagster's plots."""
     workload, shard, rows, request = attempts.workload, attempts.shard, collected.rows, entry.request
     paid = rows.filter(pl.col("answer_source").is_in([mode.value for mode in InferenceMode]))
-    n_input, n_output = int(paid["input_tokens"].sum() or 0), int(paid["output_tokens"].sum() or 0)
     n_by_source = dict(rows["answer_source"].value_counts().iter_rows())
     metadata: Metadata = {
         "dagster/row_count": len(rows),
@@ -105,10 +104,8 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
         "n_reused": n_by_source.get(ReusedFrom.CACHE.value, 0),
         "n_duplicates": n_by_source.get(ReusedFrom.DUPLICATE.value, 0),
         "error_rate": significant(1 - collected.count("ok") / max(1, len(rows))),
-        "input_tokens": n_input,
-        "output_tokens": n_output,
-        "tokens_per_record": significant((n_input + n_output) / max(1, len(paid))),
-        **_costs(workload.spec, tokens_of(rows, workload.spec.model)),
+        **_tokens(collected.tokens, len(paid)),
+        **_costs(workload.spec, collected.tokens),
         **({} if request.estimated_usd is None else _estimate(request.estimated_usd)),
         "attempt": request.attempt,
         **({"target": request.where} if request.where else {}),
@@ -121,15 +118,35 @@ def answers_metadata(attempts: ShardAttempts, collected: Collected, job: Job | N
         metadata["frequent_errors"] = sample_of(collected.frequent_errors)
     if collected.n_unknown or collected.n_unreadable:
         metadata |= {"n_unknown_ids": collected.n_unknown, "n_unreadable_lines": collected.n_unreadable}
+    if collected.difference:
+        metadata["manifest_difference"] = collected.difference
     return metadata
 
 
+def _tokens(tokens: Tokens, n_records: int | None = None) -> Metadata:
+    """
+    The counts that are known, as numbers, and in words that one is not.
+
+    Args:
+        n_records: Records that were paid for, for the mean.
+    """
+    total = total_of(tokens)
+    facts: Metadata = {"input_tokens": total.n_input, "output_tokens": total.n_output}
+    cached = {"cache_read_tokens": total.n_cache_read, "cache_write_tokens": total.n_cache_written}
+    facts |= {name: n for name, n in cached.items() if n}
+    if total.n_input is None or total.n_output is None:
+        return {name: n for name, n in facts.items() if n is not None} | {"tokens": NO_TOKENS}
+    if n_records is None:
+        return facts
+    return facts | {"tokens_per_record": significant((total.n_input + total.n_output) / max(1, n_records))}
+
+
 def _costs(spec: WorkloadSpec, tokens: Tokens) -> Metadata:
-    """The price of the reported tokens; padding copies, and answers that broke off, report none."""
+    """The price of the tokens; where the records tell theirs, padding copies and answers that broke off tell none."""
     price = price_of(spec)
-    if price is None:
-        return {"cost": "unknown: the price list does not have the model; set `price:`"}
-    cost_usd = price.cost_usd(tokens)
+    cost_usd = price.cost_usd(tokens) if price else None
+    if price is None or cost_usd is None:
+        return {"cost": NO_TOKENS if price else NO_PRICE}
     return {"cost_usd": significant(cost_usd), "cost": usd(cost_usd), "price_source": price.source}
 
 
@@ -173,7 +190,7 @@ def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) ->
         "n_truncated": manifest.n_truncated,
         "error_rate": significant(1 - manifest.n_ok / manifest.n_rows),
         **({} if manifest.mean_output_tokens is None else {MEAN_OUTPUT: significant(manifest.mean_output_tokens)}),
-        **token_counts(manifest.tokens),
+        **_tokens(manifest.tokens),
         **_costs(pipeline.spec, manifest.tokens),
         "n_bytes": n_bytes,
         "size": size(n_bytes),

@@ -68,8 +68,10 @@ def _estimate(env: Environment, chosen: "Pipeline | Inbox", bedrock: "Jobs | Non
 
 
 def _show(result: "PipelineEstimate") -> None:
-    cost = "unknown: set `price:`" if result.cost_usd is None else f"${result.cost_usd:,.2f}"
-    on_demand = "" if result.on_demand_usd is None else f" (on demand ${result.on_demand_usd:,.2f})"
+    from bedrock_assets.prices import usd
+
+    cost = "unknown: set `price:`" if result.cost_usd is None else usd(result.cost_usd)
+    on_demand = "" if result.on_demand_usd is None else f" (on demand {usd(result.on_demand_usd)})"
     hours = "unknown: no job of this pipeline has completed lately" if result.hours is None else f"{result.hours:,.1f}"
     print_fields(
         {

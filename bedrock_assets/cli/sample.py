@@ -48,7 +48,9 @@ def _show(row: "Sample") -> None:
 
 
 def _show_answer(answer: dict[str, Any], cost_usd: float | None) -> None:
-    price = "price unknown" if cost_usd is None else f"${cost_usd:.6f}"
+    from bedrock_assets.prices import usd
+
+    price = "cost unknown" if cost_usd is None else usd(cost_usd)
     console.print(f"[bold]{answer['status']}[/bold] {answer['stop_reason'] or ''} {price}")
     if answer.get("embedding") is not None:
         vector = list(answer["embedding"])

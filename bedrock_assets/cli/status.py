@@ -24,10 +24,16 @@ COLUMNS: dict[str, Callable[["ShardProgress"], str]] = {
     "per min": lambda row: "" if row.records_per_min is None else f"{row.records_per_min:,.0f}",
     "left": lambda row: "" if row.eta_min is None else f"{row.eta_min:,.0f} min",
     "attempt": lambda row: str(row.attempt) if row.attempt > 1 else "",
-    "cost": lambda row: "" if row.cost_usd is None else f"${row.cost_usd:,.2f}",
-    "estimate": lambda row: "" if row.estimated_usd is None else f"${row.estimated_usd:,.2f}",
+    "cost": lambda row: ("unknown" if row.is_answered else "") if row.cost_usd is None else _usd(row.cost_usd),
+    "estimate": lambda row: "" if row.estimated_usd is None else _usd(row.estimated_usd),
 }
 """Columns of the table, with the text of a cell."""
+
+
+def _usd(value: float) -> str:
+    from bedrock_assets.prices import usd
+
+    return usd(value)
 
 
 def status(
@@ -104,7 +110,9 @@ def _table(pipeline: str, rows: Sequence["ShardProgress"]) -> Table:
     """A table of one pipeline, without empty columns."""
     n_done, n_records = sum(row.n_done for row in rows), sum(row.n_records for row in rows)
     costs_usd = [row.cost_usd for row in rows if row.cost_usd is not None]
-    caption = f"{n_done:,} of {n_records:,} records" + (f", ${sum(costs_usd):,.2f} so far" if costs_usd else "")
+    n_unknown = sum(row.is_answered and row.cost_usd is None for row in rows)
+    caption = f"{n_done:,} of {n_records:,} records" + (f", {_usd(sum(costs_usd))} so far" if costs_usd else "")
+    caption += f", the cost of {n_unknown:,} unknown" if n_unknown else ""
     table = Table(title=pipeline, caption=caption)
     columns = {title: [cell(row) for row in rows] for title, cell in COLUMNS.items()}
     columns = {title: cells for title, cells in columns.items() if any(cells)}

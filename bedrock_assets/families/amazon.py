@@ -92,21 +92,41 @@ def unbounded(task: TextTask) -> dict[str, Tree]:
     return {"inferenceConfig": {"stopSequences": list(task.stop_sequences)} if task.stop_sequences else None}
 
 
+_READ, _WRITTEN = (
+    ("cacheReadInputTokens", "cacheReadInputTokenCount"),
+    ("cacheWriteInputTokens", "cacheWriteInputTokenCount"),
+)
+"""Tokens of a cache, as Converse and as Nova call them; `inputTokens` leaves them out."""
+_BLOCK = {"text": pl.String, "citationsContent": pl.Struct({"content": pl.List(pl.Struct({"text": pl.String}))})}
+
+
+def _tokens(names: tuple[str, str]) -> pl.Expr:
+    return pl.coalesce(at("usage", name) for name in names)
+
+
+def _text(blocks: pl.Expr) -> pl.Expr:
+    """The joined text of content blocks; what a citation stands for is a block of its own."""
+    block = pl.element().struct
+    cited = joined_text(block.field("citationsContent").struct.field("content"))
+    texts = blocks.list.eval(pl.coalesce(block.field("text"), cited).drop_nulls())
+    return pl.when(texts.list.len() > 0).then(texts.list.join(""))
+
+
 NOVA = Family(
     name="nova",
     kind="text",
     request=_nova,
     output=pl.Struct(
         {
-            "output": pl.Struct({"message": pl.Struct({"content": pl.List(pl.Struct({"text": pl.String}))})}),
+            "output": pl.Struct({"message": pl.Struct({"content": pl.List(pl.Struct(_BLOCK))})}),
             "stopReason": pl.String,
-            "usage": pl.Struct({"inputTokens": pl.Int64, "outputTokens": pl.Int64}),
+            "usage": pl.Struct(dict.fromkeys(("inputTokens", "outputTokens", *_READ, *_WRITTEN), pl.Int64)),
         }
     ),
     answer=text_answer(
-        joined_text(at("output", "message", "content")),
+        _text(at("output", "message", "content")),
         stop_reason=at("stopReason"),
-        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens")),
+        tokens=(at("usage", "inputTokens"), at("usage", "outputTokens"), _tokens(_READ), _tokens(_WRITTEN)),
         refused=("content_filtered", "guardrail_intervened"),
     ),
     tool=('"toolUseId"', "$.modelOutput.output.message.content[*].toolUse.input"),
@@ -152,6 +172,7 @@ CONVERSE = replace(
     name="converse",
     request=_converse,
     invocation_type="Converse",
+    thoughts="tagged",
     check=_check_converse,
     modes=("native", "prompt"),
 )
@@ -182,6 +203,8 @@ TITAN_TEXT = Family(
         stop_reason=_result.field("completionReason"),
         tokens=(at("inputTextTokenCount"), _result.field("tokenCount")),
         refused=("CONTENT_FILTERED",),
+        n_answers=at("results").list.len(),
     ),
     truncated=("LENGTH",),
+    thoughts="tagged",
 )

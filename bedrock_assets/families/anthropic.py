@@ -70,7 +70,7 @@ def _schema(prompt: Prompt) -> dict[str, Any]:
         return {"output_config": {"format": {"type": "json_schema", "schema": schema}}}
     if (schema := prompt.schema_for("tool")) is not None:
         tool = {"name": TOOL, "description": "Give the answer.", "input_schema": schema}
-        return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL}}
+        return {"tools": [tool], "tool_choice": {"type": "tool", "name": TOOL, "disable_parallel_tool_use": True}}
     return {}
 
 
@@ -97,6 +97,9 @@ def check_claude(task: TextTask, facts: Model) -> None:
             raise ConfigError(f"{name}: Claude does not take it while it thinks; remove it, or `thinking`")
 
 
+_USAGE = ("input_tokens", "output_tokens", "cache_read_input_tokens", "cache_creation_input_tokens")
+"""`input_tokens` leaves out those that were read from a cache and written to one."""
+
 ANTHROPIC = Family(
     name="anthropic",
     kind="text",
@@ -105,13 +108,13 @@ ANTHROPIC = Family(
         {
             "content": pl.List(pl.Struct({"text": pl.String})),
             "stop_reason": pl.String,
-            "usage": pl.Struct({"input_tokens": pl.Int64, "output_tokens": pl.Int64}),
+            "usage": pl.Struct(dict.fromkeys(_USAGE, pl.Int64)),
         }
     ),
     answer=text_answer(
         joined_text(at("content")),
         stop_reason=at("stop_reason"),
-        tokens=(at("usage", "input_tokens"), at("usage", "output_tokens")),
+        tokens=tuple(at("usage", name) for name in _USAGE),
         refused=("refusal",),
     ),
     tool=('"tool_use"', "$.modelOutput.content[*].input"),

@@ -76,6 +76,11 @@ class Family:
     invocation_type: Literal["InvokeModel", "Converse"] = "InvokeModel"
     truncated: tuple[str, ...] = ()
     """Stop reasons that mean a token limit cut the answer short."""
+    thoughts: Literal["tagged", "opened"] | None = None
+    """How thoughts stand in a text: in tags before the answer, or opened by the prompt, so that only their end shows.
+    They are cut off; the output file keeps them."""
+    text_parts: tuple[str | int, ...] = ()
+    """Path in `modelOutput` to a text that may also be a list of parts, whose texts belong together."""
     dimensions: int | None = None
     """Default length of a vector."""
     special: str | None = None
@@ -104,8 +109,9 @@ def text_answer(
     text: pl.Expr,
     *,
     stop_reason: pl.Expr,
-    tokens: tuple[pl.Expr, pl.Expr],
+    tokens: tuple[pl.Expr, ...],
     tool: pl.Expr | None = None,
+    n_answers: pl.Expr | None = None,
     refused: tuple[str, ...] = (),
     refusal: pl.Expr | None = None,
 ) -> dict[str, pl.Expr]:
@@ -114,14 +120,16 @@ def text_answer(
 
     Args:
         text: String, null if there is no text.
-        tokens: Input and output tokens, Int64.
-        tool: String, the input of the called tool as JSON.
+        tokens: Input and output tokens and, if the input leaves them out, those that were read from a cache and written
+            to one; Int64, null where the answer does not tell them.
+        tool: String, the input of the called tool as JSON; of several calls a list of them.
+        n_answers: Number of answers to choose from, if the format allows several.
         refused: Stop reasons that mean the model refused to answer.
         refusal: String, what the model says instead of an answer, if the format has a field for it.
 
     Returns:
-        `response` String, `tool` String, `refusal` String (why the model refused, null if it did not), `stop_reason`
-        String, `input_tokens` and `output_tokens` Int64.
+        `response` String, `tool` String, `refusal` String (why the model refused, null if it did not), `n_answers`
+        UInt32, and what `_usage` returns.
     """
     null = pl.lit(None, pl.String)
     stopped = pl.when(stop_reason.is_in(refused)).then(pl.format("the model stopped with {}", stop_reason))
@@ -129,10 +137,22 @@ def text_answer(
         "response": text,
         "tool": null if tool is None else tool,
         "refusal": stopped if refusal is None else pl.coalesce(refusal, stopped),
-        "stop_reason": stop_reason,
-        "input_tokens": tokens[0],
-        "output_tokens": tokens[1],
+        "n_answers": pl.lit(1, pl.UInt32) if n_answers is None else n_answers,
+        **_usage(stop_reason, *tokens),
     }
+
+
+def _usage(stop_reason: pl.Expr, n_input: pl.Expr, n_output: pl.Expr, *cached: pl.Expr) -> dict[str, pl.Expr]:
+    """
+    `stop_reason` String; `input_tokens` (those of a cache included), `output_tokens`, `cache_read_tokens` and
+    `cache_write_tokens` Int64, null where they are not told.
+    """
+    unknown = pl.lit(None, pl.Int64)
+    read, write = cached or (unknown, unknown)
+    if cached:
+        n_input = n_input + read.fill_null(0) + write.fill_null(0)
+    usage = {"stop_reason": stop_reason, "input_tokens": n_input, "output_tokens": n_output}
+    return usage | {"cache_read_tokens": read, "cache_write_tokens": write}
 
 
 def embedding_answer(embedding: pl.Expr, input_tokens: pl.Expr | None) -> dict[str, pl.Expr]:
@@ -140,15 +160,13 @@ def embedding_answer(embedding: pl.Expr, input_tokens: pl.Expr | None) -> dict[s
     Expressions that read a vector.
 
     Returns:
-        `embedding` List(Float32), null if it is empty or has anything but finite numbers; `stop_reason` String, null;
-        `input_tokens` and `output_tokens` Int64.
+        `embedding` List(Float32), null if it is empty or has anything but finite numbers, and what `_usage` returns.
     """
+    n_input = pl.lit(None, pl.Int64) if input_tokens is None else input_tokens
     is_number = embedding.list.eval(pl.element().is_finite().fill_null(value=False)).list.all()
     return {
         "embedding": pl.when(is_number & (embedding.list.len() > 0)).then(embedding),
-        "stop_reason": pl.lit(None, pl.String),
-        "input_tokens": pl.lit(None, pl.Int64) if input_tokens is None else input_tokens,
-        "output_tokens": pl.lit(0, pl.Int64),
+        **_usage(pl.lit(None, pl.String), n_input, pl.lit(0, pl.Int64)),
     }
 
 

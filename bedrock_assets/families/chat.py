@@ -5,7 +5,7 @@ Sources, 2026-11, Amazon Bedrock user guide unless named otherwise:
 - DeepSeek V3, Qwen: OpenAI models (the response body is OpenAI's chat completion); "Get validated JSON results"
   (`response_format` of open-weight models, also in batch inference).
 - gpt-oss: OpenAI models. `max_completion_tokens`; under InvokeModel the text starts with reasoning in `<reasoning>`
-  tags, which is cut off (the output file keeps it). An answer that ends before the closing tag is left as it is.
+  tags, which is cut off (the output file keeps it). Qwen, MiniMax and Magistral write `<think>`.
 - GLM, MiniMax, Kimi, Gemma, Nemotron: "Get validated JSON results" (InvokeModel of open-weight models) and their model
   cards (InvokeModel, structured outputs). Kimi K2 Thinking writes its reasoning into the text as gpt-oss does, by
   LiteLLM's tests against Bedrock; it is cut off in all of them.
@@ -36,19 +36,8 @@ def _request(prompt: Prompt, task: TextTask, max_tokens: str = "max_tokens") -> 
 
 _choice = at("choices").list.first().struct
 _message = _choice.field("message").struct
-_text = _message.field("content")
-
-
-def _answer(text: pl.Expr) -> dict[str, pl.Expr]:
-    return text_answer(
-        text,
-        tool=_message.field("tool_calls").list.first().struct.field("function").struct.field("arguments"),
-        stop_reason=pl.coalesce(_choice.field("finish_reason"), _choice.field("stop_reason")),
-        tokens=(at("usage", "prompt_tokens"), at("usage", "completion_tokens")),
-        refused=("content_filter",),
-        refusal=_message.field("refusal"),
-    )
-
+_calls = _message.field("tool_calls")
+_arguments = _calls.list.eval(pl.element().struct.field("function").struct.field("arguments"))
 
 _members = {
     "content": pl.String,
@@ -68,8 +57,20 @@ CHAT = Family(
             "usage": pl.Struct({"prompt_tokens": pl.Int64, "completion_tokens": pl.Int64}),
         }
     ),
-    answer=_answer(_text),
+    answer=text_answer(
+        _message.field("content"),
+        tool=pl.when(_calls.list.len() > 1)
+        .then(pl.format("[{}]", _arguments.list.join(",")))
+        .otherwise(_arguments.list.first()),
+        stop_reason=pl.coalesce(_choice.field("finish_reason"), _choice.field("stop_reason")),
+        tokens=(at("usage", "prompt_tokens"), at("usage", "completion_tokens")),
+        refused=("content_filter",),
+        refusal=_message.field("refusal"),
+        n_answers=at("choices").list.len(),
+    ),
     truncated=("length",),
+    thoughts="tagged",
+    text_parts=("choices", 0, "message", "content"),
     modes=("native", "prompt"),
 )
 
@@ -85,7 +86,6 @@ GPT_OSS = replace(
     name="gpt_oss",
     parameters=("stop_sequences", "effort"),
     request=_gpt_oss,
-    answer=_answer(_text.str.replace(r"(?s)^\s*<reasoning>.*?</reasoning>\s*", "")),
 )
 
 OPEN_WEIGHT = replace(

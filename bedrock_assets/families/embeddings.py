@@ -60,13 +60,13 @@ def _cohere_v4(prompt: Prompt, task: EmbeddingTask) -> Tree:
     return {"texts": [prompt.text], "input_type": task.input_type, "output_dimension": task.dimensions or 1536}
 
 
-def _first_vector(embeddings: pl.Expr) -> pl.Expr:
+def _only_vector(embeddings: pl.Expr) -> pl.Expr:
     """
-    The first vector of a list, or of the floats among several types.
+    The vector of a list of one, or of the floats among several types; null where there are several vectors.
 
     *embeddings* is String, because a column of two shapes has to be. Only numbers are decoded.
     """
-    numbers = embeddings.str.extract(r'(?:^|"float": )\[(\[[-+0-9.eE, ]+\])', 1)
+    numbers = embeddings.str.extract(r'(?:^|"float": )\[(\[[-+0-9.eE, ]+\])\s*\]', 1)
     return numbers.str.json_decode(pl.List(pl.Float32))
 
 
@@ -75,7 +75,7 @@ COHERE_EMBED_V3 = Family(
     kind="embedding",
     request=_cohere_v3,
     output=pl.Struct({"embeddings": pl.String}),
-    answer=embedding_answer(_first_vector(at("embeddings")), None),
+    answer=embedding_answer(_only_vector(at("embeddings")), None),
     check=embedding_check("Cohere Embed v3", (1024,)),
     dimensions=1024,
 )

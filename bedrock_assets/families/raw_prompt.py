@@ -8,7 +8,7 @@ Sources, 2026-11, each with request and response:
 - Mistral 7B, Mixtral 8x7B, 24.02 models: user guide, Mistral AI text completion. The template has no system turn;
   Mistral's own puts the system prompt before the user's text. Answers do not report tokens.
 - DeepSeek-R1: user guide, DeepSeek models. The prompt opens `<think>`, so the answer starts with reasoning. Everything
-  up to `</think>` is cut off; an answer that ends before it is left as it is. DeepSeek's template puts the system
+  up to `</think>` is cut off; a text that a limit cut off before it is no answer. DeepSeek's template puts the system
   prompt before the user's turn. Answers do not report tokens.
 """
 
@@ -59,6 +59,7 @@ LLAMA = Family(
     ),
     parameters=(),
     truncated=("length",),
+    thoughts="tagged",
     special=r"(<)(\|[^|<>\s]*\|>)",
 )
 LLAMA4 = replace(LLAMA, name="llama4", request=_llama4)
@@ -77,10 +78,14 @@ MISTRAL = Family(
     request=_mistral,
     output=pl.Struct({"outputs": pl.List(pl.Struct({"text": pl.String, "stop_reason": pl.String}))}),
     answer=text_answer(
-        _output.field("text"), stop_reason=_output.field("stop_reason"), tokens=(_no_tokens, _no_tokens)
+        _output.field("text"),
+        stop_reason=_output.field("stop_reason"),
+        tokens=(_no_tokens, _no_tokens),
+        n_answers=at("outputs").list.len(),
     ),
     truncated=("length",),
     parameters=("stop_sequences", "top_k"),
+    thoughts="tagged",
     special=r"([<\[])(/?s>|unk>|/?(?:INST|SYSTEM_PROMPT|AVAILABLE_TOOLS|TOOL_CALLS|TOOL_RESULTS)\])",
 )
 
@@ -100,10 +105,12 @@ DEEPSEEK_R1 = Family(
     request=_deepseek_r1,
     output=pl.Struct({"choices": pl.List(pl.Struct({"text": pl.String, "stop_reason": pl.String}))}),
     answer=text_answer(
-        _choice.field("text").str.replace(r"(?s)^.*?</think>\s*", ""),
+        _choice.field("text"),
         stop_reason=_choice.field("stop_reason"),
         tokens=(_no_tokens, _no_tokens),
+        n_answers=at("choices").list.len(),
     ),
     truncated=("length",),
+    thoughts="opened",
     special="(<)(\uff5c[^<>\\s]*\uff5c>|/?think>)",
 )

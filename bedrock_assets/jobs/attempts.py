@@ -9,6 +9,7 @@ from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.errors import JobFailed, StaleShard
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.outputs.collect import Collected, Collector
+from bedrock_assets.outputs.thoughts import TRUNCATED
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.remainder import repaired_lines, write_remainder
 from bedrock_assets.storage.manifests import InferenceMode, ReusedFrom, ShardManifest
@@ -98,11 +99,13 @@ class ShardAttempts:
     def resume(self, request: Request, job_arn: str) -> Request:
         """
         The request for what an ended attempt left unanswered, because a person launches the shard again: rows that
-        Bedrock refused are sent again too, but not rows without a record.
+        Bedrock refused are sent again too, but not rows without a record, nor rows whose answer was cut off before it
+        began: with other settings their shard has other prompts, and no attempt of it is resumed.
         """
         collected = self.collector.collect((*request.former_jobs, job_arn), "")
         was_sent = pl.col("attempt").is_not_null() & (pl.col("answer_source") != ReusedFrom.DUPLICATE)
-        unanswered = collected.rows.filter((pl.col("status") != "ok") & was_sent)["record_id"]
+        may_differ = pl.col("error_code").ne_missing(TRUNCATED)
+        unanswered = collected.rows.filter((pl.col("status") != "ok") & was_sent & may_differ)["record_id"]
         collected = dataclasses.replace(collected, unanswered=unanswered)
         return self.next_attempt(request, job_arn, unanswered, collected.violations) or request
 

@@ -9,7 +9,7 @@ from bedrock_assets.errors import OverBudget
 from bedrock_assets.jobs.count_tokens import CountingEstimator, TokenCounter, sample_of
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.pipeline.workload import Workload
-from bedrock_assets.prices import Estimator, Measured, Price, add, price_of
+from bedrock_assets.prices import NO_PRICE, Estimator, Measured, Price, Tokens, add, price_of, total_of, usd
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts, ShardManifest
 from bedrock_assets.storage.store import Store
@@ -28,14 +28,14 @@ class LaunchEstimate:
     cost_usd: float | None
     """Of all of them; None where the price of the model is not known."""
     past_usd: float | None
-    """What the answers of the other shards have cost."""
+    """What the answers of the other shards have cost; None where the price, or their tokens, are not known."""
     basis: str
     """How tokens were estimated."""
 
     def __str__(self) -> str:
         if self.cost_usd is None:
-            return "cost unknown: the price list does not have the model; set `price:`"
-        return f"estimated cost ${self.cost_usd:,.2f}, by {self.basis}"
+            return f"cost {NO_PRICE}"
+        return f"estimated cost {usd(self.cost_usd)}, by {self.basis}"
 
 
 def estimate_launch(
@@ -64,10 +64,10 @@ def estimate_launch(
     if counter and price and prompts:
         estimator = CountingEstimator(estimator, counter.count(sample_of(store, prompts)))
     costs = [_cost(price, estimator, request, shard, done=done) for request, shard, done in launch]
-    others = [found.tokens for key, found in facts.items() if key not in launched]
+    others: list[Tokens] = [found.tokens for key, found in facts.items() if key not in launched]
     estimate = LaunchEstimate(
         requests=tuple(replace(r, estimated_usd=cost) for (r, _, _), cost in zip(launch, costs, strict=True)),
-        cost_usd=sum(cost or 0.0 for cost in costs) if price else None,
+        cost_usd=sum(cost for cost in costs if cost is not None) if price and None not in costs else None,
         past_usd=price.cost_usd(reduce(add, others, {})) if price else None,
         basis=estimator.basis,
     )
@@ -76,7 +76,7 @@ def estimate_launch(
 
 
 def estimator_of(store: Store, workload: Workload, shards: Sequence[str]) -> Estimator:
-    """Predicts tokens from the answers that some of the *shards* have."""
+    """Predicts tokens from the answers that some of the *shards* have; those that do not tell tokens are left out."""
     return _estimator(workload, _facts(store, workload, shards[:SAMPLE_SHARDS]).values())
 
 
@@ -98,8 +98,10 @@ def _facts(store: Store, workload: Workload, shards: Sequence[str]) -> dict[str,
 def _measured(facts: OutputFacts) -> Measured:
     if not facts.n_records:
         return Measured()
-    n_input, n_output = (sum(pair[i] for pair in facts.tokens.values()) for i in (0, 1))
-    return Measured(facts.n_bytes, facts.n_records, n_input, n_output)
+    total = total_of(facts.tokens)
+    if total.n_input is None or total.n_output is None:
+        return Measured()
+    return Measured(facts.n_bytes, facts.n_records, total.n_input, total.n_output)
 
 
 def _cost(
@@ -115,6 +117,11 @@ def _require_budget(workload: Workload, estimate: LaunchEstimate) -> None:
     budget = workload.budget_usd
     if budget is None:
         return
+    if estimate.cost_usd is not None and estimate.past_usd is None:
+        raise OverBudget(
+            f"budget_usd is {budget:g}, but what other shards have cost is not known: neither their answers nor their "
+            "jobs' manifests tell the tokens; leave budget_usd out"
+        )
     if estimate.cost_usd is None or estimate.past_usd is None:
         raise OverBudget(
             f"budget_usd is {budget:g}, but the price of {workload.spec.model} is not known; set `price:`, or leave "
@@ -122,7 +129,7 @@ def _require_budget(workload: Workload, estimate: LaunchEstimate) -> None:
         )
     if estimate.cost_usd + estimate.past_usd > budget:
         raise OverBudget(
-            f"{estimate} (and ${estimate.past_usd:,.2f} was paid for other shards), above budget_usd: {budget:g}. "
+            f"{estimate} (and {usd(estimate.past_usd)} was paid for other shards), above budget_usd: {budget:g}. "
             "Nothing was sent: raise the budget, launch fewer shards, set a `canary:` for a better estimate, or lower "
             "max_tokens"
         )

@@ -1,13 +1,16 @@
 """The canary: a first small shard whose answers decide whether the others are sent."""
 
+import math
 from dataclasses import dataclass
 
 import polars as pl
 
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.prices import total_of
 from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import outputs_key
+from bedrock_assets.storage.manifests import OutputFacts
 from bedrock_assets.storage.store import Store
 
 
@@ -17,7 +20,8 @@ class CanaryResult:
 
     n_rows: int
     error_rate: float
-    mean_output_tokens: float
+    mean_output_tokens: float | None
+    """None if neither the answers nor their job's manifest tell."""
     reasons: tuple[str, ...]
     """Thresholds that are exceeded; none if the other shards may be sent."""
 
@@ -39,12 +43,26 @@ def canary_result(store: Store, workload: Workload, key: str) -> CanaryResult | 
     answers = store.read_parquet(outputs, lambda rows: rows.select(status=status, tokens=tokens))
     summary = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean(), pl.len())
     error_rate, mean_tokens, n_rows = summary.row(0)
-    values = {"error_rate": error_rate or 0.0, "mean_output_tokens": mean_tokens or 0.0}
-    bounds = {"error_rate": thresholds.max_error_rate, "mean_output_tokens": thresholds.max_mean_output_tokens}
-    reasons = [
-        f"{name} is {values[name]:.4g}, above {bound:g}" for name, bound in bounds.items() if values[name] > bound
-    ]
-    return CanaryResult(n_rows, values["error_rate"], values["mean_output_tokens"], tuple(reasons))
+    if mean_tokens is None:
+        mean_tokens = _mean_output(OutputFacts.model_validate(facts))
+    reasons = list[str]()
+    if (error_rate or 0.0) > thresholds.max_error_rate:
+        reasons.append(f"error_rate is {error_rate:.4g}, above {thresholds.max_error_rate:g}")
+    most = thresholds.max_mean_output_tokens
+    if mean_tokens is not None and mean_tokens > most:
+        reasons.append(f"mean_output_tokens is {mean_tokens:.4g}, above {most:g}")
+    elif mean_tokens is None and math.isfinite(most) and error_rate < 1:
+        reasons.append(
+            "mean_output_tokens is unknown, because neither the answers nor their job's manifest tell tokens; leave "
+            "max_mean_output_tokens out"
+        )
+    return CanaryResult(n_rows, error_rate or 0.0, mean_tokens, tuple(reasons))
+
+
+def _mean_output(facts: OutputFacts) -> float | None:
+    """Mean output tokens of the answers that were paid for, by their job's manifest."""
+    n_output = total_of(facts.tokens).n_output
+    return None if n_output is None or not facts.n_records else n_output / facts.n_records
 
 
 @dataclass(frozen=True)

@@ -111,7 +111,7 @@ class CountingEstimator:
         if isinstance(self.counted, str):
             return tokens
         n_input = round(n_bytes * self.counted.input_tokens / self.counted.n_bytes)
-        return {mode: (n_input, n_output) for mode, (_, n_output) in tokens.items()}
+        return {mode: count._replace(n_input=n_input) for mode, count in tokens.items()}
 
 
 def sample_of(store: Store, prompts: Sequence[str]) -> Iterator[str]:

@@ -29,9 +29,9 @@ from bedrock_assets.jobs.submit_turn import has_died
 from bedrock_assets.outputs.buffers import buffer_for
 from bedrock_assets.outputs.parse import Answers
 from bedrock_assets.pipeline.workload import Workload
-from bedrock_assets.prices import price_of
+from bedrock_assets.prices import price_of, usd
 from bedrock_assets.storage.keys import preflight_key
-from bedrock_assets.storage.manifests import Document, InferenceMode
+from bedrock_assets.storage.manifests import Document, InferenceMode, TokenCount
 from bedrock_assets.storage.store import Store
 
 MAX_RECORDS = 3
@@ -55,14 +55,16 @@ class PreflightState(Document):
     passed: bool = False
 
 
+NO_TOKENS = TokenCount(0, 0)
+
+
 @dataclass
 class PreflightResult:
     """What was asked of one target, and what came of it."""
 
     target: str
     n_records: int = 0
-    tokens: tuple[int, int] | None = (0, 0)
-    """Input and output tokens; None if the model does not tell."""
+    tokens: TokenCount = NO_TOKENS
     cost_usd: float | None = 0.0
     """On demand; None if the price or the tokens are not known."""
     passed: bool = False
@@ -74,13 +76,14 @@ class PreflightResult:
     @property
     def spent(self) -> str:
         """What was asked and what it cost, for people."""
-        cost = "cost unknown" if self.cost_usd is None else f"${self.cost_usd:.6f}"
+        cost = "cost unknown" if self.cost_usd is None else usd(self.cost_usd)
         return f"{self.n_records} answered on demand, {cost}"
 
     @property
     def metadata(self) -> dict[str, str | int | float]:
         """For Dagster."""
-        tokens = {} if self.tokens is None else {"input_tokens": self.tokens[0], "output_tokens": self.tokens[1]}
+        told = {"input_tokens": self.tokens.n_input, "output_tokens": self.tokens.n_output}
+        tokens = {name: n for name, n in told.items() if n is not None}
         cost = {"cost": "unknown"} if self.cost_usd is None else {"cost_usd": self.cost_usd}
         warnings = {"warnings": "\n".join(self.warnings)} if self.warnings else {}
         return {"preflight": str(self), "n_records": self.n_records, **tokens, **cost, **warnings}
@@ -203,17 +206,13 @@ class Preflight:
         answers.add(answer.encode("utf-8", "replace"))
         outcome = answers.outcomes().row(0, named=True)
         if "modelOutput" in json.loads(answer):
-            self._count(target, (outcome["input_tokens"], outcome["output_tokens"]), result)
+            self._count(target, TokenCount(outcome["input_tokens"], outcome["output_tokens"]), result)
         return fault_of_outcome(outcome, workload.family.truncated)
 
-    def _count(self, target: Target, tokens: tuple[int | None, int | None], result: PreflightResult) -> None:
+    def _count(self, target: Target, tokens: TokenCount, result: PreflightResult) -> None:
         """Add what one answer has cost."""
-        n_input, n_output = tokens
         result.n_records += 1
-        if n_input is None or n_output is None or result.tokens is None:
-            result.tokens = result.cost_usd = None
-            return
-        result.tokens = (result.tokens[0] + n_input, result.tokens[1] + n_output)
+        result.tokens += tokens
         price = price_of(self.workload.spec)
         key = f"{InferenceMode.ON_DEMAND} {target.model}"  # a model that is not among the others is the first
         result.cost_usd = price.standard.cost_usd({key: result.tokens}) if price else None

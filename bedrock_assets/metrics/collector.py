@@ -144,6 +144,7 @@ def _add_pipeline(scrape: Scrape, state: PipelineState) -> None:
     for status, key in ROWS.items():
         scrape.add(m.ROWS, state.answers[key], name, status)
     for direction, key in TOKENS.items():
-        scrape.add(m.TOKENS, state.answers[key], name, direction)
+        if key in state.answers:
+            scrape.add(m.TOKENS, state.answers[key], name, direction)
     if COST in state.answers:
         scrape.add(m.COST, state.answers[COST], name)

@@ -40,7 +40,9 @@ class PipelineState:
     n_retried: int = 0
     """Shards in a second or later attempt."""
     answers: dict[str, float] = field(default_factory=lambda: dict.fromkeys(_SUMMED - {COST}, 0.0))
-    """Metadata of answered shards, summed; no `cost_usd` if the price is unknown."""
+    """Metadata of answered shards, summed; tokens or costs that one of them does not know are left out."""
+    unknown: set[str] = field(default_factory=set[str])
+    """Names that an answered shard lacks."""
 
 
 @dataclass
@@ -69,6 +71,7 @@ class PipelineLog:
         state, now = PipelineState(self.pipeline), time.time()
         for key in shards_of(instance, self.pipeline):
             self._add_shard(state, key, now)
+        state.answers = {name: value for name, value in state.answers.items() if name not in state.unknown}
         return state
 
     def _add_shard(self, totals: PipelineState, key: str, now: float) -> None:
@@ -84,7 +87,9 @@ class PipelineLog:
             if entry.job_arn is None:
                 totals.n_on_hold += self._ledger.status_of(entry.request) is RequestStatus.ON_HOLD
         if entry.state is RequestState.ANSWERED:
-            for name, value in self._answers.get(key, {}).items():
+            answers = self._answers.get(key, {})
+            totals.unknown |= {name for name in (*TOKENS.values(), COST) if name not in answers}
+            for name, value in answers.items():
                 totals.answers[name] = totals.answers.get(name, 0.0) + float(value)
 
 

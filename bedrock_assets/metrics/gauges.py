@@ -39,8 +39,8 @@ OLDEST = Metric(
     ("pipeline", "state"),
 )
 ROWS = Metric("rows", "Rows of answered shards.", ("pipeline", "status"))
-TOKENS = Metric("tokens", "Tokens paid for the answers of shards.", ("pipeline", "direction"))
-COST = Metric("cost_usd", "US dollars paid for the answers of shards; absent if the price is unknown.", ("pipeline",))
+TOKENS = Metric("tokens", "Tokens paid for the answers of shards; absent if unknown.", ("pipeline", "direction"))
+COST = Metric("cost_usd", "US dollars paid for the answers of shards; absent if unknown.", ("pipeline",))
 BUDGET = Metric("budget_usd", "budget_usd of the pipeline; absent if it has none.", ("pipeline",))
 JOBS = Metric(
     "jobs",

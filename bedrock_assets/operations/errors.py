@@ -7,13 +7,10 @@ import polars as pl
 from bedrock_assets.columns import column
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.outputs.error_groups import group_errors as error_groups
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.keys import outputs_folder, outputs_key
 from bedrock_assets.storage.store import Store
-
-_VARIABLE = r'"[^"]*"|\'[^\']*\'|[0-9a-fA-F-]{16,}|\d+'
-"""Matches what varies between similar messages: quotations, ids, numbers."""
-MESSAGE_CHARS = 160
 
 
 @dataclass(frozen=True)
@@ -33,7 +30,11 @@ class ErrorGroup:
 def group_errors(store: Store, workload: Workload) -> list[ErrorGroup]:
     """Group the rows of all shards that are not `ok`; the most frequent failure comes first."""
     outputs = outputs_of(store, workload.spec)
-    return _groups(pl.concat(_failed(store, workload, shard, key) for shard, key in outputs.items())) if outputs else []
+    if not outputs:
+        return []
+    groups = error_groups(pl.concat(_failed(store, workload, shard, key) for shard, key in outputs.items()))
+    columns = ("error_code", "pattern", "n_rows", "example", "error_message", "shards")
+    return [ErrorGroup(*row) for row in groups.select(columns).iter_rows()]
 
 
 def outputs_of(store: Store, spec: WorkloadSpec) -> dict[str, str]:
@@ -48,18 +49,3 @@ def _failed(store: Store, workload: Workload, shard: str, key: str) -> pl.DataFr
     own = {name: workload.answer_columns[name] for name in ("status", "error_code", "error_message")}
     rows = store.read_parquet(key, lambda rows: rows.select(column(workload.record_id).alias("record_id"), **own))
     return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard))
-
-
-def _groups(rows: pl.DataFrame) -> list[ErrorGroup]:
-    pattern = pl.col("error_message").fill_null("").str.replace_all(_VARIABLE, "#").str.head(MESSAGE_CHARS)
-    groups = (
-        rows.group_by("error_code", pattern.alias("message"), maintain_order=True)
-        .agg(
-            n_rows=pl.len(),
-            example=pl.col("record_id").first(),
-            example_message=pl.col("error_message").first(),
-            shards=pl.col("shard").unique(maintain_order=True),
-        )
-        .sort("n_rows", descending=True, maintain_order=True)
-    )
-    return [ErrorGroup(**row) for row in groups.iter_rows(named=True)]

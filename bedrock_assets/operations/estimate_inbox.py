@@ -14,7 +14,7 @@ from bedrock_assets.jobs.attempts import mode_for
 from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.operations.errors import outputs_of
 from bedrock_assets.operations.estimate import PipelineEstimate, job_hours_of
-from bedrock_assets.prices import Tokens, add, price_of
+from bedrock_assets.prices import Tokens, add, price_of, total_of
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
 
@@ -63,7 +63,7 @@ def estimate_inbox(inbox: Inbox, store: Store, bedrock: Jobs | None) -> tuple[Pi
     estimator = replace(estimator_of(store, inbox.workload, list(outputs_of(store, spec))), max_tokens=most)
     parts = [estimator.tokens(one.n_records, one.n_bytes, one.mode) for one in counted]
     price, tokens = price_of(spec), reduce(add, parts, _NO_TOKENS)
-    on_demand: Tokens = {InferenceMode.ON_DEMAND: (_sum(tokens, 0), _sum(tokens, 1))}
+    total = total_of(tokens)
     n_jobs = sum(one.mode is InferenceMode.BATCH for one in counted)
     n_waves, job_hours = -(-n_jobs // spec.all_limits.max_jobs), job_hours_of(spec.name, bedrock)
     estimate = PipelineEstimate(
@@ -77,10 +77,10 @@ def estimate_inbox(inbox: Inbox, store: Store, bedrock: Jobs | None) -> tuple[Pi
         n_jobs=n_jobs,
         n_waves=n_waves,
         inference_mode=(InferenceMode.BATCH if n_jobs or not counted else InferenceMode.ON_DEMAND).value,
-        input_tokens=_sum(tokens, 0),
-        output_tokens=_sum(tokens, 1),
+        input_tokens=total.n_input or 0,
+        output_tokens=total.n_output or 0,
         cost_usd=price.most_usd(tokens) if price else None,
-        on_demand_usd=price.most_usd(on_demand) if price else None,
+        on_demand_usd=price.most_usd({InferenceMode.ON_DEMAND: total}) if price else None,
         basis=estimator.basis,
         price_source=price.source if price else None,
         job_hours=job_hours,
@@ -108,7 +108,3 @@ def _count(inbox: Inbox, store: Store, file: InboxFile) -> _Counted:
         raise InvalidInboxFile(f"it has {n_records} records, but Bedrock fails a job with fewer than {minimum}")
     n_sent = max(n_records, minimum) if mode is InferenceMode.BATCH else n_records
     return _Counted(mode, n_sent, n_bytes * n_sent // n_records, most * n_sent // n_records)
-
-
-def _sum(tokens: Tokens, index: int) -> int:
-    return sum(pair[index] for pair in tokens.values())

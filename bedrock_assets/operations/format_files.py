@@ -35,12 +35,38 @@ class FormatNotes(Document):
     """Column that was embedded; None for prompts."""
     dimensions: int | None = None
     """Length of each vector."""
+    pipeline: str | None = None
+    """The pipeline that the records were made with; None if they were made with a prompt or a column alone."""
     shards: tuple[Shard, ...]
     n_rows: int
     n_records: int
     n_rejected: int
     n_bytes: int
     warnings: tuple[str, ...] = ()
+
+
+PLAIN = "plain"
+"""Name of a pipeline without a defs.yaml."""
+
+
+def over_files(pipeline: Pipeline, source: str, max_records: int | None = None) -> Pipeline:
+    """
+    A pipeline of a project with the rows of plain files: task, schema, images, parameters, groups and ids are its own.
+
+    Args:
+        source: Path or glob of the input files.
+        max_records: Most records in a shard; by default what the pipeline's limits say.
+
+    Raises:
+        ConfigError: The files do not fit the pipeline.
+    """
+    others = dict.fromkeys(("asset", "huggingface", "chitchat", "pipeline", "through"))
+    files = pipeline.spec.source.model_copy(update={**others, "path": source, "partitions": "all"})
+    limits = pipeline.spec.limits.model_copy(update={"max_jobs": 1})
+    if max_records is not None:
+        least = min(limits.min_records_per_job, max_records)
+        limits = limits.model_copy(update={"max_records_per_job": max_records, "min_records_per_job": least})
+    return Pipeline(pipeline.spec.model_copy(update={"source": files, "limits": limits}), pipeline.folder)
 
 
 def plain_pipeline(
@@ -66,7 +92,7 @@ def plain_pipeline(
     # As few files as possible: with one job at a time, shards need not fill waves of jobs.
     limits = {"max_records_per_job": max_records, "min_records_per_job": min(100, max_records), "max_jobs": 1}
     written = {
-        "name": "plain",
+        "name": PLAIN,
         "source": {"path": source, "id_column": id_column},
         "model": model,
         "task": task,
@@ -104,6 +130,7 @@ def format_files(pipeline: Pipeline, out: Path) -> FormatNotes:
         output_prefix=pipeline.spec.output_prefix,
         embed=embedding.column if embedding else None,
         dimensions=pipeline.workload.dimensions,
+        pipeline=None if pipeline.spec.name == PLAIN else pipeline.spec.name,
         shards=shards,
         n_rows=n_rows,
         n_records=n_records,
@@ -149,6 +176,9 @@ class _Ids:
     pipeline: Pipeline
 
     def __iter__(self) -> Iterator[pl.Series]:
+        if self.pipeline.spec.expansions:
+            yield from (rows[self.pipeline.record_id] for rows in read_rows(self.pipeline))
+            return
         name, position = self.pipeline.spec.source.id_column or "", 0
         for ids in self.pipeline.source.column(name):
             require_ids(ids.to_frame(), name, position)

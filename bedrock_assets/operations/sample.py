@@ -17,7 +17,7 @@ from bedrock_assets.pipeline.ids import wire_id
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_MESSAGE, LINE
 from bedrock_assets.prices import price_of
-from bedrock_assets.storage.manifests import InferenceMode
+from bedrock_assets.storage.manifests import InferenceMode, TokenCount
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
 
@@ -33,7 +33,7 @@ class Sample:
     answer: dict[str, Any] = field(default_factory=dict)
     """status, response or embedding, fields, stop_reason, tokens, error; empty if the model was not called."""
     cost_usd: float | None = None
-    """On-demand cost of the answer; None without an answer, or if the price is unknown."""
+    """On-demand cost of the answer; None without an answer, or if its tokens or the price are unknown."""
 
 
 def sample_rows(
@@ -95,5 +95,5 @@ def _ask(pipeline: Pipeline, runtime: Runtime, rows: pl.DataFrame) -> dict[str, 
 
 def _cost_usd(pipeline: Pipeline, answer: dict[str, Any]) -> float | None:
     price = price_of(pipeline.spec)
-    tokens = (answer["input_tokens"] or 0, answer["output_tokens"] or 0)
+    tokens = TokenCount(answer["input_tokens"], answer["output_tokens"])
     return price.standard.cost_usd({InferenceMode.ON_DEMAND: tokens}) if price else None

@@ -45,7 +45,9 @@ class ShardProgress:
     attempt: int = 0
     inference_mode: str = ""
     cost_usd: float | None = None
-    """By the tokens that the model reported; None before the answers are there, or if the price is unknown."""
+    """None before the answers are there, or if their tokens or the price are unknown."""
+    is_answered: bool = False
+    """Whether the answers are there."""
     estimated_usd: float | None = None
     job_arn: str | None = None
     message: str | None = None
@@ -138,6 +140,7 @@ def _progress(
         attempt=request.attempt,
         inference_mode=request.inference_mode.value,
         cost_usd=cost_usd if entry.state is RequestState.ANSWERED else None,
+        is_answered=entry.state is RequestState.ANSWERED,
         estimated_usd=request.estimated_usd,
         job_arn=entry.job_arn,
         message=entry.message,

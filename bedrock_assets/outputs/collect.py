@@ -2,8 +2,8 @@
 
 import hashlib
 import json
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 
 import polars as pl
 from pydantic import ValidationError
@@ -12,14 +12,16 @@ from bedrock_assets.columns import column
 from bedrock_assets.config.target import model_of
 from bedrock_assets.errors import JobFailed, panics_are_errors
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer, buffer_for
+from bedrock_assets.outputs.error_groups import group_errors
+from bedrock_assets.outputs.job_manifest import AttemptRead, JobManifest, paid_tokens
 from bedrock_assets.outputs.outcomes import SCHEMA_CODE, answer_columns, apply_schema, repairable
-from bedrock_assets.outputs.parse import ANSWERS, AT, STATUSES, Answers, JobManifest, one_outcome_per_row
-from bedrock_assets.pipeline.ids import GIVEN_ID, wire_id
+from bedrock_assets.outputs.parse import ANSWERS, AT, CACHED, STATUSES, Answers, one_outcome_per_row
+from bedrock_assets.outputs.thoughts import began
+from bedrock_assets.pipeline.ids import GIVEN_ID, PADDING_ID, wire_id
 from bedrock_assets.pipeline.workload import Workload
-from bedrock_assets.prices import tokens_of
 from bedrock_assets.shards.answer_cache import ANSWER_KEY, answers_key, read_answers, write_answers
 from bedrock_assets.storage.keys import job_folder, outputs_key
-from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, ReusedFrom, ShardManifest
+from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, ReusedFrom, ShardManifest, TokenCount
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import FACTS, Store
 
@@ -45,6 +47,10 @@ class Collected:
     """Answers with an id that is not the shard's."""
     manifest: JobManifest | None
     """Of the last attempt's job."""
+    tokens: Mapping[str, TokenCount] = field(default_factory=dict[str, TokenCount])
+    """What was paid for, as `prices.Tokens`."""
+    difference: str = ""
+    """How the counts of the last job's manifest differ from ours; empty if they do not."""
 
     def count(self, status: str) -> int:
         """Rows with that status."""
@@ -52,14 +58,9 @@ class Collected:
 
     @property
     def frequent_errors(self) -> pl.DataFrame:
-        """The five most frequent errors: error_code, error_message, n_rows, example (a record id)."""
-        return (
-            self.rows.filter(pl.col("status") != "ok")
-            .group_by("error_code", "error_message", maintain_order=True)
-            .agg(n_rows=pl.len(), example=pl.col("record_id").first())
-            .sort("n_rows", descending=True, maintain_order=True)
-            .head(5)
-        )
+        """The five most frequent errors: error_code, error_message (of the example), n_rows, example (a record id)."""
+        groups = group_errors(self.rows.filter(pl.col("status") != "ok")).head(5)
+        return groups.select("error_code", "error_message", "n_rows", "example")
 
     @property
     def violations(self) -> pl.DataFrame:
@@ -110,12 +111,15 @@ class Collector:
         """
         workload, fates = self.workload, self.store.read_parquet(self.shard.rows)
         outcomes: list[pl.DataFrame] = []
-        n_unreadable, manifest, buffer = 0, None, buffer_for(workload.dimensions)
+        n_unreadable, attempts, buffer = 0, dict[int, AttemptRead](), buffer_for(workload.dimensions)
         for attempt, arn in reversed(list(enumerate(jobs, 1))):
-            answers, manifest_of_attempt = self._read_attempt(attempt, arn, buffer)
+            answers, manifest = self._read_attempt(attempt, arn, buffer)
             n_unreadable += answers.n_unreadable
-            manifest = manifest_of_attempt if attempt == len(jobs) else manifest
-            outcomes.append(answers.index().with_columns(attempt=pl.lit(attempt, pl.Int64)))
+            index = answers.index()
+            attempts[attempt] = AttemptRead(
+                answers.n_lines, answers.n_answered, manifest, _share(index, fates, manifest)
+            )
+            outcomes.append(index.with_columns(attempt=pl.lit(attempt, pl.Int64)))
         outcomes += self._reused(fates, buffer, outcomes[0].schema)
         rows, n_unknown = one_outcome_per_row(fates, repairable(pl.concat(outcomes), workload.n_repairs), ended)
         # A copy's answer is that of the row it is a copy of, which alone is sent.
@@ -127,7 +131,10 @@ class Collector:
         rows = rows.with_columns(buffer.gather(rows[AT]).alias(self._answer))
         ids = [name for name in ("record_id", GIVEN_ID) if name in fates.columns]
         columns = answer_columns(workload.answer_columns, workload.schema)
-        return Collected(rows.select(*ids, *columns), unanswered, n_unreadable, n_unknown, manifest)
+        last = attempts[len(jobs)]
+        tokens = paid_tokens(rows, workload.spec.model, attempts)
+        rows = rows.select(*ids, *columns)
+        return Collected(rows, unanswered, n_unreadable, n_unknown, last.manifest, tokens, last.difference)
 
     def publish(self, collected: Collected) -> str:
         """
@@ -147,7 +154,7 @@ class Collector:
         facts = OutputFacts(
             fingerprint=shard.fingerprint,
             version=version,
-            tokens=tokens_of(collected.rows, workload.spec.model),
+            tokens=dict(collected.tokens),
             n_records=int(collected.rows["answer_source"].is_in(_PAID).sum()),
             n_bytes=shard.n_bytes,
         )
@@ -168,12 +175,14 @@ class Collector:
         ids = reused.select("key", "elsewhere", wire_id=wire_id(pl.col("record_id")))
         constants = {
             "status": pl.lit("ok").cast(schema["status"]),
-            **{name: pl.lit(None, schema[name]) for name in ("error_code", "error_message", "attempt")},
+            **{name: pl.lit(None, schema[name]) for name in (*CACHED, "error_code", "error_message", "attempt")},
             "retryable": pl.lit(value=False),
         }
         outcomes: list[pl.DataFrame] = []
         for answers in read_answers(self.store, ids):
             usable = answers.with_columns(buffer.cast(column(self._answer))).drop_nulls(self._answer)
+            if self.workload.family.kind == "text":
+                usable = usable.filter(began(usable, self.workload.family))
             at = pl.int_range(buffer.n, buffer.n + len(usable), dtype=pl.Int64, eager=True).alias(AT)
             rows = apply_schema(usable.with_columns(**constants), self.workload.family, self.workload.schema)
             outcomes.append(rows.with_columns(at).select(schema.names()))
@@ -204,6 +213,21 @@ class Collector:
                 except ValidationError:
                     continue
         return answers, manifest
+
+
+def _share(index: pl.DataFrame, fates: pl.DataFrame, manifest: JobManifest | None) -> float:
+    """
+    The share of a job's records that are the shard's own, 0 to 1; 1 where it does not matter.
+
+    Args:
+        index: As `Answers.index` returns it.
+        fates: record_id String, of the shard's rows.
+    """
+    if manifest is None or not index["input_tokens"].has_nulls():
+        return 1.0
+    own = fates.select(wire_id=wire_id(pl.col("record_id"))).to_series()
+    is_own = pl.col("wire_id").is_in(own.implode()) | pl.col("wire_id").str.contains(PADDING_ID)
+    return float(index.select(is_own.mean()).item() or 0)
 
 
 def _with_origin(rows: pl.DataFrame, jobs: Sequence[str], models: Sequence[str]) -> pl.DataFrame:

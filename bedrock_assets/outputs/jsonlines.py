@@ -63,6 +63,11 @@ def decode_line_by_line(lines: Sequence[bytes], schema: Schema) -> pl.DataFrame:
     return frame[positions.to_series()] if len(frame) else pl.DataFrame([[None] * len(lines)] * len(schema), schema)
 
 
+def lines_of(chunk: bytes) -> list[bytes]:
+    """The lines that are not blank."""
+    return [line for line in chunk.split(b"\n") if line.strip()]
+
+
 def _object(line: bytes) -> dict[str, Any] | None:
     """A line's JSON object; None if it is none."""
     try:

@@ -1,16 +1,27 @@
 """Turns an answer that was read into an outcome: tool input becomes its text, refusals and violations are errors."""
 
-from collections.abc import Iterable
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 import polars as pl
 
 from bedrock_assets.columns import column, fields
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
+from bedrock_assets.outputs.jsonlines import lines_of
 from bedrock_assets.outputs.structured import validate_answers
+from bedrock_assets.outputs.thoughts import TRUNCATED
+from bedrock_assets.outputs.unexplained import SEVERAL, UNRECOGNISED, json_of
+from bedrock_assets.sources.json_lines import whole_characters
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
+_ANSWERED = (SCHEMA_CODE, REFUSAL_CODE, TRUNCATED, SEVERAL, UNRECOGNISED)
+"""Codes of errors that we find in an output of the model."""
+IS_ANSWERED = (pl.col("status").cast(pl.String) == "ok") | pl.col("error_code").is_in(_ANSWERED).fill_null(value=False)
+"""Whether there is an output of the model, which is paid for."""
 FIELDS = "fields"
+_PARTS = (b'"content":[{', b'"content": [{')
 
 
 def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | None, chunk: bytes) -> pl.DataFrame:
@@ -23,14 +34,12 @@ def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | 
         chunk: The output lines.
 
     Returns:
-        *read* without `tool` and `refusal`. `response` is the text, or else the tool's input; with a schema it is the
-        tool's input, or else the text. If a model refused without any text, `response` is null and `error_code` is
-        `refusal`; a refusal with text stays an answer.
+        *read* without `tool` and `refusal`. `response` is the text, or else the tool's input (of several calls a list
+        of their inputs); with a schema it is the tool's input, or else the text. If a model refused without any text,
+        `response` is null and `error_code` is `refusal`; a refusal with text stays an answer.
     """
-    if "tool" not in read.columns:
-        return read
     if family.tool and family.tool[0].encode() in chunk:
-        read = read.with_columns(tool=_tool_inputs(read, family.tool[1], chunk))
+        read = read.with_columns(tool=_tool_inputs(read, family.tool, chunk))
     if read["tool"].null_count() < len(read):
         order = ("response", "tool") if schema is None else ("tool", "response")
         read = read.with_columns(response=pl.coalesce(order))
@@ -84,8 +93,78 @@ def n_truncated(stop_reasons: pl.Series, family: Family) -> int:
     return int(stop_reasons.is_in(list(family.truncated)).sum()) if family.truncated else 0
 
 
-def _tool_inputs(read: pl.DataFrame, path: str, chunk: bytes) -> pl.Series:
-    """The JSON of the tools' inputs; it may have any shape, so it is taken from the lines themselves."""
-    lines = pl.Series([line for line in chunk.split(b"\n") if line.strip()]).gather(read["line"])
+def merge_parts(read: pl.DataFrame, family: Family, chunk: bytes) -> pl.DataFrame:
+    """Join the texts of answers that are lists of parts, which a String column shows as JSON."""
+    if not family.text_parts:
+        return read
+    listed = read["response"].str.starts_with("[{").fill_null(value=False)
+    if not listed.any() or not any(mark in chunk for mark in _PARTS):
+        return read
+    positions = read.filter(listed)["line"].to_list()
+    lines = lines_of(chunk)
+    texts = [_joined(_at(json_of(lines[i]), ("modelOutput", *family.text_parts))) for i in positions]
+    parts = pl.DataFrame({"line": positions, "parts": texts}, {"line": read.schema["line"], "parts": pl.String})
+    joined = read.join(parts, on="line", how="left", maintain_order="left")
+    return joined.with_columns(response=pl.coalesce("parts", "response")).drop("parts")
+
+
+def refuse_several(read: pl.DataFrame) -> pl.DataFrame:
+    """Make rows with several answers to choose from errors; *read* loses `n_answers`."""
+    several = read["n_answers"].fill_null(1) > 1
+    if several.any():
+        message = pl.format("the output has {} answers for one record; ask for one", "n_answers")
+        read = read.with_columns(
+            response=pl.when(~several).then("response"),
+            error_code=pl.when(several).then(pl.lit(SEVERAL)).otherwise("error_code"),
+            error_message=pl.when(several).then(message).otherwise("error_message"),
+        )
+    return read.drop("n_answers")
+
+
+def _tool_inputs(read: pl.DataFrame, tool: tuple[str, str], chunk: bytes) -> pl.Series:
+    """
+    The JSON of the tools' inputs; it may have any shape, so it is taken from the lines themselves.
+
+    Args:
+        tool: As in `Family`.
+    """
+    mark, path = tool
+    lines = pl.Series(lines_of(whole_characters(chunk))).gather(read["line"])
     texts = lines.to_frame("line").select(pl.col("line").cast(pl.String, strict=False))
-    return texts.select(pl.col("line").str.json_path_match(path)).to_series()
+    inputs = texts.select(pl.col("line").str.json_path_match(path)).to_series()
+    # Claude's stop reason is the mark as well.
+    stopped = (pl.format('"{}"', "stop_reason") == mark).fill_null(value=False).cast(pl.UInt32)
+    n_marks = texts["line"].str.count_matches(mark, literal=True).fill_null(0)
+    called_again = n_marks > read.select(1 + stopped).to_series()
+    if not called_again.any():
+        return inputs
+    found = [_inputs(line, path) for line in lines.filter(called_again)]
+    positions = called_again.arg_true()
+    return inputs.scatter(positions, [all_inputs or inputs[i] for i, all_inputs in zip(positions, found, strict=True)])
+
+
+def _inputs(line: bytes, path: str) -> str | None:
+    """The inputs of several calls, as a JSON list; None if there are not several."""
+    values: list[Any] = [json_of(line)]
+    for name in path.removeprefix("$.").split("."):
+        members = [
+            value[key] for value in values if isinstance(value, Mapping) and (key := name.removesuffix("[*]")) in value
+        ]
+        values = [item for member in members if isinstance(member, list) for item in member] if "[" in name else members
+    return json.dumps(values, ensure_ascii=False) if len(values) > 1 else None
+
+
+def _at(value: Any, path: Sequence[str | int]) -> Any:
+    for step in path:
+        try:
+            value = value[step]
+        except (KeyError, IndexError, TypeError):
+            return None
+    return value
+
+
+def _joined(content: Any) -> str | None:
+    """The texts of a list of parts, in order; None if *content* is no such list, or has no text."""
+    parts = content if isinstance(content, list) else []
+    texts = [part["text"] for part in parts if isinstance(part, Mapping) and isinstance(part.get("text"), str)]
+    return "".join(texts) if texts else None

@@ -9,16 +9,23 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 import polars as pl
-from pydantic import Field
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
-from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line
-from bedrock_assets.outputs.outcomes import FIELDS, apply_schema, merge_tool_input
+from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line, lines_of
+from bedrock_assets.outputs.outcomes import (
+    FIELDS,
+    IS_ANSWERED,
+    apply_schema,
+    merge_parts,
+    merge_tool_input,
+    refuse_several,
+)
+from bedrock_assets.outputs.thoughts import without_thoughts
+from bedrock_assets.outputs.unexplained import explain
 from bedrock_assets.pipeline.ids import PADDING_ID, WIRE_ID, wire_id
-from bedrock_assets.storage.manifests import Document
 from bedrock_assets.threads import map_ordered
 
 STATUSES = ("ok", "error", "missing")
@@ -30,23 +37,13 @@ RETRYABLE = (
     *("408", "424", "429", "500", "502", "503", "504", "529"),
     *("ModelTimeoutException", "ModelErrorException", "ModelNotReadyException"),
     *("ThrottlingException", "InternalServerException", "ServiceUnavailableException"),
+    *("overloaded_error", "rate_limit_error", "timeout_error", "api_error", "rate_limit_exceeded", "server_error"),
 )
 """Codes of record errors that may go away in another attempt, if Bedrock itself does not say. Source: the errors of
-InvokeModel (timeout, model error, throttling, service), Amazon Bedrock API reference, 2026-11."""
+InvokeModel (timeout, model error, throttling, service), Amazon Bedrock API reference, 2026-11; the errors of the APIs
+of Anthropic and OpenAI."""
 AT = "__at"
 """Column: position of the answer among all answers that were read, Int64."""
-RAW_CHARS = 500
-"""Characters of an unreadable answer that the error message keeps."""
-
-
-class JobManifest(Document):
-    """`manifest.json.out`, as Bedrock writes it; unknown keys are ignored."""
-
-    total_record_count: int | None = Field(default=None, alias="totalRecordCount")
-    success_record_count: int | None = Field(default=None, alias="successRecordCount")
-    error_record_count: int | None = Field(default=None, alias="errorRecordCount")
-    input_token_count: int | None = Field(default=None, alias="inputTokenCount")
-    output_token_count: int | None = Field(default=None, alias="outputTokenCount")
 
 
 @dataclass
@@ -67,6 +64,11 @@ class Answers:
     n_lines: int = 0
     n_unreadable: int = 0
     """Lines that are not a JSON object or have no record id, so that their row is unknown."""
+
+    @property
+    def n_answered(self) -> int:
+        """Lines with an output of the model, understood or not."""
+        return sum(int(frame.select(IS_ANSWERED.sum()).item()) for frame in self.frames)
 
     @property
     def answer(self) -> str:
@@ -91,16 +93,16 @@ class Answers:
 
         Returns:
             wire_id String, status Enum, `AT` (position in `values`, null without an answer), `fields` Struct (with a
-            schema), stop_reason String, input_tokens and output_tokens Int64, error_code and error_message String,
-            retryable Boolean.
+            schema), stop_reason String, input_tokens, output_tokens, cache_read_tokens and cache_write_tokens Int64,
+            error_code and error_message String, retryable Boolean.
         """
         if not self.frames:
             self.add_all([b""])
         return _one_per_id(pl.concat(self.frames))
 
     def outcomes(self) -> pl.DataFrame:
-        """As `index`, with the answer itself instead of its position."""
-        index = self.index()
+        """As `index`, with the answer itself instead of its position, and without the tokens of caches."""
+        index = self.index().drop(CACHED)
         answers = self.values.gather(index[AT]).alias(self.answer)
         return index.with_columns(answers).select(self.answer if name == AT else name for name in index.columns)
 
@@ -112,7 +114,7 @@ class Answers:
         schema = self._schema()
         frame = decode(chunk, schema, skip_input=self.family.kind == "text") if chunk else pl.DataFrame(schema=schema)
         if frame is None:
-            frame = decode_line_by_line([line for line in chunk.split(b"\n") if line.strip()], schema)
+            frame = decode_line_by_line(lines_of(chunk), schema)
         rows = self._read(frame, chunk)
         answered = column(self.answer).is_not_null()
         position = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
@@ -142,20 +144,28 @@ class Answers:
             error_message=error.field("errorMessage"),
             retryable=error.field("retryable"),
         )
-        read = merge_tool_input(read, self.family, self.schema, chunk).with_columns(
-            status=pl.when(column(self.answer).is_not_null())
-            .then(pl.lit("ok"))
-            .otherwise(pl.lit("error"))
-            .cast(_STATUS)
-        )
-        unexplained = pl.col("error_code").is_null() & pl.col("error_message").is_null() & (pl.col("status") == "error")
-        if read.select(unexplained.any()).item():
-            read = _with_raw(read, unexplained, chunk)
+        if self.family.kind == "text":
+            read = merge_parts(read, self.family, chunk)
+            read = merge_tool_input(read, self.family, self.schema, chunk)
+            read = refuse_several(read)
+            read = without_thoughts(read, self.family)
+        read = self._with_status(read, chunk)
         read = apply_schema(read, self.family, self.schema)
         retryable = pl.col("retryable").fill_null(pl.col("error_code").is_in(RETRYABLE).fill_null(value=False))
         read = read.with_columns(retryable=retryable & (pl.col("status") == "error"))
         answer = [self.answer, *([FIELDS] if self.schema else [])]
         return read.select(*OUTCOME_COLUMNS[:2], *answer, *OUTCOME_COLUMNS[2:])
+
+    def _with_status(self, read: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
+        """Add `status`; a row with an error has no answer, and one with neither gets its error from its line."""
+        plain = pl.col("error_code").is_null() & pl.col("error_message").is_null()
+        if not read.select(plain.all()).item():
+            read = read.with_columns(pl.when(plain).then(column(self.answer)).alias(self.answer))
+        unexplained = plain & column(self.answer).is_null()
+        if read.select(unexplained.any()).item():
+            read = explain(read, unexplained, lines_of(chunk), self.family)
+        status = pl.when(column(self.answer).is_not_null()).then(pl.lit("ok")).otherwise(pl.lit("error"))
+        return read.with_columns(status=status.cast(_STATUS))
 
 
 def _one_per_id(outcomes: pl.DataFrame) -> pl.DataFrame:
@@ -165,26 +175,15 @@ def _one_per_id(outcomes: pl.DataFrame) -> pl.DataFrame:
     return outcomes.sort("status", maintain_order=True).unique("wire_id", keep="first", maintain_order=True)
 
 
-def _with_raw(read: pl.DataFrame, unexplained: pl.Expr, chunk: bytes) -> pl.DataFrame:
-    """Use the beginning of the line as the error of rows that have neither an answer nor an error."""
-    rows = read.filter(unexplained)["line"].to_list()
-    lines = [line for line in chunk.split(b"\n") if line.strip()]
-    raw = pl.DataFrame(
-        {"line": rows, "raw": [lines[i].decode("utf-8", "replace")[:RAW_CHARS] for i in rows]},
-        schema={"line": read.schema["line"], "raw": pl.String},
-    )
-    return read.join(raw, on="line", how="left", maintain_order="left").with_columns(
-        error_code=pl.when(unexplained).then(pl.lit("unrecognised_output")).otherwise("error_code"),
-        error_message=pl.when(unexplained).then("raw").otherwise("error_message"),
-    )
-
-
+CACHED = ("cache_read_tokens", "cache_write_tokens")
+"""Columns: input tokens that were read from a cache, and written to one."""
 OUTCOME_COLUMNS = (
     "wire_id",
     "status",
     "stop_reason",
     "input_tokens",
     "output_tokens",
+    *CACHED,
     "error_code",
     "error_message",
     "retryable",

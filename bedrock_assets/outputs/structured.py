@@ -1,8 +1,9 @@
 """
 Structured answers become typed columns.
 
-The JSON of an answer may stand among words or in a code fence. Pydantic checks one answer after the other, which takes
-some microseconds each; polars then decodes all that conform at once.
+The JSON of an answer may stand among words or in a code fence. Of several objects that conform and differ none is the
+answer: one of them may be from the text that is judged, and not the model's own. Pydantic checks one answer after the
+other, which takes some microseconds each; polars then decodes all that conform at once.
 
 Null is as good as absent, 3.0 is an integer, and unknown fields are ignored. Everything else is strict, so that "3" is
 not an integer. A user's class checks answers as well, if it has validators written in Python.
@@ -23,6 +24,7 @@ from pydantic_core import core_schema as core
 from bedrock_assets.columns import fields
 from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema
+from bedrock_assets.outputs.candidates import objects_in, one_line, whole_objects
 
 VALUE_CHARS, MESSAGE_CHARS = 80, 500
 """Longest value in a message, and longest message."""
@@ -30,8 +32,6 @@ _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 _WITHOUT_VALUE = ("missing", "value_error", "assertion_error")
 """Types of errors whose messages need no value."""
 NO_JSON = "the answer holds no JSON object"
-_FENCED = r"(?s)```[A-Za-z]*\s*(\{.*?\})\s*```"
-_BRACED = r"(?s)\{.*\}"
 
 _Validate = Callable[[str], Any]
 """Validates JSON, or raises ValidationError."""
@@ -48,17 +48,15 @@ def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
         `violation` String, null if the answer conforms or there is none; `value` Struct of the schema's columns, whose
         fields are null if there is a violation.
     """
-    validator, answers = AnswerValidator(schema), _json(texts)
-    checked = [(None, None) if answer is None else validator.check(answer) for answer in answers]
-    columns = {"violation": pl.String, "json": pl.String}
-    frame = pl.DataFrame(checked, schema=columns, orient="row").with_columns(text=texts, has_json=answers.is_not_null())
-    missing = pl.col("text").is_not_null() & ~pl.col("has_json")
+    validator, answers = AnswerValidator(schema), whole_objects(texts)
+    checked = [
+        (None, None) if text is None else validator.choose(text) if answer is None else validator.check(answer)
+        for text, answer in zip(texts, answers, strict=True)
+    ]
+    frame = pl.DataFrame(checked, schema={"violation": pl.String, "json": pl.String}, orient="row")
     dtype = pl.Struct(schema.dtypes)
     value = fields(pl.col("json").str.json_decode(dtype), dtype)
-    return frame.select(
-        violation=pl.when(missing).then(pl.lit(NO_JSON)).otherwise("violation"),
-        value=pl.struct(value.values()),
-    )
+    return frame.select("violation", value=pl.struct(value.values()))
 
 
 class AnswerValidator:
@@ -86,6 +84,24 @@ class AnswerValidator:
         except (Exception, SystemExit) as error:  # a validator is the user's code, and one answer may not end the run
             return f"{type(error).__name__}: {error}"[:MESSAGE_CHARS], None
 
+    def choose(self, text: str) -> tuple[str | None, str | None]:
+        """
+        As `check`, of a text that holds more than one JSON object, or something else: the object that conforms.
+
+        If several do and differ, that is a violation. If none does, the violation is that of the last.
+        """
+        found = objects_in(text)
+        if found is None:
+            return "the answer has too many braces to find a JSON object in it", None
+        objects = one_line(found).to_list()
+        checked = [self.check(answer) for answer in objects]
+        conforming = [told for _, told in checked if told is not None]
+        if not conforming:
+            return checked[-1] if checked else (NO_JSON, None)
+        if any(json.loads(other) != json.loads(conforming[0]) for other in conforming[1:]):
+            return f"the answer holds {len(conforming)} JSON objects that conform and differ; give one", None
+        return None, conforming[0]
+
     def _check(self, answer: str) -> tuple[str | None, str | None]:
         accepted = self._accepts(answer)
         if accepted and not self._class_runs_code:
@@ -112,13 +128,6 @@ def runs_code(schema: object) -> bool:
             runs_code(inner) for key, inner in schema.items() if key not in ("serialization", "metadata")
         )
     return isinstance(schema, list | tuple) and any(map(runs_code, schema))
-
-
-def _json(texts: pl.Series) -> pl.Series:
-    """The JSON object in each text, on one line and without spaces; else null."""
-    candidate = pl.coalesce(pl.col("text").str.extract(_FENCED), pl.col("text").str.extract(_BRACED, 0))
-    answers = texts.alias("text").to_frame().select(json=candidate.str.json_path_match("$"))
-    return answers.select(pl.when(pl.col("json").str.starts_with("{")).then("json")).to_series()
 
 
 def _first_violation(validate: _Validate, value: Any) -> str | None:

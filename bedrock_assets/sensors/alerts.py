@@ -20,6 +20,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.event_log import EventLogReader
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.prices import usd
 
 URL, TOPIC = "BEDROCK_ASSETS_ALERT_URL", "BEDROCK_ASSETS_ALERT_TOPIC"
 THRESHOLDS = (0.8, 1.0)
@@ -123,14 +124,21 @@ class Spending:
 
     key: dg.AssetKey
     costs: dict[str, float] = field(default_factory=dict)
+    unknown: set[str] = field(default_factory=set[str])
+    """Partitions whose cost is not known."""
     _reader: EventLogReader | None = None
 
     def refresh(self, instance: dg.DagsterInstance) -> float:
-        """US dollars in all."""
+        """US dollars in all, as far as they are known."""
         self._reader = self._reader or EventLogReader(self.key)
         for logged in self._reader.read(instance).events:
-            if logged.event.partition and "cost_usd" in logged.metadata:
-                self.costs[logged.event.partition] = float(logged.metadata["cost_usd"])
+            shard = logged.event.partition
+            if shard and "cost_usd" in logged.metadata:
+                self.costs[shard] = float(logged.metadata["cost_usd"])
+                self.unknown.discard(shard)
+            elif shard and "cost" in logged.metadata:
+                self.costs.pop(shard, None)
+                self.unknown.add(shard)
         return sum(self.costs.values())
 
 
@@ -152,7 +160,10 @@ def _budgets(alerts: Alerts, specs: Sequence[PipelineSpec], interval_s: int) -> 
             share = max((share for share in THRESHOLDS if spent >= share * budget), default=0.0)
             if share > shares.get(name, 0.0):
                 try:
-                    alerts.send(f"{name} has cost ${spent:,.2f}, {spent / budget:.0%} of its budget of ${budget:,.2f}")
+                    left_out = len(spendings[name].unknown)
+                    more = f"; what {left_out} partitions have cost is not known" if left_out else ""
+                    cost = f"{name} has cost {usd(spent)}, {spent / budget:.0%} of its budget of {usd(budget)}"
+                    alerts.send(cost + more)
                 except AlertError as error:
                     context.log.warning(str(error))
                     continue

@@ -124,7 +124,7 @@ def whole_characters(block: bytes) -> bytes:
             return match[0]
         return match[0][: slashes - 1] + rb"\ufffd"
 
-    return _SURROGATE.sub(replace, block) if b"\\uD" in block or b"\\ud" in block else block
+    return _SURROGATE.sub(replace, block) if b"\\u" in block and (b"\\ud" in block or b"\\uD" in block) else block
 
 
 def _merge_fields(one: dict[str, Dtype], other: pl.Schema) -> dict[str, Dtype]:

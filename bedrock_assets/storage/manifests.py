@@ -1,7 +1,7 @@
 """The documents that stages leave in the store for each other."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from pydantic import BaseModel, ConfigDict
 
@@ -108,6 +108,34 @@ class ShardManifest(Document):
     """Of a file in an inbox: records that are sent under an id of ours, because theirs is absent or repeated."""
 
 
+class TokenCount(NamedTuple):
+    """Tokens that were paid for; None where nobody tells how many."""
+
+    n_input: int | None
+    """Those of a cache included."""
+    n_output: int | None
+    n_cache_read: int = 0
+    n_cache_written: int = 0
+
+    def __add__(self, other: "TokenCount") -> "TokenCount":  # pyright: ignore[reportIncompatibleMethodOverride]
+        """The sum; what is unknown in one of them is unknown."""
+        return TokenCount(
+            _sum(self.n_input, other.n_input),
+            _sum(self.n_output, other.n_output),
+            self.n_cache_read + other.n_cache_read,
+            self.n_cache_written + other.n_cache_written,
+        )
+
+    @property
+    def is_known(self) -> bool:
+        """Whether both are told."""
+        return self.n_input is not None and self.n_output is not None
+
+
+def _sum(one: int | None, other: int | None) -> int | None:
+    return None if one is None or other is None else one + other
+
+
 class OutputFacts(Document):
     """Our entry in the metadata of `outputs/{shard}.parquet`."""
 
@@ -115,8 +143,8 @@ class OutputFacts(Document):
     """Fingerprint of the answered prompts."""
     version: str
     """Hash of the answers."""
-    tokens: dict[str, tuple[int, int]] = {}
-    """Input and output tokens that were paid for, by inference mode."""
+    tokens: dict[str, TokenCount] = {}
+    """Tokens that were paid for, by inference mode."""
     n_records: int = 0
     """Answers that were paid for."""
     n_bytes: int = 0
@@ -130,7 +158,7 @@ class PartFacts(Document):
     """Hash of its rows, their answers and the column names."""
     n_rows: int
     counts: dict[str, int]
-    """Rows by status, `truncated` rows, and `output_tokens`."""
+    """Rows by status, `truncated` rows, `told` rows (that tell their output tokens), and `output_tokens`."""
     columns: dict[str, str]
 
 
@@ -145,10 +173,10 @@ class TableManifest(Document):
     n_missing: int
     n_truncated: int = 0
     """Answers that a token limit cut short."""
-    tokens: dict[str, tuple[int, int]] = {}
-    """Input and output tokens that were paid for its answers, by inference mode."""
+    tokens: dict[str, TokenCount] = {}
+    """Tokens that were paid for its answers, by inference mode."""
     mean_output_tokens: float | None = None
-    """Over all rows with an answer, reused ones too; None if the model reports no tokens, as for embeddings."""
+    """Over all rows that tell theirs, reused ones too; None if none does, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
 

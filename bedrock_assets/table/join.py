@@ -112,8 +112,10 @@ def _all_parts(store: Store, pipeline: Pipeline, raw: RawManifest) -> list[Table
 def _manifest(name: str, raw: RawManifest, parts: Sequence[TablePart]) -> TableManifest:
     counts, digest = Counter[str](), hashlib.sha256(raw.revision.encode())
     tokens: Tokens = {}
+    n_told = 0
     for part in parts:
         counts.update(part.facts.counts)
+        n_told += part.facts.counts.get("told", part.facts.counts.get("ok", 0))
         digest.update(json.dumps([part.answers.fingerprint, part.answers.version]).encode())
         tokens = add(tokens, part.answers.tokens)
     return TableManifest(
@@ -124,7 +126,8 @@ def _manifest(name: str, raw: RawManifest, parts: Sequence[TablePart]) -> TableM
         n_missing=counts["missing"],
         n_truncated=counts["truncated"],
         tokens=dict(tokens),
-        mean_output_tokens=counts["output_tokens"] / counts["ok"] if counts["output_tokens"] and counts["ok"] else None,
+        # A part of an earlier version does not say how many rows tell their tokens.
+        mean_output_tokens=counts["output_tokens"] / n_told if counts["output_tokens"] and n_told else None,
         columns=parts[0].facts.columns,
         parts=tuple(
             Part(

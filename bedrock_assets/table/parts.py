@@ -63,6 +63,7 @@ def make_part(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) 
     names = pipeline.answer_columns
     counts = Counter(dict(joined[names["status"]].cast(pl.String).value_counts().iter_rows()))
     counts["output_tokens"] = int(joined[names["output_tokens"]].sum() or 0)
+    counts["told"] = int(joined[names["output_tokens"]].count())
     counts["truncated"] = n_truncated(joined[names["stop_reason"]], pipeline.family)
     facts = PartFacts(
         identity=_identity(pipeline, raw, shard, answers),

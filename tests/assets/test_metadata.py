@@ -10,11 +10,12 @@ from dagster._core.loader import LoadingContextForTest
 
 from bedrock_assets.assets.columns import DESCRIPTIONS
 from bedrock_assets.assets.pipeline import build_assets
-from bedrock_assets.assets.units import duration, significant, size, usd
+from bedrock_assets.assets.units import duration, significant, size
 from bedrock_assets.assets.versions import answers_version, prompts_version
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import ANSWER_COLUMNS
+from bedrock_assets.prices import usd
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import build_pipeline, texts
 
@@ -150,10 +151,10 @@ def test_what_is_a_change(tmp_path: Path, change: dict[str, Any], prompts_change
 def test_numbers_as_people_read_them() -> None:
     """Money, sizes and times with their units."""
     assert [usd(value) for value in (0, 0.161350875, 0.0042178, 12345.678)] == [
-        "0.00 USD",
-        "0.16 USD",
-        "0.0042 USD",
-        "12,345.68 USD",
+        "$0.00",
+        "$0.16",
+        "$0.0042",
+        "$12,345.68",
     ]
     assert [size(n) for n in (0, 999, 6_167_349, 5 * 10**13)] == ["0 B", "999 B", "6.2 MB", "50.0 TB"]
     assert [duration(s) for s in (0, 48.2, 125, 11_520)] == ["0 s", "48 s", "2 min 5 s", "3 h 12 min"]

@@ -10,7 +10,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.prices import Estimator, Measured, Price, price_of
 from bedrock_assets.storage.keys import outputs_key, table_manifest_key
-from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, TableManifest
+from bedrock_assets.storage.manifests import InferenceMode, OutputFacts, TableManifest, TokenCount
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
 
@@ -39,8 +39,8 @@ def test_prices_are_those_of_the_list() -> None:
     for model in (CLAUDE_3, f"us.{CLAUDE_3}", f"arn:aws:bedrock:us-east-1::foundation-model/{CLAUDE_3}"):
         price = price_of(spec(model=model))
         assert price is not None
-        assert price.cost_usd({"batch": (1_000_000, 1_000_000)}) == (0.25 + 1.25) / 2
-        assert price.cost_usd({"on_demand": (1_000_000, 0), "batch": (2_000_000, 0)}) == 0.25 + 0.25
+        assert price.cost_usd({"batch": TokenCount(1_000_000, 1_000_000)}) == (0.25 + 1.25) / 2
+        assert price.cost_usd({"on_demand": TokenCount(1_000_000, 0), "batch": TokenCount(2_000_000, 0)}) == 0.25 + 0.25
         assert "genai-prices" in price.source
 
 
@@ -52,9 +52,9 @@ def test_a_price_of_ones_own_wins() -> None:
 
 def test_estimates_learn_from_what_was_measured() -> None:
     """Without a measurement the bytes and the most tokens count; with one, its ratios."""
-    assert Estimator(Measured(), 100).tokens(10, 3000, InferenceMode.BATCH) == {"batch": (1000, 1000)}
+    assert Estimator(Measured(), 100).tokens(10, 3000, InferenceMode.BATCH) == {"batch": TokenCount(1000, 1000)}
     measured = Measured(n_bytes=1000, n_records=10, input_tokens=200, output_tokens=50)
-    assert Estimator(measured, 100).tokens(40, 5000, InferenceMode.ON_DEMAND) == {"on_demand": (1000, 200)}
+    assert Estimator(measured, 100).tokens(40, 5000, InferenceMode.ON_DEMAND) == {"on_demand": TokenCount(1000, 200)}
 
 
 def test_a_budget_is_kept_before_the_first_job(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_costs_are_told(tmp_path: Path, inference_mode: InferenceMode) -> None:
         facts = OutputFacts.model_validate(lab.store.parquet_facts(outputs_key("calls", lab.shards[0])))
         table = lab.store.read_model(table_manifest_key("calls"), TableManifest)
         assert table is not None
-        assert facts.tokens == table.tokens == {inference_mode.value: (n_input, n_output)}
+        assert facts.tokens == table.tokens == {inference_mode.value: TokenCount(n_input, n_output)}
 
 
 def test_an_unknown_price_is_told_as_such(tmp_path: Path) -> None:
