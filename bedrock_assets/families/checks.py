@@ -232,6 +232,6 @@ def notices(spec: WorkloadSpec, today: date | None = None) -> list[str]:
         if notice := facts.lifecycle_notice(today):
             found.append(f"model {target.model}: {notice}")
         if facts.profile and bare == target.model:
-            prefixes = " or ".join(f"{prefix}.{bare}" for prefix in facts.profiles or ("us", "eu", "global"))
+            prefixes = " or ".join(f"{prefix}.{bare}" for prefix in (facts.profiles or ("us", "eu"))[:2])
             found.append(f"model: {facts.name} is called by an inference profile only, such as {prefixes}")
     return found
