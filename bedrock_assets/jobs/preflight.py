@@ -23,7 +23,7 @@ from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.config.target import Target
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, PreflightFailed, StoreConflict
-from bedrock_assets.jobs.refusals import Fault, Scope, fault_of_error, fault_of_outcome
+from bedrock_assets.jobs.refusals import Fault, Scope, fault_of_error, fault_of_outcome, unreachable
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.jobs.submit_turn import has_died
 from bedrock_assets.outputs.buffers import buffer_for
@@ -38,7 +38,7 @@ MAX_RECORDS = 3
 """Records that are tried before a fault that one of them may have counts as one of all."""
 MAX_AGE_S = 30 * 24 * 3600
 """Seconds for which a form of request that has passed is remembered: models change, and one record costs little."""
-CLAIM_S = 150.0
+CLAIM_S = 330.0
 """Seconds after which a launch that was to ask is taken to be dead."""
 POLL_S = 0.5
 SWITCH_OFF = "`preflight: false` in the pipeline launches without this check"
@@ -197,7 +197,7 @@ class Preflight:
         try:
             answer = runtime.answer(target.model, line, workload.spec.model_invocation_type, final=False)
         except BedrockUnavailable as error:
-            return Fault(str(error), Scope.PASSING, "nothing, if it has passed; the jobs are created all the same")
+            return unreachable(str(error))
         except BedrockError as error:
             cause = error.__cause__
             code = cause.response.get("Error", {}).get("Code", "") if isinstance(cause, ClientError) else ""
@@ -223,7 +223,7 @@ class Preflight:
         paid = f" ({result.spent})" if result.n_records else ""
         return PreflightFailed(
             f"nothing was sent: {target.name} gave no answer to {tried}, asked on demand before the first job{paid}. "
-            f"It says: {fault.message} To do: {fault.cure}. {SWITCH_OFF}"
+            f"It says: {fault}. {SWITCH_OFF}"
         )
 
 

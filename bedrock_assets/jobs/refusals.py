@@ -42,7 +42,7 @@ class Fault:
     """What to change, as the end of a sentence."""
 
     def __str__(self) -> str:
-        return f"{self.message} To do: {self.cure}"
+        return f"{self.message.rstrip('. ')}. To do: {self.cure}"
 
 
 class Known(NamedTuple):
@@ -114,13 +114,15 @@ KNOWN = (
     ),
 )
 """The first pattern that is found counts."""
+_LOOK = "compare the request with the model's documentation; `bedrock-assets sample` shows it"
+_GO_ON = "nothing, if it has passed; jobs are created all the same"
 _BY_CODE = {
-    "AccessDeniedException": Scope.ON_DEMAND,
-    "ResourceNotFoundException": Scope.EVERY_RECORD,
-    "ModelErrorException": Scope.PASSING,
-    "ModelTimeoutException": Scope.PASSING,
+    "AccessDeniedException": (Scope.ON_DEMAND, "allow bedrock:InvokeModel, and request access to the model"),
+    "ResourceNotFoundException": (Scope.EVERY_RECORD, "correct `model:`, or its Region"),
+    "ModelErrorException": (Scope.PASSING, _GO_ON),
+    "ModelTimeoutException": (Scope.PASSING, _GO_ON),
 }
-"""What an error without known words concerns; any other is `SOME_RECORD`."""
+"""What an error without known words concerns, and what to do; any other is `SOME_RECORD`."""
 _MORE_TOKENS = "raise `max_tokens`, which thinking counts against too, or ask for less thinking"
 _OF_ANSWERS = {
     "truncated": (Scope.SOME_RECORD, _MORE_TOKENS),
@@ -131,8 +133,10 @@ _OF_ANSWERS = {
     ),
     SCHEMA_CODE: (Scope.ANSWER, "make the schema or the prompt clearer, or set `repair: 1`"),
     "refusal": (Scope.ANSWER, "look at the prompt with `bedrock-assets sample --ask`"),
+    "content_filtered": (Scope.ANSWER, "look at the prompt with `bedrock-assets sample --ask`"),
 }
-_LOOK = "compare the request with the model's documentation; `bedrock-assets sample` shows it"
+_OF_SERVICE = re.compile(r"\d+|\w+Exception")
+"""Codes of errors that come from the service and not from reading an answer."""
 
 
 def fault_of_error(code: str, message: str) -> Fault:
@@ -140,7 +144,13 @@ def fault_of_error(code: str, message: str) -> Fault:
     for known in KNOWN:
         if found := re.search(known.pattern, message):
             return Fault(message, known.scope, known.cure.format(*found.groups()))
-    return Fault(message, _BY_CODE.get(code, Scope.SOME_RECORD), _LOOK)
+    scope, cure = _BY_CODE.get(code, (Scope.SOME_RECORD, _LOOK))
+    return Fault(message, scope, cure)
+
+
+def unreachable(message: str) -> Fault:
+    """The fault of a call that was throttled, or did not arrive."""
+    return Fault(message, Scope.PASSING, _GO_ON)
 
 
 def fault_of_outcome(outcome: Mapping[str, Any], truncated: Sequence[str]) -> Fault | None:
@@ -158,5 +168,7 @@ def fault_of_outcome(outcome: Mapping[str, Any], truncated: Sequence[str]) -> Fa
     if code in _OF_ANSWERS:
         scope, cure = _OF_ANSWERS[code]
         return Fault(f"{code}: {message}", scope, cure)
+    if not _OF_SERVICE.fullmatch(code):
+        return Fault(f"{code}: {message}", Scope.PASSING, "look at the answer with `bedrock-assets sample --ask`")
     named = re.match(r"(\w+Exception): ", message)
     return fault_of_error(named[1] if named else code, message)

@@ -19,10 +19,11 @@ READ_TIMEOUT_S = 300
 """A long answer takes minutes; botocore gives up after one."""
 BRIEF = {
     "connect_timeout": 5,
-    "read_timeout": 120,
-    "retries": {"mode": "standard", "total_max_attempts": 3},
+    "read_timeout": READ_TIMEOUT_S,
+    "retries": {"mode": "standard", "total_max_attempts": 2},
 }
-"""Of calls that work goes on without: throttled or out of reach, they give up after some seconds."""
+"""Of calls that work goes on without: throttled or out of reach, they give up after some seconds. A long answer is
+waited for, as a call that is repeated is paid again."""
 
 
 class BedrockResource(ResourceWithBoto3Configuration):
