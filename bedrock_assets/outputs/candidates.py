@@ -44,14 +44,21 @@ def objects_in(text: str) -> list[str] | None:
     return found
 
 
-def one_line(objects: list[str]) -> pl.Series:
-    """JSON objects, String, each on one line and without spaces; what is no JSON to polars is left out."""
-    texts = whole_texts(pl.Series("text", objects, dtype=pl.String))
-    return texts.to_frame().select(json=pl.col("text").str.json_path_match("$")).to_series().drop_nulls()
+def all_objects(texts: pl.Series) -> list[list[str] | None]:
+    """
+    What `objects_in` finds in each text, each object on one line and without spaces; none in a text that is null.
+
+    What is JSON to Python alone is left out.
+    """
+    found = [[] if text is None else objects_in(text) for text in texts]
+    flat = whole_texts(pl.Series("text", [one for objects in found for one in objects or ()], dtype=pl.String))
+    lines = iter(flat.to_frame().select(json=pl.col("text").str.json_path_match("$")).to_series())
+    return [None if objects is None else [one for _ in objects if (one := next(lines))] for objects in found]
 
 
 def whole_texts(texts: pl.Series) -> pl.Series:
     """Texts that hold JSON, with U+FFFD in place of escaped halves of characters."""
-    if not texts.str.contains(r"\\u[dD]").any():
+    # Looking for fixed text is much faster.
+    if not texts.str.contains(r"\u", literal=True).any() or not texts.str.contains(r"\\u[dD]").any():
         return texts
     return texts.map_elements(lambda text: whole_characters(text.encode()).decode(), return_dtype=pl.String)

@@ -9,11 +9,11 @@ import polars as pl
 from bedrock_assets.columns import column, fields
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
+from bedrock_assets.outputs.candidates import whole_texts
 from bedrock_assets.outputs.jsonlines import lines_of
 from bedrock_assets.outputs.structured import validate_answers
 from bedrock_assets.outputs.thoughts import TRUNCATED
 from bedrock_assets.outputs.unexplained import SEVERAL, UNRECOGNISED, json_of
-from bedrock_assets.sources.json_lines import whole_characters
 
 SCHEMA_CODE, REFUSAL_CODE = "schema", "refusal"
 _ANSWERED = (SCHEMA_CODE, REFUSAL_CODE, TRUNCATED, SEVERAL, UNRECOGNISED)
@@ -129,8 +129,8 @@ def _tool_inputs(read: pl.DataFrame, tool: tuple[str, str], chunk: bytes) -> pl.
         tool: As in `Family`.
     """
     mark, path = tool
-    lines = pl.Series(lines_of(whole_characters(chunk))).gather(read["line"])
-    texts = lines.to_frame("line").select(pl.col("line").cast(pl.String, strict=False))
+    lines = pl.Series(lines_of(chunk)).gather(read["line"])
+    texts = whole_texts(lines.cast(pl.String, strict=False)).to_frame("line")
     inputs = texts.select(pl.col("line").str.json_path_match(path)).to_series()
     # Claude's stop reason is the mark as well.
     stopped = (pl.format('"{}"', "stop_reason") == mark).fill_null(value=False).cast(pl.UInt32)

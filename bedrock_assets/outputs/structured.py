@@ -24,7 +24,7 @@ from pydantic_core import core_schema as core
 from bedrock_assets.columns import fields
 from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema
-from bedrock_assets.outputs.candidates import objects_in, one_line, whole_objects
+from bedrock_assets.outputs.candidates import all_objects, whole_objects
 
 VALUE_CHARS, MESSAGE_CHARS = 80, 500
 """Longest value in a message, and longest message."""
@@ -49,8 +49,9 @@ def validate_answers(texts: pl.Series, schema: AnswerSchema) -> pl.DataFrame:
         fields are null if there is a violation.
     """
     validator, answers = AnswerValidator(schema), whole_objects(texts)
+    others = iter(all_objects(texts.filter(texts.is_not_null() & answers.is_null())))
     checked = [
-        (None, None) if text is None else validator.choose(text) if answer is None else validator.check(answer)
+        (None, None) if text is None else validator.choose(next(others)) if answer is None else validator.check(answer)
         for text, answer in zip(texts, answers, strict=True)
     ]
     frame = pl.DataFrame(checked, schema={"violation": pl.String, "json": pl.String}, orient="row")
@@ -84,16 +85,14 @@ class AnswerValidator:
         except (Exception, SystemExit) as error:  # a validator is the user's code, and one answer may not end the run
             return f"{type(error).__name__}: {error}"[:MESSAGE_CHARS], None
 
-    def choose(self, text: str) -> tuple[str | None, str | None]:
+    def choose(self, objects: list[str] | None) -> tuple[str | None, str | None]:
         """
-        As `check`, of a text that holds more than one JSON object, or something else: the object that conforms.
+        As `check`, of a text with these JSON objects in it: the one that conforms. None: they could not be told.
 
         If several do and differ, that is a violation. If none does, the violation is that of the last.
         """
-        found = objects_in(text)
-        if found is None:
+        if objects is None:
             return "the answer has too many braces to find a JSON object in it", None
-        objects = one_line(found).to_list()
         checked = [self.check(answer) for answer in objects]
         conforming = [told for _, told in checked if told is not None]
         if not conforming:

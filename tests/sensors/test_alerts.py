@@ -12,6 +12,7 @@ import dagster as dg
 import pytest
 
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.prices import NO_TOKENS, usd
 from bedrock_assets.sensors.alerts import URL, AlertError, Alerts, build_alerts
 from tests.labs.dispatch import pipeline_of
 from tests.labs.stages import texts
@@ -83,9 +84,10 @@ def test_a_failed_run_is_told(tmp_path: Path, receiver: Receiver) -> None:
     assert "the bucket is in another Region" in text
 
 
-def spend(instance: dg.DagsterInstance, shard: str, cost_usd: float) -> None:
-    """Log that a shard was answered."""
-    event = dg.AssetMaterialization(["calls", "batch_outputs"], partition=shard, metadata={"cost_usd": cost_usd})
+def spend(instance: dg.DagsterInstance, shard: str, cost_usd: float | None) -> None:
+    """Log that a shard was answered, for a cost that may be unknown."""
+    metadata = {"cost": NO_TOKENS} if cost_usd is None else {"cost": usd(cost_usd), "cost_usd": cost_usd}
+    event = dg.AssetMaterialization(["calls", "batch_outputs"], partition=shard, metadata=metadata)
     instance.report_runless_asset_event(event)
 
 
@@ -113,7 +115,9 @@ def test_a_budget_is_told_once_a_threshold(tmp_path: Path, receiver: Receiver) -
         assert tick() == ["calls has cost $8.20, 82% of its budget of $10.00"]
         assert tick() == []
         spend(instance, "c", 2.0)
-        assert tick() == ["calls has cost $10.20, 102% of its budget of $10.00"]
+        spend(instance, "d", None)
+        text = "calls has cost $10.20, 102% of its budget of $10.00; what 1 partitions have cost is not known"
+        assert tick() == [text]
         assert tick() == []
 
 
