@@ -13,6 +13,7 @@ from typing import Any, cast
 import polars as pl
 from polars.exceptions import PolarsError
 
+from bedrock_assets.columns import fields
 from bedrock_assets.errors import InvalidInboxFile, StoreError
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.outputs.jsonlines import HEAD, Schema, decode, split_lines
@@ -42,6 +43,10 @@ class Lines:
         texts = self.inbox.texts_key
         request = pl.Struct({texts: pl.List(pl.String)}) if texts else _SCHEMA["modelInput"]
         return {**_SCHEMA, "modelInput": request}
+
+    def _texts(self) -> pl.Expr:
+        (texts,) = fields(pl.col("modelInput"), cast("pl.Struct", self.schema["modelInput"])).values()
+        return texts
 
     def read(self, chunk: bytes) -> pl.Series:
         """
@@ -90,7 +95,7 @@ class Lines:
             > max_bytes,
         }
         if texts := self.inbox.texts_key:
-            many = pl.col("modelInput").struct.field(texts).list.len() > 1
+            many = self._texts().list.len() > 1
             faults[f"has several {texts}, and a record has one row for its vector; write a line for each"] = many
         for fault, condition in faults.items():
             faulty = read.filter(condition)
