@@ -7,19 +7,21 @@ that is absent, or that several lines have, is replaced by one of ours, as Bedro
 
 import json
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, cast
 
 import polars as pl
 from polars.exceptions import PolarsError
 
+from bedrock_assets.columns import fields
 from bedrock_assets.errors import InvalidInboxFile, StoreError
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.outputs.jsonlines import HEAD, decode, split_lines
+from bedrock_assets.outputs.jsonlines import HEAD, Schema, decode, split_lines
 from bedrock_assets.pipeline.ids import GIVEN_ID, derived_id, sha256, wire_id
 from bedrock_assets.sources.json_lines import first_bad_line
 
-_SCHEMA = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
-"""All that is read of a request is that it is an object."""
+_SCHEMA: Schema = {"recordId": pl.String(), "modelInput": pl.Struct({"-": pl.Boolean()})}
+"""All that is read of a request is that it is an object; but see `Lines.schema`."""
 _OPEN = r"^\s*\{"
 
 
@@ -35,6 +37,17 @@ class Lines:
     ids: list[pl.DataFrame] = field(default_factory=list)
     """`id`, under which a record is sent, and `given_id`, which the file has; both String, null where it has none."""
 
+    @cached_property
+    def schema(self) -> Schema:
+        """What is read of a record: its id, and its texts where a model takes several and we have one row for them."""
+        texts = self.inbox.texts_key
+        request = pl.Struct({texts: pl.List(pl.String)}) if texts else _SCHEMA["modelInput"]
+        return {**_SCHEMA, "modelInput": request}
+
+    def _texts(self) -> pl.Expr:
+        (texts,) = fields(pl.col("modelInput"), cast("pl.Struct", self.schema["modelInput"])).values()
+        return texts
+
     def read(self, chunk: bytes) -> pl.Series:
         """
         The records of whole lines, String, one each.
@@ -43,7 +56,7 @@ class Lines:
             InvalidInboxFile: A line is not a record; the message has its number.
         """
         lines = self._numbered(chunk)
-        frame = _decoded(lines["line"])
+        frame = _decoded(lines["line"], self.schema)
         if frame is None:
             raise InvalidInboxFile(self._first_bad(lines))
         read = lines.hstack(frame)
@@ -81,6 +94,9 @@ class Lines:
             ).str.len_bytes()
             > max_bytes,
         }
+        if texts := self.inbox.texts_key:
+            many = self._texts().list.len() > 1
+            faults[f"has several {texts}, and a record has one row for its vector; write a line for each"] = many
         for fault, condition in faults.items():
             faulty = read.filter(condition)
             if len(faulty):
@@ -177,12 +193,12 @@ def _rest(number: int, line: str) -> str:
     return rest[1:]
 
 
-def _decoded(lines: pl.Series) -> pl.DataFrame | None:
+def _decoded(lines: pl.Series, schema: Schema) -> pl.DataFrame | None:
     """One row a line, as `decode` has it, which splits the lines again and is asked only where one is odd."""
     try:
-        return lines.to_frame("line").select(pl.col("line").str.json_decode(pl.Struct(_SCHEMA))).unnest("line")
+        return lines.to_frame("line").select(pl.col("line").str.json_decode(pl.Struct(schema))).unnest("line")
     except PolarsError:
-        return decode(str(lines.str.join("\n").item()).encode(), _SCHEMA)
+        return decode(str(lines.str.join("\n").item()).encode(), schema)
 
 
 def _shown(line: str) -> str:

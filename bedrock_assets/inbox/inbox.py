@@ -88,6 +88,12 @@ class Inbox:
             f"{own!r}; drop it into the inbox of its model"
         )
 
+    @cached_property
+    def texts_key(self) -> str | None:
+        """Key of a request that holds a list of texts to embed, each of which has a vector; None if there is none."""
+        key = _request_key(self.family) if self.family.kind == "embedding" else None
+        return key if key and isinstance(_request(self.family)[key], list) else None
+
     def folder(self, key: str) -> str:
         """Where everything that comes from a file is written, by the file's key."""
         return self.spec.folder_of(key)
@@ -113,10 +119,15 @@ def require_separate_folders(inboxes: list[InboxSpec], pipelines: list[str]) -> 
 
 def _request_key(family: Family) -> str:
     """The key of a family's request that holds the prompt or the text to embed."""
+    return next(key for key, part in _request(family).items() if _has_column(part))
+
+
+def _request(family: Family) -> Mapping[str, Tree]:
+    """A request of a family."""
     task: Task = TextTask(prompt="-") if family.kind == "text" else EmbeddingTask(column="text")
     request = family.request(Prompt(pl.col("text")), task)
     assert isinstance(request, Mapping)  # noqa: S101 - each family's request is an object
-    return next(key for key, part in request.items() if _has_column(part))
+    return request
 
 
 def _has_column(part: Tree) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import polars as pl
 from pydantic import Field
 
+from bedrock_assets.columns import column, columns
 from bedrock_assets.outputs.outcomes import IS_ANSWERED
 from bedrock_assets.storage.manifests import Document, InferenceMode, TokenCount
 
@@ -80,8 +81,8 @@ def paid_tokens(rows: pl.DataFrame, first: str, attempts: Mapping[int, AttemptRe
     others = pl.when(pl.col("model_id") != first).then(pl.col("model_id"))
     key = pl.concat_str("answer_source", others, separator=" ", ignore_nulls=True).alias("key")
     paid = rows.filter(pl.col("answer_source").is_in(list(InferenceMode)))
-    told = [(pl.col(name).is_not_null() | ~IS_ANSWERED).all().alias(f"{name}_told") for name in _COLUMNS[:2]]
-    sums = paid.group_by(key, "attempt").agg(pl.col(_COLUMNS).sum(), *told).sort("key", "attempt")
+    told = [(column(name).is_not_null() | ~IS_ANSWERED).all().alias(f"{name}_told") for name in _COLUMNS[:2]]
+    sums = paid.group_by(key, "attempt").agg(columns(_COLUMNS).sum(), *told).sort("key", "attempt")
     total: dict[str, TokenCount] = {}
     for mode, attempt, n_input, n_output, n_read, n_written, knows_input, knows_output in sums.iter_rows():
         count = TokenCount(n_input, n_output, n_read, n_written)

@@ -74,7 +74,7 @@ def explanation(line: bytes, family: Family) -> Explanation:
     rest = {name: value for name, value in record.items() if name not in (*_INPUT, "modelOutput")}
     for place in (rest, output):
         for candidate in _objects(place):
-            if error := _error(candidate):
+            if error := _error(candidate, is_outer=candidate is place):
                 return error
     n_vectors = _n_vectors(output) if family.kind == "embedding" else 1
     if n_vectors > 1:
@@ -105,8 +105,13 @@ def _objects(value: Any, depth: int = 0) -> Iterator[Mapping[str, Any]]:
                 yield from _objects(item, depth + 1)
 
 
-def _error(found: Mapping[str, Any]) -> Explanation | None:
-    """An object as an error: Bedrock's own, a provider's under `error`, or a text under `message`; else None."""
+def _error(found: Mapping[str, Any], *, is_outer: bool = True) -> Explanation | None:
+    """
+    An object as an error: Bedrock's own, a provider's under `error`, or a text under `message`; else None.
+
+    Args:
+        is_outer: Whether it is in no other object but an `error`; elsewhere a `message` may be anything.
+    """
     inner = found.get("error")
     if isinstance(inner, str) and inner:
         return Explanation(_text(found.get("code")) or ERROR, inner, _flag(found, "retryable"))
@@ -120,7 +125,7 @@ def _error(found: Mapping[str, Any]) -> Explanation | None:
         retryable, expired = _flag(found, "retryable"), _flag(found, "expired")
         return Explanation(code or ERROR, message, retryable, expired=bool(expired))
     message = found.get("message") or found.get("Message")
-    if isinstance(message, str) and message:
+    if is_outer and isinstance(message, str) and message:
         return Explanation(_code(found) or ERROR, message, _flag(found, "retryable"), bool(_flag(found, "expired")))
     return None
 

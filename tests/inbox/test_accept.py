@@ -18,7 +18,7 @@ from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.ids import WIRE_ID
 from tests.labs.family_models import MODELS
 from tests.labs.inbox import inbox_of
-from tests.labs.stages import TITAN
+from tests.labs.stages import HAIKU, TITAN
 from tests.outputs.test_jsonlines import inputs
 
 ids = st.one_of(st.from_regex(WIRE_ID, fullmatch=True), st.text(min_size=1, max_size=40))
@@ -159,3 +159,22 @@ def test_folders_that_are_shared() -> None:
     apart = InboxSpec(name="second", model=TITAN, dropped_to="vectors/in", processed_to="vectors/out")
     require_separate_folders([first, apart], ["calls"])
     assert Inbox(apart).workload.dimensions == 1024
+
+
+@pytest.mark.parametrize("model", ["cohere.embed-english-v3", "us.cohere.embed-v4:0"])
+def test_several_texts_in_one_record(model: str) -> None:
+    """A record of Cohere with several texts, whose vectors would have one row, is refused with its line."""
+    inbox = Inbox(InboxSpec(name="drop", model=model))
+    texts: list[Any] = [["a"], ["b"], ["c", "d"]]
+    lines = [json.dumps({"recordId": f"r{i}", "modelInput": {"texts": one}}) for i, one in enumerate(texts)]
+    with pytest.raises(InvalidInboxFile, match="line 3 has several texts, and a record has one row"):
+        Lines(inbox).read("\n".join(lines).encode())
+    assert len(Lines(inbox).read("\n".join(lines[:2]).encode())) == 2
+    odd = json.dumps({"recordId": "x", "modelInput": {"images": ["data:"], "input_type": "image"}})
+    assert len(Lines(inbox).read(f"{lines[0]}\n{odd}\n".encode())) == 2
+
+
+def test_only_lists_of_texts_are_counted() -> None:
+    """Chat requests, and models that take one text, have no such list."""
+    models = (HAIKU, TITAN)
+    assert [Inbox(InboxSpec(name="drop", model=model)).texts_key for model in models] == [None, None]

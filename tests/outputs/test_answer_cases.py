@@ -106,7 +106,7 @@ def test_an_error_wins_over_an_answer() -> None:
     assert (row["status"], row["response"], row["error_code"]) == ("error", None, "500")
 
 
-@pytest.mark.parametrize("output", [None, 5, "text", [], {}, {"x": [1]}, {"message": {"role": "assistant"}}])
+@pytest.mark.parametrize("output", [None, 5, [], {}, {"x": [1]}, {"message": {"role": "x"}}, {"x": {"message": "Hi"}}])
 @pytest.mark.parametrize("family", FAMILIES)
 def test_output_is_quoted_and_the_prompt_is_not(family: str, output: Any) -> None:
     """What is not understood is an error that quotes output, whatever stands before it in the line."""
