@@ -1,10 +1,10 @@
 """
 Anthropic Messages API: text, system, images, documents, structured answers.
 
-Sources, Amazon Bedrock user guide, 2026-11: Anthropic Claude Messages (request, response, `image` blocks with base64,
-`tool_choice`, `thinking`), Anthropic's API reference (`document` blocks: base64 PDF, plain text), "Get validated JSON results" (`output_config.format`, also in batch inference). The
-catalogue of models says which takes which: the newest refuse a forced tool, models before 4.5 do not have
-`output_config`.
+Sources, 2026-11: Amazon Bedrock user guide, Anthropic Claude Messages (request, response, `image` blocks with base64,
+`tool_choice`, `thinking`), "Get validated JSON results" (`output_config.format`, also in batch inference); Anthropic's
+API reference (`document` blocks: PDF in base64, plain text). The catalogue of models says which takes which: the newest
+refuse a forced tool, models before 4.5 do not have `output_config`.
 """
 
 from typing import Any

@@ -7,8 +7,8 @@ Sources, 2026-11:
 - Amazon Nova user guide, "Document understanding": PDF and DOCX sent as bytes have 25 MB together. Documents are for
   Converse only ("Multimodal support"), so the families of Nova under InvokeModel take none.
 - Anthropic, "PDF support": a request of 32 MB; Messages take PDF and plain text. AWS's page says that InvokeModel takes
-  no documents at all, Anthropic's that it does; the pre-flight decides. Pages (100, or 600 with a large context) are not
-  counted here: a PDF tells them only to a parser.
+  no documents at all, Anthropic's that it does; the pre-flight decides. Pages (100, or 600 with a large context) are
+  not counted here: a PDF tells them only to a parser.
 - S3 URIs: "Format and upload your batch inference data" wants all files in the folder that is the job's input. Here a
   job's input is one file, so contents are sent.
 """

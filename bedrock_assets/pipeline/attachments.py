@@ -23,6 +23,7 @@ PARTS = {"docx": "word/document.xml", "xlsx": "xl/workbook.xml"}
 """The main part of each, by name. Source: ECMA-376."""
 STREAMS = {"doc": "WordDocument", "xls": "Workbook"}
 """The main stream of each, by name, which MS-CFB writes in UTF-16. Sources: MS-DOC, MS-XLS."""
+NO_DOCUMENTS = DocumentRules()
 EMPTY = ""
 """Stands for the format of a document without content."""
 Reason = tuple[pl.Expr, str, pl.Expr]
@@ -40,7 +41,7 @@ class Attachments:
 
     images: tuple[str, ...] = ()
     documents: tuple[str, ...] = ()
-    rules: DocumentRules = DocumentRules()
+    rules: DocumentRules = NO_DOCUMENTS
 
     @property
     def columns(self) -> tuple[str, ...]:

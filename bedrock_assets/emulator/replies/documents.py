@@ -1,9 +1,9 @@
 """
 Checks of the documents in a request, in Anthropic's and Converse's formats.
 
-Sources, 2026-11: service model of Converse (`DocumentBlock`); Amazon Bedrock user guide, "API restrictions"; Anthropic's
-API reference. The messages about names are those of field reports; a name may have an underscore, although none of the
-pages says so, and a space only if it is ASCII.
+Sources, 2026-11: service model of Converse (`DocumentBlock`); Amazon Bedrock user guide, "API restrictions"; Anthropic,
+API reference. The message about a name is that of field reports; a name may have an underscore, although no page says
+so, and of spaces only the ASCII one. The messages that no report quotes are ours.
 """
 
 import base64
@@ -30,6 +30,7 @@ _BEGINNINGS = {
     "md": b"",
 }
 """The formats of Converse, and how a file of each begins."""
+MAX_NAME = 200
 _NAME = re.compile(r"[A-Za-z0-9_\-()\[\]]*(?: [A-Za-z0-9_\-()\[\]]+)* ?")
 
 
@@ -86,7 +87,7 @@ def _check_converse(document: JsonObject, where: str) -> None:
     kind, name, source = as_str(document.get("format")), as_str(document.get("name")), as_object(document.get("source"))
     if kind not in _BEGINNINGS:
         raise RecordError(f"{where}.format: Member must satisfy enum value set: [{', '.join(_BEGINNINGS)}]")
-    if not 1 <= len(name) <= 200 or not _NAME.fullmatch(name):
+    if not 1 <= len(name) <= MAX_NAME or not _NAME.fullmatch(name):
         raise RecordError(
             "The document file name can only contain alphanumeric characters, whitespace characters, hyphens, "
             "parentheses, and square brackets. The name can't contain more than one consecutive whitespace character. "
