@@ -8,8 +8,8 @@ Sources, 2026-11:
   guide, "Format and upload your batch inference data"), and here a job's input is one file. Nova Micro takes only text.
   Documents are for Converse alone (`documents.py`).
 - Converse: botocore 1.44 service model (`image`, `document`, `outputConfig.textFormat`, whose schema is a string);
-  Amazon Bedrock user guide, batch inference and "Get validated JSON results". Batch inference was seen to refuse a `toolConfig`, so
-  `outputConfig` or the prompt asks for a schema.
+  Amazon Bedrock user guide, batch inference and "Get validated JSON results". Batch inference was seen to refuse a
+  `toolConfig`, so `outputConfig` or the prompt asks for a schema.
 - Titan Text: Amazon Bedrock user guide, Amazon Titan Text models. The prompt has no `User: ... Bot:` frame: that is
   plain words, which a row's text could imitate. A system prompt goes before the prompt.
 """
