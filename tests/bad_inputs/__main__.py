@@ -2,6 +2,7 @@
 
 import sys
 import tempfile
+import warnings
 from pathlib import Path
 
 from tests.bad_inputs.report import table, try_all
@@ -9,6 +10,7 @@ from tests.bad_inputs.report import table, try_all
 
 def main() -> int:
     """Try them all; 1 if one of them ended as none may."""
+    warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         outcomes = try_all(Path(folder))
     print(table(outcomes))

@@ -1,19 +1,24 @@
 """One attempt at each kind of input: what becomes of it, or the error that ends it."""
 
 import shutil
+import signal
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from types import FrameType
 from typing import Any, Literal
-import signal
-import time
 
+import dagster as dg
 import polars as pl
+from dagster.components.core.component_tree import ComponentTreeException
+from dagster.components.testing import create_defs_folder_sandbox
 from typer.testing import CliRunner
 
 from bedrock_assets.cli.app import app
+from bedrock_assets.components.batch import BatchInference
 from bedrock_assets.config.source import SourceSpec
 from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.families import FAMILIES
@@ -22,7 +27,8 @@ from bedrock_assets.outputs.parse import Answers
 from bedrock_assets.pipeline.records import ERROR_CODE, LINE
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.sources import open_source
-from bedrock_assets.storage.manifests import RawManifest
+from bedrock_assets.storage.keys import raw_manifest_key, shard_manifest_key
+from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table, readiness
 from tests.labs.inbox import inbox_of
@@ -71,7 +77,7 @@ def tried(case: Case, folder: Path) -> Outcome:
             fate, said = case.attempt(folder), ""
     except BedrockAssetsError as error:
         fate, said = "refused", f"{type(error).__name__}: {error}"
-    except (Exception, Hang) as error:  # noqa: BLE001 - what must not be is what is looked for
+    except (Exception, Hang) as error:
         fate, said = "FAILED", f"{type(error).__name__}: {error}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
@@ -105,6 +111,28 @@ def command(text: str | bytes) -> Attempt:
         if result.exit_code not in (0, 2) or "Traceback" in said:
             raise AssertionError(f"exit code {result.exit_code}: {result.exception!r} {said}")
         return "refused" if result.exit_code else "taken"
+
+    return attempt
+
+
+def code_location(attributes: dict[str, Any]) -> Attempt:
+    """The attributes of a component, as Dagster loads them; our own error is below Dagster's."""
+
+    def attempt(folder: Path) -> Fate:
+        texts(3).write_parquet(folder / "rows.parquet")
+        written = {"source": {"path": str(folder / "rows.parquet")}} | attributes
+        contents = {"type": "bedrock_assets.BatchInference", "attributes": written}
+        with redirect_stdout(StringIO()), create_defs_folder_sandbox() as sandbox:
+            sandbox.scaffold_component(component_cls=BatchInference, defs_path="calls", defs_yaml_contents=contents)
+            try:
+                with sandbox.build_all_defs() as defs:
+                    dg.Definitions.validate_loadable(defs)
+            except ComponentTreeException as error:
+                cause: BaseException | None = error
+                while cause is not None and not isinstance(cause, BedrockAssetsError):
+                    cause = cause.__cause__
+                raise (cause or error) from error
+        return "taken"
 
     return attempt
 
@@ -201,7 +229,8 @@ def _read_all(made: Stages, store: Store) -> Fate:
         lambda: join_table(store, made.pipeline, made.raw),
         lambda: format_shard(made.pipeline, store, made.raw, made.raw.shards[0]),
         made.collect,
-        lambda: [store.read_model(file.key, RawManifest) for file in store.files("calls") if file.key.endswith("json")],
+        lambda: store.read_model(raw_manifest_key("calls"), RawManifest),
+        lambda: store.read_model(shard_manifest_key("calls", made.shards[0].shard.key), ShardManifest),
     ]
     for step in steps:
         try:

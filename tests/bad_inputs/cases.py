@@ -8,20 +8,32 @@ from io import BytesIO
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import yaml
 
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.pipeline.templates import parse_template
-from tests.bad_inputs.attempts import ROWS, Case, attached, call, command, dropped, output, source, stored
+from tests.bad_inputs.attempts import (
+    ROWS,
+    Case,
+    attached,
+    call,
+    code_location,
+    command,
+    dropped,
+    output,
+    source,
+    stored,
+)
 from tests.config.test_answer_schema import REFUSED
 from tests.inbox.test_rejections import CONTENTS
 from tests.labs.stages import HAIKU, jsonl, ok, texts
 from tests.pipeline.test_documents import FILES
 
-ANSWERS = [json.loads(line) for line in Path(__file__).parents[1].joinpath("outputs", "answers.jsonl").open(encoding="utf-8")]
+ANSWERS = [
+    json.loads(line) for line in Path(__file__).parents[1].joinpath("outputs", "answers.jsonl").open(encoding="utf-8")
+]
 DEFS: dict[str, Any] = {
     "name": "calls",
     "source": {"path": ROWS},
@@ -57,7 +69,22 @@ BROKEN_YAML: dict[str, str | bytes] = {
     "a template that raises": "type: bedrock_assets.BatchInference\nattributes: {name: '{{ 1 / 0 }}'}\n",
 }
 TEMPLATES = (
-    *("{", "}", "{}", "{ x}", "{x.y}", "{x[0]}", "{x!r}", "{x:>9999999999}", "{x\n}", "{{{", "}}}", "{`}", "{``}", "{`x`"),
+    *(
+        "{",
+        "}",
+        "{}",
+        "{ x}",
+        "{x.y}",
+        "{x[0]}",
+        "{x!r}",
+        "{x:>9999999999}",
+        "{x\n}",
+        "{{{",
+        "}}}",
+        "{`}",
+        "{``}",
+        "{`x`",
+    ),
     *("{x;y}", "{__class__}", "{0}", "{\ud83d}", "{x" * 5_000, "{" * 10_000, "`" * 10_000, "\0{\0}", "{x}}" * 1_000),
 )
 ENCODINGS: dict[str, Callable[[bytes], bytes]] = {
@@ -102,7 +129,20 @@ LINES: dict[str, bytes] = {
     "a list over lines": b'[\n{"a":1}\n]\n',
 }
 OUTPUTS: tuple[Any, ...] = (
-    *(None, True, 0, "", "x", [], {}, [None], {"content": None}, {"content": "x"}, {"content": [None]}, {"content": [[]]}),
+    *(
+        None,
+        True,
+        0,
+        "",
+        "x",
+        [],
+        {},
+        [None],
+        {"content": None},
+        {"content": "x"},
+        {"content": [None]},
+        {"content": [[]]},
+    ),
     *({"content": [{"text": 5}]}, {"content": {"text": "x"}}, {"usage": "x"}, {"usage": {"input_tokens": "many"}}),
     *({"content": [{"text": "x"}], "usage": {"input_tokens": -1}}, {"content": [{"text": "x"}], "stop_reason": 7}),
     *({"content": [{"text": "\ud83d"}]}, {"content": [{"text": "\0"}]}, {"output": {"message": {"content": [1]}}}),
@@ -142,7 +182,17 @@ ATTACHED: dict[str, object] = {
 
 def cases() -> list[Case]:
     """All of them."""
-    return [*_yaml(), *_templates(), *_schemas(), *_sources(), *_outputs(), *_inbox(), *_attached(), *_store()]
+    return [
+        *_yaml(),
+        *_code_locations(),
+        *_templates(),
+        *_schemas(),
+        *_sources(),
+        *_outputs(),
+        *_inbox(),
+        *_attached(),
+        *_store(),
+    ]
 
 
 def good() -> list[Case]:
@@ -151,6 +201,7 @@ def good() -> list[Case]:
     texts(20).write_parquet(parquet)
     return [
         Case("YAML", "good", command(_defs({}))),
+        Case("code locations", "good", code_location({key: DEFS[key] for key in ("name", "model", "task")})),
         Case("templates", "good", call(lambda: parse_template("{x} {{}}", "greeting").check(["x"]))),
         Case("schemas", "good", call(lambda: parse_schema({"a": "string"}))),
         Case("sources", "a.csv", source("a.csv", texts(20).write_csv().encode())),
@@ -174,6 +225,13 @@ def _yaml() -> Iterator[Case]:
     for key in PipelineSpec.model_fields:
         for name, value in WRONG.items():
             yield Case("keys", f"{key} is {name}", command(_defs({key: value})))
+
+
+def _code_locations() -> Iterator[Case]:
+    plain = {key: value for key, value in DEFS.items() if key != "source"}
+    for key in PipelineSpec.model_fields:
+        for name in ("a long text", "a number"):
+            yield Case("code locations", f"{key} is {name}", code_location(plain | {key: WRONG[name]}))
 
 
 def _templates() -> Iterator[Case]:
