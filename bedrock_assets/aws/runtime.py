@@ -2,6 +2,7 @@
 
 import base64
 import json
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -101,11 +102,13 @@ class Runtime:
 
 
 def _with_bytes(model_input: dict[str, Any]) -> dict[str, Any]:
-    """The arguments of Converse: a batch record has images in base64, but boto3 takes bytes and encodes them itself."""
-    for message in model_input["messages"]:
-        for block in message["content"]:
-            if "image" in block:
-                block["image"]["source"]["bytes"] = base64.b64decode(block["image"]["source"]["bytes"])
+    """The arguments of Converse: a batch record has files in base64, but boto3 takes bytes and encodes them itself."""
+    blocks = [block for message in model_input["messages"] for block in message["content"]]
+    files = [block[kind] for block in blocks for kind in ("image", "document") if kind in block]
+    for source in (file["source"] for file in files if "bytes" in file["source"]):
+        # What is not base64 goes as it is: the answer to it is the record's error.
+        with suppress(ValueError):
+            source["bytes"] = base64.b64decode(source["bytes"], validate=True)
     return model_input
 
 

@@ -58,6 +58,11 @@ class TextOptions(Strict):
         default=(),
         description="Columns of images (JPEG, PNG, GIF or WebP bytes) to send before the prompt, in order.",
     )
+    documents: tuple[str, ...] = Field(
+        default=(),
+        description="Columns of documents to send before the prompt, in order: PDF and UTF-8 text; by Converse also "
+        "Word and Excel.",
+    )
     special_tokens: Literal["error", "split"] = Field(
         default="error",
         description="For models that take one raw prompt, what to do with a row whose text has a token of the chat "

@@ -11,7 +11,7 @@ from bedrock_assets.config import PipelineSpec, WorkloadSpec, bare_id
 from bedrock_assets.errors import UnknownModel
 from bedrock_assets.families.amazon import CONVERSE, NOVA, TITAN_TEXT
 from bedrock_assets.families.anthropic import ANTHROPIC
-from bedrock_assets.families.base import AnswerFormat, Family, Image, Kind, Prompt, Task
+from bedrock_assets.families.base import AnswerFormat, Document, Family, Image, Kind, Prompt, Task
 from bedrock_assets.families.chat import CHAT, GPT_OSS, JAMBA, MISTRAL_CHAT, OPEN_WEIGHT
 from bedrock_assets.families.checks import (
     choose_schema_mode,
@@ -22,6 +22,7 @@ from bedrock_assets.families.checks import (
     require_living,
     with_room,
 )
+from bedrock_assets.families.documents import DocumentRules, document_rules
 from bedrock_assets.families.embeddings import (
     COHERE_EMBED_V3,
     COHERE_EMBED_V4,
@@ -36,6 +37,8 @@ from bedrock_assets.families.raw_prompt import DEEPSEEK_R1, LLAMA, LLAMA4, MISTR
 __all__ = [
     "FAMILIES",
     "AnswerFormat",
+    "Document",
+    "DocumentRules",
     "Family",
     "Image",
     "Kind",
@@ -45,6 +48,7 @@ __all__ = [
     "Tree",
     "bare_id",
     "choose_schema_mode",
+    "document_rules",
     "encoded",
     "family_named",
     "family_of",

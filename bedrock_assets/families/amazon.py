@@ -6,9 +6,10 @@ Sources, 2026-11:
   (`toolChoice.tool`); stop reasons: botocore 1.44 service model, `StopReason` of Converse. Images are sent as bytes:
   batch inference takes `s3Location` only if the job's input is a folder that also holds all images (Amazon Bedrock user
   guide, "Format and upload your batch inference data"), and here a job's input is one file. Nova Micro takes only text.
-- Converse: botocore 1.44 service model (`image`, `outputConfig.textFormat`, whose schema is a string); Amazon Bedrock
-  user guide, batch inference and "Get validated JSON results". Batch inference was seen to refuse a `toolConfig`, so
-  `outputConfig` or the prompt asks for a schema.
+  Documents are for Converse alone (`documents.py`).
+- Converse: botocore 1.44 service model (`image`, `document`, `outputConfig.textFormat`, whose schema is a string);
+  Amazon Bedrock user guide, batch inference and "Get validated JSON results". Batch inference was seen to refuse a
+  `toolConfig`, so `outputConfig` or the prompt asks for a schema.
 - Titan Text: Amazon Bedrock user guide, Amazon Titan Text models. The prompt has no `User: ... Bot:` frame: that is
   plain words, which a row's text could imitate. A system prompt goes before the prompt.
 """
@@ -23,6 +24,7 @@ from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.anthropic import check_claude, claude_fields
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
+from bedrock_assets.families.documents import CONVERSE_FORMATS
 from bedrock_assets.families.json_template import Plain, Tree, merged
 from bedrock_assets.models import Model
 
@@ -35,8 +37,12 @@ def _messages(prompt: Prompt, task: TextTask) -> dict[str, Any]:
     images: list[Tree] = [
         {"image": {"format": Plain(image.format), "source": {"bytes": Plain(image.base64)}}} for image in prompt.images
     ]
+    documents: list[Tree] = [
+        {"document": {"format": Plain(one.format), "name": one.name, "source": {"bytes": Plain(one.data)}}}
+        for one in prompt.documents
+    ]
     return {
-        "messages": [{"role": "user", "content": [*images, {"text": prompt.text}]}],
+        "messages": [{"role": "user", "content": [*documents, *images, {"text": prompt.text}]}],
         "system": None if prompt.system is None else [{"text": prompt.system}],
         "inferenceConfig": sampling(task, max_tokens="maxTokens", top_p="topP", stop="stopSequences"),
     }
@@ -174,6 +180,7 @@ CONVERSE = replace(
     invocation_type="Converse",
     thoughts="tagged",
     check=_check_converse,
+    documents=CONVERSE_FORMATS,
     modes=("native", "prompt"),
 )
 

@@ -1,10 +1,10 @@
 """
-Anthropic Messages API: text, system, images, structured answers.
+Anthropic Messages API: text, system, images, documents, structured answers.
 
-Sources, Amazon Bedrock user guide, 2026-11: Anthropic Claude Messages (request, response, `image` blocks with base64,
-`tool_choice`, `thinking`), "Get validated JSON results" (`output_config.format`, also in batch inference). The
-catalogue of models says which takes which: the newest refuse a forced tool, models before 4.5 do not have
-`output_config`.
+Sources, 2026-11: Amazon Bedrock user guide, Anthropic Claude Messages (request, response, `image` blocks with base64,
+`tool_choice`, `thinking`), "Get validated JSON results" (`output_config.format`, also in batch inference); Anthropic's
+API reference (`document` blocks: PDF in base64, plain text). The catalogue of models says which takes which: the newest
+refuse a forced tool, models before 4.5 do not have `output_config`.
 """
 
 from typing import Any
@@ -14,6 +14,7 @@ import polars as pl
 from bedrock_assets.config import TextTask
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families.base import TOOL, Family, Prompt, at, joined_text, sampling, text_answer
+from bedrock_assets.families.documents import MESSAGES_FORMATS
 from bedrock_assets.families.json_template import Plain, Tree, merged
 from bedrock_assets.models import Model
 
@@ -24,7 +25,7 @@ BUDGET_TOKENS = 4096
 
 def _request(prompt: Prompt, task: TextTask) -> Tree:
     params = sampling(task, stop="stop_sequences")
-    content = [*_images(prompt), {"type": "text", "text": prompt.text}]
+    content = [*_documents(prompt), *_images(prompt), {"type": "text", "text": prompt.text}]
     request = {
         "anthropic_version": VERSION,
         **params,
@@ -63,6 +64,20 @@ def _images(prompt: Prompt) -> list[Tree]:
         }
         for image in prompt.images
     ]
+
+
+def _documents(prompt: Prompt) -> list[Tree]:
+    """Document blocks, before everything else, as Anthropic's guide to PDF advises; text of any kind is plain text."""
+    blocks: list[Tree] = []
+    for document in prompt.documents:
+        is_pdf = document.format == "pdf"
+        source = {
+            "type": Plain(pl.when(is_pdf).then(pl.lit("base64")).otherwise(pl.lit("text"))),
+            "media_type": Plain(pl.when(is_pdf).then(pl.lit("application/pdf")).otherwise(pl.lit("text/plain"))),
+            "data": document.data,
+        }
+        blocks.append({"type": "document", "source": source, "title": document.name})
+    return blocks
 
 
 def _schema(prompt: Prompt) -> dict[str, Any]:
@@ -122,5 +137,6 @@ ANTHROPIC = Family(
     check=check_claude,
     truncated=("max_tokens", "model_context_window_exceeded"),
     images=True,
+    documents=MESSAGES_FORMATS,
     modes=("native", "tool", "prompt"),
 )

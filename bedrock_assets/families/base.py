@@ -29,6 +29,18 @@ class Image:
 
 
 @dataclass(frozen=True)
+class Document:
+    """One document of each row."""
+
+    data: pl.Expr
+    """String expression: base64, or the text itself where the family takes text as it is."""
+    format: pl.Expr
+    """String expression: `pdf`, `txt`, `csv`, `html`, `md`, `doc`, `docx`, `xls` or `xlsx`."""
+    name: str
+    """Neutral: a model could take the name of a file as an instruction."""
+
+
+@dataclass(frozen=True)
 class AnswerFormat:
     """How a family asks for a structured answer."""
 
@@ -48,6 +60,7 @@ class Prompt:
     form: AnswerFormat | None = None
     facts: Model = UNKNOWN
     """What is known of the model."""
+    documents: tuple[Document, ...] = ()
 
     def schema_for(self, mode: SchemaMode) -> Mapping[str, Any] | None:
         """The schema, if this is the mode to ask for it."""
@@ -88,6 +101,8 @@ class Family:
     its turn and begin another. Two groups: the token's first character, and the rest."""
     images: bool = False
     """Whether a request may hold images."""
+    documents: tuple[str, ...] = ()
+    """Formats of the documents that a request may hold."""
     modes: tuple[SchemaMode, ...] = ("prompt",)
     """Ways to ask for a structured answer that the request has a place for."""
 

@@ -10,6 +10,7 @@ from bedrock_assets.config import PipelineSpec, TextTask, WorkloadSpec, bare_id
 from bedrock_assets.config.task import DEFAULT_MAX_TOKENS
 from bedrock_assets.errors import ConfigError, RetiredModel
 from bedrock_assets.families.base import Family, Kind, Task
+from bedrock_assets.families.documents import MAX_DOCUMENTS
 from bedrock_assets.models import Model, SchemaMode, catalogue, find_model
 
 THINKING_TOKENS = 8192
@@ -40,6 +41,7 @@ def require_capable(spec: WorkloadSpec, family: Family, task: Task) -> None:
     if isinstance(task, TextTask):
         _require_parameters(task, family, facts)
         _require_images(task, family, facts)
+        _require_documents(task, family, facts)
     if family.check:
         family.check(task, facts)
 
@@ -142,6 +144,26 @@ def _require_images(task: TextTask, family: Family, facts: Model) -> None:
         raise ConfigError(
             f"task.text.images: {facts.name} ({family.name}) does not take images here; remove them, or choose a "
             "model of anthropic or nova, or one that takes images with `model_invocation_type: Converse`"
+        )
+
+
+def _require_documents(task: TextTask, family: Family, facts: Model) -> None:
+    if not task.documents:
+        return
+    if facts.documents is False:
+        raise ConfigError(
+            f"task.text.documents: {facts.name} takes no documents; remove them, or choose a model that does, such as "
+            f"Claude, Nova Lite or Nova Pro{CORRECT}"
+        )
+    if not family.documents:
+        raise ConfigError(
+            f"task.text.documents: {facts.name} ({family.name}) does not take documents here; write "
+            "`model_invocation_type: Converse`, which takes them for Nova and others, or choose a Claude model"
+        )
+    if len(task.documents) > MAX_DOCUMENTS:
+        raise ConfigError(
+            f"task.text.documents: {len(task.documents)} columns, but a request holds {MAX_DOCUMENTS} documents at "
+            "most; remove some, or make rows of them"
         )
 
 

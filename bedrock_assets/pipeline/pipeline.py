@@ -148,7 +148,7 @@ class Pipeline:
         """
         Raises:
             ColumnClash: An input column has the name of an answer column.
-            PromptError: A placeholder, an image column or the column to embed is not among *columns*.
+            PromptError: A placeholder, a column of images or documents, or the column to embed is not among *columns*.
         """
         verdicts = VERDICT_COLUMNS if self.spec.task.compare else ()
         ours = (self.record_id, *self.answer_columns.values(), *(self.spec.output_prefix + name for name in verdicts))
@@ -160,9 +160,7 @@ class Pipeline:
             )
         for template in self.records.templates:
             template.check(columns)
-        missing = [name for name in self.records.images if name not in columns]
-        if missing:
-            raise PromptError(f"task.text.images: column {missing[0]!r} is not in the dataset; it has: {columns}")
+        self.records.attachments.check(columns)
         task = self.records.task
         if not isinstance(task, TextTask) and task.column not in columns:
             raise PromptError(

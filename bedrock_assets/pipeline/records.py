@@ -1,6 +1,7 @@
 """Rows become records: the lines of JSONL that Bedrock reads."""
 
 import json
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
@@ -11,10 +12,10 @@ import polars as pl
 from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import POSITION, POSITIONS, TextTask
-from bedrock_assets.families import AnswerFormat, Family, Image, Prompt, Task, encoded
+from bedrock_assets.families import AnswerFormat, Family, Prompt, Task, document_rules, encoded
+from bedrock_assets.pipeline.attachments import Attachments, Reason
 from bedrock_assets.pipeline.further import NONE, FurtherKeys
 from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
-from bedrock_assets.pipeline.images import image_base64, image_bytes, image_format
 from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
 
 LINE, ERROR_CODE, ERROR_MESSAGE = ("__line", "__error_code", "__error_message")
@@ -63,7 +64,9 @@ class RecordMaker:
         record_id = column(self.record_id)
         # In steps, because an eager frame computes a shared sub-expression as often as it stands in a query.
         parts = rows.select(
-            id=record_id if is_plain else wire_id(record_id), **self._rendered(rows.schema), **self._images(rows.schema)
+            id=record_id if is_plain else wire_id(record_id),
+            **self._rendered(rows.schema),
+            **self.attachments.rendered(rows),
         )
         keys = parts.select(self._key(parts.columns[1:]).alias(KEY)) if keyed else pl.DataFrame()
         if violations is not None:
@@ -81,17 +84,21 @@ class RecordMaker:
         own = (self.prompt, self.swapped, self.system)
         return (*(template for template in own if template is not None), *self.further.templates)
 
-    @property
-    def images(self) -> tuple[str, ...]:
-        """Columns of images."""
-        return self.task.images if isinstance(self.task, TextTask) else ()
+    @cached_property
+    def attachments(self) -> Attachments:
+        """The columns of images and documents."""
+        if not isinstance(self.task, TextTask):
+            return Attachments()
+        rules = document_rules(self.family, self.spec.facts_of(self.spec.model))
+        return Attachments(self.task.images, self.task.documents, rules)
 
     @property
     def parameters(self) -> dict[str, Any]:
         """Everything besides the prompt that shapes the request, for manifests."""
         answer_format = self.answer_format
         schema = {"schema_mode": answer_format.mode, "schema": answer_format.schema} if answer_format else {}
-        unused = {"prompt", "prompt_id", "fill"} | (set[str]() if self.task.request else {"request"})
+        later = {name for name in ("request", "documents") if not getattr(self.task, name, None)}
+        unused = {"prompt", "prompt_id", "fill"} | later
         return self.task.model_dump(mode="json", exclude=unused, exclude_none=True) | schema
 
     @property
@@ -104,8 +111,7 @@ class RecordMaker:
     @cached_property
     def shared_request(self) -> str:
         """The request around a row's own parts, as JSON."""
-        images = (f"{part}_{i}" for i in range(len(self.images)) for part in ("base64", "format"))
-        names = ["text", "system", *images, *self.further.names]
+        names = ["text", "system", *self.attachments.parts, *self.further.names]
         request = encoded({"modelInput": self._request()})
         return pl.DataFrame({name: ["png"] for name in names}).select(request.alias(LINE)).item()
 
@@ -120,20 +126,14 @@ class RecordMaker:
         return sha256(content).str.head(_KEY_HEX_DIGITS)
 
     def _request(self) -> Any:
-        """The request, with the columns that `_rendered` and `_images` make."""
+        """The request, with the columns that `_rendered` and the attachments make."""
         text = pl.col("text")
         if self.answer_format and self.answer_format.mode == "prompt":
             text = pl.concat_str(text, pl.lit(instructions(self.answer_format.schema)))
-        images = tuple(Image(pl.col(f"base64_{i}"), pl.col(f"format_{i}")) for i in range(len(self.images)))
         system = None if self.system is None else pl.col("system")
-        prompt = Prompt(text, system, images, self.answer_format, self.spec.facts_of(self.spec.model))
+        facts, sent = self.spec.facts_of(self.spec.model), self.attachments
+        prompt = Prompt(text, system, sent.sent_images, self.answer_format, facts, sent.sent_documents)
         return self.further.added_to(self.family.request(prompt, self.task))
-
-    def _images(self, schema: pl.Schema) -> dict[str, pl.Expr]:
-        """Base64 and format of each image."""
-        contents = [image_bytes(name, schema[name]) for name in self.images]
-        formats = {f"format_{i}": image_format(content) for i, content in enumerate(contents)}
-        return {f"base64_{i}": image_base64(content) for i, content in enumerate(contents)} | formats
 
     def _rendered(self, schema: pl.Schema) -> dict[str, pl.Expr]:
         """Text of each row and, where there are such, system prompt and texts of further keys."""
@@ -155,7 +155,7 @@ class RecordMaker:
         Why a record cannot be sent.
 
         Args:
-            records: `text`, `system` (if there is one), `base64_0`, `format_0`, ..., `LINE`.
+            records: `text`, `system` (if there is one), those of the attachments, `LINE`.
 
         Returns:
             Code and message, String, null where it can be sent.
@@ -168,24 +168,21 @@ class RecordMaker:
                 message = pl.when(condition).then(text).otherwise(message)
         return code, message
 
-    def _reasons(self, records: pl.DataFrame) -> list[tuple[pl.Expr, str, pl.Expr]]:
+    def _reasons(self, records: pl.DataFrame) -> list[Reason]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
         texts = [column(name) for name in ("text", "system") if name in records.columns]
         further = [pl.col(name) for name in self.further.names]
-        images = [pl.col(f"base64_{i}") for i in range(len(self.images))]
-        n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self.spec.limits.max_bytes_per_record
+        n_bytes = pl.col(LINE).str.len_bytes()
+        max_bytes = min(self.spec.limits.max_bytes_per_record, self.attachments.max_request_bytes or math.inf)
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
         used = ", ".join(self.columns)
-        null = pl.any_horizontal(value.is_null() for value in (*texts, *images, *further))
-        reasons = [
+        null = pl.any_horizontal(value.is_null() for value in (*texts, *self.attachments.contents(), *further))
+        reasons: list[Reason] = [
             (null, "null_value", pl.lit(f"null in a column that the prompt uses: {used}")),
             (pl.col("text").str.strip_chars() == "", "empty_prompt", pl.lit("the prompt is empty")),
+            *self.attachments.reasons(used),
             (n_bytes > max_bytes, "record_too_large", too_large),
         ]
-        if images:
-            unknown = pl.any_horizontal(pl.col(f"format_{i}").is_null() for i in range(len(images)))
-            message = pl.lit(f"an image is not JPEG, PNG, GIF or WebP; the prompt uses: {used}")
-            reasons.append((unknown, "unknown_image", message))
         if self.family.special:
             token = pl.coalesce(text.str.extract(self.family.special, 0) for text in texts)
             message = pl.format("the text has {}, a token of the model's chat template; see `special_tokens`", token)
@@ -199,7 +196,7 @@ class RecordMaker:
         if not isinstance(self.task, TextTask):
             return [*dict.fromkeys([self.task.column, *further])]
         templates = [template for template in (self.prompt, self.system, *self.further.templates) if template]
-        return [*dict.fromkeys(name for template in templates for name in template.columns), *self.images]
+        return [*dict.fromkeys(name for template in templates for name in template.columns), *self.attachments.columns]
 
 
 def instructions(schema: Mapping[str, Any]) -> str:

@@ -8,6 +8,7 @@ from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_obje
 from bedrock_assets.emulator.replies import prompts
 from bedrock_assets.emulator.replies.base import Completion, Models, Prompt, RecordError, Reply, json_reply, sampling
 from bedrock_assets.emulator.replies.checks import check_image, optional_int, positive_int
+from bedrock_assets.emulator.replies.documents import check_documents
 from bedrock_assets.emulator.replies.facts import check_facts
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
 
@@ -188,6 +189,7 @@ def _content(message: Json, where: str) -> list[str]:
         raise RecordError(f"{where}.content: Field required")
     for index, block in enumerate(as_list(content)):
         check_image(block, f"{where}.content.{index}")
+    check_documents(content, message["role"], where)
     texts = _texts(content)
     if not content or (isinstance(content, str) and not content.strip()):
         raise RecordError(f"{where}.content: text content blocks must be non-empty")
