@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from botocore.exceptions import ClientError
 
+from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.emulator.replies.documents import MAX_BYTES
 from tests.emulator.lab import HAIKU, Lab, connect_to
 
@@ -125,3 +126,22 @@ def test_in_batch(lab: Lab) -> None:
         line = lines[row["recordId"]]
         assert ("modelOutput" in line) == (refused is None)
         assert refused is None or refused in line["error"]["errorMessage"]
+
+
+@pytest.mark.parametrize(
+    ("source", "error"),
+    [
+        ({"bytes": encoded(PDF)}, None),
+        ({"s3Location": {"uri": "s3://bucket/a.pdf"}}, None),
+        ({"bytes": "no base64!"}, "not of the format pdf"),
+    ],
+)
+def test_a_record_on_demand(still_lab: Lab, source: dict[str, Any], error: str | None) -> None:
+    """A batch record goes through boto3 whatever its document's source is; what is no base64 is the record's error."""
+    content = [{"document": {"format": "pdf", "name": "a", "source": source}}, TEXT]
+    record = {"recordId": "r", "modelInput": {"messages": [{"role": "user", "content": content}]}}
+    client = connect_to("bedrock-runtime", still_lab.emulator.endpoint_url)
+    line = json.loads(Runtime(client).answer(HAIKU, json.dumps(record), "Converse", final=True))
+    client.close()
+    assert ("modelOutput" in line) == (error is None)
+    assert error is None or error in line["error"]["errorMessage"]
