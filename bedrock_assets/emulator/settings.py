@@ -33,6 +33,16 @@ class EmulatorSettings(BaseModel):
     min_records: int = Field(default=100, ge=1, description="Fewest records of a job.")
     max_records: int = Field(default=50_000, ge=1, description="Most records of a job.")
     reuse_names: bool = Field(default=False, description="The name of a job that ended is free again.")
+    any_model: bool = Field(
+        default=False,
+        description="Create takes any model, profile, role and bucket owner, also those that AWS refuses.",
+    )
+    token_conflicts: bool = Field(
+        default=False, description="A token that is used again with another request is a conflict, not ignored."
+    )
+    token_hours: float = Field(
+        default=24, gt=0, description="Emulated hours for which a token is remembered, and while its job is in flight."
+    )
     chat_url: str | None = Field(default=None, description="OpenAI-compatible base URL that answers prompts.")
     chat_model: str = Field(default="default", description="Name of the model at --chat-url.")
     embed_url: str | None = Field(default=None, description="OpenAI-compatible base URL that makes embeddings.")

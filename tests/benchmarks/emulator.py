@@ -153,7 +153,14 @@ def server(*options: str) -> Generator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder) / "buckets" / "data-bucket"
         bucket.mkdir(parents=True)
-        command = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
+        command = [
+            str(Path(sys.executable).with_name("bedrock-assets")),
+            "emulate",
+            "--port",
+            "0",
+            "--json",
+            "--any-model",
+        ]
         regions = ["--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
         with subprocess.Popen([*command, *regions, *options], stdout=subprocess.PIPE, text=True) as process:
             try:
