@@ -159,9 +159,8 @@ def server(*options: str) -> Generator[Server]:
             "--port",
             "0",
             "--json",
-            "--any-model",
         ]
-        regions = ["--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
+        regions = ["--any-model", "--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
         with subprocess.Popen([*command, *regions, *options], stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None

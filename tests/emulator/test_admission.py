@@ -93,7 +93,7 @@ def test_models_that_aws_takes(model: str, region: str) -> None:
 
 
 def test_every_example_of_a_living_model_is_taken_somewhere() -> None:
-    """What the catalogue gives as an id that can be written under `model:`, Create takes in a Region of its geography."""
+    """What the catalogue gives as an id that can be written under `model:`, Create takes."""
     for model in catalogue().models:
         if model.example and model.batch and model.stage(TODAY) == "active":
             assert refused(request(model.example)) is None, model.example
