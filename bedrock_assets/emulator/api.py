@@ -79,7 +79,7 @@ class Api:
             "Get": self._get,
             "List": Listing(backend.table).page,
             "Stop": self._stop,
-            "CountTokens": _count_tokens,
+            "CountTokens": lambda members, _: _count_tokens(members, models),
             "TagResource": self._tag,
             "UntagResource": self._untag,
             "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
@@ -182,7 +182,7 @@ def _tier(model_id: str, asked: Json) -> str:
     return tier or "default"
 
 
-def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
+def _count_tokens(members: JsonObject, models: Models) -> JsonObject:
     """The tokens that the same request would be billed; free, and not counted as a call to the model."""
     model_id, (kind, request) = str(members["modelId"]), next(iter(as_object(members["input"]).items()))
     if not _COUNTS_TOKENS.fullmatch(model_id):
@@ -194,7 +194,7 @@ def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
             raise exceptions.SerializationException("'body' is not base64") from None
     else:
         body = as_object(request)
-    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel")
+    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel", models)
     if function is None:
         raise ValidationException("The provided model identifier is invalid.")
     try:
