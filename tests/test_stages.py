@@ -44,7 +44,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def emulator(folder: Path) -> Iterator[Emulator]:
     """An emulator whose jobs take some milliseconds."""
     limits = JobLimits(min_records_per_job=1)
-    with Emulator(str(folder), folder / "jobs.sqlite", speed=10_000, limits=limits) as running:
+    with Emulator(str(folder), folder / "jobs.sqlite", speed=10_000, limits=limits, any_model=True) as running:
         yield running
 
 

@@ -23,6 +23,7 @@ from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object, as_str, dump
 from bedrock_assets.emulator.listing import Listing
 from bedrock_assets.emulator.operations import Operation
+from bedrock_assets.emulator.refusals import refusal
 from bedrock_assets.emulator.replies import Models, RecordError, Reply, on_demand_function
 from bedrock_assets.emulator.tables import InvocationTable
 from bedrock_assets.emulator.wire import Call
@@ -78,7 +79,7 @@ class Api:
             "Get": self._get,
             "List": Listing(backend.table).page,
             "Stop": self._stop,
-            "CountTokens": _count_tokens,
+            "CountTokens": lambda members, _: _count_tokens(members, models),
             "TagResource": self._tag,
             "UntagResource": self._untag,
             "ListTagsForResource": lambda members, region: {"tags": backend.tags.of(self._tagged(members, region))},
@@ -104,7 +105,7 @@ class Api:
         faults = self.backend.faults if strikes else Faults()
         number = next(self._numbers)
         await asyncio.sleep(faults.latency_s)
-        _strike_call(faults, number)
+        _strike_call(faults, number, call.operation)
         handler = self._handlers.get(call.operation)
         if handler is None:
             answer = await self._on_demand(call, faults, number)
@@ -164,8 +165,8 @@ class Api:
             raise ValidationException(_NOT_SUPPORTED if is_known else "The provided model identifier is invalid.")
         try:
             return await asyncio.to_thread(function, request, model_id)
-        except RecordError as refusal:
-            raise _error(refusal.code, refusal.message) from None
+        except RecordError as refused:
+            raise _error(refused.code, refused.message) from None
 
 
 def _tier(model_id: str, asked: Json) -> str:
@@ -181,7 +182,7 @@ def _tier(model_id: str, asked: Json) -> str:
     return tier or "default"
 
 
-def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
+def _count_tokens(members: JsonObject, models: Models) -> JsonObject:
     """The tokens that the same request would be billed; free, and not counted as a call to the model."""
     model_id, (kind, request) = str(members["modelId"]), next(iter(as_object(members["input"]).items()))
     if not _COUNTS_TOKENS.fullmatch(model_id):
@@ -193,19 +194,21 @@ def _count_tokens(members: JsonObject, _region: str) -> JsonObject:
             raise exceptions.SerializationException("'body' is not base64") from None
     else:
         body = as_object(request)
-    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel")
+    function = on_demand_function(model_id, "Converse" if kind == "converse" else "InvokeModel", models)
     if function is None:
         raise ValidationException("The provided model identifier is invalid.")
     try:
         return {"inputTokens": function(body, model_id).input_tokens}
-    except RecordError as refusal:
-        raise _error(refusal.code, refusal.message) from None
+    except RecordError as refused:
+        raise _error(refused.code, refused.message) from None
 
 
-def _strike_call(faults: Faults, number: int) -> None:
+def _strike_call(faults: Faults, number: int, operation: Operation) -> None:
+    if operation == "Create" and faults.create_refusal is not None:
+        raise refusal(faults.create_refusal)
     if faults.refusal_message is not None:
-        refusal: type[AWSError] = getattr(exceptions, faults.refusal)
-        raise refusal(faults.refusal_message)
+        error: type[AWSError] = getattr(exceptions, faults.refusal)
+        raise error(faults.refusal_message)
     if faults.access_denied:
         raise exceptions.AccessDeniedException("User is not authorized to perform this action.")
     if faults.hits(faults.throttle_rate, "throttle", number):

@@ -4,7 +4,9 @@ import secrets
 import string
 import threading
 from dataclasses import replace
+from datetime import UTC, datetime
 
+from bedrock_assets.emulator.admission import admit
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import Database, JobTable, Where, token_of
 from bedrock_assets.emulator.exceptions import (
@@ -42,6 +44,11 @@ class Backend:
         """What happens to a job over the quota: it waits as Submitted, or Create refuses it."""
         self.reuse_names = settings.reuse_names
         """Whether the name of an ended job is free again. AWS documents neither; the stricter is the default."""
+        self.any_model = settings.any_model
+        """Whether Create takes models, roles and owners that AWS would refuse."""
+        self.token_conflicts = settings.token_conflicts
+        """Whether a token with another request is a conflict; botocore's documentation says that it is ignored."""
+        self._token_s = self.clock.real_s(3600 * settings.token_hours)
         self.faults = settings.read_faults()
         self.changed = threading.Event()
         """Set when a call gave the runner something to do."""
@@ -52,17 +59,19 @@ class Backend:
 
     def create(self, request: JsonObject, region: str) -> Job:
         """
-        Create a job, or return the one that the same request with the same token created before.
+        Create a job, or return the one that a request with the same token created before.
 
         Raises:
-            ConflictException: The token belongs to another request, or the name is in use.
+            ConflictException: The name is in use; or the token, where that is a conflict.
             ServiceQuotaExceededException: The model has its quota of jobs in flight, and jobs do not queue.
-            ValidationException: The model or a location cannot be used.
+            AWSError: The model, the role or a location cannot be used.
         """
         with self.transaction():
             existing = self._same_token(request, region)
             if existing is not None:
                 return existing
+            if not self.any_model:
+                admit(request, region, datetime.fromtimestamp(self.clock.now(), UTC).date())
             _check_supported(request)
             job = self._new_job(request, region)
             self._check_name(job)
@@ -106,9 +115,14 @@ class Backend:
         if token is None:
             return None
         jobs = self.table.find(Where().also("region = ?", region).also("token = ?", token))
-        if jobs and jobs[0].request != request:
+        if not jobs:
+            return None
+        if jobs[0].status not in IN_FLIGHT and self.clock.now() - jobs[0].submit_time >= self._token_s:
+            self.table.forget_token(jobs[0])
+            return None
+        if self.token_conflicts and jobs[0].request != request:
             raise ConflictException("The provided client request token was already used with another request.")
-        return jobs[0] if jobs else None
+        return jobs[0]
 
     def _new_job(self, request: JsonObject, region: str) -> Job:
         now = self.clock.now()

@@ -162,6 +162,10 @@ class JobTable(Table):
         )
         return cursor.rowcount == 1
 
+    def forget_token(self, job: Job) -> None:
+        """Free the token of a job for another one."""
+        self._execute("UPDATE jobs SET token = NULL WHERE job_id = ?", job.job_id)
+
     def set_counts(self, job_id: str, counts: Counts, now: float) -> None:
         """Record a job's progress. It never goes back, even when a restarted process repeats a part."""
         self._execute(

@@ -6,11 +6,12 @@ writes the same bytes. Lines are shuffled within blocks of the input, so memory 
 """
 
 import random
+from collections import Counter
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
-from itertools import chain, repeat
+from itertools import chain, repeat, takewhile
 from typing import TypeAlias
 
 import obstore
@@ -92,9 +93,9 @@ class Execution:
         return next(self._steps, self) is None
 
     def _run(self) -> Iterator[None]:
-        for file in input_files(self._buckets, self._job.input_uri):
+        for file, name in output_names(input_files(self._buckets, self._job.input_uri)):
             if not self._done:
-                yield from self._file_steps(file)
+                yield from self._file_steps(file, name)
         faults = self._job.faults
         if not (faults.fails_late or faults.missing_manifest or faults.late_manifest_s):
             write_manifest(self._buckets, self._job, self.manifest)
@@ -119,8 +120,8 @@ class Execution:
         """Whether the rest of the input gets no output lines."""
         return self.tally.processed >= self.limit and not self._job.faults.mark_expired
 
-    def _file_steps(self, file: InputFile) -> Iterator[None]:
-        location = self._folder.join(f"{file.name}.out")
+    def _file_steps(self, file: InputFile, output_name: str) -> Iterator[None]:
+        location = self._folder.join(output_name)
         output = _OutputFile(self._buckets, location, early=self._job.faults.early_output)
         # Not closed on an error: closing publishes.
         for number, records in enumerate(self._blocks(file)):
@@ -218,6 +219,21 @@ class _OutputFile:
     def close(self) -> None:
         """Publish the file; without it, only an early part remains."""
         self._writer.close()
+
+
+def output_names(files: list[InputFile]) -> Iterator[tuple[InputFile, str]]:
+    """
+    The files of a job with the names of their outputs in the job's folder: the file's own name.
+
+    Files of one name keep their folders below the deepest one that all files share, so that none replaces another's
+    output; how AWS names them nobody has reported.
+    """
+    repeated = Counter(file.name for file in files)
+    folders = [file.location.key.split("/")[:-1] for file in files]
+    n_shared = sum(1 for _ in takewhile(lambda names: len(set(names)) == 1, zip(*folders, strict=False)))
+    for file, folder in zip(files, folders, strict=True):
+        kept = folder[n_shared:] if repeated[file.name] > 1 else []
+        yield file, "/".join((*kept, f"{file.name}.out"))
 
 
 def write_manifest(buckets: Buckets, job: Job, manifest: str) -> None:

@@ -15,6 +15,7 @@ from typing import Annotated, Literal, cast
 from pydantic import AfterValidator, BaseModel, ConfigDict, Field
 
 from bedrock_assets.emulator.operations import OPERATIONS, Operation
+from bedrock_assets.emulator.refusals import CreateRefusal
 
 
 def _compiles(pattern: str) -> str:
@@ -72,6 +73,9 @@ class Faults(BaseModel):
         default=None, description="Calls are answered with `refusal` and this message, without effect."
     )
     refusal: Refusal = Field(default="ValidationException", description="The error of these calls.")
+    create_refusal: CreateRefusal | None = Field(
+        default=None, description="Create is answered as AWS answers to such a model, role or bucket, without effect."
+    )
 
     record_error_rate: Rate = Field(
         default=0, description="Records that get an error line, or an error on demand: always the same records."

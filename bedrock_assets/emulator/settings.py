@@ -1,6 +1,7 @@
 """Every setting of an emulator, with its default, bounds and meaning. `bedrock-assets emulate` has them as options."""
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 from pydantic import BaseModel, ConfigDict, Field
@@ -33,6 +34,19 @@ class EmulatorSettings(BaseModel):
     min_records: int = Field(default=100, ge=1, description="Fewest records of a job.")
     max_records: int = Field(default=50_000, ge=1, description="Most records of a job.")
     reuse_names: bool = Field(default=False, description="The name of a job that ended is free again.")
+    lenient: bool = Field(
+        default=False, description="Records are taken also with keys, types and values that their model refuses."
+    )
+    any_model: bool = Field(
+        default=False,
+        description="Create takes any model, profile, role and bucket owner, also those that AWS refuses.",
+    )
+    token_conflicts: bool = Field(
+        default=False, description="A token that is used again with another request is a conflict, not ignored."
+    )
+    token_hours: float = Field(
+        default=24, gt=0, description="Emulated hours for which a token is remembered, and while its job is in flight."
+    )
     chat_url: str | None = Field(default=None, description="OpenAI-compatible base URL that answers prompts.")
     chat_model: str = Field(default="default", description="Name of the model at --chat-url.")
     embed_url: str | None = Field(default=None, description="OpenAI-compatible base URL that makes embeddings.")
@@ -82,9 +96,10 @@ class EmulatorSettings(BaseModel):
             Endpoint(url, model, self.api_key) if url else None
             for url, model in ((self.chat_url, self.chat_model), (self.embed_url, self.embed_model))
         )
-        return self.models or choose_models(
+        models = self.models or choose_models(
             chat=chat, embed=embed, concurrency=self.concurrency, with_minilm=self.minilm
         )
+        return replace(models, strict=models.strict and not self.lenient)
 
 
 PYTHON_ONLY = ("limits", "faults", "models")

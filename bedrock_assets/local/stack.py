@@ -12,7 +12,7 @@ from collections.abc import Generator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO
+from typing import IO, Any
 
 import yaml
 
@@ -120,8 +120,10 @@ def local_stack(settings: Settings) -> Generator[Stack]:
     with _locked(home) as lock:
         port = settings.port or free_port()
         _require_free(port)
-        # More slots than the pool has: the pipeline itself must keep to the pool.
-        with Emulator(str(home / "s3"), home / "emulator.sqlite", speed=settings.speed, max_jobs=20) as emulator:
+        # More slots than the pool has: the pipeline itself must keep to the pool. Any model, as the Region and the
+        # account are made up here: they say nothing of the profiles and roles that a pipeline names for its own.
+        options: dict[str, Any] = {"speed": settings.speed, "max_jobs": 20, "any_model": True}
+        with Emulator(str(home / "s3"), home / "emulator.sqlite", **options) as emulator:
             env = environment(home, emulator.endpoint_url)
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
             _prepare_instance(home, settings.max_jobs)

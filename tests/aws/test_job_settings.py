@@ -35,7 +35,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     (folder / "bucket").mkdir()
     (folder / "bucket" / "in.jsonl").write_text(RECORD)
     limits = JobLimits(min_records_per_job=1, max_jobs=50)
-    with Emulator(str(folder), folder / "jobs.sqlite", speed=1, limits=limits) as running:
+    with Emulator(str(folder), folder / "jobs.sqlite", speed=1, limits=limits, any_model=True) as running:
         yield running
 
 

@@ -46,7 +46,7 @@ def emulator(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Emulator]:
     (folder / "bucket").mkdir()
     (folder / "bucket" / "in.jsonl").write_text(RECORD)
     limits = JobLimits(min_records_per_job=1, max_jobs=50)
-    with Emulator(str(folder), folder / "jobs.sqlite", speed=10_000, limits=limits) as running:
+    with Emulator(str(folder), folder / "jobs.sqlite", speed=10_000, limits=limits, any_model=True) as running:
         yield running
 
 
@@ -183,7 +183,7 @@ def test_a_full_quota_is_waited_for(tmp_path: Path) -> None:
     (tmp_path / "bucket").mkdir()
     (tmp_path / "bucket" / "in.jsonl").write_text(RECORD)
     limits = JobLimits(min_records_per_job=1, max_jobs=1)
-    with Emulator(str(tmp_path), tmp_path / "jobs.sqlite", speed=1, limits=limits) as emulator:
+    with Emulator(str(tmp_path), tmp_path / "jobs.sqlite", speed=1, limits=limits, any_model=True) as emulator:
         bedrock = connect(emulator.endpoint_url)
         bedrock.create(new("quota-1"))
         with pytest.raises(BedrockUnavailable, match="ServiceQuotaExceededException"):

@@ -153,8 +153,14 @@ def server(*options: str) -> Generator[Server]:
     with tempfile.TemporaryDirectory() as folder:
         bucket = Path(folder) / "buckets" / "data-bucket"
         bucket.mkdir(parents=True)
-        command = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
-        regions = ["--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
+        command = [
+            str(Path(sys.executable).with_name("bedrock-assets")),
+            "emulate",
+            "--port",
+            "0",
+            "--json",
+        ]
+        regions = ["--any-model", "--store", str(bucket.parent), "--db", str(Path(folder) / "jobs.sqlite")]
         with subprocess.Popen([*command, *regions, *options], stdout=subprocess.PIPE, text=True) as process:
             try:
                 assert process.stdout is not None

@@ -53,7 +53,9 @@ def measure(n_shards: int, repeat: int) -> dict[str, Any]:
         (folder / "s3" / "bucket").mkdir(parents=True)
         (folder / "dagster").mkdir()
         limits, quiet = JobLimits(max_jobs=1000), {"telemetry": {"enabled": False}}
-        emulator = Emulator(str(folder / "s3"), folder / "jobs.sqlite", speed=STANDING_STILL, limits=limits)
+        emulator = Emulator(
+            str(folder / "s3"), folder / "jobs.sqlite", speed=STANDING_STILL, limits=limits, any_model=True
+        )
         with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=quiet) as instance:
             return _measured(instance, emulator.endpoint_url, folder, n_shards, repeat)
 

@@ -97,7 +97,7 @@ def bench(tmp_path: Path) -> Generator[Bench]:
     """A bench whose jobs take a fraction of a second."""
     _context.set_forkserver_preload(["tests.crashes.inbox_driver"])
     limits = JobLimits(min_records_per_job=1, max_jobs=1000)
-    with Emulator(str(tmp_path), tmp_path / "jobs.sqlite", speed=9_000, limits=limits) as emulator:
+    with Emulator(str(tmp_path), tmp_path / "jobs.sqlite", speed=9_000, limits=limits, any_model=True) as emulator:
         yield Bench(tmp_path, emulator)
 
 

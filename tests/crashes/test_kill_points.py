@@ -204,7 +204,12 @@ def opened(folder: Path, name: str) -> Generator[Bench]:
     (folder / name).mkdir()
     case, limits = CASES[name], JobLimits(min_records_per_job=1, max_jobs=1000)
     emulator = Emulator(
-        str(folder / name), folder / f"{name}.sqlite", speed=case.speed, limits=limits, faults=CUT_SHORT
+        str(folder / name),
+        folder / f"{name}.sqlite",
+        speed=case.speed,
+        limits=limits,
+        faults=CUT_SHORT,
+        any_model=True,
     )
     with emulator:
         bench = Bench(name, case, folder / name, emulator)

@@ -125,7 +125,8 @@ class Site:
 def site(home: Path, n_shards: int) -> Generator[tuple[Site, DagsterInstance]]:
     """A running site, with so many shards for each pipeline, and its instance."""
     limits = JobLimits(min_records_per_job=5, max_jobs=2 * SLOTS)
-    with postgres() as database, Emulator(str(home / "s3"), home / "jobs", speed=SPEED, limits=limits) as emulator:
+    emulator = Emulator(str(home / "s3"), home / "jobs", speed=SPEED, limits=limits, any_model=True)
+    with postgres() as database, emulator:
         env = {**environment(home, emulator.endpoint_url), **database}
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
         client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url, **keys)

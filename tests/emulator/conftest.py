@@ -54,8 +54,8 @@ def start(tmp_path: Path, world: World) -> Iterator[StartLab]:
     with ExitStack() as stack:
 
         def start_lab(*, region: str = "us-east-1", **settings: Any) -> Lab:
-            options: dict[str, Any] = {"speed": 10_000, "limits": limits(), "db": tmp_path / "jobs.sqlite"} | settings
-            emulator = stack.enter_context(Emulator(world.store, **options))
+            options: dict[str, Any] = {"speed": 10_000, "limits": limits(), "any_model": True} | settings
+            emulator = stack.enter_context(Emulator(world.store, **{"db": tmp_path / "jobs.sqlite"} | options))
             client = connect(emulator.endpoint_url, region)
             stack.callback(client.close)  # an open connection holds up the server's end
             return Lab(emulator, client, world)
@@ -75,7 +75,7 @@ def still_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
     folder = tmp_path_factory.mktemp("still")
     world = Folders(folder / "store")
     world.create_bucket(BUCKET)
-    with Emulator(world.store, folder / "jobs.sqlite") as emulator:
+    with Emulator(world.store, folder / "jobs.sqlite", any_model=True) as emulator:
         yield Lab(emulator, connect(emulator.endpoint_url), world)
 
 

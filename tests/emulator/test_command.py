@@ -17,7 +17,7 @@ from tests.emulator.lab import BUCKET, HAIKU, TITAN_EMBED, Lab, connect, connect
 from tests.emulator.openai_server import Server
 from tests.emulator.worlds import S3, Folders, World
 
-COMMAND = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json"]
+COMMAND = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json", "--any-model"]
 
 
 @pytest.fixture

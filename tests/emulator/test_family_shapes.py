@@ -86,9 +86,11 @@ IMAGES: list[tuple[dict[str, Any], str | None]] = [
 @pytest.mark.parametrize(("image", "refused"), IMAGES)
 def test_images(image: dict[str, Any], refused: str | None) -> None:
     """An image is base64 of the format that is said, once encoded and not twice; any other fails its record."""
-    content = [image, {"type": "text", "text": "What is it?"}]
-    model = CLAUDE if "type" in image else "us.amazon.nova-lite-v1:0"
-    request = {"messages": [{"role": "user", "content": content}], "anthropic_version": "x", "max_tokens": 9}
+    is_claude = "type" in image
+    text = {"type": "text", "text": "What is it?"} if is_claude else {"text": "What is it?"}
+    model = CLAUDE if is_claude else "us.amazon.nova-lite-v1:0"
+    settings = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9} if is_claude else {}
+    request = {"messages": [{"role": "user", "content": [image, text]}], **settings}
     if refused is None:
         assert reply(model, request)
         return

@@ -25,11 +25,44 @@ def test_the_same_token_creates_one_job(slow_lab: Lab) -> None:
     assert len(slow_lab.client.list_model_invocation_jobs()["invocationJobSummaries"]) == 1
 
 
-def test_a_token_belongs_to_one_request(slow_lab: Lab) -> None:
-    """Another request with a used token is a conflict."""
-    slow_lab.create("a-job", clientRequestToken="token-1")
-    with pytest.raises(slow_lab.client.exceptions.ConflictException):
-        slow_lab.create("another-job", clientRequestToken="token-1")
+def test_another_request_with_a_used_token_is_ignored(slow_lab: Lab) -> None:
+    """As botocore documents it, another request with a used token is answered with the first one's job."""
+    arn = slow_lab.create("a-job", clientRequestToken="token-1")
+    assert slow_lab.create("another-job", clientRequestToken="token-1") == arn
+    assert [job["jobName"] for job in slow_lab.client.list_model_invocation_jobs()["invocationJobSummaries"]] == [
+        "a-job"
+    ]
+
+
+def test_another_request_with_a_used_token_can_be_a_conflict(start: StartLab) -> None:
+    """With `token_conflicts` it is refused; the same request is still answered with its job."""
+    lab = start(speed=1, token_conflicts=True)
+    arn = lab.create("a-job", clientRequestToken="token-1")
+    with pytest.raises(lab.client.exceptions.ConflictException):
+        lab.create("another-job", clientRequestToken="token-1")
+    assert lab.create("a-job", clientRequestToken="token-1") == arn
+
+
+def test_a_token_expires_after_its_job(start: StartLab) -> None:
+    """A client that sends one token for ever gets a job of its own again, once the one before is old and has ended."""
+    lab = start(stepped=True, token_hours=2)
+    first = lab.create("a-job", clientRequestToken="token-1")
+    lab.wait(first)
+    assert lab.create("b-job", clientRequestToken="token-1") == first
+    lab.emulator.advance(7200)
+    second = lab.create("b-job", clientRequestToken="token-1")
+    assert second != first
+    assert lab.create("c-job", clientRequestToken="token-1") == second
+    assert lab.get(first)["status"] == "Completed"
+
+
+def test_the_token_of_a_job_in_flight_does_not_expire(start: StartLab) -> None:
+    """However old it is, the token of a job that has not ended is its own."""
+    lab = start(speed=1, token_hours=1e-6)
+    waiting = lab.create("a-job", clientRequestToken="token-1")
+    time.sleep(0.05)
+    assert lab.create("a-job", clientRequestToken="token-1") == waiting
+    assert lab.get(waiting)["status"] == "Submitted"
 
 
 def test_names_stay_in_use(lab: Lab) -> None:
@@ -128,7 +161,7 @@ def test_stop_keeps_what_was_processed(start: StartLab) -> None:
 def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     """A job that has not started when its timeout is over expires; at this speed 24 h take 86 ms."""
     database = Database(tmp_path / "jobs.sqlite")
-    backend = Backend(database, Clock(1_000_000), EmulatorSettings(store="", limits=limits()))
+    backend = Backend(database, Clock(1_000_000), EmulatorSettings(store="", limits=limits(), any_model=True))
     region = {"s3Uri": f"s3://{BUCKET}/x"}
     request: JsonObject = {
         "jobName": "a-job",

@@ -47,6 +47,19 @@ def test_a_bad_record_is_an_error_line(lab: Lab) -> None:
         assert "minLength" in line["error"]["errorMessage"]
 
 
+def test_two_files_of_one_name_keep_both_outputs(lab: Lab) -> None:
+    """Files of one name in two folders get an output each, and the manifest counts what is there."""
+    for folder, n in (("a", 3), ("b", 2)):
+        lab.put(f"twins/{folder}/x.jsonl", records(n))
+    lab.put("twins/b/y.jsonl", records(4))
+    arn = lab.create("a-job", f"s3://{BUCKET}/twins/")
+    assert lab.wait(arn)["status"] == "Completed"
+    assert len(lab.lines(arn, "a/x.jsonl.out")) == 3
+    assert len(lab.lines(arn, "b/x.jsonl.out")) == 2
+    assert len(lab.lines(arn, "y.jsonl.out")) == 4
+    assert lab.manifest(arn)["totalRecordCount"] == 9
+
+
 def test_prefix_runs_all_jsonl_files(lab: Lab) -> None:
     """A prefix is one job over its JSONL files, with an output file for each."""
     lab.put("in/many/a.jsonl", records(10))

@@ -15,7 +15,7 @@ import pytest
 
 from bedrock_assets.emulator import Emulator, Faults
 
-HAIKU = "anthropic.claude-3-haiku-20240307-v1:0"
+HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 BODY = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
 
 

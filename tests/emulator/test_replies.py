@@ -186,7 +186,7 @@ def test_max_tokens_cut_the_answer() -> None:
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        ({"anthropic_version": None}, "anthropic_version: Field required"),
+        ({"anthropic_version": None}, "anthropic_version: Input should be 'bedrock-2023-05-31'"),
         ({"max_tokens": 0}, "max_tokens"),
         ({"max_tokens": "many"}, "max_tokens"),
         ({"messages": []}, "at least one message"),

@@ -21,7 +21,7 @@ from pathlib import Path
 from bedrock_assets.emulator import Emulator, serve
 from bedrock_assets.limits import JobLimits
 limits = JobLimits.model_validate({"min_records_per_job": 1})
-emulator = Emulator(sys.argv[1], Path(sys.argv[2]), speed=float(sys.argv[3]), limits=limits)
+emulator = Emulator(sys.argv[1], Path(sys.argv[2]), speed=float(sys.argv[3]), limits=limits, any_model=True)
 serve(emulator, lambda url: print(url, flush=True))
 """
 

@@ -8,13 +8,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bedrock_assets.emulator.replies import RecordError
+from bedrock_assets.emulator.replies import RecordError, on_demand_function, reply_function
 from bedrock_assets.emulator.replies.base import Prompt
 from bedrock_assets.emulator.replies.prose import complete
 from bedrock_assets.emulator.replies.structured import conforming_text
 from tests.emulator.lab import HAIKU, Lab, connect_to
 from tests.emulator.test_replies import CLAUDE, TRANSCRIPT, claude, converse, messages, reply
 
+NOVA = "amazon.nova-lite-v1:0"
 NEWER = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 """Has `output_config`, which Claude 3 does not."""
 SCHEMA: dict[str, Any] = {
@@ -79,13 +80,14 @@ def test_nova_tool(choice: dict[str, Any]) -> None:
     check(block["toolUse"]["input"])
 
 
-@pytest.mark.parametrize("invocation_type", ["InvokeModel", "Converse"])
-def test_converse_text_format(invocation_type: str) -> None:
+@pytest.mark.parametrize("function_of", [on_demand_function, reply_function])
+def test_converse_text_format(function_of: Any) -> None:
     """Converse's outputConfig, whose schema is a string, gives JSON text, in batch too."""
     structure = {"jsonSchema": {"name": "call", "schema": json.dumps(SCHEMA)}}
     wanted = {"outputConfig": {"textFormat": {"type": "json_schema", "structure": structure}}}
     request = converse(TRANSCRIPT) | {"inferenceConfig": {"maxTokens": 500}} | wanted
-    (block,) = reply("amazon.nova-lite-v1:0", request, invocation_type)["output"]["message"]["content"]
+    body = json.loads(function_of(NOVA, "Converse")(request, NOVA).body)
+    (block,) = body["output"]["message"]["content"]
     check(json.loads(block["text"]))
 
 

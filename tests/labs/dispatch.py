@@ -235,7 +235,9 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     buckets = "s3://" if store else str(folder / "s3")
     limits = JobLimits(min_records_per_job=2, max_jobs=quota)
     clock: dict[str, Any] = {"stepped": True} if speed is None else {"speed": speed}
-    emulator = Emulator(buckets, folder / "jobs.sqlite", limits=limits, faults=faults or Faults(), **clock)
+    emulator = Emulator(
+        buckets, folder / "jobs.sqlite", limits=limits, any_model=True, faults=faults or Faults(), **clock
+    )
     (folder / "dagster").mkdir()
     with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
         client = boto3.client(

@@ -245,6 +245,7 @@ def open_lab(
         folder / "jobs.sqlite",
         limits=limits,
         faults=faults or Faults(),
+        any_model=True,
         **cast("dict[str, Any]", clock),
     )
     (folder / "dagster").mkdir()

@@ -99,7 +99,15 @@ class Site:
         workspace, python = str(self.home / "workspace.yaml"), sys.executable
         if name == "emulator":
             options = ["--store", str(self.home / "s3"), "--db", str(self.home / "emulator.sqlite")]
-            options += ["--port", str(self.ports[name]), "--speed", str(self.speed), "--min-records", "5"]
+            options += [
+                "--port",
+                str(self.ports[name]),
+                "--speed",
+                str(self.speed),
+                "--min-records",
+                "5",
+                "--any-model",
+            ]
             return [str(Path(python).with_name("bedrock-assets")), "emulate", *options]
         if name == "webserver":
             return [python, "-m", "dagster_webserver", "-w", workspace, "-h", "127.0.0.1", "-p", str(self.ports[name])]

@@ -73,6 +73,8 @@ class Models:
     """(text, dimensions, normalize) to a vector as the inside of a JSON array; raises `RecordError`."""
     concurrency: int = 1
     """Records that may be answered at once; more than 1 if answering is mostly waiting."""
+    strict: bool = True
+    """Whether a request is held against all that its family documents, as AWS does."""
 
 
 Family: TypeAlias = Callable[[JsonObject, str, Models], Reply]

@@ -8,9 +8,10 @@ a function and a line in `FAMILIES`.
 from functools import partial
 
 from bedrock_assets.emulator.jsontypes import JsonObject, as_str
-from bedrock_assets.emulator.replies import embeddings, messages, prompts, prose
+from bedrock_assets.emulator.replies import embeddings, messages, prompts, prose, strict
 from bedrock_assets.emulator.replies.base import Family, Models, Reply, ReplyFunction
 from bedrock_assets.emulator.replies.real_models import Endpoint, minilm
+from bedrock_assets.emulator.replies.strict_anthropic import check_anthropic
 
 RULES = Models(prose.complete, embeddings.vector_text)
 """Answers made up by rules: deterministic, instant, free."""
@@ -38,6 +39,19 @@ FAMILIES: dict[str, Family] = {
     "zai.": messages.chat,
 }
 """Family by a part of the model id; the first part that the id contains decides."""
+
+CHECKS: dict[Family, strict.Check] = {
+    messages.anthropic: check_anthropic,
+    messages.nova: strict.check_nova,
+    messages.mistral: strict.check_mistral,
+    messages.chat: strict.check_chat,
+    prompts.titan_text: strict.check_titan_text,
+    prompts.llama: strict.check_llama,
+    prompts.deepseek_r1: strict.check_deepseek_r1,
+    prompts.mistral: strict.check_mistral,
+    embeddings.cohere_embed: strict.check_cohere,
+}
+"""What a family's requests are held against; Amazon's embeddings check their own."""
 
 _OPAQUE = ("application-inference-profile/", "custom-model/", "imported-model/")
 """ARNs that do not name the model behind them."""
@@ -81,23 +95,37 @@ def is_supported(model_id: str, invocation_type: str = "InvokeModel") -> bool:
 
 def _function(model_id: str, converse: Family | None, models: Models) -> ReplyFunction | None:
     family = next((family for part, family in FAMILIES.items() if part in model_id), None)
-    if family is None and any(kind in model_id for kind in _OPAQUE):
-        family = _by_shape
-    if family is not None and converse is not None:
-        family = None if family.__module__ == embeddings.__name__ else converse
-    return None if family is None else partial(family, models=models)
+    if family is None and not any(kind in model_id for kind in _OPAQUE):
+        return None
+    if converse is None:
+        return partial(_answer, models=models, family=family)
+    is_text = family is None or family.__module__ != embeddings.__name__
+    return partial(_converse, models=models, family=converse) if is_text else None
 
 
-def _by_shape(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    if "anthropic_version" in model_input:
-        family: Family = messages.anthropic
-    elif "prompt" in model_input:
-        family = prompts.by_template(as_str(model_input["prompt"]))
-    elif "inputText" in model_input:
-        family = prompts.titan_text if "textGenerationConfig" in model_input else embeddings.titan_embed_v2
-    else:
-        if "singleEmbeddingParams" in model_input:
-            return embeddings.nova_embed(model_input, model_id, models)
-        is_nova = "inferenceConfig" in model_input or "schemaVersion" in model_input
-        family = messages.nova if is_nova else messages.chat
+def _answer(model_input: JsonObject, model_id: str, models: Models, family: Family | None) -> Reply:
+    family = family or _by_shape(model_input)
+    check = CHECKS.get(family)
+    if models.strict and check is not None:
+        check(model_input)
     return family(model_input, model_id, models)
+
+
+def _converse(model_input: JsonObject, model_id: str, models: Models, family: Family) -> Reply:
+    if models.strict:
+        strict.check_converse(model_input)
+    return family(model_input, model_id, models)
+
+
+def _by_shape(model_input: JsonObject) -> Family:
+    """The family whose format a request is in."""
+    if "anthropic_version" in model_input:
+        return messages.anthropic
+    if "prompt" in model_input:
+        return prompts.by_template(as_str(model_input["prompt"]))
+    if "inputText" in model_input:
+        return prompts.titan_text if "textGenerationConfig" in model_input else embeddings.titan_embed_v2
+    if "singleEmbeddingParams" in model_input:
+        return embeddings.nova_embed
+    is_nova = "inferenceConfig" in model_input or "schemaVersion" in model_input
+    return messages.nova if is_nova else messages.chat
