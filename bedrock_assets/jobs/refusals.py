@@ -14,6 +14,7 @@ from enum import Enum, auto
 from typing import Any, NamedTuple
 
 from bedrock_assets.outputs.outcomes import SCHEMA_CODE
+from bedrock_assets.outputs.unexplained import SEVERAL
 
 
 class Scope(Enum):
@@ -69,11 +70,21 @@ KNOWN = (
     ),
     Known(r"max_tokens: \d+ > (\d+)", Scope.EVERY_RECORD, "set `max_tokens: {0}`, or less"),
     Known(
+        r"output_config\.effort|reasoning_effort|maxReasoningEffort",
+        Scope.EVERY_RECORD,
+        "correct `effort`, or leave it out of the task",
+    ),
+    Known(
         r"output_config|output_format|response_format|outputConfig|grammar|union-typed",
         Scope.EVERY_RECORD,
         _SCHEMA_MODE,
     ),
     Known(r"tool_choice|toolConfig|toolChoice|tool use", Scope.EVERY_RECORD, _SCHEMA_MODE),
+    Known(
+        r"adaptive thinking|thinking\.type|budget_tokens|^\W*thinking\b",
+        Scope.EVERY_RECORD,
+        "correct `thinking`, or leave it out of the task",
+    ),
     Known(r"extraneous key \[(\w+)\]", Scope.EVERY_RECORD, "take `{0}` out of the request: the model does not know it"),
     Known(r"([\w.]+): Extra inputs are not permitted", Scope.EVERY_RECORD, "take `{0}` out of the request"),
     Known(
@@ -131,6 +142,7 @@ _OF_ANSWERS = {
         "set `family:` or `model_invocation_type`, so that the answer is read in the model's format, or correct "
         "`dimensions`",
     ),
+    SEVERAL: (Scope.SOME_RECORD, "ask for one answer, and send one text in each record"),
     SCHEMA_CODE: (Scope.ANSWER, "make the schema or the prompt clearer, or set `repair: 1`"),
     "refusal": (Scope.ANSWER, "look at the prompt with `bedrock-assets sample --ask`"),
     "content_filtered": (Scope.ANSWER, "look at the prompt with `bedrock-assets sample --ask`"),
