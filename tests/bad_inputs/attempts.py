@@ -3,7 +3,7 @@
 import shutil
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
@@ -85,7 +85,7 @@ def tried(case: Case, folder: Path) -> Outcome:
 
 
 @contextmanager
-def _deadline() -> Iterator[None]:
+def _deadline() -> Generator[None]:
     def end(_: int, __: FrameType | None) -> None:
         raise Hang(f"no end after {DEADLINE_S} s")
 

@@ -265,7 +265,10 @@ def test_from_table_to_table(tmp_path: Path, family: str, n_rows: int) -> None:
     source = tmp_path / "files.parquet"
     pl.DataFrame({"id": ids, "text": ids, "file": files}).write_parquet(source)
     minimum = 100 if n_rows == 3 else 2
-    spec = {"source": {"path": str(source), "id_column": "id"}, "limits": {"min_records_per_job": minimum}}
+    spec: dict[str, Any] = {
+        "source": {"path": str(source), "id_column": "id"},
+        "limits": {"min_records_per_job": minimum},
+    }
     invocation = FAMILIES[family].invocation_type
     with open_lab(tmp_path, model=MODELS[family], model_invocation_type=invocation, task=TASK, **spec) as lab:
         lab.ask()
