@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import get_args
 
 import yaml
 from cfnlint.decode import decode
@@ -10,6 +11,7 @@ from typer.main import get_command
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.aws import TEMPLATE
 from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.emulator.refusals import CreateRefusal
 
 ROOT = Path(__file__).parents[2]
 PAGE = (ROOT / "bedrock_assets" / "docs" / "first-hour-on-aws.md").read_text("utf-8")
@@ -50,12 +52,19 @@ def test_its_pipeline_loads() -> None:
     assert PipelineSpec.model_validate(yaml.safe_load(block)["attributes"]).budget_usd == 1
 
 
+def test_it_names_every_refusal_that_can_be_rehearsed() -> None:
+    """The page has each value of the fault."""
+    assert [reason for reason in get_args(CreateRefusal) if f"`{reason}`" not in PAGE] == []
+
+
 def test_its_messages_are_those_that_the_emulator_gives() -> None:
     """What the page says that Bedrock says, the emulator says as well, so that each can be tried without an account."""
     sources = "".join(path.read_text("utf-8") for path in (ROOT / "bedrock_assets" / "emulator").rglob("*.py"))
     for message in (
         "Batch inference is not supported for the requested model.",
         "The provided model identifier is invalid",
+        "is marked by provider as Legacy",
+        "Cross-account pass role is not allowed",
         "less records (",
         "Could not validate GetObject permissions",
         "Could not validate ListBucket permissions",

@@ -45,11 +45,12 @@ def test_a_raw_prompt_answers_its_user() -> None:
 
 
 def test_mistral_has_two_shapes() -> None:
-    """Messages are answered as chat, in which a choice has `stop_reason`; `any` forces the tool that there is."""
+    """Messages are answered as chat, in which a choice tells its end under two names; `any` forces the tool that there is."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}}
     body = reply("mistral.mistral-large-2407-v1:0", messages("Hi.", tools=[tool], tool_choice="any"))
     (choice,) = body["choices"]
-    assert (choice["stop_reason"], "finish_reason" in choice) == ("tool_calls", False)
+    assert (choice["stop_reason"], choice["finish_reason"]) == ("tool_calls", "tool_calls")
+    assert choice["message"]["content"] == ""
     assert isinstance(json.loads(choice["message"]["tool_calls"][0]["function"]["arguments"])["n"], int)
 
 

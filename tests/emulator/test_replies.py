@@ -176,6 +176,24 @@ def test_labels(instruction: str, line: str) -> None:
     assert complete(Prompt([f"{instruction}\n\n<call>{TRANSCRIPT}</call>"])).text.split("\n")[-1] == line
 
 
+def test_stop_sequences_are_obeyed() -> None:
+    """The answer ends before the first stop sequence that it contains, and each family says so in its own words."""
+    whole = reply(CLAUDE, claude(TRANSCRIPT))["content"][0]["text"]
+    first, second = whole.split()[2:4]
+    before = whole.partition(first)[0]
+    body = reply(CLAUDE, claude(TRANSCRIPT) | {"stop_sequences": ["not there", second, first]})
+    assert (body["content"][0]["text"], body["stop_reason"], body["stop_sequence"]) == (before, "stop_sequence", first)
+    assert body["usage"]["output_tokens"] == len(before) // 4
+    config = {"inferenceConfig": {"stopSequences": [first]}}
+    assert reply("amazon.nova-lite-v1:0", converse(TRANSCRIPT) | config)["stopReason"] == "stop_sequence"
+    titan = {"inputText": TRANSCRIPT, "textGenerationConfig": {"stopSequences": [first]}}
+    (result,) = reply("amazon.titan-text-express-v1", titan)["results"]
+    assert result["completionReason"] == "STOP_CRITERIA_MET"
+    (choice,) = reply("qwen.qwen3-32b-v1:0", messages(TRANSCRIPT) | {"stop": first})["choices"]
+    assert choice["finish_reason"] == "stop"
+    assert first not in choice["message"]["content"]
+
+
 def test_max_tokens_cut_the_answer() -> None:
     """An answer longer than max_tokens is cut and says so."""
     body = reply(CLAUDE, claude(TRANSCRIPT, max_tokens=5))

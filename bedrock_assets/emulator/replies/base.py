@@ -61,6 +61,19 @@ class Completion:
     """Whether max_tokens cut the text."""
     input_tokens: int
     output_tokens: int
+    stop: str | None = None
+    """The stop sequence before which the text ends, if one was met."""
+
+
+def obey_stops(prompt: Prompt, answer: Completion) -> Completion:
+    """The answer up to the first of the prompt's stop sequences that it contains."""
+    wanted = prompt.sampling.get("stop")
+    stops = [stop for stop in (wanted if isinstance(wanted, list) else [wanted]) if isinstance(stop, str) and stop]
+    first = min((stop for stop in stops if stop in answer.text), key=answer.text.index, default=None)
+    if first is None:
+        return answer
+    text = answer.text.partition(first)[0]
+    return Completion(text, False, answer.input_tokens, count_tokens(text), first)
 
 
 @dataclass(frozen=True)

@@ -51,7 +51,7 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         "model": model_id.rsplit("/", 1)[-1].rsplit("anthropic.", 1)[-1],
         "content": [block],
         "stop_reason": _stop_reason(answer, form),
-        "stop_sequence": None,
+        "stop_sequence": answer.stop,
         "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
     }
     return json_reply(body, answer)
@@ -96,13 +96,15 @@ def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
 
 
 def mistral(model_input: JsonObject, model_id: str, models: Models) -> Reply:
-    """Mistral AI: text completion of older models; chat of newer ones, whose choices have a `stop_reason`."""
+    """Mistral AI: text completion of older models; chat of newer ones, whose choices tell their end under two names."""
     if "messages" not in model_input:
         return prompts.mistral(model_input, model_id, models)
     reply = chat(model_input, model_id, models)
     body: JsonObject = json.loads(reply.body)
     for choice in map(as_object, as_list(body["choices"])):
-        choice["stop_reason"] = choice.pop("finish_reason")
+        choice["stop_reason"] = choice["finish_reason"]
+        message = as_object(choice["message"])
+        message["content"] = message["content"] or ""  # beside tool calls, where other chat models say null
     return Reply(dump(body), reply.input_tokens, reply.output_tokens)
 
 
@@ -209,6 +211,8 @@ def _usage(answer: Completion) -> JsonObject:
 
 
 def _stop_reason(answer: Completion, form: Format) -> str:
+    if answer.stop is not None:
+        return "stop_sequence"
     return "max_tokens" if answer.truncated else "tool_use" if form.tool else "end_turn"
 
 

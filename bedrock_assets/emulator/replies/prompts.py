@@ -26,7 +26,7 @@ def titan_text(model_input: JsonObject, _: str, models: Models) -> Reply:
     result: JsonObject = {
         "tokenCount": answer.output_tokens,
         "outputText": answer.text,
-        "completionReason": "LENGTH" if answer.truncated else "FINISH",
+        "completionReason": "LENGTH" if answer.truncated else "FINISH" if answer.stop is None else "STOP_CRITERIA_MET",
     }
     return json_reply({"inputTextTokenCount": answer.input_tokens, "results": [result]}, answer)
 

@@ -9,11 +9,11 @@ from functools import partial
 
 from bedrock_assets.emulator.jsontypes import JsonObject, as_str
 from bedrock_assets.emulator.replies import embeddings, messages, prompts, prose, strict
-from bedrock_assets.emulator.replies.base import Family, Models, Reply, ReplyFunction
+from bedrock_assets.emulator.replies.base import Family, Models, Reply, ReplyFunction, obey_stops
 from bedrock_assets.emulator.replies.real_models import Endpoint, minilm
 from bedrock_assets.emulator.replies.strict_anthropic import check_anthropic
 
-RULES = Models(prose.complete, embeddings.vector_text)
+RULES = Models(lambda prompt: obey_stops(prompt, prose.complete(prompt)), embeddings.vector_text)
 """Answers made up by rules: deterministic, instant, free."""
 
 FAMILIES: dict[str, Family] = {
