@@ -45,7 +45,7 @@ def test_a_raw_prompt_answers_its_user() -> None:
 
 
 def test_mistral_has_two_shapes() -> None:
-    """Messages are answered as chat, in which a choice tells its end under two names; `any` forces the tool that there is."""
+    """Chat, in which a choice tells its end under two names; `any` forces the tool that there is."""
     tool = {"type": "function", "function": {"name": "f", "parameters": {"properties": {"n": {"type": "integer"}}}}}
     body = reply("mistral.mistral-large-2407-v1:0", messages("Hi.", tools=[tool], tool_choice="any"))
     (choice,) = body["choices"]
