@@ -9,7 +9,8 @@ import polars as pl
 import pytest
 
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
-from bedrock_assets.families import FAMILIES, Family, family_for
+from bedrock_assets.families import FAMILIES, Family
+from bedrock_assets.models import find_model
 from bedrock_assets.outputs.parse import Answers, one_outcome_per_row
 from bedrock_assets.outputs.thoughts import TRUNCATED
 from bedrock_assets.outputs.unexplained import SEVERAL
@@ -58,7 +59,9 @@ def fits(row: dict[str, Any], expected: dict[str, Any]) -> None:
 def test_case(case: dict[str, Any]) -> None:
     """Each case of the file becomes what it says there."""
     is_converse = "Converse" in case["why"]
-    family = FAMILIES["converse"] if is_converse else family_for(case["model"])
+    model = find_model(case["model"])
+    assert model is not None
+    family = FAMILIES["converse" if is_converse else str(model.family)]
     schema = parse_schema(case["schema"]) if "schema" in case else None
     if "raw_tail" in case:
         line = f'{{"recordId":"r1","modelInput":{json.dumps(INPUT)},{case["raw_tail"]}}}\n'.encode()
@@ -133,7 +136,7 @@ def text_of(family: str, text: str | None, reason: str) -> dict[str, Any]:
         "deepseek_r1": {"choices": [{"text": text, "stop_reason": reason}]},
         "titan_text": {"results": [{"outputText": text, "completionReason": reason}]},
     }
-    return outputs.get({"converse": "nova", "llama4": "llama"}.get(family, family), chat(text, reason))
+    return outputs.get({"converse": "nova", "nova_2": "nova", "llama4": "llama"}.get(family, family), chat(text, reason))
 
 
 TEXT_FAMILIES = [family for family in FAMILIES.values() if family.kind == "text"]
