@@ -6,6 +6,7 @@ from typing import Any
 
 import polars as pl
 
+from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.families import AnswerFormat, Family, Prompt, Task, Tree
 from bedrock_assets.families.json_template import merged
@@ -83,7 +84,7 @@ def _with_columns(value: Any, name: str, templates: list[Template]) -> Any:
     if not template.columns:
         return template.literals[0]
     templates.append(template)
-    return pl.col(_name(len(templates) - 1))
+    return column(_name(len(templates) - 1))
 
 
 def _name(position: int) -> str:

@@ -171,7 +171,7 @@ class RecordMaker:
     def _reasons(self, records: pl.DataFrame) -> list[Reason]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
         texts = [column(name) for name in ("text", "system") if name in records.columns]
-        further = [pl.col(name) for name in self.further.names]
+        further = [column(name) for name in self.further.names]
         n_bytes = pl.col(LINE).str.len_bytes()
         max_bytes = min(self.spec.limits.max_bytes_per_record, self.attachments.max_request_bytes or math.inf)
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)

@@ -148,7 +148,7 @@ def test_a_bad_prompt_file(source: Path, prompt: Path, tmp_path: Path, content: 
     ("changes", "message"),
     [
         ({"--input": "nothing.csv"}, "source path 'nothing.csv' matches no file"),
-        ({"--model": "gpt-4"}, "model 'gpt-4' is not known; known families: anthropic"),
+        ({"--model": "gpt-4"}, "model: 'gpt-4' is no model id"),
         ({"--id-column": "key"}, "id_column 'key' is not in the dataset; it has: id, text, zip"),
         ({"--id-column": "zip"}, "id_column 'zip' is not unique: '00123' (10 times)"),
         ({"--embed": "text"}, "name exactly one of --prompt-file and --embed"),
@@ -208,7 +208,7 @@ def test_plan_of_a_file(source: Path, tmp_path: Path) -> None:
         ("attributes:", "settings:", "is not YAML with `type` and `attributes`"),
         ("attributes:", "attributes: [", "is not YAML with"),
         ("{text}", "{words}", "column 'words' named in prompt"),
-        ("anthropic.claude", "acme.clod", "is not known"),
+        ("anthropic.claude-haiku-4-5-20251001-v1:0", "clod", "is no model id"),
         ("limits: {min_records_per_job: 1}", "limits: {min_records_per_job: 11}\n  on_small: error", "10 of 10 rows"),
     ],
 )

@@ -10,7 +10,7 @@ from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.jobs.count_tokens import MAX_COUNTED, CountingEstimator, TokenCounter, sample_of, spread
 from bedrock_assets.operations.estimate import PipelineEstimate, estimate_pipeline
 from bedrock_assets.prices import Measured
-from bedrock_assets.storage.manifests import InferenceMode
+from bedrock_assets.storage.manifests import InferenceMode, TokenCount
 from tests.jobs.test_budget import OWN, metadata
 from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
@@ -116,5 +116,5 @@ def test_a_sample_is_spread(tmp_path: Path) -> None:
         assert isinstance(measured, Measured)
         assert measured.n_records == len(lines)
         tokens = CountingEstimator(estimator, measured).tokens(100, 2 * measured.n_bytes, InferenceMode.BATCH)
-        assert tokens == {"batch": (2 * measured.input_tokens, 6400)}
+        assert tokens == {"batch": TokenCount(2 * measured.input_tokens, 6400)}
         assert counter_of(lab).count([]) == "there are no records"

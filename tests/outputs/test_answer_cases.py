@@ -136,7 +136,9 @@ def text_of(family: str, text: str | None, reason: str) -> dict[str, Any]:
         "deepseek_r1": {"choices": [{"text": text, "stop_reason": reason}]},
         "titan_text": {"results": [{"outputText": text, "completionReason": reason}]},
     }
-    return outputs.get({"converse": "nova", "nova_2": "nova", "llama4": "llama"}.get(family, family), chat(text, reason))
+    return outputs.get(
+        {"converse": "nova", "nova_2": "nova", "llama4": "llama"}.get(family, family), chat(text, reason)
+    )
 
 
 TEXT_FAMILIES = [family for family in FAMILIES.values() if family.kind == "text"]
