@@ -16,6 +16,7 @@ from bedrock_assets.cli.common import (
     fail,
     notes_console,
     print_json,
+    say,
     session,
     warn,
 )
@@ -91,14 +92,16 @@ def _show(rows: "Sequence[ModelRow]") -> None:
     if not rows:
         notes_console.print("no such model is known; with --all, those that have ended are shown too")
         return
-    table = Table("model", "batch", "lifecycle", "output", "context", "thinks", "$ in", "$ out", box=None)
-    table.columns[0].no_wrap = True
+    cells = [("model", "batch", "lifecycle", "output", "context", "thinks", "$ in", "$ out")]
     for row in rows:
         limits = (_count(row.max_output), _count(row.context), row.thinking or "?")
         prices = (_usd(row.input_usd_per_mtok), _usd(row.output_usd_per_mtok))
-        table.add_row(row.id, _yes(row.batch), row.lifecycle, *limits, *prices)
-    console.print(table)
-    console.print("tokens; US dollars per million tokens in a batch job; ? is unknown", style="dim")
+        cells.append((row.id, _yes(row.batch), row.lifecycle, *limits, *prices))
+    # Plain lines, as an id that is cut or wrapped to the terminal's width cannot be copied.
+    widths = [max(map(len, column)) for column in zip(*cells, strict=True)]
+    for line in cells:
+        say("  ".join(cell.ljust(width) for cell, width in zip(line, widths, strict=True)).rstrip())
+    notes_console.print("limits in tokens; US dollars per million tokens in a batch job; ? is unknown", style="dim")
 
 
 def _show_differences(found: "Sequence[Difference]") -> None:

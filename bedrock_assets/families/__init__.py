@@ -84,7 +84,7 @@ def family_named(spec: WorkloadSpec) -> Family:
     if spec.family is None and not _MODEL.match(spec.model):
         raise UnknownModel(
             f"model: {spec.model!r} is no model id, inference profile id or ARN, such as "
-            "us.amazon.nova-lite-v1:0; `bedrock-assets models` shows those that are known"
+            "us.amazon.nova-2-lite-v1:0; `bedrock-assets models` shows those that are known"
         )
     if spec.model_invocation_type == "Converse":
         return FAMILIES["converse"]

@@ -245,7 +245,7 @@ def notices(spec: WorkloadSpec, today: date | None = None) -> list[str]:
     for target in spec.targets:
         bare, facts = bare_id(target.model), spec.facts_of(target.model)
         if find_model(bare) is None and spec.family is None and spec.invocation_type is None:
-            close = get_close_matches(bare, [model.id.rstrip("*") for model in catalogue().models], 1)
+            close = get_close_matches(bare, [bare_id(model.example or model.id) for model in catalogue().models], 1)
             found.append(
                 f"model {bare!r} is not in the catalogue of models; it is asked by Converse, and nothing is known of "
                 f"its limits. Correct the id{f' (is it {close[0]}?)' if close else ''}, or name its format with "

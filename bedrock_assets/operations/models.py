@@ -54,7 +54,8 @@ def list_models(today: date, pattern: str = "", *, every: bool = False) -> list[
 
 
 def _row(model: Model, today: date) -> ModelRow:
-    price, stage, end = listed_price(model.example or model.id.partition("*")[0]), model.stage(today), model.end_of_life
+    price = None if model.batch is False else listed_price(model.example or model.id.partition("*")[0])
+    stage, end = model.stage(today), model.end_of_life
     factor = price.batch_factor if price else 1.0
     return ModelRow(
         model.example or model.id,
