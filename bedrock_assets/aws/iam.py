@@ -22,6 +22,12 @@ JOBS = (
 )
 TAG_JOBS = ("bedrock:TagResource",)
 """Needed to create jobs with tags."""
+LOOK = (
+    "bedrock:GetFoundationModel",
+    "bedrock:ListFoundationModels",
+    "bedrock:ListInferenceProfiles",
+    "servicequotas:ListServiceQuotas",
+)
 INVOKE = ("bedrock:InvokeModel",)
 """Also allows Converse."""
 COUNT = ("bedrock:CountTokens",)
@@ -150,7 +156,7 @@ def caller_policy(deployment: Deployment) -> Document:
 def doctor_policy(deployment: Deployment) -> Document:
     """More permissions for `bedrock-assets doctor`; without them it says which check it could not make."""
     return _policy(
-        _allow("Look", ("bedrock:GetFoundationModel", "servicequotas:ListServiceQuotas"), "*"),
+        _allow("Look", LOOK, "*"),
         _allow("LookAtRole", ("iam:GetRole",), deployment.role_arn),
     )
 

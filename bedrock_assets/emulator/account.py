@@ -60,8 +60,8 @@ def _living() -> list[Model]:
 
 
 def _id(model: Model) -> str:
-    """The id that a pattern begins with."""
-    return model.id.partition("*")[0]
+    """An id of the model: one that was seen, or else what its pattern begins with."""
+    return bare_id(model.example) if model.example else model.id.partition("*")[0]
 
 
 def _arn(model_id: str, region: str) -> str:

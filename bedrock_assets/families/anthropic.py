@@ -19,6 +19,8 @@ from bedrock_assets.families.json_template import Plain, Tree, merged
 from bedrock_assets.models import Model
 
 VERSION = "bedrock-2023-05-31"
+MIN_BUDGET_TOKENS = 1024
+"""Source: Anthropic's guide to extended thinking, 2026-11."""
 BUDGET_TOKENS = 4096
 """For models whose thinking needs a budget, where the task gives none."""
 
@@ -102,6 +104,8 @@ def check_claude(task: TextTask, facts: Model) -> None:
     has_budget = task.thinking is not True or facts.thinking_forms[:1] != ("adaptive",)
     if has_budget and facts.thinking_forms == ("adaptive",):
         raise ConfigError(f"thinking: {facts.name} takes no number of tokens; write `thinking: true`, and set `effort`")
+    if has_budget and budget < MIN_BUDGET_TOKENS:
+        raise ConfigError(f"thinking: Claude takes at least {MIN_BUDGET_TOKENS} tokens; raise {budget}")
     if has_budget and budget >= task.max_tokens:
         raise ConfigError(
             f"thinking: its {budget} tokens are part of max_tokens, which is {task.max_tokens}; raise max_tokens above "

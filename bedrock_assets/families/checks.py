@@ -18,6 +18,8 @@ THINKING_TOKENS = 8192
 _ALL = ("top_k", "thinking", "effort")
 BY_CONVERSE = {"anthropic": _ALL, "nova_2": _ALL, "nova": ("top_k",), "gpt_oss": ("effort",)}
 """Parameters that Converse hands on, by the model's own family."""
+PLACES = ("inferenceConfig", "additionalModelRequestFields", "textGenerationConfig")
+"""Objects within a request that hold parameters."""
 TOGETHER = "temperature+top_p"
 CORRECT = "; if the model takes it today, say so under `model_facts:`"
 """Our facts can be older than the model."""
@@ -35,7 +37,7 @@ def require_capable(spec: WorkloadSpec, family: Family, task: Task) -> None:
     if wanted != family.kind:
         raise ConfigError(_other_kind(spec, family, wanted))
     require_batch(spec)
-    names = sorted(set(_named(task.request)) & set(facts.refuses))
+    names = sorted({name for name, value in _named(task.request) if value != 1} & set(facts.refuses))
     if names:
         raise ConfigError(f"request: {_refusal(facts, names[0])}")
     if isinstance(task, TextTask):
@@ -121,9 +123,9 @@ def _require_thinking(task: TextTask, facts: Model) -> None:
         raise ConfigError(f"thinking: {facts.name} always thinks; remove `thinking: false`{CORRECT}")
     if task.thinking and facts.thinking == "none":
         raise ConfigError(f"thinking: {facts.name} cannot think; remove it{CORRECT}")
-    if task.effort and facts.effort and task.effort not in facts.effort:
-        known = ", ".join(facts.effort)
-        raise ConfigError(f"effort: {facts.name} has no {task.effort!r}; choose one of: {known}{CORRECT}")
+    if task.effort and "effort" in facts.model_fields_set and task.effort not in facts.effort:
+        cure = f"choose one of: {', '.join(facts.effort)}" if facts.effort else "remove it"
+        raise ConfigError(f"effort: {facts.name} has no {task.effort!r}; {cure}{CORRECT}")
 
 
 def _has_place(name: str, family: Family, facts: Model) -> bool:
@@ -167,11 +169,11 @@ def _require_documents(task: TextTask, family: Family, facts: Model) -> None:
         )
 
 
-def _named(request: Mapping[str, Any]) -> Iterator[str]:
-    """All keys of a request, at any depth, in the words of our own keys: `topK` is `top_k`."""
+def _named(request: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Keys of a request where parameters stand, in the words of our own keys (`topK` is `top_k`), and their values."""
     for name, value in request.items():
-        yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", name).lower()
-        if isinstance(value, Mapping):
+        yield re.sub(r"(?<=[a-z])(?=[A-Z])", "_", str(name)).lower(), value
+        if name in PLACES and isinstance(value, Mapping):
             yield from _named(value)
 
 
@@ -179,6 +181,8 @@ def thinks(task: Task, facts: Model) -> bool:
     """Whether the model thinks before it answers."""
     if not isinstance(task, TextTask):
         return False
+    if task.thinking is None and task.effort and facts.family == "nova_2":
+        return True  # Nova 2 has no effort but that of thinking
     return facts.thinking in ("default", "always") if task.thinking is None else bool(task.thinking)
 
 
@@ -202,6 +206,9 @@ def choose_schema_mode(spec: PipelineSpec, family: Family, task: Task) -> tuple[
     """
     facts = spec.facts_of(spec.model)
     no_tool = thinks(task, facts) or "forced_tool" in facts.refuses
+    if spec.schema_mode == "auto" and spec.family is not None and "schema_modes" not in facts.model_fields_set:
+        # Of an ARN nothing is known but its format. Whether Claude takes which form depends on its version.
+        return ("prompt" if family.name == "anthropic" else family.modes[0]), None
     able: list[SchemaMode] = [
         mode for mode in facts.schema_modes if mode in family.modes and not (mode == "tool" and no_tool)
     ]

@@ -15,7 +15,8 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.asset_attributes import is_asset
-from bedrock_assets.errors import InvalidInboxFile, StoreError
+from bedrock_assets.errors import InvalidInboxFile, RetiredModel, StoreError
+from bedrock_assets.families import require_living
 from bedrock_assets.inbox.accept import accept_file
 from bedrock_assets.inbox.files import InboxFile, list_files, move_away
 from bedrock_assets.inbox.inbox import Inbox
@@ -94,7 +95,7 @@ class FileIntake:
             message = self._take(file)
         except InvalidInboxFile as error:
             self._refuse(file, str(error))
-        except StoreError as error:
+        except (StoreError, RetiredModel) as error:
             self.context.log.warning(f"{file.shown} is left for later: {error}")
             self.files.waiting[file.shown] = str(error)
         else:
@@ -106,12 +107,14 @@ class FileIntake:
         Raises:
             InvalidInboxFile: It is not to be sent.
             StoreError: It has changed meanwhile, or the store cannot be read or written.
+            RetiredModel: A model of the inbox is Legacy or has ended its life.
         """
         entry = self.ledger.entries.get(file.key)
         if entry is not None and entry.request.raw_revision == file.revision:
             self._move(file)
             return "was requested already"
         self._require_free(file, entry)
+        require_living(self.inbox.spec, datetime.now(UTC).date())
         shard = accept_file(self.inbox, self.store, file, self._duplicate_of)
         register_shard(self.context.instance, self.inbox.spec.name, file.key)
         request = self.launch.request_or_resume(shard)

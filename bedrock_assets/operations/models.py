@@ -90,9 +90,9 @@ def check_models(probe: Probe, today: date, known: Catalogue) -> list[Difference
         ClientError: The account may not list models.
         BotoCoreError: Bedrock cannot be reached.
     """
-    client = probe.client_of("bedrock")
-    summaries: Sequence[Mapping[str, Any]] = client.list_foundation_models()["modelSummaries"]
-    pages = client.get_paginator("list_inference_profiles").paginate(typeEquals="SYSTEM_DEFINED")
+    bedrock = probe.client_of("bedrock")
+    summaries: Sequence[Mapping[str, Any]] = bedrock.list_foundation_models()["modelSummaries"]
+    pages = bedrock.get_paginator("list_inference_profiles").paginate(typeEquals="SYSTEM_DEFINED")
     profiles = {profile["inferenceProfileId"] for page in pages for profile in page["inferenceProfileSummaries"]}
     batch = _batch_names(probe)
     return [
@@ -117,9 +117,14 @@ def _differences(
 ) -> Iterator[Difference]:
     model_id = str(summary["modelId"])
     if model is None:
-        yield Difference(model_id, "model", "not in it", f"{summary['modelName']} by {summary['providerName']}")
+        yield Difference(
+            model_id,
+            "model",
+            "not in it",
+            f"{summary.get('modelName', 'a model')} by {summary.get('providerName', '?')}",
+        )
         return
-    facts = {**_lifecycle(model, summary.get("modelLifecycle", {}), today), **_abilities(model, summary)}
+    facts = {**_lifecycle(model, summary.get("modelLifecycle") or {}, today), **_abilities(model, summary)}
     for fact, (ours, theirs) in facts.items():
         if ours != theirs:
             yield Difference(model_id, fact, _told(ours), _told(theirs))
@@ -138,13 +143,16 @@ def _lifecycle(model: Model, lifecycle: Mapping[str, Any], today: date) -> dict[
     moments = {"end_of_life": "endOfLifeTime", "legacy": "legacyTime"}
     told = {fact: lifecycle[name].date() for fact, name in moments.items() if lifecycle.get(name)}
     dates = {fact: (getattr(model, fact), day) for fact, day in told.items()}
-    return {"lifecycle": (model.stage(today), theirs), **dates}
+    ours = model.stage(today)
+    # AWS has no word for an ended model: it keeps LEGACY, or drops the model from its list.
+    return {"lifecycle": ("legacy" if ours == "ended" else ours, theirs), **dates}
 
 
 def _abilities(model: Model, summary: Mapping[str, Any]) -> dict[str, tuple[object, object]]:
     """By fact, ours and the account's, where both are known."""
     found: dict[str, tuple[object, object]] = {}
-    if model.profile is not None and (kinds := summary.get("inferenceTypesSupported")) is not None:
+    kinds = summary.get("inferenceTypesSupported")
+    if model.profile is not None and kinds is not None and kinds != ["PROVISIONED"]:
         found["profile"] = (model.profile, "ON_DEMAND" not in kinds)
     if model.images is not None and (modalities := summary.get("inputModalities")):
         found["images"] = (model.images, "IMAGE" in modalities)

@@ -7,10 +7,13 @@ import polars as pl
 
 from bedrock_assets.sources.json_lines import whole_characters
 
+CUT = "{"
+"""Stands for an object that begins and does not end."""
 MAX_TRIES = 1_000
 """Opening braces that begin no object, after which a text is given up; each may take as long as the text is."""
 _FENCE = r"(?s)^\s*```[A-Za-z]*\s*(\{.*\})\s*```\s*$"
 _THOUGHTS = re.compile(r"\s*<(think|thinking|reasoning)>.*?(?:</\1>|\Z)", re.DOTALL)
+_OPENED = re.compile(r"\{\s*(?:\"|\Z)")
 _DECODER = json.JSONDecoder()
 
 
@@ -25,9 +28,10 @@ def whole_objects(texts: pl.Series) -> pl.Series:
 def objects_in(text: str) -> list[str] | None:
     """
     All JSON objects in a text, in order, as they stand there; those within others are left out, as are those in
-    thoughts at its beginning. None if there are too many braces to tell.
+    thoughts at its beginning. One that begins after them and does not end is `CUT`. None if there are too many braces
+    to tell.
     """
-    start, found, n_tries = 0, list[str](), 0
+    start, found, n_tries, is_cut = 0, list[str](), 0, False
     while thought := _THOUGHTS.match(text, start):
         start = thought.end()
     while (start := text.find("{", start)) >= 0:
@@ -37,11 +41,12 @@ def objects_in(text: str) -> list[str] | None:
             n_tries += 1
             if n_tries > MAX_TRIES:
                 return None
+            is_cut = is_cut or (_OPENED.match(text, start) is not None and text.find("}", start) < 0)
             start += 1
             continue
         found.append(text[start:end])
-        start = end
-    return found
+        start, is_cut = end, False
+    return [*found, CUT] if is_cut else found
 
 
 def all_objects(texts: pl.Series) -> list[list[str] | None]:
@@ -51,9 +56,13 @@ def all_objects(texts: pl.Series) -> list[list[str] | None]:
     What is JSON to Python alone is left out.
     """
     found = [[] if text is None else objects_in(text) for text in texts]
-    flat = whole_texts(pl.Series("text", [one for objects in found for one in objects or ()], dtype=pl.String))
+    whole = [one for objects in found for one in objects or () if one != CUT]
+    flat = whole_texts(pl.Series("text", whole, dtype=pl.String))
     lines = iter(flat.to_frame().select(json=pl.col("text").str.json_path_match("$")).to_series())
-    return [None if objects is None else [one for _ in objects if (one := next(lines))] for objects in found]
+    return [
+        None if objects is None else [told for one in objects if (told := CUT if one == CUT else next(lines))]
+        for objects in found
+    ]
 
 
 def whole_texts(texts: pl.Series) -> pl.Series:

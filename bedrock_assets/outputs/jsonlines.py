@@ -8,6 +8,7 @@ type than the schema. The reader is used then: it puts a null in the place of th
 import io
 import json
 from collections.abc import Mapping, Sequence
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -85,11 +86,12 @@ def _fitted(value: Any, dtype: pl.DataType | DataTypeClass) -> Any:
         return {field.name: _fitted(value.get(field.name), field.dtype) for field in dtype.fields}
     if isinstance(dtype, pl.List | pl.Array):
         return [_fitted(item, dtype.inner) for item in value] if isinstance(value, list) else None
+    is_number = isinstance(value, int | float) and not isinstance(value, bool) and isfinite(value)
     if dtype == pl.String:
-        return str(value) if isinstance(value, str | int | float) and not isinstance(value, bool) else None
+        return str(value) if is_number or isinstance(value, str) else None
     if dtype == pl.Boolean:
         return value if isinstance(value, bool) else None
-    return value if isinstance(value, int | float) and not isinstance(value, bool) else None
+    return value if is_number else None  # 1e400 is JSON, but no number of ours
 
 
 def split_lines(content: bytes) -> pl.DataFrame:

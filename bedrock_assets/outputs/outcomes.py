@@ -9,9 +9,9 @@ import polars as pl
 from bedrock_assets.columns import column, fields
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
-from bedrock_assets.outputs.candidates import whole_texts
+from bedrock_assets.outputs.candidates import whole_objects, whole_texts
 from bedrock_assets.outputs.jsonlines import lines_of
-from bedrock_assets.outputs.structured import validate_answers
+from bedrock_assets.outputs.structured import IS_CUT, validate_answers
 from bedrock_assets.outputs.thoughts import TRUNCATED
 from bedrock_assets.outputs.unexplained import SEVERAL, UNRECOGNISED, json_of
 
@@ -34,15 +34,19 @@ def merge_tool_input(read: pl.DataFrame, family: Family, schema: AnswerSchema | 
         chunk: The output lines.
 
     Returns:
-        *read* without `tool` and `refusal`. `response` is the text, or else the tool's input (of several calls a list
-        of their inputs); with a schema it is the tool's input, or else the text. If a model refused without any text,
-        `response` is null and `error_code` is `refusal`; a refusal with text stays an answer.
+        *read* without `tool` and `refusal`. `response` is the text, and after it the tool's input (of several calls
+        a list of their inputs); with a schema it is the tool's input, or else the text. If a model refused without any
+        text, `response` is null and `error_code` is `refusal`; a refusal with text stays an answer.
     """
     if family.tool and family.tool[0].encode() in chunk:
         read = read.with_columns(tool=_tool_inputs(read, family.tool, chunk))
     if read["tool"].null_count() < len(read):
-        order = ("response", "tool") if schema is None else ("tool", "response")
-        read = read.with_columns(response=pl.coalesce(order))
+        if schema is None:
+            spoken = pl.when(pl.col("response").str.strip_chars() != "").then("response")
+            answer = pl.concat_str(spoken, "tool", separator="\n", ignore_nulls=True)
+            read = read.with_columns(response=pl.when(pl.col("tool").is_not_null()).then(answer).otherwise("response"))
+        else:
+            read = read.with_columns(response=pl.coalesce("tool", "response"))
     if read["refusal"].null_count() < len(read):
         silent = pl.col("response").fill_null("").str.strip_chars() == ""
         refused = pl.col("refusal").is_not_null() & silent & pl.col("error_code").is_null()
@@ -64,8 +68,10 @@ def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None
     if schema is None:
         return read
     answers = validate_answers(read["response"], schema)
-    wrong = pl.col("violation").is_not_null()
     truncated = pl.col("stop_reason").is_in(family.truncated).fill_null(value=False)
+    if read.select(truncated.any()).item():
+        answers = _whole_alone(answers, read.select(truncated).to_series(), read["response"])
+    wrong = pl.col("violation").is_not_null()
     hint = pl.when(truncated).then(pl.lit("; the answer was cut short, see max_tokens")).otherwise(pl.lit(""))
     outcomes = read.hstack(answers.rename({"value": FIELDS})).with_columns(
         status=pl.when(wrong).then(pl.lit("error", read.schema["status"])).otherwise("status"),
@@ -73,6 +79,18 @@ def apply_schema(read: pl.DataFrame, family: Family, schema: AnswerSchema | None
         error_message=pl.when(wrong).then(pl.concat_str("violation", hint)).otherwise("error_message"),
     )
     return outcomes.drop("violation")
+
+
+def _whole_alone(answers: pl.DataFrame, truncated: pl.Series, responses: pl.Series) -> pl.DataFrame:
+    """Of answers that were cut, leave only those that are one whole object: another may have been about to come."""
+    cut = truncated & responses.is_not_null() & answers["violation"].is_null() & whole_objects(responses).is_null()
+    dtype = answers.schema["value"]
+    assert isinstance(dtype, pl.Struct)  # noqa: S101 - of the schema's columns
+    members = fields(pl.col("value"), dtype)
+    return answers.with_columns(
+        violation=pl.when(cut).then(pl.lit(IS_CUT)).otherwise("violation"),
+        value=pl.struct(pl.when(~cut).then(member).alias(name) for name, member in members.items()),
+    )
 
 
 def answer_columns(names: Iterable[str], schema: AnswerSchema | None) -> list[pl.Expr]:

@@ -24,13 +24,14 @@ from pydantic_core import core_schema as core
 from bedrock_assets.columns import fields
 from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema
-from bedrock_assets.outputs.candidates import all_objects, whole_objects
+from bedrock_assets.outputs.candidates import CUT, all_objects, whole_objects
 
 VALUE_CHARS, MESSAGE_CHARS = 80, 500
 """Longest value in a message, and longest message."""
 _MIN_INT64, _MAX_INT64 = -(2**63), 2**63 - 1
 _WITHOUT_VALUE = ("missing", "value_error", "assertion_error")
 """Types of errors whose messages need no value."""
+IS_CUT = "the answer holds a JSON object that does not end"
 NO_JSON = "the answer holds no JSON object"
 
 _Validate = Callable[[str], Any]
@@ -65,6 +66,7 @@ class AnswerValidator:
 
     def __init__(self, schema: AnswerSchema) -> None:
         columns = SchemaValidator(_core(schema.root))
+        self._fields = frozenset(schema.fields)
         self._columns: _Validate = partial(columns.validate_json, strict=True)
         self._class: _Validate | None = None
         self._class_runs_code = False
@@ -89,14 +91,21 @@ class AnswerValidator:
         """
         As `check`, of a text with these JSON objects in it: the one that conforms. None: they could not be told.
 
-        If several do and differ, that is a violation. If none does, the violation is that of the last.
+        If several do and differ, that is a violation. So is another attempt after it, an object with fields of the
+        schema that does not conform, or one that is cut: the one that conforms may be quoted. If none does, the
+        violation is that of the last.
         """
         if objects is None:
             return "the answer has too many braces to find a JSON object in it", None
-        checked = [self.check(answer) for answer in objects]
+        checked = [self.check(answer) for answer in objects if answer != CUT]
         conforming = [told for _, told in checked if told is not None]
         if not conforming:
             return checked[-1] if checked else (NO_JSON, None)
+        if CUT in objects:
+            return IS_CUT, None
+        last = max(i for i, (_, told) in enumerate(checked) if told is not None)
+        if wrong := [i for i in range(last + 1, len(checked)) if self._fields & json.loads(objects[i]).keys()]:
+            return checked[wrong[-1]]
         if any(json.loads(other) != json.loads(conforming[0]) for other in conforming[1:]):
             return f"the answer holds {len(conforming)} JSON objects that conform and differ; give one", None
         return None, conforming[0]

@@ -1,7 +1,8 @@
 """The key `request:` of a task: further keys of each record's request, whose texts are templates over the columns."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
 from typing import Any
 
 import polars as pl
@@ -50,6 +51,8 @@ def further_keys(family: Family, task: Task, form: AnswerFormat | None = None) -
     """
     if not task.request:
         return NONE
+    if family.invocation_type == "Converse" and (taken := {"modelId", "serviceTier"} & set(task.request)):
+        raise ConfigError(f"request.{min(taken)}: it is no part of a record; leave it out")
     for path in _overlaps(family.request(Prompt(pl.lit("-"), pl.lit("-"), form=form), task), task.request):
         raise ConfigError(
             f"request.{path}: the request of family {family.name} has this key already; set it by the task's own key "
@@ -75,11 +78,15 @@ def _overlaps(request: Tree, further: Mapping[str, Any]) -> Iterator[str]:
 
 def _with_columns(value: Any, name: str, templates: list[Template]) -> Any:
     if isinstance(value, Mapping):
+        if wrong := [key for key in value if not isinstance(key, str)]:
+            raise ConfigError(f"{name}: key {wrong[0]!r} is no text; put it in quotes")
         return {key: _with_columns(inner, f"{name}.{key}", templates) for key, inner in value.items()}
-    if isinstance(value, Sequence) and not isinstance(value, str):
+    if isinstance(value, list | tuple):
         return [_with_columns(inner, f"{name}[{i}]", templates) for i, inner in enumerate(value)]
     if not isinstance(value, str):
-        return value
+        if value is None or isinstance(value, bool | int) or (isinstance(value, float) and isfinite(value)):
+            return value
+        raise ConfigError(f"{name}: {str(value)!r} ({type(value).__name__}) is no value of JSON; put it in quotes")
     template = parse_template(value, name)
     if not template.columns:
         return template.literals[0]

@@ -11,7 +11,7 @@ import polars as pl
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.config.task import POSITION, POSITIONS, TextTask
+from bedrock_assets.config.task import DEFAULT_MAX_TOKENS, POSITION, POSITIONS, TextTask
 from bedrock_assets.families import AnswerFormat, Family, Prompt, Task, document_rules, encoded
 from bedrock_assets.pipeline.attachments import Attachments, Reason
 from bedrock_assets.pipeline.further import NONE, FurtherKeys
@@ -22,6 +22,10 @@ LINE, ERROR_CODE, ERROR_MESSAGE = ("__line", "__error_code", "__error_message")
 KEY = "__key"
 """Columns of what `RecordMaker.make` returns, which has no column of the input."""
 _KEY_HEX_DIGITS = 32
+_OF_READY_TASKS = {
+    *("system", "max_tokens", "temperature", "top_p", "stop_sequences", "null_default", "images", "special_tokens"),
+}
+_SEPARATOR, _ESCAPE = "\x1e", "\x1f"
 
 
 @dataclass(frozen=True)
@@ -105,6 +109,10 @@ class RecordMaker:
     def settings(self) -> dict[str, Any]:
         """Of `parameters`, those that are not left at their defaults: a default that comes later changes nothing."""
         unset = self.task.model_dump(mode="json", include=self.task.model_fields_set - {"prompt", "prompt_id", "fill"})
+        if self.spec.task.preset:
+            # Ready tasks have always had these, also at their defaults; without them jobs in flight would be stale.
+            written = unset.get("max_tokens", DEFAULT_MAX_TOKENS)
+            unset = self.task.model_dump(mode="json", include=_OF_READY_TASKS) | {"max_tokens": written} | unset
         schema = {name: value for name, value in self.parameters.items() if name.startswith("schema")}
         return unset | schema
 
@@ -122,7 +130,7 @@ class RecordMaker:
 
     def _key(self, parts: list[str]) -> pl.Expr:
         """Hash of all that decides an answer; for a row without a record it is of no use."""
-        content = pl.concat_str(pl.lit(self._shared_content), *parts, separator="\x1e")
+        content = pl.concat_str(pl.lit(self._shared_content), *map(_without_separator, parts), separator=_SEPARATOR)
         return sha256(content).str.head(_KEY_HEX_DIGITS)
 
     def _request(self) -> Any:
@@ -197,6 +205,12 @@ class RecordMaker:
             return [*dict.fromkeys([self.task.column, *further])]
         templates = [template for template in (self.prompt, self.system, *self.further.templates) if template]
         return [*dict.fromkeys(name for template in templates for name in template.columns), *self.attachments.columns]
+
+
+def _without_separator(part: str) -> pl.Expr:
+    """A part of a key in which the separator cannot occur, so that two rows' parts are never the same text."""
+    escaped = column(part).str.replace_all(_ESCAPE, f"{_ESCAPE}0", literal=True)
+    return escaped.str.replace_all(_SEPARATOR, f"{_ESCAPE}1", literal=True)
 
 
 def instructions(schema: Mapping[str, Any]) -> str:

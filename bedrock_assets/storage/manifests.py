@@ -1,9 +1,9 @@
 """The documents that stages leave in the store for each other."""
 
 from enum import StrEnum
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
-from pydantic import BaseModel, ConfigDict
+from pydantic import BaseModel, BeforeValidator, ConfigDict
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -132,6 +132,22 @@ class TokenCount(NamedTuple):
         return self.n_input is not None and self.n_output is not None
 
 
+def _told(written: Any) -> Any:
+    """
+    A count as it was written.
+
+    Earlier versions wrote 0 where nobody had told, in counts of two: no record has a prompt without tokens.
+    """
+    match written:
+        case [0, int()]:
+            return None, None
+        case _:
+            return written
+
+
+ToldTokens = Annotated[TokenCount, BeforeValidator(_told)]
+
+
 def _sum(one: int | None, other: int | None) -> int | None:
     return None if one is None or other is None else one + other
 
@@ -143,7 +159,7 @@ class OutputFacts(Document):
     """Fingerprint of the answered prompts."""
     version: str
     """Hash of the answers."""
-    tokens: dict[str, TokenCount] = {}
+    tokens: dict[str, ToldTokens] = {}
     """Tokens that were paid for, by inference mode."""
     n_records: int = 0
     """Answers that were paid for."""
@@ -173,7 +189,7 @@ class TableManifest(Document):
     n_missing: int
     n_truncated: int = 0
     """Answers that a token limit cut short."""
-    tokens: dict[str, TokenCount] = {}
+    tokens: dict[str, ToldTokens] = {}
     """Tokens that were paid for its answers, by inference mode."""
     mean_output_tokens: float | None = None
     """Over all rows that tell theirs, reused ones too; None if none does, as for embeddings."""

@@ -80,6 +80,15 @@ class Deployment(Site):
         server.wait()
         self.start_code()
 
+    def pause(self, name: str, seconds: float) -> None:
+        """Let one of the processes stand still, and then go on."""
+        group = os.getpgid(self.running[name].pid)
+        os.killpg(group, signal.SIGSTOP)
+        try:
+            time.sleep(seconds)
+        finally:
+            os.killpg(group, signal.SIGCONT)
+
     def terminate_run(self, backfill_id: str) -> str:
         """Cancel the run of a backfill as a launcher does that Dagster's daemon tells to; its id."""
         with self.instance() as instance:

@@ -13,7 +13,9 @@ from tests.labs.short import SHORT
 pytestmark = pytest.mark.slow
 
 N_SHARDS = 4 if SHORT else 12
-SONNET = "anthropic.claude-3-sonnet-20240229-v1:0"
+SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
+PAUSE_S = 75 if SHORT else 120
+"""Longer than Dagster waits for a code server by default."""
 
 
 def wait_for_jobs(made: Deployment) -> None:
@@ -90,6 +92,37 @@ def test_runs_and_a_partition_are_deleted(tmp_path: Path) -> None:
             instance.delete_dynamic_partition("calls_shards", shards[0])
         made.until(lambda: not any(job.status.in_flight for job in made.jobs()))
         assert made.ingest() == shards
+        assert made.end_of(made.launch(shards)) == "COMPLETED_SUCCESS"
+        made.judge(N_SHARDS)
+
+
+@pytest.mark.parametrize("process", ["code"] if SHORT else ["code", "daemon", "emulator"])
+def test_a_process_stands_still(tmp_path: Path, process: str) -> None:
+    """A process that is paused while jobs run, as on a machine out of breath, comes back to all of them."""
+    with deployed(tmp_path, N_SHARDS, speed=10) as made:
+        shards = made.ingest()
+        backfill = made.launch(shards)
+        wait_for_jobs(made)
+        made.pause(process, PAUSE_S)
+        wait_for_table(made)
+        assert made.end_of(backfill) in ("COMPLETED_SUCCESS", "FAILED")
+        made.judge(N_SHARDS)
+
+
+def test_a_pipeline_is_renamed_and_the_name_undone(tmp_path: Path) -> None:
+    """Its jobs go on unseen, the new name sends nothing of them, and the old name adopts every one."""
+    with deployed(tmp_path, N_SHARDS, speed=10) as made:
+        shards = made.ingest()
+        made.launch(shards)
+        wait_for_jobs(made)
+        made.specs[0]["name"] = "talks"
+        made.write()
+        made.deploy()
+        made.until(lambda: not any(job.status.in_flight for job in made.jobs()))
+        assert made.jobs("talks") == []
+        made.specs[0]["name"] = "calls"
+        made.write()
+        made.deploy()
         assert made.end_of(made.launch(shards)) == "COMPLETED_SUCCESS"
         made.judge(N_SHARDS)
 

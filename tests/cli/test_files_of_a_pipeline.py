@@ -19,6 +19,7 @@ attributes:
   model: {HAIKU}
   task: {{text: {{prompt: "Judge, {{tone}}: {{text}}", images: [picture], max_tokens: 77, temperature: 0.5}}}}
   schema: {{score: integer}}
+  schema_mode: tool
   output_prefix: ai_
   limits: {{min_records_per_job: 1}}
 """

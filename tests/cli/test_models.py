@@ -53,12 +53,12 @@ def test_the_account_is_held_against_it(tmp_path: Path, monkeypatch: pytest.Monk
         known = changed(known, "Llama 3.3 70B Instruct", end_of_life=date(2027, 1, 1))
         known = known.model_copy(update={"models": tuple(m for m in known.models if m.name != "GLM 5")})
         found = check_models(probe, TODAY, known)
-    nova, llama = "amazon.nova-2-lite", "meta.llama3-3-70b"
+    nova, llama = "amazon.nova-2-lite-v1:0", "meta.llama3-3-70b-instruct-v1:0"
     assert found == [
         Difference(nova, "profile", "no", "yes"),
         Difference(nova, "images", "no", "yes"),
-        Difference(nova, "profiles", "us, ca", "eu.amazon.nova-2-lite, global.amazon.nova-2-lite, "
-                   "jp.amazon.nova-2-lite, us.amazon.nova-2-lite"),
+        Difference(nova, "profiles", "us, ca", "eu.amazon.nova-2-lite-v1:0, global.amazon.nova-2-lite-v1:0, "
+                   "jp.amazon.nova-2-lite-v1:0, us.amazon.nova-2-lite-v1:0"),
         Difference("zai.glm-5", "model", "not in it", "GLM 5 by zai"),
         Difference(llama, "end_of_life", "2027-01-01", "2027-03-30"),
     ]  # fmt: skip

@@ -37,8 +37,10 @@ REFUSED: list[tuple[str, dict[str, Any], str]] = [
     (OPUS_5, {"thinking": 9000}, "thinking: Claude Opus 5 takes no number of tokens; write `thinking: true`"),
     (OPUS_5, {"effort": "highest"}, "effort: Claude Opus 5 has no 'highest'; choose one of: low, medium, high"),
     (HAIKU_4_5, {"temperature": 0, "top_p": 0.9}, "temperature and top_p are both set"),
-    (HAIKU_4_5, {"thinking": 600, "max_tokens": 600}, "its 600 tokens are part of max_tokens, which is 600"),
+    (HAIKU_4_5, {"thinking": 2000, "max_tokens": 2000}, "its 2000 tokens are part of max_tokens, which is 2000"),
     (HAIKU_4_5, {"thinking": True, "temperature": 0.5}, "temperature: Claude does not take it while it thinks"),
+    (HAIKU_4_5, {"effort": "low"}, "effort: Claude Haiku 4.5 has no 'low'; remove it"),
+    (HAIKU_4_5, {"thinking": 100}, "thinking: Claude takes at least 1024 tokens"),
     (CLAUDE_3, {"thinking": True}, "thinking: Claude 3 Haiku cannot think; remove it"),
     (CLAUDE_3, {"max_tokens": 4097}, "max_tokens: 4,097 is above the 4,096"),
     (NOVA_2, {"thinking": 5000}, "thinking: Nova takes no number of tokens"),
@@ -63,6 +65,7 @@ def test_refused_at_load(model: str, task: dict[str, Any], told: str, invocation
 ALLOWED: list[tuple[str, dict[str, Any]]] = [
     (CLAUDE_3, {"temperature": 0, "top_p": 0.9, "top_k": 40}),
     (OPUS_5, {"temperature": 1, "effort": "max", "thinking": False}),
+    (OPUS_5, {"request": {"temperature": 1, "x": {"properties": {"temperature": 0.2}}}}),
     (SONNET_4_6, {"thinking": 2048, "max_tokens": 4096}),
     (NOVA_2, {"thinking": True, "effort": "low", "top_k": 3}),
     ("openai.gpt-oss-120b-1:0", {"effort": "high"}),
@@ -103,6 +106,7 @@ def test_a_fact_that_is_old_can_be_corrected(model: str, task: dict[str, Any], f
         (OPUS_5, False, 512),
         ("openai.gpt-oss-20b-1:0", None, 8192),
         (NOVA_2, True, 8192),
+        (NOVA_2, None, 512),
     ],
 )
 def test_there_is_room_for_thoughts(model: str, thinking: Any, max_tokens: int) -> None:
@@ -128,6 +132,9 @@ def test_there_is_room_for_thoughts(model: str, thinking: Any, max_tokens: int) 
         (OPUS_5, {"task": {"thinking": False}}, "tool", None),
         (LLAMA, {"schema_mode": "tool"}, "prompt", "does not take tool, so prompt is used"),
         ("acme.custom-v1", {"family": "anthropic", "schema_mode": "native"}, "native", None),
+        ("acme.custom-v1", {"family": "anthropic"}, "prompt", None),
+        ("acme.custom-v1", {"family": "nova"}, "tool", None),
+        ("acme.custom-v1", {"family": "chat"}, "native", None),
     ],
 )
 def test_the_next_form_is_chosen_and_said(model: str, settings: dict[str, Any], mode: str, said: str | None) -> None:

@@ -16,6 +16,7 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.models import find_model
 from bedrock_assets.prices import price_of
+from bedrock_assets.storage.manifests import TokenCount
 from tests.jobs.test_budget import metadata, spec
 from tests.labs.dispatch import open_lab, pipeline_of
 from tests.labs.stages import HAIKU
@@ -72,10 +73,14 @@ def test_it_is_refused_at_load() -> None:
 
 def test_its_price_is_told_or_said_to_be_unknown(tmp_path: Path) -> None:
     """With `flex_factor` calls cost that share; without it the full price is shown, and that it is less."""
-    calls = {"on_demand": (1_000_000, 0)}
+    calls = {"on_demand": TokenCount(1_000_000, 0)}
     own = price_of(spec(model=GPT, on_small="flex", price=OWN))
     assert own is not None
-    assert (own.cost_usd(calls), own.standard.cost_usd(calls), own.cost_usd({"batch": (1_000_000, 0)})) == (25, 100, 50)
+    assert (own.cost_usd(calls), own.standard.cost_usd(calls), own.cost_usd({"batch": TokenCount(1_000_000, 0)})) == (
+        25,
+        100,
+        50,
+    )
     listed, full = price_of(spec(model=NOVA_PRO, on_small="flex")), price_of(spec(model=NOVA_PRO))
     assert listed is not None
     assert full is not None

@@ -10,7 +10,7 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from tests.labs.dispatch import Lab, open_lab
 
-SONNET = "anthropic.claude-3-sonnet-20240229-v1:0"
+SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
 SCHEMA = {"topic": "string"}
 EDITS: dict[str, dict[str, Any]] = {
     "model": {"targets": [{"model": SONNET}]},

@@ -36,6 +36,10 @@ STEP_S = 5
 QUIET = {"telemetry": {"enabled": False}}
 
 
+ALIVE: list[dg.DagsterInstance] = []
+"""Dagster's context may name the storage of an instance that is closed, and fails if that is collected, too."""
+
+
 @dataclass
 class Lab:
     """What a test needs to drive one pipeline."""
@@ -240,6 +244,7 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     )
     (folder / "dagster").mkdir()
     with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
+        ALIVE.append(instance)
         client = boto3.client(
             "bedrock",
             endpoint_url=emulator.endpoint_url,

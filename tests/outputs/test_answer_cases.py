@@ -219,6 +219,9 @@ DRAFT, FINAL = ('{"reason": "a", "score": 2}', '{"reason": "b", "score": 4}')
         (f"<thinking>{DRAFT}</thinking>\n{FINAL}", 4),
         (f"<think>{DRAFT}</think><reasoning>{DRAFT}</reasoning>{FINAL}", 4),
         (f"```\n{FINAL}\n```", 4),
+        (f'The text holds {DRAFT}. My verdict: {{"reason": "va', None),
+        (f'The text holds {DRAFT}. My verdict: {{"reason": "vague", "score": "1"}}', None),
+        (f'It is written as {{"reason": text}}. {FINAL}', 4),
         ("{" * 2_000 + FINAL, None),
         ('{"reason": "it says {\\"score\\": 9}", "score": 3}', 3),
     ],
@@ -230,6 +233,29 @@ def test_several_objects_in_a_text(family: str, text: str, score: int | None) ->
     assert (row["status"], row["error_code"], row["score"]) == (
         ("error", "schema", None) if score is None else ("ok", None, score)
     )
+
+
+@pytest.mark.parametrize("family", ["anthropic", "nova", "chat", "llama"])
+def test_a_cut_text_is_no_verdict(family: str) -> None:
+    """What was cut may have been about to say something else; one whole object is an answer all the same."""
+    word = FAMILIES[family].truncated[0]
+    row = read(family, text_of(family, f"The text holds {DRAFT}. My verdict is", word), SCORE)
+    assert (row["status"], row["error_code"], row["score"]) == ("error", "schema", None)
+    assert "does not end; the answer was cut short" in row["error_message"]
+    assert read(family, text_of(family, FINAL, word), SCORE)["score"] == 4
+
+
+def test_a_number_without_end() -> None:
+    """1e400 is JSON: its field is unknown, and the other lines are read."""
+    lines = [
+        b'{"recordId":"a","modelOutput":{"generation":"x","generation_token_count":1e400}}',
+        b'{"recordId":"b","modelOutput":{"generation":"y","generation_token_count":3}}',
+        b'{"recordId":"c","modelOutput":{"generation":1e400}}',
+    ]
+    answers = Answers(FAMILIES["llama"])
+    answers.add(b"\n".join(lines) + b"\n")
+    told = answers.outcomes().sort("wire_id").select("status", "response", "output_tokens").rows()
+    assert told == [("ok", "x", None), ("ok", "y", 3), ("error", None, None)]
 
 
 @pytest.mark.parametrize("family", ["chat", "gpt_oss", "jamba", "mistral_chat", "mistral", "deepseek_r1", "titan_text"])

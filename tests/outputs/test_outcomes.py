@@ -83,12 +83,12 @@ def test_a_tool_call(family: str, output: Any) -> None:
 
 
 def test_text_beside_a_tool_call() -> None:
-    """Text goes before a tool's input; rows with and without calls stand side by side."""
+    """Text goes before a tool's input, and both are kept; rows with and without calls stand side by side."""
     blocks = [{"type": "text", "text": "Hi."}, {"type": "tool_use", "name": "f", "input": {"a": 1}}]
     answers = Answers(FAMILIES["anthropic"])
     made = [{"content": blocks}, {"content": blocks[:1]}, {"content": blocks[1:]}]
     answers.add(b"\n" + jsonl([{"recordId": str(i), "modelOutput": one} for i, one in enumerate(made)]))
-    assert answers.outcomes().sort("wire_id")["response"].to_list() == ["Hi.", "Hi.", '{"a":1}']
+    assert answers.outcomes().sort("wire_id")["response"].to_list() == ['Hi.\n{"a":1}', "Hi.", '{"a":1}']
 
 
 def test_reasoning_is_cut_off() -> None:

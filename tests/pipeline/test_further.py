@@ -1,6 +1,7 @@
 """The keys `thinking`, `effort`, `top_k` and `request` in the records themselves."""
 
 import json
+from datetime import date
 from typing import Any
 
 import polars as pl
@@ -40,7 +41,7 @@ CASES: list[tuple[str, str | None, dict[str, Any], dict[str, Any]]] = [
         {"effort": "low", "top_k": 7},
         {
             "reasoningConfig": {"type": "enabled", "maxReasoningEffort": "low"},
-            "inferenceConfig": {"maxTokens": 512, "topK": 7},
+            "inferenceConfig": {"maxTokens": 8192, "topK": 7},
         },
     ),
     (NOVA_2, None, {"effort": "high", "stop_sequences": ["END"]}, {"inferenceConfig": {"stopSequences": ["END"]}}),
@@ -138,6 +139,47 @@ def test_keys_that_are_not_free(make_pipeline: MakePipeline, model: str, task: d
     """A key that the task or the family writes, and a text that is no template, are refused by their path."""
     with pytest.raises((ConfigError, PromptError), match=told):
         make_pipeline(ROWS, model=model, task=task).check_columns(ROWS.columns)
+
+
+@pytest.mark.parametrize(
+    ("value", "told"),
+    [
+        (date(2026, 1, 1), r"request\.x: '2026-01-01' \(date\) is no value of JSON; put it in quotes"),
+        (float("nan"), r"request\.x: 'nan' \(float\)"),
+        ([float("inf")], r"request\.x\[0\]: 'inf'"),
+        (b"hi", r"request\.x: .* \(bytes\)"),
+        ({1: "a"}, r"request\.x: key 1 is no text; put it in quotes"),
+    ],
+)
+def test_values_of_yaml_that_are_not_json(make_pipeline: MakePipeline, value: Any, told: str) -> None:
+    """A date, an infinite number and a key that is a number have no JSON; they are refused by their path."""
+    with pytest.raises(ConfigError, match=told):
+        make_pipeline(ROWS, task=text(request={"x": value}))
+
+
+def test_keys_that_are_no_part_of_a_record(make_pipeline: MakePipeline) -> None:
+    """The model is an argument of a call, not of a Converse record."""
+    with pytest.raises(ConfigError, match=r"request\.modelId: it is no part of a record"):
+        make_pipeline(ROWS, model_invocation_type="Converse", task=text(request={"modelId": "x"}))
+
+
+def test_parts_of_a_key_are_told_apart(make_pipeline: MakePipeline) -> None:
+    """Rows whose texts hold our separator are other records, and have other keys."""
+    rows = pl.DataFrame({"id": ["a", "b"], "text": ["x\x1ey", "x"], "user": ["z", "y\x1ez"]})
+    task = {"text": {"prompt": "{text}", "request": {"metadata": {"user_id": "{user}"}}}}
+    made = make_pipeline(rows, id_column="id", task=task).records.make(rows.with_columns(record_id="id"), keyed=True)
+    assert made["__key"].n_unique() == 2
+
+
+def test_ready_tasks_are_configured_as_ever(make_pipeline: MakePipeline) -> None:
+    """The digest of a ready task's parameters is that of earlier versions: jobs in flight stay the pipeline's own."""
+    task = {"classify": {"text": "{text}", "labels": ["a", "b"]}}
+    workload = make_pipeline(ROWS, model="us.amazon.nova-lite-v1:0", task=task).workload
+    assert workload.records is not None
+    assert set(workload.records.settings) == {
+        *("system", "max_tokens", "temperature", "top_p", "stop_sequences", "null_default", "images"),
+        *("special_tokens", "schema_mode", "schema"),
+    }
 
 
 @pytest.mark.parametrize("wrong", [[1], "x", 3])

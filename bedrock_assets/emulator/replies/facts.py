@@ -65,6 +65,6 @@ def _check_thinking(facts: Model, settings: JsonObject) -> None:
     if kind == "adaptive" and facts.thinking_forms == ("budget",):
         raise RecordError("adaptive thinking is not supported on this model")
     effort = as_object(settings.get("output_config")).get("effort")
-    if effort is not None and facts.effort and effort not in facts.effort:
+    if effort is not None and "effort" in facts.model_fields_set and effort not in facts.effort:
         allowed = ", ".join(f"'{value}'" for value in facts.effort)
         raise RecordError(f"output_config.effort: Input should be {allowed}")
