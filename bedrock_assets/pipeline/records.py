@@ -209,7 +209,7 @@ class RecordMaker:
 
 def _without_separator(part: str) -> pl.Expr:
     """A part of a key in which the separator cannot occur, so that two rows' parts are never the same text."""
-    escaped = column(part).str.replace_all(_ESCAPE, f"{_ESCAPE}0", literal=True)
+    escaped = column(part).cast(pl.String).str.replace_all(_ESCAPE, f"{_ESCAPE}0", literal=True)
     return escaped.str.replace_all(_SEPARATOR, f"{_ESCAPE}1", literal=True)
 
 
