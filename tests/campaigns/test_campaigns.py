@@ -109,24 +109,6 @@ def test_a_process_stands_still(tmp_path: Path, process: str) -> None:
         made.judge(N_SHARDS)
 
 
-def test_a_pipeline_is_renamed_and_the_name_undone(tmp_path: Path) -> None:
-    """Its jobs go on unseen, the new name sends nothing of them, and the old name adopts every one."""
-    with deployed(tmp_path, N_SHARDS, speed=10) as made:
-        shards = made.ingest()
-        made.launch(shards)
-        wait_for_jobs(made)
-        made.specs[0]["name"] = "talks"
-        made.write()
-        made.deploy()
-        made.until(lambda: not any(job.status.in_flight for job in made.jobs()))
-        assert made.jobs("talks") == []
-        made.specs[0]["name"] = "calls"
-        made.write()
-        made.deploy()
-        assert made.end_of(made.launch(shards)) == "COMPLETED_SUCCESS"
-        made.judge(N_SHARDS)
-
-
 @pytest.mark.parametrize(("n_launches", "n_runs"), [(1, 1), (4, 2)] if SHORT else [(1, 4), (4, 4), (20, 4)])
 def test_launches_take_all_run_slots(tmp_path: Path, n_launches: int, n_runs: int) -> None:
     """As many runs wait as there are slots, or more: all backfills complete, with nobody cancelling anything."""
