@@ -2,7 +2,7 @@
 What Create answers to the model, the role or the bucket of a job that it does not take.
 
 Each can be met by such a request, or be injected with the fault `create_refusal`. Words: field reports of 2024 to 2026
-where there are any. Those of `bucket_owner` and `pass_role` are ours, and so are some sentences around the reported ones.
+where there are any. Those of `bucket_owner` and `pass_role` are ours, and so are some sentences around reported ones.
 """
 
 from typing import Literal, TypeAlias
