@@ -14,7 +14,7 @@ from bedrock_assets.storage.store import Store
 from tests.emulator.worlds import REGION, S3
 from tests.labs.stages import MakePipeline, build_pipeline
 
-pytest_plugins = ["tests.labs.servers"]
+pytest_plugins = ["tests.labs.servers", "tests.labs.runs"]
 
 # The machine's speed decides nothing; the same examples on every run, so that a failure is the change's own.
 settings.register_profile("repeatable", deadline=None, derandomize=True, database=None, max_examples=60)

@@ -23,7 +23,8 @@ from bedrock_assets.storage.publication import Publication
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.emulator.worlds import S3
-from tests.labs.dispatch import open_instance, open_lab
+from tests.labs.dispatch import open_lab
+from tests.labs.instances import open_instance
 from tests.labs.stages import HAIKU, MakePipeline, Stages, texts
 
 RAW = dg.AssetKey(["calls", "raw_dataset"])

@@ -12,7 +12,7 @@ from typer.testing import CliRunner, Result
 
 from bedrock_assets.cli.app import app
 from bedrock_assets.components.load import load_pipeline
-from tests.labs.dispatch import QUIET
+from tests.labs.instances import settle
 from tests.labs.stages import HAIKU, texts
 
 COMMANDS = ("plan", "estimate", "sample")
@@ -23,8 +23,7 @@ class Desk:
 
     def __init__(self, folder: Path, patch: pytest.MonkeyPatch) -> None:
         self.folder = folder
-        (folder / "dagster").mkdir()
-        (folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        settle(folder / "dagster")
         environment = {
             "DAGSTER_HOME": str(folder / "dagster"),
             "BEDROCK_ASSETS_STORE": str(folder / "bucket"),
@@ -51,7 +50,7 @@ class Desk:
 
     def materialize(self, asset: dg.AssetsDefinition, partition: str | None = None) -> None:
         """One run of an asset."""
-        with dg.DagsterInstance.local_temp(str(self.folder / "dagster"), overrides=QUIET) as instance:
+        with dg.DagsterInstance.from_config(str(self.folder / "dagster")) as instance:
             assert dg.materialize([asset], instance=instance, partition_key=partition).success
 
 

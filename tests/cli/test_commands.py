@@ -38,9 +38,6 @@ def desk(folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Generator[
         attributes = lab.pipeline.spec.model_dump(mode="json", exclude_unset=True, by_alias=True)
         path = folder / "defs.yaml"
         path.write_text(yaml.safe_dump({"type": "bedrock_assets.BatchInference", "attributes": attributes}))
-        (folder / "dagster" / "dagster.yaml").write_text(
-            "telemetry: {enabled: false}\nrun_monitoring: {enabled: true}\n"
-        )
         environment = {
             "DAGSTER_HOME": str(folder / "dagster"),
             "BEDROCK_ASSETS_STORE": lab.store_resource.url,

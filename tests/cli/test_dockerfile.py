@@ -60,6 +60,7 @@ def test_the_wheel_has_all_that_the_package_reads(tmp_path: Path) -> None:
     assert here <= names
 
 
+@pytest.mark.slow
 def test_its_command_serves_the_code_location(tmp_path: Path) -> None:
     """What CMD starts is healthy by what HEALTHCHECK asks, and is not before."""
     port = str(free_port())

@@ -30,7 +30,6 @@ def desk(folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Generator[
         attributes = lab.inbox.spec.model_dump(mode="json", exclude_unset=True, by_alias=True)
         document = {"type": "bedrock_assets.BatchInbox", "attributes": attributes}
         (defs / INBOX / "defs.yaml").write_text(yaml.safe_dump(document))
-        (folder / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
         patch.chdir(folder / "project")
         environment = {
             "DAGSTER_HOME": str(folder / "dagster"),

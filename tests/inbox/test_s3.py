@@ -79,6 +79,7 @@ def test_a_file_that_is_replaced_is_another_one(tmp_path: Path, s3: S3, resource
         assert lab.finish() == {"first": RequestState.ANSWERED}
 
 
+@pytest.mark.slow
 def test_all_pages_are_read(s3: S3, resource: StoreResource) -> None:
     """A folder of more files than one answer of S3 has is listed whole; one file is looked at by its own name."""
     for i in range(1_050):

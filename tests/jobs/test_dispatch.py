@@ -16,7 +16,8 @@ from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from tests.labs.dispatch import ROLE, open_instance, open_lab
+from tests.labs.dispatch import ROLE, open_lab
+from tests.labs.instances import open_instance
 
 
 def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:

@@ -16,6 +16,7 @@ from typing import Any, ClassVar, cast
 
 import dagster as dg
 import polars as pl
+import pytest
 from dagster import DagsterInstance
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
@@ -255,12 +256,13 @@ class TwoRegions(RuleBasedStateMachine):
         self.ledger.log(self.instance.report_runless_asset_event, request, state, **facts)
 
 
+@pytest.mark.slow
 def test_any_campaign_between_two_regions() -> None:
     """In any order of events and accidents nothing is paid twice, and all comes to an end."""
     TwoRegions.seen.clear()
     TwoRegions.n_unlucky = 0
     some = settings(
-        max_examples=30,
+        max_examples=60,
         stateful_step_count=30,
         deadline=None,
         suppress_health_check=list(HealthCheck),

@@ -27,6 +27,7 @@ from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
+from tests.labs.instances import open_instance
 
 KEYS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
@@ -34,11 +35,6 @@ RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster
 ENDPOINTS = ("endpoint_url", "runtime_endpoint_url")
 ENDED_S = 60
 STEP_S = 5
-QUIET = {"telemetry": {"enabled": False}}
-
-
-ALIVE: list[dg.DagsterInstance] = []
-"""Dagster's context may name the storage of an instance that is closed, and fails if that is collected, too."""
 
 
 @dataclass
@@ -214,16 +210,6 @@ def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
         **spec,
     }
     return Pipeline(PipelineSpec.model_validate(settings), folder)
-
-
-@contextmanager
-def open_instance(folder: Path, *, on_disk: bool = False) -> Generator[dg.DagsterInstance]:
-    """A real instance with logs in an empty *folder*, and with its events and runs in memory or *on_disk*."""
-    folder.mkdir(exist_ok=True)
-    make = dg.DagsterInstance.local_temp if on_disk else dg.DagsterInstance.ephemeral
-    with make(str(folder), **({"overrides": QUIET} if on_disk else {})) as instance:
-        ALIVE.append(instance)
-        yield instance
 
 
 @contextmanager

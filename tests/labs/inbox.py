@@ -29,7 +29,8 @@ from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.sensors.inbox import build_inbox_sensor
 from bedrock_assets.sensors.jobs import build_sensors
 from bedrock_assets.storage.store import Store
-from tests.labs.dispatch import ENDED_S, KEYS, ROLE, STEP_S, open_instance
+from tests.labs.dispatch import ENDED_S, KEYS, ROLE, STEP_S
+from tests.labs.instances import open_instance
 from tests.labs.stages import HAIKU
 
 INBOX = "mail"

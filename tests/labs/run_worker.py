@@ -14,7 +14,7 @@ import dagster as dg
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
-from tests.labs.dispatch import QUIET, ROLE, pipeline_of
+from tests.labs.dispatch import ROLE, pipeline_of
 
 _CHANGES = ("bedrock_assets.write", "bedrock_assets.move", "bedrock_assets.delete")
 
@@ -26,7 +26,7 @@ def main(folder: Path, endpoint_url: str, shard: str, tags: dict[str, str]) -> N
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     bedrock = BedrockResource(role_arn=ROLE, endpoint_url=endpoint_url, runtime_endpoint_url=endpoint_url, **aws)
     resources = {"bedrock_batch_store": StoreResource(url=str(folder / "s3" / "bucket")), "bedrock_batch": bedrock}
-    with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
+    with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
         print("ready", flush=True)
         sys.stdin.readline()
         result = dg.materialize(

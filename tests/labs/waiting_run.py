@@ -14,14 +14,14 @@ import dagster as dg
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.store import StoreResource
-from tests.labs.dispatch import QUIET, ROLE, pipeline_of
+from tests.labs.dispatch import ROLE, pipeline_of
 
 
 def main(folder: Path, endpoint_url: str, tags: dict[str, str], settings: dict[str, Any]) -> bool:
     """Execute the run; whether it succeeded."""
     aws = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
     bedrock = BedrockResource(role_arn=ROLE, endpoint_url=endpoint_url, **aws, **settings)
-    with dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
+    with dg.DagsterInstance.from_config(str(folder / "dagster")) as instance:
         return dg.materialize(
             build_assets(pipeline_of(folder)),
             selection=[dg.AssetKey(["calls", "batch_outputs"])],

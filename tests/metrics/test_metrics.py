@@ -71,7 +71,7 @@ def counted(samples: Samples, name: str, **labels: str) -> dict[str, float]:
 
 def test_from_the_first_shard_to_the_last(tmp_path: Path) -> None:
     """Shards, records, jobs, slots, rows, tokens and cost are told as they are at each stage."""
-    with open_lab(tmp_path, n_rows=40, max_jobs=2, speed=None, budget_usd=5) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=40, max_jobs=2, speed=None, budget_usd=5) as lab:
         deployment, _ = deployment_of(lab)
         assert counted(scrape(deployment), "shards", pipeline="calls") == {}
         assert lab.materialize("raw_dataset")
@@ -105,7 +105,7 @@ def test_from_the_first_shard_to_the_last(tmp_path: Path) -> None:
 
 def test_records_of_jobs_in_flight(tmp_path: Path) -> None:
     """While a job runs its records are told by what became of them; together they are all of its records."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=20, max_jobs=1, speed=None) as lab:
         deployment, _ = deployment_of(lab)
         lab.ask()
         lab.tick()
@@ -118,7 +118,7 @@ def test_records_of_jobs_in_flight(tmp_path: Path) -> None:
 
 def test_jobs_of_others(tmp_path: Path) -> None:
     """Somebody else's job on the model is told as such, and takes a slot of the pool."""
-    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, speed=None) as lab:
         lab.ask()
         lab.tick()
         other = lab.pipeline.spec.model_copy(update={"name": "letters"})
@@ -132,7 +132,7 @@ def test_jobs_of_others(tmp_path: Path) -> None:
 
 def test_errors_and_attempts(tmp_path: Path) -> None:
     """Rows without an answer, shards that were sent again, and those that failed are told."""
-    with open_lab(tmp_path, n_rows=40, faults=FAULTY, max_attempts=2) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=40, faults=FAULTY, max_attempts=2) as lab:
         deployment, _ = deployment_of(lab)
         lab.ask()
         lab.finish()
@@ -147,7 +147,7 @@ def test_errors_and_attempts(tmp_path: Path) -> None:
 
 def test_bedrock_that_cannot_be_asked(tmp_path: Path) -> None:
     """Its metrics are left out and the others served; it is told once, with the reason, and once when it is back."""
-    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, speed=None) as lab:
         lab.ask()
         lab.tick()
         deployment, told = deployment_of(lab)
@@ -166,7 +166,7 @@ def test_bedrock_that_cannot_be_asked(tmp_path: Path) -> None:
 
 def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
     """A scrape does not wait for it; what it answers late is there for a later scrape."""
-    with open_lab(tmp_path, n_rows=10, speed=None) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, speed=None) as lab:
         lab.emulator.set_faults(Faults(latency_s=6))
         told: list[str] = []
         deployment = DeploymentCollector(
@@ -181,10 +181,10 @@ def test_bedrock_that_does_not_answer(tmp_path: Path) -> None:
 
 def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
     """Without Dagster's storage the endpoint tells so, and goes on with Bedrock."""
-    with open_lab(tmp_path, n_rows=10) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10) as lab:
         deployment, told = deployment_of(lab)
         scrape(deployment)
-        storage = tmp_path / "dagster" / "history"
+        storage = tmp_path / "dagster" / "events"
         storage.rename(tmp_path / "away")
         storage.write_text("no folder")
         assert counted(scrape(deployment), "up") == {"bedrock": 1}
@@ -196,7 +196,7 @@ def test_a_log_that_cannot_be_read(tmp_path: Path) -> None:
 
 def test_what_was_asked_holds_for_a_while(tmp_path: Path) -> None:
     """Many scrapes within that time ask Bedrock once."""
-    with open_lab(tmp_path, n_rows=10) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10) as lab:
         n_calls: list[str] = []
         lab.bedrock.client.meta.events.register("before-call.bedrock", lambda model, **_: n_calls.append(model.name))
         deployment, _ = deployment_of(lab, hold_s=60)
@@ -207,7 +207,7 @@ def test_what_was_asked_holds_for_a_while(tmp_path: Path) -> None:
 
 def test_an_inbox(tmp_path: Path) -> None:
     """Files that wait and that were refused are told, and its shards and jobs as a pipeline's are."""
-    with open_inbox(tmp_path, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
+    with open_inbox(tmp_path, on_disk=True, limits={"min_records_per_job": 2, "max_jobs": 1}) as lab:
         specs: list[InboxSpec] = [lab.inbox.spec]
         lab.drop("good.jsonl", lines(4, "matter"))
         deployment = DeploymentCollector(

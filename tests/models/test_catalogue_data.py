@@ -19,16 +19,15 @@ PREFIXES = {"us", "eu", "apac", "au", "jp", "ca", "in", "us-gov", "global"}
 NAMED = {"id", "name", "family", "sources"}
 """What names a model is no fact about it."""
 
-each_model = pytest.mark.parametrize("model", MODELS, ids=[model["id"] for model in MODELS])
 
-
-@each_model
-def test_every_fact_has_a_source(model: dict[str, Any]) -> None:
+def test_every_fact_has_a_source(subtests: pytest.Subtests) -> None:
     """`all` or the key itself names a source that is there; no source is given for a fact that is not."""
-    told = model["sources"]
-    assert set(told.values()) <= set(SOURCES)
-    assert set(told) - {"all"} <= set(model)
-    assert "all" in told or set(model) - NAMED <= set(told)
+    for model in MODELS:
+        with subtests.test(model=model["id"]):
+            told = model["sources"]
+            assert set(told.values()) <= set(SOURCES)
+            assert set(told) - {"all"} <= set(model)
+            assert "all" in told or set(model) - NAMED <= set(told)
 
 
 def test_every_source_is_used_and_dated() -> None:
@@ -40,32 +39,34 @@ def test_every_source_is_used_and_dated() -> None:
         assert source["certainty"] in ("documented", "measured", "reported")
 
 
-@each_model
-def test_the_values_fit(model: dict[str, Any]) -> None:
+def test_the_values_fit(subtests: pytest.Subtests) -> None:
     """Dates follow each other, limits fit into the context, and words are those that the catalogue knows."""
-    dates = [model[key] for key in ("launch", "legacy", "end_of_life") if key in model]
-    assert all(isinstance(day, date) for day in dates)
-    assert dates == sorted(dates)
-    assert model.get("max_output", 1) <= model.get("context", 10**9)
-    assert model.get("family", "chat") in FAMILIES
-    assert set(model.get("profiles", ())) <= PREFIXES
-    assert model.get("schema", ["prompt"])[-1] == "prompt"
-    assert set(model.get("schema", ())) <= {"native", "tool", "prompt"}
-    assert model.get("thinking", "none") in ("none", "optional", "default", "always")
-    assert model.get("effort", []) == [
-        level for level in ("low", "medium", "high", "xhigh", "max") if level in model.get("effort", [])
-    ]
-    if "forced_tool" in model.get("refuses", ()):
-        assert "tool" not in model["schema"]
+    for model in MODELS:
+        with subtests.test(model=model["id"]):
+            dates = [model[key] for key in ("launch", "legacy", "end_of_life") if key in model]
+            assert all(isinstance(day, date) for day in dates)
+            assert dates == sorted(dates)
+            assert model.get("max_output", 1) <= model.get("context", 10**9)
+            assert model.get("family", "chat") in FAMILIES
+            assert set(model.get("profiles", ())) <= PREFIXES
+            assert model.get("schema", ["prompt"])[-1] == "prompt"
+            assert set(model.get("schema", ())) <= {"native", "tool", "prompt"}
+            assert model.get("thinking", "none") in ("none", "optional", "default", "always")
+            assert model.get("effort", []) == [
+                level for level in ("low", "medium", "high", "xhigh", "max") if level in model.get("effort", [])
+            ]
+            if "forced_tool" in model.get("refuses", ()):
+                assert "tool" not in model["schema"]
 
 
-@each_model
-def test_a_model_that_runs_has_what_a_job_needs(model: dict[str, Any]) -> None:
+def test_a_model_that_runs_has_what_a_job_needs(subtests: pytest.Subtests) -> None:
     """A model that runs in batch has a family of its kind, and one that is called by profile says which there are."""
-    if model.get("batch"):
-        assert "family" in model
-    if model.get("profile"):
-        assert model["profiles"]
+    for model in MODELS:
+        with subtests.test(model=model["id"]):
+            if model.get("batch"):
+                assert "family" in model
+            if model.get("profile"):
+                assert model["profiles"]
 
 
 @pytest.mark.parametrize("model", [model for model in MODELS if "price" in model], ids=lambda model: model["id"])
