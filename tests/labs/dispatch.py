@@ -29,7 +29,7 @@ from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
 from tests.labs.instances import open_instance
 
-KEYS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+KEYS: dict[str, Any] = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ENDPOINTS = ("endpoint_url", "runtime_endpoint_url")
