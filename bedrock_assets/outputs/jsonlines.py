@@ -186,7 +186,7 @@ def _tail() -> pl.Expr:
 
 
 def _decode_strictly(content: bytes, schema: Schema, *, skip_input: bool, is_whole: bool = False) -> Decoded | None:
-    """As `decode`, but None for any irregularity: also for a half of a character, unless *is_whole* says there is none."""
+    """As `decode`, but None for any irregularity; *is_whole* says that there is no half of a character."""
     try:
         lines = split_lines(content)
         if lines["line"].null_count() or not (is_whole or _is_whole(lines["line"])):
