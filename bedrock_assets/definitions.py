@@ -14,7 +14,11 @@ warnings.filterwarnings("ignore", message="Parameter `execution_type`", category
 @dg.definitions
 def defs() -> dg.Definitions:
     """Settings come from the environment; see the README for each."""
-    # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none.
+    # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none. And not by the
+    # tree's `build_defs`, which imports every installed package with components, in every run, to describe their types
+    # in the UI: dagster-aws alone takes a second.
     folder = Path(__file__).parent
     tree = dg.ComponentTree.from_module(import_module("bedrock_assets.defs"), project_root=folder.parent)
-    return dg.Definitions.merge(tree.build_defs(), dg.Definitions(executor=dg.in_process_executor))
+    pipelines = sorted(path.parent for path in (folder / "defs").glob("*/defs.yaml"))
+    own = dg.Definitions(executor=dg.in_process_executor, component_tree=tree)
+    return dg.Definitions.merge(*map(tree.build_defs_at_path, pipelines), own)

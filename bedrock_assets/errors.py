@@ -28,11 +28,10 @@ Everything this package raises on purpose.
 row with `status = "error"`.
 """
 
+import sys
 from collections.abc import Generator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
-
-from polars.exceptions import PanicException
 
 if TYPE_CHECKING:
     from pydantic import ValidationError
@@ -149,11 +148,24 @@ def panics_are_errors(what: str) -> Generator[None]:
     """
     try:
         yield
-    except PanicException as error:
+    except panics() as error:
         raise DataError(
             f"{what}: polars cannot handle a value of the data: {first_line(error)}. Leave out or rewrite the column "
             "that it is in"
         ) from error
+
+
+def panics() -> tuple[type[BaseException], ...]:
+    """
+    The exception that a panic of polars is, for an `except` clause, which asks for it only when something was raised.
+
+    None where polars is not loaded: it cannot have panicked, and loading it takes longer than `--help` does.
+    """
+    if "polars" not in sys.modules:
+        return ()
+    from polars.exceptions import PanicException
+
+    return (PanicException,)
 
 
 def first_line(error: BaseException) -> str:

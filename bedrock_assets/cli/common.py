@@ -9,10 +9,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, NoReturn
 
 import typer
-from polars.exceptions import PanicException
 from rich.console import Console
 
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line, panics
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -159,7 +158,7 @@ def session(home: Path | None = None) -> Generator[Environment]:
         yield Environment()
     except BedrockAssetsError as error:
         fail(str(error), 2)
-    except PanicException as error:
+    except panics() as error:
         fail(f"polars cannot handle a value of the data: {first_line(error)}", 2)
     except KeyboardInterrupt:
         raise typer.Exit(130) from None

@@ -7,7 +7,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, Field
 
 from bedrock_assets.emulator.faults import Faults
-from bedrock_assets.emulator.replies import Endpoint, Models, choose_models
+from bedrock_assets.emulator.replies.base import Models
 from bedrock_assets.limits import JobLimits
 
 ENDPOINT_VARIABLES = ("AWS_ENDPOINT_URL_BEDROCK", "AWS_ENDPOINT_URL_BEDROCK_RUNTIME", "AWS_ENDPOINT_URL_SERVICE_QUOTAS")
@@ -92,6 +92,8 @@ class EmulatorSettings(BaseModel):
             ValueError: A URL does not begin with http:// or https://.
             ModuleNotFoundError: The extra `minilm` is not installed.
         """
+        from bedrock_assets.emulator.replies import Endpoint, choose_models
+
         chat, embed = (
             Endpoint(url, model, self.api_key) if url else None
             for url, model in ((self.chat_url, self.chat_model), (self.embed_url, self.embed_model))

@@ -8,6 +8,7 @@ type than the schema. The reader is used then: it puts a null in the place of th
 import io
 import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
@@ -22,8 +23,24 @@ Schema = Mapping[str, pl.DataType]
 
 HEAD = r'^\s*\{\s*("recordId"\s*:\s*"[^"\\]*"\s*,)'
 """Matches a record id that is the first key of a line."""
+_ID, _OUTPUT, _USUAL = '"recordId"', '"modelOutput"', '{"recordId"'
+_HALVES = (r"\ud", r"\uD")
+"""How the escape of a half of a character begins; two halves may make a whole one."""
 _COMPRESSED = (b"\x1f\x8b", b"x\x01", b"x\x9c", b"x\xda", b"(\xb5/\xfd")
 """First bytes of gzip, zlib and zstd, which polars would decompress to any size. Source: polars-io 2.1."""
+
+
+@dataclass(frozen=True)
+class Decoded:
+    """Lines as columns, and the text they were read from."""
+
+    frame: pl.DataFrame
+    text: pl.Series | None = None
+    """The lines, String, without the inputs that were skipped; None where a line was irregular."""
+
+    def may_hold(self, mark: str, content: bytes) -> bool:
+        """Whether *mark* is in what was read of *content*."""
+        return mark.encode() in content if self.text is None else bool(self.text.str.contains(mark, literal=True).any())
 
 
 def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.DataFrame | None:
@@ -38,9 +55,17 @@ def decode(content: bytes, schema: Schema, *, skip_input: bool = False) -> pl.Da
     Returns:
         Columns of *schema*, null where a value has another type. None if a line is not a JSON object.
     """
-    content = whole_characters(content)
-    frame = _decode_strictly(content, schema, skip_input=skip_input)
-    return _decode_leniently(content, schema) if frame is None else frame
+    decoded = decode_with_text(content, schema, skip_input=skip_input)
+    return None if decoded is None else decoded.frame
+
+
+def decode_with_text(content: bytes, schema: Schema, *, skip_input: bool = False) -> Decoded | None:
+    """As `decode`, with the text as well."""
+    decoded = _decode_strictly(content, schema, skip_input=skip_input)
+    if decoded is None and any(escape.encode() in content for escape in _HALVES):
+        content = whole_characters(content)
+        decoded = _decode_strictly(content, schema, skip_input=skip_input, is_whole=True)
+    return _decode_leniently(content, schema) if decoded is None else decoded
 
 
 def decode_line_by_line(lines: Sequence[bytes], schema: Schema) -> pl.DataFrame:
@@ -124,40 +149,68 @@ def without_input(lines: pl.DataFrame) -> pl.DataFrame:
     that ran together, so it stays whole, as does a line with an error. (A request with that key itself, in a line that
     has lost as many closing braces, would be misread; no family's request has it.)
     """
-    line = pl.col("line")
-    parts = lines.select(
-        "line",
-        at=line.str.find('"modelOutput"', literal=True),
-        head=line.str.extract(HEAD),
-        one_id=line.str.count_matches('"recordId"', literal=True) == 1,
-        error=line.str.contains('"error"', literal=True),
-    ).with_columns(tail=line.cast(pl.Binary).bin.slice(pl.col("at")).cast(pl.String))
-    has_id = pl.col("head").is_not_null() | pl.col("tail").str.contains('"recordId"', literal=True)
+    usual = lines["line"].str.starts_with(_USUAL).all()
+    parts = lines.select("line", **(_usual_parts() if usual else _any_parts()))
     short = pl.concat_str(pl.lit("{"), pl.col("head").fill_null(""), pl.col("tail"))
-    usable = pl.col("at").is_not_null() & pl.col("one_id") & ~pl.col("error") & has_id
-    return parts.select(line=pl.when(usable).then(short).otherwise(line))
+    if not parts["usable"].all():
+        short = pl.when("usable").then(short).otherwise("line")
+    return parts.select(line=short)
 
 
-def _decode_strictly(content: bytes, schema: Schema, *, skip_input: bool) -> pl.DataFrame | None:
-    """As `decode`, but None for any irregularity."""
+def _any_parts() -> dict[str, pl.Expr]:
+    """`head` and `tail` of a line, String, that are left of it, and `usable`, whether it may be cut, Boolean."""
+    line = pl.col("line")
+    head, tail = line.str.extract(HEAD), _tail()
+    has_id = head.is_not_null() | tail.str.contains(_ID, literal=True)
+    one_id = line.str.count_matches(_ID, literal=True) == 1
+    return {"head": head, "tail": tail, "usable": _answered() & one_id & has_id}
+
+
+def _usual_parts() -> dict[str, pl.Expr]:
+    """As `_any_parts`, of lines that begin with their id: there is another one if one begins after the brace."""
+    line = pl.col("line")
+    head, one_id = line.str.extract(HEAD), ~line.str.slice(len(_USUAL) - len(_ID) + 1).str.contains(_ID, literal=True)
+    return {"head": head, "tail": _tail(), "usable": _answered() & one_id & head.is_not_null()}
+
+
+def _answered() -> pl.Expr:
+    """Whether a line has an output and no error."""
+    line = pl.col("line")
+    return line.str.find(_OUTPUT, literal=True).is_not_null() & ~line.str.contains('"error"', literal=True)
+
+
+def _tail() -> pl.Expr:
+    """A line from its output on."""
+    line = pl.col("line")
+    return line.cast(pl.Binary).bin.slice(line.str.find(_OUTPUT, literal=True)).cast(pl.String)
+
+
+def _decode_strictly(content: bytes, schema: Schema, *, skip_input: bool, is_whole: bool = False) -> Decoded | None:
+    """As `decode`, but None for any irregularity; *is_whole* says that there is no half of a character."""
     try:
         lines = split_lines(content)
-        if lines["line"].null_count():
+        if lines["line"].null_count() or not (is_whole or _is_whole(lines["line"])):
             return None
         short = without_input(lines) if skip_input else lines
-        return short.select(pl.col("line").str.json_decode(pl.Struct(schema))).unnest("line")
+        frame = short.select(pl.col("line").str.json_decode(pl.Struct(schema))).unnest("line")
     except PolarsError:
         return None
+    return Decoded(frame, short["line"])
 
 
-def _decode_leniently(content: bytes, schema: Schema) -> pl.DataFrame | None:
+def _is_whole(lines: pl.Series) -> bool:
+    """Whether `whole_characters` has nothing to do. Polars looks for fixed text many times faster than Python does."""
+    return not any(lines.str.contains(escape, literal=True).any() for escape in _HALVES)
+
+
+def _decode_leniently(content: bytes, schema: Schema) -> Decoded | None:
     if content.startswith(_COMPRESSED):
         return None
     try:
         frame = pl.read_ndjson(io.BytesIO(content), schema=schema, ignore_errors=True)
     except PolarsError:
         return None
-    return frame if len(frame) == _count(content) else None
+    return Decoded(frame) if len(frame) == _count(content) else None
 
 
 def _count(content: bytes) -> int:

@@ -14,7 +14,7 @@ from bedrock_assets.columns import column
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.families import Family
 from bedrock_assets.outputs.buffers import SeriesBuffer, VectorBuffer
-from bedrock_assets.outputs.jsonlines import decode, decode_line_by_line, lines_of
+from bedrock_assets.outputs.jsonlines import Decoded, decode_line_by_line, decode_with_text, lines_of
 from bedrock_assets.outputs.outcomes import (
     FIELDS,
     IS_ANSWERED,
@@ -112,17 +112,17 @@ class Answers:
         of lines; and the number of lines without a record id.
         """
         schema = self._schema()
-        frame = decode(chunk, schema, skip_input=self.family.kind == "text") if chunk else pl.DataFrame(schema=schema)
-        if frame is None:
-            frame = decode_line_by_line(lines_of(chunk), schema)
-        rows = self._read(frame, chunk)
+        decoded = decode_with_text(chunk, schema, skip_input=self.family.kind == "text") if chunk else None
+        if decoded is None:
+            decoded = Decoded(decode_line_by_line(lines_of(chunk), schema))
+        rows = self._read(decoded, chunk)
         answered = column(self.answer).is_not_null()
         position = pl.when(answered).then(answered.cum_sum().cast(pl.Int64) - 1).alias(AT)
         return (
             rows.with_columns(position).select(AT if name == self.answer else name for name in rows.columns),
             rows[self.answer].drop_nulls(),
-            len(frame),
-            frame["recordId"].null_count(),
+            len(decoded.frame),
+            decoded.frame["recordId"].null_count(),
         )
 
     def _schema(self) -> dict[str, pl.DataType]:
@@ -130,12 +130,12 @@ class Answers:
         error = pl.Struct({"errorCode": pl.String, "errorMessage": pl.String, **flags})
         return {"recordId": pl.String(), "modelOutput": self.family.output, "error": error}
 
-    def _read(self, lines: pl.DataFrame, chunk: bytes) -> pl.DataFrame:
-        """Read the lines of *chunk*, decoded; those without a record id or an outcome are left out."""
+    def _read(self, decoded: Decoded, chunk: bytes) -> pl.DataFrame:
+        """Read the lines of *chunk*; those without a record id or an outcome are left out."""
         # Bedrock ended the job before it reached the expired records: they are unanswered, not failed.
         expired = pl.col("error").struct.field("expired").fill_null(False) & pl.col("modelOutput").is_null()
         error = pl.col("error").struct
-        frame = lines.with_row_index("line").filter(pl.col("recordId").is_not_null() & ~expired)
+        frame = decoded.frame.with_row_index("line").filter(pl.col("recordId").is_not_null() & ~expired)
         read = frame.select(
             "line",
             wire_id="recordId",
@@ -146,7 +146,8 @@ class Answers:
         )
         if self.family.kind == "text":
             read = merge_parts(read, self.family, chunk)
-            read = merge_tool_input(read, self.family, self.schema, chunk)
+            called = self.family.tool is not None and decoded.may_hold(self.family.tool[0], chunk)
+            read = merge_tool_input(read, self.family, self.schema, chunk if called else b"")
             read = refuse_several(read)
             read = without_thoughts(read, self.family)
         read = self._with_status(read, chunk)

@@ -3,7 +3,6 @@
 from functools import partial
 from typing import Any
 
-from dagster_aws.utils import ResourceWithBoto3Configuration
 from pydantic import Field
 
 from bedrock_assets.aws.assume_role import assumed
@@ -13,6 +12,7 @@ from bedrock_assets.aws.regions import Region, Regions, account_of
 from bedrock_assets.aws.runtime import Runtime
 from bedrock_assets.aws.sessions import open_session
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.resources.boto3_settings import Boto3Resource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.storage.store import Store
 
@@ -27,7 +27,7 @@ BRIEF = {
 waited for, as a call that is repeated is paid again."""
 
 
-class BedrockResource(ResourceWithBoto3Configuration):
+class BedrockResource(Boto3Resource):
     """
     Bedrock, configured like every resource of dagster-aws.
 

@@ -87,9 +87,21 @@ def streamed(objects: ObjectStore, key: str) -> Generator[IO[bytes]]:
 
 
 def whole_lines(file: IO[bytes]) -> Iterator[bytes]:
-    """The content of an open file in blocks that end after a newline."""
-    while block := file.read(READ_BYTES):
-        yield block if block.endswith(b"\n") else block + file.readline()
+    """The content of an open file that can seek, from its beginning, in blocks that end after a newline."""
+    start = 0
+    while True:
+        # Where the block's last line ends is looked up first: to add its rest to the block would copy the block.
+        file.seek(start + READ_BYTES - 1)
+        file.readline()
+        end = file.tell()
+        file.seek(start)
+        block = file.read(end - start)
+        if not block.endswith(b"\n"):  # the last line, or a file that hands out fewer bytes than it is asked for
+            block += file.readline()
+        if not block:
+            return
+        yield block
+        start += len(block)
 
 
 def cut_at_newlines(blocks: Iterable[bytes]) -> Iterator[bytes]:

@@ -2,7 +2,9 @@
 All stages beside their baselines, interleaved in one run: `python -m tests.benchmarks`.
 
 Prints JSON: for each stage, number of rows and way the time and CPU seconds of the whole process, start of Python
-included, rows a second, and the peak memory of the process tree; then ratios, which hold on a noisy machine.
+included, rows a second, and the peak memory of the process tree; then ratios, which hold on a noisy machine. Those of
+processor seconds hold best: `--compare` tells which of them, and which peak, is worse than in the committed baseline,
+that was made with `--rows 100000 --repeat 5 --save`.
 
 Ways: `ours`; `pandas`, a per-row loop with `json` and a pandas merge, as public samples have it; `orjson`, the fastest
 such loop; `duckdb`; and `floor`, the bare polars expression without ids, shards, hashes or tolerance of broken lines.
@@ -24,6 +26,7 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
+from tests.benchmarks import baseline
 from tests.benchmarks.measure import Figures, measure, ratios
 from tests.benchmarks.stages import STAGES, Stage
 
@@ -41,6 +44,10 @@ def main() -> None:
                 result[name] = of_stage(STAGES[name], asked.rows, asked.ways, asked.repeat, Path(workload))
             else:
                 result[name] = _others(asked)[name](Path(workload))
+    if asked.compare:
+        result["compared with the baseline"] = baseline.worse(baseline.kept_of(result), baseline.read())
+    if asked.save:
+        baseline.save(baseline.kept_of(result))
     if asked.plot:
         from tests.benchmarks.plot import draw
 
@@ -75,6 +82,8 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("--jobs", type=_numbers, default=[10, 1000, 10_000], help="emulator: numbers of jobs")
     parser.add_argument("--records", type=int, default=50_000, help="emulator: records of a job")
     parser.add_argument("--plot", type=Path, help="SVG of time and memory against rows, to be written")
+    parser.add_argument("--compare", action="store_true", help="tell what is slower or larger than in baseline.json")
+    parser.add_argument("--save", action="store_true", help="write baseline.json, from a run of all ways")
     parser.add_argument("--json", action="store_true", help="taken for symmetry: it always prints JSON")
     return parser.parse_args()
 

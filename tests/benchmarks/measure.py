@@ -106,6 +106,8 @@ def ratios(found: Mapping[int, Figures], sizes: Mapping[int, int]) -> dict[str, 
             if way != "ours":
                 faster = figures[way]["wall_s"] / figures["ours"]["wall_s"]
                 told[f"{sizes[n_rows]} rows: times faster than {way}"] = round(faster, 2)
+                cost = figures["ours"]["cpu_s"] / figures[way]["cpu_s"]
+                told[f"{sizes[n_rows]} rows: processor seconds over {way}"] = round(cost, 2)
         if "floor" in figures:
             slower = figures["ours"]["wall_s"] / figures["floor"]["wall_s"]
             told[f"{sizes[n_rows]} rows: times the floor's time"] = round(slower, 2)

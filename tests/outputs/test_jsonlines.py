@@ -41,6 +41,28 @@ def test_inputs_are_skipped_safely(made: list[tuple[Any, list[str]]]) -> None:
     assert frame["modelOutput"].struct.field("stop_reason").to_list() == [f"s{i}" for i in range(len(made))]
 
 
+@st.composite
+def odd_lines(draw: st.DrawFn) -> bytes:
+    """A line as Bedrock writes it, or with one thing that is not so: how it begins, a second id, an error, a half."""
+    said = draw(st.sampled_from(["fine", "\ud83d", "\U0001f600", '"recordId"', "é"]))
+    members = {"recordId": "a", "modelInput": draw(inputs), "modelOutput": {**OUTPUT, "stop_reason": said}}
+    told = json.dumps(members | draw(st.sampled_from([{}, {}, {"error": None}])))
+    start, end = draw(st.sampled_from([("", ""), ("", ""), (" ", ""), ("", " \r")]))
+    told = told.replace('{"recordId"', draw(st.sampled_from(['{"recordId"', '{"x": 1, "recordId"'])), 1)
+    return f"{start}{told}{end}".encode()
+
+
+@given(lines=st.lists(odd_lines(), min_size=1, max_size=4))
+def test_lines_are_read_alike_with_and_without_their_inputs(lines: list[bytes]) -> None:
+    """What is skipped, and by which way, changes nothing of what is read; nor does one odd line for the others."""
+    content = b"\n".join(lines) + b"\n"
+    frame = decode(content, SCHEMA, skip_input=True)
+    assert frame is not None
+    assert frame.equals(decode(content, SCHEMA))
+    alone = [decode(line + b"\n", SCHEMA) for line in lines]
+    assert frame.equals(pl.concat([one for one in alone if one is not None]))
+
+
 def test_prompts_are_left_out() -> None:
     """What is decoded of an ordinary line does not hold its prompt, before or after the id."""
     told = {"recordId": "a", "modelInput": {"text": "long"}, "modelOutput": {"x": 1}}
