@@ -173,6 +173,7 @@ def _load_by_dagster(path: Path, project: Project) -> WorkloadSpec:
         ConfigError: The file lies in no project, or Dagster cannot load it.
     """
     from bedrock_assets.components.batch import BatchComponent
+    from bedrock_assets.components.broken import Broken
 
     if project.folder is None or not path.resolve().is_relative_to(project.defs.resolve()):
         raise ConfigError(
@@ -190,6 +191,8 @@ def _load_by_dagster(path: Path, project: Project) -> WorkloadSpec:
             raise cause from error
         last = error.__cause__ or error
         raise ConfigError(f"{path}: Dagster cannot load it: {type(last).__name__}: {last}") from error
+    if isinstance(component.member, Broken):
+        raise component.member.error
     return component.spec
 
 
