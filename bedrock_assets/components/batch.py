@@ -14,16 +14,14 @@ from bedrock_assets.components.broken import Broken, is_validation
 from bedrock_assets.components.build import definitions_of
 from bedrock_assets.components.location import Site
 from bedrock_assets.components.scaffold import InboxScaffolder, PipelineScaffolder
+from bedrock_assets.components.whole import require_columns, require_steps
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.config.templating import Attributes, attributes_of, resolve
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
 from bedrock_assets.inbox.inbox import Inbox
-from bedrock_assets.jobs.rounds import upstream_keys
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
-from bedrock_assets.sensors.jobs import INTERVAL_S
-from bedrock_assets.sensors.rounds import build_rounds_sensor, build_schedule
 
 logger = logging.getLogger(__name__)
 
@@ -222,10 +220,9 @@ class BatchInference(BatchComponent):
     @override
     def require_whole(self) -> None:
         super().require_whole()
-        if self.spec.schedule:
-            build_schedule(self.pipeline)
-        if self.spec.automation:
-            build_rounds_sensor(self.pipeline, upstream_keys(self.spec), INTERVAL_S)
+        require_steps(self.pipeline)
+        if is_validation():
+            require_columns(self.pipeline)
 
     @property
     @override

@@ -3,7 +3,6 @@
 import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 import dagster as dg
@@ -13,6 +12,7 @@ from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.project import clashes
 from bedrock_assets.resources.environment import EVENTS_QUEUE, resources
 from bedrock_assets.sensors.alerts import Alerts, build_alerts
 from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
@@ -138,21 +138,9 @@ def misfits(owners: Sequence[tuple[str, Pipeline | Inbox]], broken: Iterable[str
     Returns:
         By index, why a pipeline or an inbox is none of the location; the message begins with where it is from.
     """
-    faults = {**_of_one_name(owners), **_without_source(owners, broken), **_in_one_folder(owners)}
+    clashing = clashes([(place, owner.spec.name) for place, owner in owners])
+    faults = {**clashing, **_without_source(owners, broken), **_in_one_folder(owners)}
     return dict(sorted(faults.items(), key=lambda item: owners[item[0]][0]))
-
-
-def _of_one_name(owners: Sequence[tuple[str, Pipeline | Inbox]]) -> dict[int, ConfigError]:
-    """All of one name, but the one whose folder has it: the others are mostly copies that are not renamed yet."""
-    faults = dict[int, ConfigError]()
-    for name in dict.fromkeys(owner.spec.name for _, owner in owners):
-        same = sorted((place, i) for i, (place, owner) in enumerate(owners) if owner.spec.name == name)
-        at_home = [i for place, i in same if Path(place).parent.name == name]
-        if len(same) > 1:
-            places = " and ".join(place for place, _ in same)
-            error = ConfigError(f"{places} both have the name {name!r}, which is their folder in the store; rename one")
-            faults |= {i: error for _, i in same if at_home != [i]}
-    return faults
 
 
 def _without_source(owners: Sequence[tuple[str, Pipeline | Inbox]], broken: Iterable[str]) -> dict[int, ConfigError]:

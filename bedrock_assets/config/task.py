@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import override
 
 from bedrock_assets.config.templating import AS_WRITTEN, Text
-from bedrock_assets.limits import Strict
+from bedrock_assets.limits import Matching, Strict
 
-PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
+PromptId = Annotated[
+    str,
+    Matching(r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$", "the name of a .txt file beside defs.yaml, without .txt"),
+]
 """Name of a prompt file without `.txt`; without dots and slashes, so that it cannot leave its folder."""
 Request = Annotated[dict[str, Any], AS_WRITTEN]
 """JSON: an object of the model's own request, whose texts are templates over the columns."""
