@@ -12,7 +12,7 @@ import typer
 from polars.exceptions import PanicException
 from rich.console import Console
 
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, DataError, OverBudget, first_line
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -50,6 +50,18 @@ class Environment:
         from bedrock_assets.components.load import load_pipeline
 
         return load_pipeline(name)
+
+    @contextmanager
+    def naming(self, pipeline: "Pipeline | Inbox") -> Generator[None]:
+        """Put the file of a pipeline before errors of its settings and its rows, which begin with a key or a column."""
+        from bedrock_assets.inbox.inbox import Inbox
+
+        try:
+            yield
+        except (ConfigError, DataError) as error:
+            if isinstance(pipeline, Inbox) or isinstance(error, OverBudget):
+                raise
+            raise type(error)(f"{pipeline.folder / 'defs.yaml'}: {error}") from error
 
     def workload(self, name: str) -> "Pipeline | Inbox":
         """

@@ -33,7 +33,7 @@ def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = Fal
     """
     with session(home) as env:
         chosen = env.workload(pipeline)
-        with working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
+        with env.naming(chosen), working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:
         print_json(dataclasses.asdict(result))

@@ -9,7 +9,7 @@ def plan(pipeline: Name, home: LocalHome = None, as_json: Json = False) -> None:
 
     with session(home) as env:
         chosen = env.with_rows(env.pipeline(pipeline))
-        with working(f"reading {chosen.source.describe()}", quiet=as_json):
+        with env.naming(chosen), working(f"reading {chosen.source.describe()}", quiet=as_json):
             fields = preview(chosen, env.store if chosen.spec.source.pipeline else None)
     if as_json:
         print_json(fields)

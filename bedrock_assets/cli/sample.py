@@ -29,7 +29,8 @@ def sample(
     with session(home) as env:
         chosen = env.with_rows(env.pipeline(pipeline))
         runtime = env.bedrock.open_runtime(env.regions.at(chosen.spec.targets[0])) if ask else None
-        rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
+        with env.naming(chosen):
+            rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
     if as_json:
         print_json([dataclasses.asdict(row) for row in rows])
         return

@@ -257,7 +257,9 @@ def _owner(path: Path, spec: WorkloadSpec) -> Pipeline | Inbox:
         if isinstance(spec, InboxSpec):
             return Inbox(spec)
         assert isinstance(spec, PipelineSpec)  # noqa: S101 - there is no third component
-        return Pipeline(spec, path.parent)
+        pipeline = Pipeline(spec, path.parent)
+        pipeline.require_placeholder()
+        return pipeline
 
 
 @cache

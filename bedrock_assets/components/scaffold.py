@@ -143,7 +143,9 @@ def write(draft: Draft, defs: Path) -> list[Path]:
         folder.mkdir(parents=True)
         try:
             files = draft.write_files(request)
-            require_columns(Pipeline(spec, folder))
+            pipeline = Pipeline(spec, folder)
+            pipeline.require_placeholder()
+            require_columns(pipeline)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise

@@ -38,8 +38,10 @@ def require_whole(owner: Pipeline | Inbox) -> None:
 def require_steps(pipeline: Pipeline) -> None:
     """
     Raises:
+        PromptError: The prompt has no placeholder.
         ConfigError: `schedule` is no cron expression, or `automation` has nothing to follow.
     """
+    pipeline.require_placeholder()
     if pipeline.spec.schedule:
         build_schedule(pipeline)
     if pipeline.spec.automation:

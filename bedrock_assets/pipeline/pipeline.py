@@ -43,7 +43,6 @@ class Pipeline:
         columns = self.source.columns()
         for template in self.records.templates:
             require_no_tokens(template, self.family)
-        self._require_placeholder()
         if columns is not None:
             self.check_columns(columns)
         for target in self.spec.targets[1:]:
@@ -55,7 +54,7 @@ class Pipeline:
                     "`model_invocation_type: Converse` where both support it, or make a pipeline for each"
                 )
 
-    def _require_placeholder(self) -> None:
+    def require_placeholder(self) -> None:
         """
         Raises:
             PromptError: Nothing of a row is in its prompt, so that all rows would ask for the same.

@@ -259,7 +259,7 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     for arguments, message in (
         (("calls", "--prompt", "{text}"), "already exists"),
         (("more", "--prompt", "{txt}"), "column 'txt'"),
-        (("Calls", "--prompt", "{text}"), "name: String should match"),
+        (("Calls", "--prompt", "{text}"), "name: 'Calls' cannot be; write lower-case"),
         (("more",), "exactly one of --prompt and --embed"),
         (("more", "--embed", "text"), "is for text tasks, but the task is embedding"),
     ):
