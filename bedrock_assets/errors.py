@@ -183,7 +183,8 @@ def _expected(kind: str, value: object) -> str | None:
     if kind == "tuple_type":
         return "a list is expected, and these are keys and values; write each item after a dash"
     if kind == "model_type":
-        return f"keys and values are expected, and this is {value!r}; write `key: value` below it"
+        there = "there is nothing" if value is None else f"this is {value!r}"
+        return f"keys and values are expected, and {there}; write `key: value` below it"
     return None
 
 

@@ -31,8 +31,8 @@ if TYPE_CHECKING:
 Spec = TypeVar("Spec", bound=WorkloadSpec)
 
 _TYPE = re.compile(r"""^["']?type["']?\s*:\s*["']?([\w.]+)""", re.MULTILINE)
-_UNQUOTED = re.compile(r""":\s*[{\[][^"']*$|:\s+[^"'{\[]*:\s""")
-"""A value that begins with a brace or has a colon, without quotes."""
+_UNQUOTED = re.compile(r""":\s*\{[^}]*\}\s*[^\s#,}\]]|:\s+[^"'{\[]*:\s""")
+"""A value that goes on after a brace, or has a colon, without quotes."""
 
 
 def load_pipeline(name: str, project: Project | None = None) -> Pipeline:
@@ -178,11 +178,12 @@ def _yaml_error(path: Path, error: yaml.YAMLError) -> ConfigError:
     if mark is None:
         return ConfigError(f"{path} is not YAML with `type` and `attributes`: {error}")
     line = next(iter(path.read_text("utf-8").splitlines()[mark.line : mark.line + 1]), "").strip()
-    where, problem = f"{path}, line {mark.line + 1}", getattr(error, "problem", None) or "it cannot be read"
-    if "\t" in problem:
-        return ConfigError(f"{where} is not YAML: a tab; indent with spaces")
-    cure = "; put the text in quotes" if _UNQUOTED.search(line) else ""
-    return ConfigError(f"{where} is not YAML with `type` and `attributes`: {problem} in `{line}`{cure}")
+    problem = f"{getattr(error, 'problem', None) or 'it cannot be read'} in `{line}`"
+    if "\\t" in problem:
+        problem = "a tab; indent with spaces"
+    elif _UNQUOTED.search(line):
+        problem = f"`{line}` has a text with braces or a colon; put the text in quotes"
+    return ConfigError(f"{path} is not YAML with `type` and `attributes`, line {mark.line + 1}: {problem}")
 
 
 def _require_known(kind: str, path: Path) -> None:

@@ -101,7 +101,7 @@ def plain_pipeline(
         "output_prefix": output_prefix,
     }
     try:
-        return Pipeline(PipelineSpec.model_validate(written), Path.cwd())
+        return Pipeline(PipelineSpec.model_validate(written), Path())
     except ValidationError as error:
         raise ConfigError(describe_validation_error(error)) from error
 

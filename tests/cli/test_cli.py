@@ -207,7 +207,7 @@ def test_plan_of_a_file(source: Path, tmp_path: Path) -> None:
         (
             "name: calls",
             "name: My Calls",
-            "attributes.name: 'My Calls' cannot be; write lower-case letters, digits and _",
+            "attributes.name: 'My Calls' cannot be; write lower-case",
         ),
         ("attributes:", "settings:", "is not YAML with `type` and `attributes`"),
         ("attributes:", "attributes: [", "is not YAML with"),

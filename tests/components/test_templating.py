@@ -311,7 +311,7 @@ def load(context: dg.ComponentLoadContext) -> BatchInference:
 
 def test_the_env_file_of_the_project(shop: Shop) -> None:
     """Commands read the project's `.env`, as Dagster does, and its values go before those of the process."""
-    shop.add("calls", {"description": "-", "model": "{{ env.THE_MODEL }}"})
+    shop.add("calls", {"source": {"path": "../../../rows.csv"}, "model": "{{ env.THE_MODEL }}"})
     (shop.folder / ".env").write_text(f"THE_MODEL={HAIKU}\n")
     command = [str(Path(sys.executable).parent / "bedrock-assets"), "plan", "calls"]
     env = {**os.environ, "THE_MODEL": "amazon.nova-lite-v1:0"}
