@@ -238,11 +238,17 @@ def print_json(result: object) -> None:
     typer.echo(json.dumps(result, ensure_ascii=False, default=str))
 
 
-def print_fields(fields: Mapping[str, object]) -> None:
-    """Print names and values, one pair a line."""
+def print_fields(fields: Mapping[str, object], words: Mapping[str, str] | None = None) -> None:
+    """Print names and values, one pair a line, and what some of the names mean."""
     for name, value in fields.items():
         console.print(f"[bold]{name:<18}[/bold] ", end="")
-        say(f"{value:,}" if isinstance(value, int) else str(value))
+        note = f"   ({words[name]})" if words and name in words else ""
+        say((f"{value:,}" if isinstance(value, int) else str(value)) + note)
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless there is one of it: `1 shard`, `2 shards`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def confirm(question: str, *, yes: bool) -> None:

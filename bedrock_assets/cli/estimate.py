@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from bedrock_assets.operations.estimate import PipelineEstimate
     from bedrock_assets.pipeline.pipeline import Pipeline
 
+WORDS = {
+    "without a record": "rows that become an error row, as they cannot be asked",
+    "waves": "groups of jobs one after the other, as limits.max_jobs run at once",
+    "hours": "until the last answer, at the pace of earlier jobs",
+}
+"""What the names mean."""
+
 
 def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = False) -> None:
     """
@@ -86,5 +93,6 @@ def _show(result: "PipelineEstimate") -> None:
             "cost": cost + on_demand,
             "prices": result.price_source or "-",
             "hours": hours,
-        }
+        },
+        WORDS,
     )

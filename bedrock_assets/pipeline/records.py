@@ -82,6 +82,10 @@ class RecordMaker:
         records = records.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
         return rows.select(self.record_id).hstack(records.hstack(keys))
 
+    def texts(self, rows: pl.DataFrame) -> pl.Series:
+        """The prompt, or the text to embed, of each row: String, null where there is none."""
+        return rows.select(text=self._rendered(rows.schema)["text"])["text"]
+
     @property
     def templates(self) -> tuple[Template, ...]:
         """The templates that there are."""
