@@ -93,12 +93,38 @@ class TextTask(TextOptions):
         return self
 
 
+BYTES_PER_TOKEN = 3
+"""
+Bytes of UTF-8 that are counted as one token, where nobody counts them: English has about four a token, and a character
+of Chinese or Japanese has three.
+"""
+
+
+class TruncateSpec(Strict):
+    """Where to cut a long text: `chars` or `tokens`."""
+
+    chars: int | None = Field(default=None, ge=1, description="Characters to send at most.")
+    tokens: int | None = Field(
+        default=None, ge=1, description=f"Tokens to send at most, counted as {BYTES_PER_TOKEN} bytes each."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        self.require_exactly_one("chars", "tokens")
+        return self
+
+
 class EmbeddingTask(Strict):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
     dimensions: int | None = Field(
         default=None, ge=1, description="Length of each vector; else the model's own (Titan 1024, G1 1536, Nova 3072)."
+    )
+    truncate: TruncateSpec | None = Field(
+        default=None,
+        description="Send only the beginning of a long text: `{chars: 20000}` or `{tokens: 8000}`; `error_message` of "
+        "such a row says so. By default the model refuses it, and the row is an error row.",
     )
     normalize: bool = Field(default=True, description="Scale each vector to length 1 (only Titan V2 can leave it out).")
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(
