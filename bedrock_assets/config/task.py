@@ -95,8 +95,8 @@ class TextTask(TextOptions):
 
 BYTES_PER_TOKEN = 3
 """
-Bytes of UTF-8 that are counted as one token, where nobody counts them: English has about four a token, and a character
-of Chinese or Japanese has three.
+Bytes of UTF-8 that are counted as one token, where nobody counts them: below English text (about 4), so that estimates
+are too high rather than too low; a character of Chinese or Japanese has three.
 """
 
 
