@@ -172,7 +172,8 @@ class Estimator:
         """What the estimate is based on, for people."""
         if self.measured.n_records:
             return f"tokens of {self.measured.n_records:,} answered records"
-        return f"{BYTES_PER_TOKEN} bytes per token, {self.max_tokens} tokens per answer: an upper bound, as answers end earlier"
+        answers = f"{self.max_tokens} tokens per answer: an upper bound, as answers end earlier"
+        return f"{BYTES_PER_TOKEN} bytes per token, {answers}"
 
     def tokens(self, n_records: int, n_bytes: int, inference_mode: InferenceMode) -> Tokens:
         """The tokens of *n_records* records in a file of *n_bytes* bytes."""
