@@ -8,7 +8,8 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from bedrock_assets.aws.job import JobStatus
-from bedrock_assets.components.batch import BatchInference
+from bedrock_assets.components.batch import BatchComponent, BatchInference
+from bedrock_assets.components.broken import Broken
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.resources.job_events import EventsResource
 from tests.labs.dispatch import Lab, open_lab
@@ -33,7 +34,9 @@ def evaluate(lab: Lab, sensor: dg.SensorDefinition) -> dg.SensorResult:
         "bedrock_batch": lab.bedrock_resource,
         "bedrock_batch_events": EventsResource(),
     }
-    return sensor(dg.build_sensor_context(lab.instance, resources=resources))
+    result = sensor(dg.build_sensor_context(lab.instance, resources=resources))
+    assert isinstance(result, dg.SensorResult)
+    return result
 
 
 def test_jobs_of_a_broken_pipeline_go_on(tmp_path: Path) -> None:
@@ -69,5 +72,7 @@ def test_components_of_one_class() -> None:
         contents = {"type": "bedrock_assets.BatchInference", "attributes": {"name": "calls"}}
         sandbox.scaffold_component(component_cls=BatchInference, defs_path="calls", defs_yaml_contents=contents)
         with sandbox.load_component_and_build_defs(sandbox.defs_folder_path / "calls") as (component, defs):
+            assert isinstance(component, BatchComponent)
+            assert isinstance(component.member, Broken)
             assert "attributes.model: Field required" in str(component.member.error)
             assert {key.path[0] for key in defs.resolve_asset_graph().get_all_asset_keys()} == {"calls"}
