@@ -1,5 +1,7 @@
 """The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
 
+from collections.abc import Callable
+
 import typer
 
 from bedrock_assets.cli.aws import app as aws
@@ -24,13 +26,19 @@ from bedrock_assets.cli.stop import stop
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
-for command in (
-    *(demo, dev, new, models, run, plan, estimate, sample, doctor, status, stop, gc, parse),
-    *(iam, deployment, metrics, emulate, reference, errors),
-):
-    app.command()(command)
-app.command("format")(format_command)
-app.add_typer(aws, name="aws")
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "On this machine": (demo, dev, emulate),
+    "Before a launch": (new, plan, sample, estimate, models),
+    "Work and progress": (run, status, errors, stop),
+    "The deployment": (doctor, deployment, iam, metrics, gc),
+    "Files alone, without Dagster": (parse,),
+    "More": (reference,),
+}
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
+app.command("format", rich_help_panel="Files alone, without Dagster")(format_command)
+app.add_typer(aws, name="aws", rich_help_panel="The deployment")
 
 
 def main() -> None:

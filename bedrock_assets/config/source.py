@@ -5,9 +5,12 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedrock_assets.config.templating import Text
-from bedrock_assets.limits import Strict
+from bedrock_assets.limits import Matching, Strict
 
-Name = Annotated[str, StringConstraints(pattern=r"^[a-z][a-z0-9_]{0,39}$")]
+Name = Annotated[
+    str,
+    Matching(r"^[a-z][a-z0-9_]{0,39}$", "lower-case letters, digits and _, a letter first, at most 40"),
+]
 """A pipeline's name: a Dagster key prefix, a folder in the store and a part of job names."""
 
 

@@ -1,5 +1,6 @@
 """A pipeline: its spec with everything that the spec names found and checked."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -52,6 +53,19 @@ class Pipeline:
                     "once, for whichever has a free slot. Set `schema_mode` if only that differs, or "
                     "`model_invocation_type: Converse` where both support it, or make a pipeline for each"
                 )
+
+    def require_placeholder(self) -> None:
+        """
+        Raises:
+            PromptError: Nothing of a row is in its prompt, so that all rows would ask for the same.
+        """
+        records = self.records
+        columns = [*records.attachments.columns, *(column for one in records.templates for column in one.columns)]
+        if records.prompt and not columns:
+            raise PromptError(
+                f"prompt {records.prompt.name!r} has no placeholder, so every row would ask for the same; write the "
+                "name of a column in braces, such as {text}"
+            )
 
     @cached_property
     def workload(self) -> Workload:
@@ -141,8 +155,18 @@ class Pipeline:
         """
         task = task_of(self.spec)
         null_default = task.null_default if isinstance(task, TextTask) else None
-        source = self.input or open_source(self.spec.source, store)
+        source = self.input or open_source(self.spec.source.model_copy(update={"path": self.path}), store)
         return open_rows(self.spec.source, self.spec.expansions, source, null_default)
+
+    @property
+    def path(self) -> str | None:
+        """The path of the source; a relative one starts at the folder of the YAML, whatever process reads it."""
+        path = self.spec.source.path
+        return self.located(path) if path else path
+
+    def located(self, path: str) -> str:
+        """A local path from the folder of the YAML; a URL as it is."""
+        return path if "://" in path else os.path.normpath(self.folder / path)
 
     def check_columns(self, columns: list[str]) -> None:
         """

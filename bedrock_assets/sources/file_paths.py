@@ -57,7 +57,8 @@ class LocalFiles:
             ConfigError: There is none, or one is not a regular file, so that reading it might never end; or as `found`.
         """
         if not self.found:
-            raise ConfigError(f"source path {self.path!r} matches no file; relative paths start at {Path.cwd()}")
+            start = "its defs.yaml" if Path(self.path).is_absolute() else Path.cwd()
+            raise ConfigError(f"source path {self.path!r} matches no file; a relative path starts at {start}")
         for name in self.found:
             _require_regular(name)
         return self.found

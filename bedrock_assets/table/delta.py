@@ -43,7 +43,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         ConfigError: The extra `delta` is not installed.
         StoreError: The table cannot be written, or another one is published meanwhile; the former version stays.
     """
-    uri = pipeline.spec.delta or ""
+    uri = pipeline.located(pipeline.spec.delta or "")
     options = store.s3.delta if uri.startswith("s3://") and not store.is_local else None
     try:
         import pyarrow as pa

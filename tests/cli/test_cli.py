@@ -204,7 +204,11 @@ def test_plan_of_a_file(source: Path, tmp_path: Path) -> None:
         ("  model:", "  modell: x\n  model:", "defs.yaml: attributes: unknown key 'modell'; did you mean model?"),
         ("prompt:", "promt:", "defs.yaml: attributes.task.text: unknown key 'promt'; did you mean prompt?"),
         ("min_records_per_job: 1", "max_jobs: many", "attributes.limits.max_jobs: Input should be a valid integer"),
-        ("name: calls", "name: My Calls", "attributes.name: String should match pattern"),
+        (
+            "name: calls",
+            "name: My Calls",
+            "attributes.name: 'My Calls' cannot be; write lower-case",
+        ),
         ("attributes:", "settings:", "is not YAML with `type` and `attributes`"),
         ("attributes:", "attributes: [", "is not YAML with"),
         ("{text}", "{words}", "column 'words' named in prompt"),

@@ -71,7 +71,7 @@ def test_what_is_upstream() -> None:
         ({"asset": "a", "through": "file"}, "'uri' or 'value'"),
         ({"asset": []}, "at least 1 item"),
         ({"asset": "a//b"}, "at least 1 character"),
-        ({"asset": {"key": "a"}}, "valid tuple"),
+        ({"asset": {"key": "a"}}, "a list is expected"),
     ],
 )
 def test_keys_that_cannot_be(keys: dict[str, Any], told: str) -> None:
