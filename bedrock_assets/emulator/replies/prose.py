@@ -1,7 +1,8 @@
 """
 A readable text reply: an extractive summary of the prompt's own text, with labels if the prompt asks for them.
 
-The summary is the two sentences with the most frequent words, without stop words, in their own order. A line such as
+The summary is the two sentences with the most frequent words, without stop words, in their own order; of a conversation
+it is what it is about, and the turn with the most frequent words. A line such as
 `Category: one of billing, delivery, other` in the prompt adds `Category: <label>` to the answer. A request with a
 JSON schema, or a prompt that contains one, gets JSON that conforms to it instead.
 """
@@ -10,8 +11,9 @@ import re
 from collections.abc import Iterator
 
 from bedrock_assets.emulator.replies.base import Completion, Prompt, count_tokens
+from bedrock_assets.emulator.replies.labels import choose
 from bedrock_assets.emulator.replies.structured import conforming_text, find_schema
-from bedrock_assets.emulator.replies.summary import choose, summarize
+from bedrock_assets.emulator.replies.summary import summarize
 
 MAX_LABEL_CHARS = 40
 
