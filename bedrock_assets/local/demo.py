@@ -69,7 +69,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     with Narrator(console) as narrator:
         narrator.tell(Moment("starting Dagster: its web server, its daemon and the pipeline's code"))
         ui.wait_until_loaded(stack.require_alive, console.print)
-        console.print(f"         Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
+        console.print(f"              Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
         narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)
         console.print(
@@ -106,7 +106,8 @@ def _follow(
             return status
         jobs = list(bedrock.list(name_contains=prefix))
         done = {asset: counts.get(asset, {}).get("materialized", 0) for asset in _ASSETS}
-        narrator.tell(Moment.of(done, jobs, n_shards=len(raw.shards), n_records=raw.n_sendable))
+        n_shards, min_records = len(raw.shards), pipeline.spec.limits.min_records_per_job
+        narrator.tell(Moment.of(done, jobs, n_shards=n_shards, n_records=raw.n_sendable, min_records=min_records))
         time.sleep(POLL_S)
 
 

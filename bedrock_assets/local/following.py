@@ -25,7 +25,9 @@ class Moment:
     """None where nobody can tell how long it takes."""
 
     @classmethod
-    def of(cls, done: Mapping[str, int], jobs: Sequence[Job], *, n_shards: int, n_records: int) -> "Moment":
+    def of(
+        cls, done: Mapping[str, int], jobs: Sequence[Job], *, n_shards: int, n_records: int, min_records: int
+    ) -> "Moment":
         """
         The moment of a backfill.
 
@@ -34,6 +36,7 @@ class Moment:
             jobs: All jobs of the pipeline.
             n_shards: Partitions that the backfill has.
             n_records: Rows that are sent.
+            min_records: Fewest records of a job.
         """
         if done["joined_table"]:
             return cls("checking that every row is in the table")
@@ -47,9 +50,7 @@ class Moment:
             running = f"{_jobs(n_running)} in flight" if n_running else "the next job starts soon"
             detail = f"{running}, {done['batch_outputs']} of {n_shards} shards fetched"
             return cls("the model answers; what is ready is fetched", detail, n_answered, n_records)
-        if done["prompt_shards"] < n_shards:
-            return cls("writing the prompts: one file per job")
-        return cls("starting the first job: the sensor looks for work every few seconds")
+        return cls(_before_jobs(done["prompt_shards"] < n_shards, n_records, min_records * n_shards))
 
 
 class Narrator:
@@ -97,3 +98,11 @@ class Narrator:
 
 def _jobs(n: int) -> str:
     return "1 job" if n == 1 else f"{n} jobs"
+
+
+def _before_jobs(is_writing: bool, n_records: int, n_needed: int) -> str:
+    if is_writing:
+        return "writing the prompts: one file per job"
+    if n_records < n_needed:
+        return f"asking for {n_records} answers one by one: they are too few for a job"
+    return "starting the first job: the sensor looks for work every few seconds"

@@ -60,12 +60,17 @@ def _facts(result: DemoResult) -> Iterator[tuple[str, str]]:
     outcome = "" if result.backfill == "COMPLETED_SUCCESS" else "[red]the backfill failed, see dagster.log;[/red] "
     yield "rows", f"{outcome}{result.rows_in:,} in, {result.rows_out:,} out; {verdict}"
     yield "", f"{result.ok:,} ok, {result.error:,} error, {result.missing:,} missing"
-    yield "tokens", f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out, in {result.jobs} jobs"
+    yield "tokens", f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out{_by(result.jobs)}"
     cost = "unknown" if result.cost_usd is None else usd(result.cost_usd)
     yield "cost", f"{cost} on AWS for so many tokens; here nothing was sent, and nothing is billed"
     yield "time", duration(result.seconds)
     yield "table", f"{result.table}/part-*.parquet"
     yield "open it", open_line(result)
+
+
+def _by(n_jobs: int) -> str:
+    """How the answers were asked for."""
+    return ", without a job" if n_jobs == 0 else f", in {n_jobs} job{'s' if n_jobs > 1 else ''}"
 
 
 def _number(value: int | None) -> str:

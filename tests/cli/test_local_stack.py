@@ -70,7 +70,7 @@ sso_start_url = https://corp.example.com/start
 
 
 def test_sources_keep_the_keys_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Region and keys of a profile stay, for sources on S3, and Bedrock is the emulator, whatever the profile says; a login that ended is told."""
+    """A profile's Region and keys stay, and Bedrock is the emulator all the same; a login that has ended is told."""
     (tmp_path / "config").write_text(PROFILE)
     (tmp_path / "none").write_text("")
     for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):

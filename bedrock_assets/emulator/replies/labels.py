@@ -39,7 +39,7 @@ def choose(labels: list[str], text: str) -> str:
 def pleasure(text: str) -> float:
     """From 0 (all words of feeling are of displeasure) over 0.5 (none or as many) to 1."""
     pleased, displeased = _counted(_words(text))
-    return (pleased + 1) / (pleased + displeased + 2)
+    return (pleased + 0.25) / (pleased + displeased + 0.5)  # one word alone is not the utmost
 
 
 def _score(own: list[str], counts: Counter[str], feeling: tuple[int, int]) -> float:
@@ -56,7 +56,7 @@ def _score(own: list[str], counts: Counter[str], feeling: tuple[int, int]) -> fl
         elif cues is DISPLEASED:
             total += displeased - pleased
         else:
-            found = sum(map(counts.__getitem__, cues or ())) + (0 if cues and part in cues else counts[part])
+            found = 2 * counts[part] + sum(counts[cue] for cue in cues or () if cue != part)
             total += found / 3 if part in _WEAK else found
     return total
 

@@ -21,6 +21,13 @@ _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _LABELS = re.compile(r"(?:[\s*#-]*([^:]{1,40}):\s*|.*?\b)one of:?\s+([^.]+)", re.IGNORECASE)
 _LABEL_BREAK = re.compile(r"\s*(?:,|;|\||/|\bor\b)\s*")
 
+_INSTRUCTION = re.compile(
+    r"\s*(?:answer|classify|describe|extract|judge|label|rate|read|sum up|summari[sz]e|tell|translate)\b"
+    r"[^.!?:\n]{0,80}:\s+",
+    re.IGNORECASE,
+)
+"""What stands before the text in a prompt such as `Summarize: ...`."""
+
 
 def complete(prompt: Prompt) -> Completion:
     """Answer a prompt; the same prompt always gets the same answer."""
@@ -63,7 +70,8 @@ def _document(block: str) -> str:
         if tagged.strip():
             return tagged
     paragraph = max(block.split("\n\n"), key=len)
-    return paragraph if 2 * len(paragraph) > len(block) else block
+    document = paragraph if 2 * len(paragraph) > len(block) else block
+    return _INSTRUCTION.sub("", document, count=1) if _INSTRUCTION.match(document) else document
 
 
 def _outside(block: str, document: str) -> str:

@@ -20,19 +20,19 @@ DISPLEASED = frozenset(
     """
     afraid angry annoyed annoying awful bad badly boring broke broken cancel complain complaint confused confusing
     cracked crap cry damaged dead death defective delay delayed depressed depressing died dies difficult dirty
-    disappointed disappointing disappointment error fail failed fails failure fake faulty frustrated frustrating
-    hate hated hates horrible hurt hurts ill issue issues late lonely lost mad mess missing mistake nervous noisy
-    pain poor poorly problem problems refund refused return returned rude sad scared scary scratched sick slow sorry
-    stolen stopped stress stressed stressful stuck stupid suck sucks terrible tired tough ugly unable unfortunately
-    unhappy upset useless wait waiting waste worn worried worse worst wrong
+    disappointed disappointing disappointment error expensive fail failed fails failure fake faulty frustrated
+    frustrating hate hated hates horrible hurt hurts ill issue issues late lonely lost mad mess missing mistake
+    nervous noisy overpriced pain poor poorly problem problems refund refused return returned rude sad scared scary
+    scratched sick slow sorry stolen stopped stress stressed stressful stuck stupid suck sucks terrible tired tough
+    ugly unable unfortunately unhappy upset useless wait waiting waste worn worried worse worst wrong
     """.split()  # noqa: SIM905
 )
 _ABOUT = """
     billing payment invoice: bill billed card charge charged charges credit fee fees invoice paid pay payment
     delivery shipping logistics: arrive arrived courier deliver delivered delivery late package parcel post shipment
         shipped shipping tracking
-    quality product defect: broke broken cheap cracked defective durable material plastic quality scratched sturdy
-        worn
+    quality product defect: beautiful bright broke broken build cheap design looks cracked defective durable
+        material plastic quality scratched sturdy worn
     price cost value: cheap cost costs expensive money overpriced price priced value worth
     service support: agent call called email helpful phone reply replied response rude service staff support
     technical bug software: app bug bugs computer crash crashed crashes error install login password screen software
