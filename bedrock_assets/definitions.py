@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", message="Parameter `execution_type`", category
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Settings come from the environment; see the README for each."""
+    """Settings come from the environment; see docs/how-to.md for each."""
     # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none.
     folder = Path(__file__).parent
     tree = dg.ComponentTree.from_module(import_module("bedrock_assets.defs"), project_root=folder.parent)

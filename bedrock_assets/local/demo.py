@@ -72,9 +72,8 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         console.print(f"              Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
         narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)
-        console.print(
-            f"         {raw.n_rows:,} rows from {raw.source}, cut into {len(raw.shards)} shards: one job each"
-        )
+        shards = "one shard" if len(raw.shards) == 1 else f"{len(raw.shards)} shards: parts that are one job each"
+        console.print(f"              {raw.n_rows:,} rows from {raw.source}, in {shards}", highlight=False)
         backfill_id = ui.backfill(
             [pipeline.spec.key_of(asset) for asset in _ASSETS],
             [shard.key for shard in raw.shards],

@@ -59,7 +59,8 @@ def summarize(text: str) -> str:
     speakers = [match[1] if (match := _SPEAKER.match(sentence)) else None for sentence in sentences]
     if sum(speaker is not None for speaker in speakers) >= max(_MIN_TURNS, 0.6 * len(sentences)):
         return _of_conversation(sentences)
-    return " ".join(sentence[:MAX_SENTENCE_CHARS] for sentence in _weightiest(sentences, N_SENTENCES))
+    best = _weightiest(_sentences(text, longest=0), N_SENTENCES)
+    return " ".join(sentence[:MAX_SENTENCE_CHARS] for sentence in best)
 
 
 def subjects(text: str, n: int = N_SUBJECTS) -> list[str]:
@@ -99,9 +100,9 @@ def _weightiest(sentences: list[str], n: int) -> list[str]:
     return [sentences[i] for i in sorted(best)]
 
 
-def _sentences(text: str) -> list[str]:
-    """Lines, with long ones split into sentences: a short turn of a conversation is one unit."""
+def _sentences(text: str, longest: int = LONG_LINE_CHARS) -> list[str]:
+    """Lines, those with more characters than *longest* split into sentences: a short turn of a talk is one unit."""
     sentences: list[str] = []
     for line in text.split("\n", MAX_SENTENCES_READ)[:MAX_SENTENCES_READ]:
-        sentences += _SENTENCE_END.split(line, MAX_SENTENCES_READ) if len(line) > LONG_LINE_CHARS else (line,)
+        sentences += _SENTENCE_END.split(line, MAX_SENTENCES_READ) if len(line) > longest else (line,)
     return [sentence for sentence in map(str.strip, sentences[:MAX_SENTENCES_READ]) if sentence]

@@ -1,0 +1,66 @@
+"""The pages that are walked through: every command and every block of code runs, and prints what the page shows."""
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import DOCS
+from tests.docs.walk import plain, printed
+
+PROJECT = {
+    "pyproject.toml": '[tool.dg]\ndirectory_type = "project"\n\n[tool.dg.project]\nroot_module = "shop"\n',
+    "src/shop/__init__.py": "",
+    "src/shop/defs/__init__.py": "",
+    "src/shop/definitions.py": """\
+from pathlib import Path
+
+from dagster import definitions, load_from_defs_folder
+
+
+@definitions
+def defs():
+    return load_from_defs_folder(path_within_project=Path(__file__).parent)
+""",
+}
+"""What `create-dagster project shop` writes, as far as it matters."""
+
+
+def test_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a row to a record, a job, an answer and the table."""
+    monkeypatch.chdir(tmp_path)
+    walked = list(printed((DOCS / "step-by-step.md").read_text("utf-8"), tmp_path))
+    assert [out for out, shown in walked if shown is not None] == [shown for _, shown in walked if shown is not None]
+    assert sum(shown is not None for _, shown in walked) == 6
+
+
+@pytest.mark.slow
+def test_from_csv_to_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole tutorial, with the local stack: the demo ends with the lines that the page shows."""
+    for name, text in PROJECT.items():
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_text(text)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.delenv("DAGSTER_HOME", raising=False)
+    walked = list(printed((DOCS / "from-csv-to-table.md").read_text("utf-8"), tmp_path))
+    shown = [(out, wanted) for out, wanted in walked if wanted]
+    assert len(shown) == 2
+    for out, wanted in shown:
+        assert [line for line in wanted.splitlines() if line not in out.splitlines()] == [], out
+    assert re.search(r"\brows +8\b", walked[3][0]), walked[3][0]
+
+
+def test_both_have_the_table_of_the_readme() -> None:
+    """The README's ten lines of YAML are those of both walks, and its five rows are among the rows that they show."""
+    readme = (DOCS.parent.parent / "README.md").read_text("utf-8")
+    yaml = readme.partition("```yaml\n")[2].partition("```")[0].rstrip()
+    rows = [[cell.strip() for cell in line.strip("| ").split("|")] for line in re.findall(r"^\| r\d .*", readme, re.M)]
+    assert (len(yaml.splitlines()), len(rows)) == (10, 5)
+    walks = [(DOCS / name).read_text("utf-8") for name in ("step-by-step.md", "from-csv-to-table.md")]
+    for page in walks:
+        assert f"\n{yaml}\n" in page
+    shown = plain(walks[0])
+    for row_id, text, summary, about, stars, status in rows:
+        assert f'{row_id},"{text}"' in walks[0]
+        assert all(sentence in text for sentence in summary.split(". "))
+        assert f"│ {row_id}  ┆ {about:<8} ┆ {stars:<5} ┆ {status:<6} ┆" in shown
