@@ -1,10 +1,13 @@
 """The pages that are walked through: every command and every block of code runs, and prints what the page shows."""
 
+import json
 import re
 from pathlib import Path
 
 import pytest
 
+from bedrock_assets.emulator import Emulator
+from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
 from tests.docs.blocks import DOCS
 from tests.docs.walk import plain, printed
 
@@ -32,6 +35,24 @@ def test_step_by_step(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     walked = list(printed((DOCS / "step-by-step.md").read_text("utf-8"), tmp_path))
     assert [out for out, shown in walked if shown is not None] == [shown for _, shown in walked if shown is not None]
     assert sum(shown is not None for _, shown in walked) == 6
+
+
+def test_from_the_aws_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of the three ways ends in what is told of its file or table, and the requests are in the sample's form."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"):
+        monkeypatch.setenv(name, "x")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
+    with Emulator(str(tmp_path / "buckets")) as emulator:
+        for name in ENDPOINT_VARIABLES:
+            monkeypatch.setenv(name, emulator.endpoint_url)
+        queue, calls, jokes = (out for out, _ in printed((DOCS / "from-aws-samples.md").read_text("utf-8"), tmp_path))
+    assert re.search(r"\brows +2\b", queue), queue
+    assert re.search(r"\brows +2\b", calls), calls
+    assert re.search(r"Tell me a joke about lamps in less than 50 words", jokes), jokes
+    first = json.loads((tmp_path / "requests/00000-of-00001.jsonl").read_text("utf-8").splitlines()[0])
+    assert first["recordId"] == "CALL0000001"
+    assert {"anthropic_version", "max_tokens", "messages"} <= set(first["modelInput"])
 
 
 @pytest.mark.slow
