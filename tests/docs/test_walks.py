@@ -3,12 +3,14 @@
 import json
 import re
 from pathlib import Path
+from typing import Any
 
+import dagster as dg
 import pytest
 
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
-from tests.docs.blocks import DOCS
+from tests.docs.blocks import DOCS, code_of
 from tests.docs.walk import plain, printed
 
 PROJECT = {
@@ -69,6 +71,15 @@ def test_from_csv_to_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     for out, wanted in shown:
         assert [line for line in wanted.splitlines() if line not in out.splitlines()] == [], out
     assert re.search(r"\brows +8\b", walked[3][0]), walked[3][0]
+
+
+def test_my_project() -> None:
+    """The asset that takes the table depends on it."""
+    names: dict[str, Any] = {}
+    for block in code_of((DOCS / "my-project.md").read_text("utf-8")):
+        exec(block, names)  # noqa: S102 - the page's own code
+    asset = names["failed_reviews"]
+    assert asset.asset_deps[asset.key] == {dg.AssetKey(["reviews", "joined_table"])}
 
 
 def test_both_have_the_table_of_the_readme() -> None:
