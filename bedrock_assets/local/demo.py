@@ -68,7 +68,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     ui, store = DagsterUI(stack.ui_url, stack.location), Store(str(stack.store))
     with Narrator(console) as narrator:
         narrator.tell(Moment("starting Dagster: its web server, its daemon and the pipeline's code"))
-        ui.wait_until_loaded(stack.require_alive, console.print)
+        ui.wait_until_loaded(stack.require_alive, lambda text: console.print(f"{'':14}{text}", highlight=False))
         console.print(f"              Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
         narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)

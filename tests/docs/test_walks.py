@@ -69,7 +69,10 @@ def test_from_csv_to_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
     shown = [(out, wanted) for out, wanted in walked if wanted]
     assert len(shown) == 2
     for out, wanted in shown:
-        assert [line for line in wanted.splitlines() if line not in out.splitlines()] == [], out
+        said = {" ".join(line.split()) for line in out.splitlines()}
+        # The steps on the way begin with a time. A fast machine may be past one before anybody looks.
+        lines = [" ".join(line.split()) for line in wanted.splitlines()]
+        assert [line for line in lines if line not in said and not line.startswith("* ")] == [], out
     assert re.search(r"\brows +8\b", walked[3][0]), walked[3][0]
 
 
