@@ -52,7 +52,7 @@ def test_from_the_aws_samples(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     assert re.search(r"\brows +2\b", queue), queue
     assert re.search(r"\brows +2\b", calls), calls
     assert re.search(r"Tell me a joke about lamps in less than 50 words", jokes), jokes
-    first = json.loads((tmp_path / "requests/00000-of-00001.jsonl").read_text("utf-8").splitlines()[0])
+    first = json.loads((tmp_path / "calls/requests/00000-of-00001.jsonl").read_text("utf-8").splitlines()[0])
     assert first["recordId"] == "CALL0000001"
     assert {"anthropic_version", "max_tokens", "messages"} <= set(first["modelInput"])
 
