@@ -86,7 +86,8 @@ def test_sources_keep_the_keys_of_the_shell(tmp_path: Path, monkeypatch: pytest.
     with Emulator(str(tmp_path / "buckets")) as emulator:
         for name, value in environment(tmp_path, emulator.endpoint_url).items():
             monkeypatch.setenv(name, value)
-        bedrock, s3 = boto3.client("bedrock"), boto3.client("s3")
+        aws = boto3.Session()
+        bedrock, s3 = aws.client("bedrock"), aws.client("s3")
         assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
         assert bedrock.meta.endpoint_url == emulator.endpoint_url
     (tmp_path / "config").write_text(EXPIRED)
@@ -94,5 +95,7 @@ def test_sources_keep_the_keys_of_the_shell(tmp_path: Path, monkeypatch: pytest.
     assert keys["AWS_ACCESS_KEY_ID"] == "local"
     assert note.startswith("your AWS login cannot be used")
     assert s3.meta.region_name == "eu-central-1"
-    assert s3._request_signer._credentials.access_key == "mine"
+    credentials = aws.get_credentials()
+    assert credentials is not None
+    assert credentials.access_key == "mine"
     assert (tmp_path / "buckets" / "emulator.sqlite").is_file()
