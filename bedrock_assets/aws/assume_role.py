@@ -2,6 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
+from bedrock_assets.aws.sessions import open_core
+
 if TYPE_CHECKING:
     from boto3 import Session
 
@@ -20,7 +22,6 @@ def assumed(session: "Session", role_arn: str, external_id: str | None = None) -
     """
     import boto3
     from botocore.credentials import CredentialProvider, DeferredRefreshableCredentials
-    from botocore.session import Session as Core
 
     given = {"ExternalId": external_id} if external_id else {}
 
@@ -41,6 +42,6 @@ def assumed(session: "Session", role_arn: str, external_id: str | None = None) -
         def load(self) -> Any:
             return DeferredRefreshableCredentials(refreshed, self.METHOD)
 
-    core: Any = Core()
+    core = open_core()
     core.get_component("credential_provider").insert_before("env", Assumed())
     return boto3.Session(botocore_session=core, region_name=session.region_name)

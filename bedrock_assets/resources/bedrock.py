@@ -11,6 +11,7 @@ from bedrock_assets.aws.cloudwatch import CloudWatch
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Region, Regions, account_of
 from bedrock_assets.aws.runtime import Runtime
+from bedrock_assets.aws.sessions import open_session
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.storage.store import Store
@@ -150,9 +151,7 @@ class BedrockResource(ResourceWithBoto3Configuration):
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
 
     def _session(self, config: RegionConfig) -> Any:
-        import boto3
-
-        own: Any = boto3.Session(
+        own: Any = open_session(
             profile_name=self.profile_name,
             region_name=config.region_name or self.region_name,
             aws_access_key_id=self.aws_access_key_id,

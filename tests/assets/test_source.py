@@ -23,7 +23,7 @@ from bedrock_assets.storage.publication import Publication
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.emulator.worlds import S3
-from tests.labs.dispatch import ALIVE, open_lab
+from tests.labs.dispatch import open_instance, open_lab
 from tests.labs.stages import HAIKU, MakePipeline, Stages, texts
 
 RAW = dg.AssetKey(["calls", "raw_dataset"])
@@ -84,11 +84,7 @@ class Shop:
 @pytest.fixture
 def shop(tmp_path: Path) -> Iterator[Shop]:
     """An empty one."""
-    (tmp_path / "dagster").mkdir()
-    with dg.DagsterInstance.local_temp(
-        str(tmp_path / "dagster"), overrides={"telemetry": {"enabled": False}}
-    ) as instance:
-        ALIVE.append(instance)
+    with open_instance(tmp_path / "dagster") as instance:
         yield Shop(tmp_path, instance)
 
 

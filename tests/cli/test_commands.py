@@ -34,7 +34,7 @@ def told(*arguments: object, code: int = 0) -> Any:
 @contextmanager
 def desk(folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Generator[tuple[Lab, Path]]:
     """A lab, an environment that points at it, and its pipeline as YAML."""
-    with open_lab(folder, **settings) as lab:
+    with open_lab(folder, on_disk=True, **settings) as lab:
         attributes = lab.pipeline.spec.model_dump(mode="json", exclude_unset=True, by_alias=True)
         path = folder / "defs.yaml"
         path.write_text(yaml.safe_dump({"type": "bedrock_assets.BatchInference", "attributes": attributes}))

@@ -23,7 +23,7 @@ PYPROJECT = '[tool.dg]\ndirectory_type = "project"\n[tool.dg.project]\nroot_modu
 @contextmanager
 def desk(folder: Path, patch: pytest.MonkeyPatch, **settings: Any) -> Generator[tuple[Lab, Path]]:
     """A lab, the folder of components of a project that has its inbox, and an environment that points at both."""
-    with open_lab(folder, **settings) as lab:
+    with open_lab(folder, on_disk=True, **settings) as lab:
         defs = folder / "project" / "mailroom" / "defs"
         (defs / INBOX).mkdir(parents=True)
         (folder / "project" / "pyproject.toml").write_text(PYPROJECT)

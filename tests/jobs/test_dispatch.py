@@ -16,7 +16,7 @@ from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import BedrockUnavailable
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from tests.labs.dispatch import QUIET, ROLE, open_lab
+from tests.labs.dispatch import ROLE, open_instance, open_lab
 
 
 def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
@@ -85,8 +85,7 @@ def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
     with open_lab(tmp_path) as lab:
         lab.ask()
         lab.finish()
-        (tmp_path / "dagster2").mkdir()
-        with dg.DagsterInstance.local_temp(str(tmp_path / "dagster2"), overrides=QUIET) as fresh:
+        with open_instance(tmp_path / "dagster2") as fresh:
             lab.instance, lab.ledger = fresh, Ledger("calls")
             lab.seen_run_keys.clear()
             lab.ask()

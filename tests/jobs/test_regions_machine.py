@@ -118,7 +118,7 @@ class TwoRegions(RuleBasedStateMachine):
         pl.DataFrame({"id": ["a"], "transcript": ["x"]}).write_parquet(self.folder / "calls.parquet")
         models = [{"model": HAIKU, "region": name, "max_jobs": MAX_JOBS} for name in REGIONS]
         self.pipeline = pipeline_of(self.folder, model=models)
-        self.instance = DagsterInstance.local_temp(str(self.folder), overrides={"telemetry": {"enabled": False}})
+        self.instance = DagsterInstance.ephemeral(str(self.folder))
         self.instance.add_dynamic_partitions("calls_shards", SHARDS)
         self.fakes = [FakeRegion(name, lag) for name in REGIONS]
         regions = [Region(r.name, ACCOUNT, lambda r=r: cast(Bedrock, r)) for r in self.fakes]

@@ -13,7 +13,7 @@ N_WORKERS = 4
 
 def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
     """Four processes collect four shards at the same time: each writes its own shard's file only, all rows arrive."""
-    with open_lab(tmp_path, n_rows=10 * N_WORKERS, max_jobs=N_WORKERS) as lab:
+    with open_lab(tmp_path, n_rows=10 * N_WORKERS, max_jobs=N_WORKERS, on_disk=True) as lab:
         lab.ask()
         lab.tick_only()
         lab.wait_for_jobs()

@@ -8,7 +8,6 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import boto3
 import dagster as dg
 import polars as pl
 
@@ -16,6 +15,7 @@ from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Regions
+from bedrock_assets.aws.sessions import open_session
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.jobs.collect_runs import CollectRuns
@@ -28,6 +28,7 @@ from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
 
+KEYS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
 RANGE_START_TAG, RANGE_END_TAG = "dagster/asset_partition_range_start", "dagster/asset_partition_range_end"
 ENDPOINTS = ("endpoint_url", "runtime_endpoint_url")
@@ -216,6 +217,16 @@ def pipeline_of(folder: Path, *, max_jobs: int = 2, **spec: object) -> Pipeline:
 
 
 @contextmanager
+def open_instance(folder: Path, *, on_disk: bool = False) -> Generator[dg.DagsterInstance]:
+    """A real instance with logs in an empty *folder*, and with its events and runs in memory or *on_disk*."""
+    folder.mkdir(exist_ok=True)
+    make = dg.DagsterInstance.local_temp if on_disk else dg.DagsterInstance.ephemeral
+    with make(str(folder), **({"overrides": QUIET} if on_disk else {})) as instance:
+        ALIVE.append(instance)
+        yield instance
+
+
+@contextmanager
 def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     folder: Path,
     *,
@@ -226,12 +237,14 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     quota: int = 20,
     store: StoreResource | None = None,
     regions: Sequence[RegionConfig] = (),
+    on_disk: bool = False,
     **spec: object,
 ) -> Generator[Lab]:
     """
     A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second.
 
     Without *speed* they go on only while the test waits, so that one is in flight as long as the test needs it to be.
+    The instance keeps its events in memory, a fifth of the time of files; *on_disk* other processes see them, too.
     """
     texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
     pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")
@@ -242,16 +255,8 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     emulator = Emulator(
         buckets, folder / "jobs.sqlite", limits=limits, any_model=True, faults=faults or Faults(), **clock
     )
-    (folder / "dagster").mkdir()
-    with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
-        ALIVE.append(instance)
-        client = boto3.client(
-            "bedrock",
-            endpoint_url=emulator.endpoint_url,
-            region_name="us-east-1",
-            aws_access_key_id="local",
-            aws_secret_access_key="local",
-        )
+    with emulator, open_instance(folder / "dagster", on_disk=on_disk) as instance:
+        client: Any = open_session(**KEYS).client("bedrock", endpoint_url=emulator.endpoint_url)
         yield Lab(
             pipeline_of(folder, max_jobs=max_jobs, **spec),
             instance,

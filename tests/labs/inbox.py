@@ -10,13 +10,13 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any, cast
 
-import boto3
 import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
+from bedrock_assets.aws.sessions import open_session
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.inbox.inbox import Inbox
@@ -29,11 +29,11 @@ from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.sensors.inbox import build_inbox_sensor
 from bedrock_assets.sensors.jobs import build_sensors
 from bedrock_assets.storage.store import Store
-from tests.labs.dispatch import ENDED_S, QUIET, ROLE, STEP_S
+from tests.labs.dispatch import ENDED_S, KEYS, ROLE, STEP_S, open_instance
 from tests.labs.stages import HAIKU
 
 INBOX = "mail"
-KEYS = {"region_name": "us-east-1", "aws_access_key_id": "local", "aws_secret_access_key": "local"}
+
 LONG_AGO = 1_700_000_000
 
 
@@ -232,9 +232,14 @@ def open_lab(
     speed: float | None = 5000,
     faults: Faults | None = None,
     store: StoreResource | None = None,
+    on_disk: bool = False,
     **spec: object,
 ) -> Generator[Lab]:
-    """A lab whose jobs take a fraction of a second, or without *speed* go on only while the test waits."""
+    """
+    A lab whose jobs take a fraction of a second, or without *speed* go on only while the test waits.
+
+    *on_disk* other processes see the instance, too.
+    """
     (folder / "s3" / "bucket").mkdir(parents=True)
     limits, clock = (
         JobLimits(min_records_per_job=2, max_jobs=20),
@@ -248,9 +253,8 @@ def open_lab(
         any_model=True,
         **cast("dict[str, Any]", clock),
     )
-    (folder / "dagster").mkdir()
-    with emulator, dg.DagsterInstance.local_temp(str(folder / "dagster"), overrides=QUIET) as instance:
-        client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url, **KEYS)
+    with emulator, open_instance(folder / "dagster", on_disk=on_disk) as instance:
+        client: Any = open_session(**KEYS).client("bedrock", endpoint_url=emulator.endpoint_url)
         yield Lab(
             inbox_of(**spec),
             instance,

@@ -118,7 +118,7 @@ def test_dashboard_and_rules_name_what_there_is() -> None:
 @pytest.mark.skipif(PROMTOOL is None, reason="promtool, of the Debian package prometheus, is not there")
 def test_prometheus_takes_it(tmp_path: Path) -> None:
     """promtool finds nothing in names, types and help texts, in the rules, and in what the dashboard asks."""
-    with open_lab(tmp_path, n_rows=20) as lab:
+    with open_lab(tmp_path, n_rows=20, on_disk=True) as lab:
         lab.ask()
         lab.finish()
         text = generate_latest(registry_of(deployment_of(lab)[0])).decode()

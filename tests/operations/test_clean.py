@@ -27,7 +27,7 @@ N_SHARDS = 4
 def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Lab]:
     """Four shards are asked for: two jobs are in flight, two shards wait; the environment is that of the deployment."""
     speed = getattr(request, "param", 50)
-    with open_lab(tmp_path, n_rows=10 * N_SHARDS, max_jobs=2, speed=speed) as made:
+    with open_lab(tmp_path, n_rows=10 * N_SHARDS, max_jobs=2, speed=speed, on_disk=True) as made:
         made.ask()
         made.tick_only()
         assert [job.status.in_flight for job in made.jobs()] == [True, True]
