@@ -3,6 +3,7 @@
 import re
 import zlib
 from collections import Counter
+from functools import lru_cache
 
 from bedrock_assets.emulator.replies.words import CUES, DISPLEASED, NEGATIONS, PLEASED
 
@@ -24,11 +25,9 @@ def choose(labels: list[str], text: str) -> str:
     words decide of which there are clearly more, `neutral` if neither. `other` is chosen where nothing speaks for any
     label; a hash of the text decides between equals.
     """
-    words = _words(text)
-    pleased, displeased = _counted(words)
-    counts = Counter(words)
+    counts, feeling = _read(text)
     parts = [[part for part in _LABEL_WORD.split(label.lower()) if part] for label in labels]
-    scores = [_score(own, counts, (pleased, displeased)) for own in parts]
+    scores = [_score(own, counts, feeling) for own in parts]
     if max(scores) <= 0:
         last = [label for label, own in zip(labels, parts, strict=True) if _LAST.intersection(own)]
         neither = [label for label, own in zip(labels, parts, strict=True) if _NEITHER.intersection(own)]
@@ -38,7 +37,7 @@ def choose(labels: list[str], text: str) -> str:
 
 def pleasure(text: str) -> float:
     """From 0 (all words of feeling are of displeasure) over 0.5 (none or as many) to 1."""
-    pleased, displeased = _counted(_words(text))
+    _, (pleased, displeased) = _read(text)
     return (pleased + 0.25) / (pleased + displeased + 0.5)  # one word alone is not the utmost
 
 
@@ -72,8 +71,11 @@ def _counted(words: list[str]) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _words(text: str) -> list[str]:
-    return _WORD.findall(text[:MAX_CHARS_READ].lower().replace("\u2019", "'"))
+@lru_cache(maxsize=4)
+def _read(text: str) -> tuple[Counter[str], tuple[int, int]]:
+    """The words of a text with their numbers, and those of feeling; several fields of an answer need them."""
+    words = _WORD.findall(text[:MAX_CHARS_READ].lower().replace("\u2019", "'"))
+    return Counter(words), _counted(words)
 
 
 def _tied(labels: list[str], text: str) -> list[str]:

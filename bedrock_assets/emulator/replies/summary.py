@@ -65,11 +65,7 @@ def summarize(text: str) -> str:
 
 def subjects(text: str, n: int = N_SUBJECTS) -> list[str]:
     """The words that a text is about, as far as their frequency tells it: at most *n*, most frequent first."""
-    words = [word for line in _sentences(text) for word in _WORD.findall(_SPEAKER.sub("", line).lower())]
-    counts = Counter(word.removesuffix("'s") for word in words)
-    found = [word for word in counts if word not in _NO_SUBJECTS and not _LAUGHTER.match(word)]
-    # A word that stands once is a subject only for its length.
-    return sorted(found, key=lambda word: (-min(counts[word], 8), -len(word)))[:n]
+    return _subjects(_sentences(text), n)
 
 
 def enumeration(words: Sequence[str]) -> str:
@@ -78,12 +74,20 @@ def enumeration(words: Sequence[str]) -> str:
 
 
 def _of_conversation(sentences: list[str]) -> str:
-    about = enumeration(subjects("\n".join(sentences)))
+    about = enumeration(_subjects(sentences, N_SUBJECTS))
     (turn,) = _weightiest(sentences, 1)
     match = _SPEAKER.match(turn)
     said = turn[match.end() :] if match else turn
     beginning = f"They talk about {about}. " if about else ""
     return f'{beginning}{match[1] + ": " if match else ""}"{said[:MAX_SENTENCE_CHARS].strip()}"'
+
+
+def _subjects(sentences: list[str], n: int) -> list[str]:
+    text = "\n".join(_SPEAKER.sub("", sentence) for sentence in sentences).lower()
+    counts = Counter(_WORD.findall(text))
+    found = [word for word in counts if word not in _NO_SUBJECTS and not _LAUGHTER.match(word)]
+    # A word that stands once is a subject only for its length.
+    return sorted(found, key=lambda word: (-min(counts[word], 8), -len(word)))[:n]
 
 
 def _weightiest(sentences: list[str], n: int) -> list[str]:
