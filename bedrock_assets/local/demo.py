@@ -73,7 +73,8 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)
         shards = "one shard" if len(raw.shards) == 1 else f"{len(raw.shards)} shards: parts that are one job each"
-        console.print(f"              {raw.n_rows:,} rows from {raw.source}, in {shards}", highlight=False)
+        source = raw.source.rpartition("/")[2] if raw.source.startswith("/") else raw.source
+        console.print(f"              {raw.n_rows:,} rows from {source}, in {shards}", highlight=False)
         backfill_id = ui.backfill(
             [pipeline.spec.key_of(asset) for asset in _ASSETS],
             [shard.key for shard in raw.shards],
