@@ -259,6 +259,10 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ("--source", "rows.csv", "--model", "amazon.nova-lite-v1:0", "--defs", tmp_path / "defs")
     made = run("new", "calls", *common, "--prompt", "Sum up: {text}")
     assert made.exit_code == 0, made.output
+    assert "does not load" in made.stderr
+    assert [line.split("#")[0].split()[:3] for line in made.stdout.splitlines() if line.startswith("next")] == [
+        ["next", "bedrock-assets", command] for command in ("plan", "estimate", "sample")
+    ]
     assert told("plan", tmp_path / "defs/calls/defs.yaml")["rows"] == 1
     for arguments, message in (
         (("calls", "--prompt", "{text}"), "already exists"),
