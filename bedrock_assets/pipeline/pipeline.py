@@ -98,15 +98,28 @@ class Pipeline:
         gold = self.spec.gold
         if gold is None:
             return None
-        names = [*self.schema.fields] if self.schema else ["response"]
-        preferred = ["label"] if "label" in names else names
-        if self.family.kind != "text" or (gold.answer is None and len(preferred) > 1):
-            raise ConfigError(f"gold: say which answer is held against it, `answer:` one of {', '.join(names)}")
-        if (answer := gold.answer or preferred[0]) not in names:
-            raise ConfigError(f"gold.answer: {answer!r} is no answer column; there are: {', '.join(names)}")
         if gold.column in {column for one in self.records.templates for column in one.columns}:
             raise ConfigError(f"gold.column: the prompt shows {gold.column!r} to the model; remove it from the prompt")
-        return gold.model_copy(update={"answer": self.spec.output_prefix + answer})
+        return gold.model_copy(update={"answer": self.answer_named(gold.answer)})
+
+    def answer_named(self, name: str | None) -> str:
+        """
+        The name in the tables of an answer column, by default of `label`, the only field of `schema`, or `response`.
+
+        Raises:
+            ConfigError: There is none of this name, or several that may be meant.
+        """
+        if self.family.kind != "text":
+            raise ConfigError(f"{self.spec.name} answers with embeddings, which are not compared")
+        names = [*self.schema.fields] if self.schema else ["response"]
+        preferred = ["label"] if "label" in names else names
+        if name is None and len(preferred) > 1:
+            raise ConfigError(f"{self.spec.name} has several answers; name one with `answer`: {', '.join(names)}")
+        if (answer := name or preferred[0]) not in names:
+            raise ConfigError(
+                f"answer {answer!r} is no answer column of {self.spec.name}; there are: {', '.join(names)}"
+            )
+        return self.spec.output_prefix + answer
 
     @cached_property
     def records(self) -> RecordMaker:

@@ -87,14 +87,17 @@ def test_at_the_canary(lab: Lab, tmp_path: Path) -> None:
     ("changes", "told"),
     [
         ({"gold": "transcript"}, "the prompt shows 'transcript' to the model"),
-        ({"gold": {"column": "human", "answer": "lable"}}, "'lable' is no answer column; there are: label"),
+        (
+            {"gold": {"column": "human", "answer": "lable"}},
+            "answer 'lable' is no answer column of calls; there are: label",
+        ),
         (
             {"gold": "human", "task": {"text": {"prompt": "{x}"}}, "schema": {"a": "string", "b": "string"}},
-            "one of a, b",
+            "several answers; name one with `answer`: a, b",
         ),
         (
             {"gold": "human", "task": {"embedding": {"column": "x"}}, "model": "amazon.titan-embed-text-v2:0"},
-            "say which",
+            "which are not compared",
         ),
     ],
 )
