@@ -58,7 +58,8 @@ def _gather(env: Environment, specs: "list[WorkloadSpec]", errors: "list[Bedrock
     from bedrock_assets.operations.doctor import checks_without_regions, run_checks
     from bedrock_assets.operations.probes import CheckResult, Probe
 
-    fix = "correct the file, then reload the code location; until then its pipeline does nothing"
+    # A file that Dagster itself cannot read takes all of the code location away; of others the pipelines stay.
+    fix = "correct the file, then reload the code location; `dg check defs` tells whether the others are loaded"
     wrong = [CheckResult("defs.yaml", "fail", str(error), fix) for error in errors]
     with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
         try:

@@ -43,14 +43,17 @@ def errors(
 
     Example: bedrock-assets errors call_summaries --retry
     """
-    from bedrock_assets.operations.errors import group_errors
+    from bedrock_assets.operations.errors import group_errors, outputs_of
 
     with session(home) as env:
         chosen = env.workload(pipeline).workload
+        n_answered = len(outputs_of(env.store, chosen.spec))
         groups = group_errors(env.store, chosen)
         if as_json:
             print_json([dataclasses.asdict(group) for group in groups])
         else:
+            if not groups:
+                say("no row of an answered shard is without an answer" if n_answered else "no shard is answered yet")
             _show(groups)
             _show_failed(env, chosen.spec)
         if retry and groups:
@@ -62,7 +65,6 @@ def errors(
 
 def _show(groups: "Sequence[ErrorGroup]") -> None:
     if not groups:
-        console.print("no row of an answered shard is without an answer")
         return
     # The message of the example: in the group's own, numbers such as limits are replaced.
     table = Table("rows", "code", "message", "example", "shards")

@@ -40,6 +40,7 @@ def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = Fal
     """
     with session(home) as env:
         chosen = env.workload(pipeline)
+        _ = env.regions  # a Region that is missing is no fault of the file
         with env.naming(chosen), working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:

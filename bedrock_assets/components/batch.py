@@ -78,8 +78,8 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
         return self.owner
 
     def _broken(self, error: BedrockAssetsError) -> Broken:
-        is_inbox = issubclass(self.spec_class, InboxSpec)
-        return Broken(_placed(error, self.place), self.place, self.spec.name, self.spec.key_prefix, is_inbox)
+        spec, placed = self.spec, _placed(error, self.place)
+        return Broken.of(placed, Path(self.place), spec.model_dump(), is_inbox=issubclass(self.spec_class, InboxSpec))
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:

@@ -8,7 +8,7 @@ the broken one stay open, assets downstream keep their upstream, and requests wa
 
 import os
 import re
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Self, TypeVar
@@ -16,11 +16,18 @@ from typing import Any, Self, TypeVar
 import dagster as dg
 from pydantic import TypeAdapter, ValidationError
 
+from bedrock_assets.assets.checks import CANARY, CONSERVATION, DRIFT, ERROR_SHARE, LABELS, SCHEMA
+from bedrock_assets.assets.gold import GOLD
 from bedrock_assets.config.asset_attributes import KeyPrefix, asset_path
+from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.source import Name
 from bedrock_assets.errors import BedrockAssetsError
+from bedrock_assets.inbox.inbox import Inbox
+from bedrock_assets.jobs.collect_runs import collect_job
 from bedrock_assets.jobs.partitions import partitions_of
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.tables import PIPELINE, location_tables
+from bedrock_assets.sensors.inbox import take_job
 
 T = TypeVar("T")
 
@@ -34,6 +41,13 @@ STEPS: Mapping[str, str | None] = {
 INBOX_STEPS: Mapping[str, str | None] = {"dropped_files": None, "batch_outputs": "dropped_files"}
 """The assets of an inbox."""
 PARTITIONED = ("prompt_shards", "batch_outputs")
+CHECKS: Mapping[str, tuple[str, ...]] = {
+    "batch_outputs": (CONSERVATION, CANARY),
+    "joined_table": (CONSERVATION, SCHEMA, ERROR_SHARE, DRIFT, LABELS, GOLD),
+}
+"""Names of the checks by asset."""
+ALWAYS = (CONSERVATION, SCHEMA, ERROR_SHARE, DRIFT)
+"""Checks that every pipeline has."""
 CURE = "Correct it, then reload the code location. Until then its jobs go on and its requests wait; the others work."
 
 
@@ -54,6 +68,8 @@ class Broken:
     """None if it is not known, or belongs to another component."""
     key_prefix: tuple[str, ...] = ()
     is_inbox: bool = False
+    checks: tuple[str, ...] = ()
+    """Checks that only some pipelines have: `canary`, `label_shares`, `agrees_with_gold`."""
 
     @classmethod
     def of(cls, error: BedrockAssetsError, place: Path, written: Mapping[str, Any], *, is_inbox: bool) -> Self:
@@ -63,13 +79,32 @@ class Broken:
         Args:
             written: The attributes as written.
         """
-        name = _valid(TypeAdapter[str](Name), written.get("name"))
+        name = _valid(TypeAdapter[str](Name), written.get("name")) or folder_name(str(place))
         prefix = _valid(TypeAdapter[tuple[str, ...]](KeyPrefix), written.get("key_prefix", ()))
-        return cls(error, str(place), name, prefix or (), is_inbox)
+        task: Any = written.get("task")
+        checks = special_checks(
+            canary=bool(written.get("canary")),
+            labels=isinstance(task, Mapping) and bool(task.get("classify")),
+            gold=bool(written.get("gold")),
+        )
+        return cls(error, str(place), name, prefix or (), is_inbox, checks)
 
-    def unnamed(self) -> Self:
-        """The same, without a name, which is another component's."""
-        return replace(self, name=None)
+    @classmethod
+    def of_owner(cls, error: BedrockAssetsError, place: str, owner: Pipeline | Inbox) -> Self:
+        """A component that is right by itself, but does not fit with others."""
+        spec = owner.spec
+        if isinstance(spec, InboxSpec):
+            return cls(error, place, spec.name, spec.key_prefix, is_inbox=True)
+        task = spec.task
+        checks = special_checks(canary=bool(spec.canary), labels=bool(task.classify), gold=bool(spec.gold))
+        return cls(error, place, spec.name, spec.key_prefix, checks=checks)
+
+    def without(self, taken: Collection[str]) -> Self:
+        """The same without a name that is another component's: with that of its folder, if it is free."""
+        if self.name not in taken:
+            return self
+        own = folder_name(self.place)
+        return replace(self, name=None if own in taken else own)
 
     @property
     def stands_for(self) -> str:
@@ -88,7 +123,39 @@ class Broken:
         if self.name is None:
             return dg.Definitions(assets=[self._asset([f"{self.stands_for}_cannot_be_loaded"])])
         steps = INBOX_STEPS if self.is_inbox else STEPS
-        return dg.Definitions(assets=[self._step(self.name, step, before) for step, before in steps.items()])
+        outputs = dg.AssetKey(asset_path(self.name, "batch_outputs", self.key_prefix))
+        return dg.Definitions(
+            assets=[self._step(self.name, step, before) for step, before in steps.items()],
+            asset_checks=[] if self.is_inbox else self._checks(self.name),
+            # A run of it that is queued fails with the error. Without the job Dagster would want to run it again for
+            # ever, and its backfill would not end.
+            jobs=[dg.define_asset_job(collect_job(self.name), selection=[outputs]), *self._take_jobs(self.name)],
+        )
+
+    def _take_jobs(self, name: str) -> list[Any]:
+        dropped = dg.AssetKey(asset_path(name, "dropped_files", self.key_prefix))
+        return [dg.define_asset_job(take_job(name), selection=[dropped])] if self.is_inbox else []
+
+    def _checks(self, name: str) -> list[dg.AssetChecksDefinition]:
+        """Stand-ins of the checks, which runs that are launched already name."""
+        own = {step: [check for check in names if check in (*ALWAYS, *self.checks)] for step, names in CHECKS.items()}
+        return [
+            self._check(dg.AssetKey(asset_path(name, step, self.key_prefix)), check)
+            for step, names in own.items()
+            for check in names
+        ]
+
+    def _check(self, key: dg.AssetKey, name: str) -> dg.AssetChecksDefinition:
+        failure = self._failure
+
+        @dg.asset_check(asset=key, name=name)
+        def cannot_be_loaded() -> dg.AssetCheckResult:
+            raise failure()
+
+        return cannot_be_loaded
+
+    def _failure(self) -> dg.Failure:
+        return dg.Failure(f"{self.error}. {CURE}", allow_retries=False)
 
     def _step(self, name: str, step: str, before: str | None) -> dg.AssetsDefinition:
         mapping = dg.AllPartitionMapping() if step == "joined_table" else None
@@ -101,11 +168,11 @@ class Broken:
         return self._asset(asset_path(name, step, self.key_prefix), **more)
 
     def _asset(self, key: list[str], **more: Any) -> dg.AssetsDefinition:
-        message = str(self.error)
+        failure = self._failure
 
         @dg.asset(
             key=key,
-            description=f"**Cannot be loaded.** {message}\n\n{CURE}",
+            description=f"**Cannot be loaded.** {self.error}\n\n{CURE}",
             group_name=self.stands_for,
             kinds={"broken"},
             # Whatever the real asset takes, so that a run launched again fails with this error and no other.
@@ -114,9 +181,19 @@ class Broken:
             **more,
         )
         def cannot_be_loaded() -> None:
-            raise dg.Failure(f"{message}. {CURE}", allow_retries=False)
+            raise failure()
 
         return cannot_be_loaded  # pyright: ignore[reportReturnType] - the decorator is untyped
+
+
+def special_checks(*, canary: bool, labels: bool, gold: bool) -> tuple[str, ...]:
+    """Names of the checks that a pipeline has because of what it says."""
+    return tuple(name for name, there in ((CANARY, canary), (LABELS, labels), (GOLD, gold)) if there)
+
+
+def folder_name(place: str) -> str | None:
+    """The name that a component most likely has: its folder's, if it can be one."""
+    return _valid(TypeAdapter[str](Name), Path(place).parent.name)
 
 
 def _valid(adapter: TypeAdapter[T], value: Any) -> T | None:

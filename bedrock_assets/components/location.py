@@ -110,13 +110,12 @@ class Site:
         """
         broken = {i: member for i, (_, member) in enumerate(members) if isinstance(member, Broken)}
         whole = {i: (place, one) for i, (place, one) in enumerate(members) if not isinstance(one, Broken)}
-        positions, names = list(whole), {one.name for one in broken.values() if one.name}
-        for position, error in misfits(list(whole.values()), names).items():
-            place, owner = whole.pop(positions[position])
-            spec = owner.spec
-            broken[positions[position]] = Broken(error, place, spec.name, spec.key_prefix, isinstance(owner, Inbox))
-        taken = {owner.spec.name for _, owner in whole.values()}
-        broken = {i: one.unnamed() if one.name in taken else one for i, one in broken.items()}
+        for find in (_namesakes, _misfits):
+            positions, names = list(whole), {one.name for one in broken.values() if one.name}
+            for position, error in find(list(whole.values()), names).items():
+                broken[positions[position]] = Broken.of_owner(error, *whole.pop(positions[position]))
+            taken = {owner.spec.name for _, owner in whole.values()}
+            broken = {i: one.without(taken) for i, one in broken.items()}
         first = {(one.name, one.stands_for): i for i, one in sorted(broken.items(), reverse=True)}
         tables = {one.name: one.table for one in broken.values() if one.name and one.table}
         return cls(Location.of_whole([owner for _, owner in whole.values()], tables), broken, frozenset(first.values()))
@@ -138,9 +137,33 @@ def misfits(owners: Sequence[tuple[str, Pipeline | Inbox]], broken: Iterable[str
     Returns:
         By index, why a pipeline or an inbox is none of the location; the message begins with where it is from.
     """
-    clashing = clashes([(place, owner.spec.name) for place, owner in owners])
-    faults = {**clashing, **_without_source(owners, broken), **_in_one_folder(owners)}
+    faults = {**_misfits(owners, broken), **_namesakes(owners, broken)}
     return dict(sorted(faults.items(), key=lambda item: owners[item[0]][0]))
+
+
+def _namesakes(owners: Sequence[tuple[str, Pipeline | Inbox]], _: Iterable[str]) -> dict[int, ConfigError]:
+    return clashes([(place, owner.spec.name) for place, owner in owners])
+
+
+def _misfits(owners: Sequence[tuple[str, Pipeline | Inbox]], broken: Iterable[str]) -> dict[int, ConfigError]:
+    return {**_in_circles(owners), **_without_source(owners, broken), **_in_one_folder(owners)}
+
+
+def _in_circles(owners: Sequence[tuple[str, Pipeline | Inbox]]) -> dict[int, ConfigError]:
+    """Pipelines that read each other's table, so that none can be first."""
+    specs = {owner.spec.name: owner.spec for _, owner in owners if isinstance(owner, Pipeline)}
+    sources = {name: spec.source.pipeline for name, spec in specs.items()}
+    faults = dict[int, ConfigError]()
+    for i, (place, owner) in enumerate(owners):
+        chain: list[str] = [owner.spec.name]
+        reached = sources.get(owner.spec.name)
+        while reached and reached not in chain:
+            chain.append(reached)
+            reached = sources.get(reached)
+        if reached == owner.spec.name and len(chain) > 1:
+            told = " reads ".join([*chain, owner.spec.name])
+            faults[i] = ConfigError(f"{place}: source.pipeline: {told}; let one of them read another source")
+    return faults
 
 
 def _without_source(owners: Sequence[tuple[str, Pipeline | Inbox]], broken: Iterable[str]) -> dict[int, ConfigError]:

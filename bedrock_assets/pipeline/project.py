@@ -106,7 +106,11 @@ def clashes(named: Sequence[tuple[str, str]]) -> dict[int, ConfigError]:
     for name in dict.fromkeys(name for _, name in named):
         same = sorted((place, i) for i, (place, other) in enumerate(named) if other == name)
         at_home = [i for place, i in same if Path(place).parent.name == name]
-        places = " and ".join(place for place, _ in same)
-        error = ConfigError(f"{places} both have the name {name!r}, which is their folder in the store; rename one")
+        places = list(dict.fromkeys(place for place, _ in same))
+        error = ConfigError(
+            f"{' and '.join(places)} both have the name {name!r}, which is their folder in the store; rename one"
+            if len(places) > 1
+            else f"{places[0]} has several YAML documents; give each pipeline and inbox a folder of its own"
+        )
         faults |= {i: error for _, i in same if at_home != [i]} if len(same) > 1 else {}
     return faults
