@@ -136,6 +136,8 @@ class Faults(BaseModel):
     early_output: bool = Field(
         default=False, description="Output files are visible, and grow, while the job is InProgress."
     )
+    missing_event_rate: Rate = Field(default=0, description="Changes of a job's status of which no event tells.")
+    duplicate_event_rate: Rate = Field(default=0, description="Changes of a job's status of which two events tell.")
     bucket_hidden_s: float = Field(
         default=0,
         ge=0,

@@ -15,6 +15,7 @@ from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import Database
+from bedrock_assets.emulator.events import JobEvents
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
@@ -44,7 +45,8 @@ class Emulator:
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
         self.backend = Backend(self._database, Clock(chosen.speed, stepped=chosen.stepped), chosen)
-        self._runner = Runner(self.backend, Buckets(store), models)
+        events = JobEvents(self._database, chosen.events_queue)
+        self._runner = Runner(self.backend, Buckets(store), events, models)
         app = build_app(Api(self.backend, self._invocations, models), self.advance)
         config = uvicorn.Config(
             app,

@@ -47,6 +47,11 @@ class EmulatorSettings(BaseModel):
     token_hours: float = Field(
         default=24, gt=0, description="Emulated hours for which a token is remembered, and while its job is in flight."
     )
+    events_queue: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/]+/.+$",
+        description="URL of an SQS queue that gets EventBridge's job events; its server is the URL's.",
+    )
     chat_url: str | None = Field(default=None, description="OpenAI-compatible base URL that answers prompts.")
     chat_model: str = Field(default="default", description="Name of the model at --chat-url.")
     embed_url: str | None = Field(default=None, description="OpenAI-compatible base URL that makes embeddings.")
