@@ -5,6 +5,7 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
@@ -55,6 +56,7 @@ class Emulator:
             lifespan="off",
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
+            **_http_protocols(),
         )
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
@@ -130,6 +132,11 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _http_protocols() -> dict[str, Any]:
+    """uvicorn's settings for HTTP/2 beside HTTP/1.1, where the parser that it takes for both is installed."""
+    return {"http": "zttp", "http2": True} if find_spec("zttp") else {}
 
 
 def serve(emulator: Emulator, on_start: Callable[[str], None] | None = None) -> None:
