@@ -7,6 +7,9 @@ An ended model is not listed, as AWS drops it from its lists.
 from contextlib import suppress
 from datetime import date, datetime, time
 
+from pydantic import ValidationError
+
+from bedrock_assets.emulator.complaints import in_one_line
 from bedrock_assets.emulator.exceptions import ResourceNotFoundException, ValidationException
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, read_token, write_token
 from bedrock_assets.emulator.models import ACCOUNT_ID
@@ -15,6 +18,24 @@ from bedrock_assets.models import Model, bare_id, catalogue, find_model
 
 MAX_NAME_CHARS = 20
 """Of a model's name (service model)."""
+
+
+def check_catalogue() -> None:
+    """
+    Read the catalogue of models, which all answers depend on.
+
+    Raises:
+        ValueError: It cannot be read.
+    """
+    try:
+        catalogue()
+    except ValidationError as error:
+        problem = in_one_line(error, ())
+    except (OSError, ValueError) as error:
+        problem = str(error)
+    else:
+        return
+    raise ValueError(f"the catalogue of models cannot be read: {problem}. Install the package anew")
 
 
 _FILTERS = {

@@ -153,10 +153,13 @@ class Faults(BaseModel):
             overrides: Settings that replace those of the file.
 
         Raises:
-            ValueError: The file is not a JSON object.
+            ValueError: The file cannot be read, or is not a JSON object.
             pydantic.ValidationError: A key is unknown, or a value is out of bounds.
         """
-        settings = json.loads(path.read_bytes())
+        try:
+            settings = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as JSON: {error}") from None
         if not isinstance(settings, dict):
             raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004 - wrong content, not a wrong call
         return cls.model_validate({**cast("dict[str, object]", settings), **(overrides or {})})

@@ -12,6 +12,7 @@ from typing import Any, Self
 
 import uvicorn
 
+from bedrock_assets.emulator.account import check_catalogue
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.clock import Clock
@@ -39,9 +40,11 @@ class Emulator:
             settings: Other fields of `EmulatorSettings`; without `port`, a free one is taken.
 
         Raises:
-            ValueError: A setting is unknown or out of bounds (also pydantic's ValidationError).
+            ValueError: A setting is unknown or out of bounds (also pydantic's ValidationError), or the catalogue of
+                models cannot be read.
         """
         self._settings = chosen = EmulatorSettings.model_validate({"store": store, "db": db, "port": 0, **settings})
+        check_catalogue()
         models = chosen.choose_models()
         self._database = Database(db)
         self._invocations = InvocationTable(self._database)
@@ -56,6 +59,7 @@ class Emulator:
             lifespan="off",
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
+            ws="none",
             **_http_protocols(),
         )
         self._server = uvicorn.Server(config)
@@ -69,6 +73,19 @@ class Emulator:
             raise RuntimeError("the emulator has no address yet; start it first")
         host, port = self._socket.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def bucket(self, name: str) -> Path:
+        """
+        The folder of a bucket, made if it is not there; its files are the objects.
+
+        Raises:
+            ValueError: The store is S3.
+        """
+        if self._settings.store.startswith("s3://"):
+            raise ValueError(f"bucket {name} is in S3: make it there")
+        folder = Path(self._settings.store) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def set_faults(self, faults: Faults) -> None:
         """Replace the faults of calls, and of jobs created from now on."""
