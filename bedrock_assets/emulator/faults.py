@@ -32,7 +32,7 @@ ModelError = Literal[
     "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
 ]
 AnswerFault = Literal["refusal", "content_filtered", "error_object"]
-TokenCounts = Literal["told", "null", "absent"]
+TokenCounts = Literal["told", "nulls", "absent"]
 Refusal = Literal["ValidationException", "AccessDeniedException", "ResourceNotFoundException"]
 
 

@@ -92,7 +92,7 @@ def test_faults_of_answers_in_every_family(still_lab: Lab) -> None:
     runtime = connect_to("bedrock-runtime", still_lab.emulator.endpoint_url)
     failures: list[str] = []
     for kind in ("refusal", "content_filtered", "error_object"):
-        still_lab.emulator.set_faults(Faults(answer_fault_rate=1, answer_faults=(kind,), token_counts="null"))
+        still_lab.emulator.set_faults(Faults(answer_fault_rate=1, answer_faults=(kind,), token_counts="nulls"))
         for family, (model_id, body, _) in REQUESTS.items():
             answer = runtime.invoke_model(modelId=model_id, body=json.dumps(body))["body"].read().decode()
             is_vector = "embed" in model_id

@@ -89,7 +89,7 @@ def _without_tokens(body: JsonObject, tokens: TokenCounts) -> JsonObject:
     told: JsonObject = {}
     for name, value in body.items():
         if name in _TOKENS or (name == "usage" and tokens == "absent"):
-            told |= {name: None} if tokens == "null" else {}
+            told |= {name: None} if tokens == "nulls" else {}
         elif name in ("usage", "results"):
             told[name] = _without_tokens_in(value, tokens)
         else:
