@@ -13,7 +13,7 @@ warnings.filterwarnings("ignore", message="Parameter `execution_type`", category
 
 @dg.definitions
 def defs() -> dg.Definitions:
-    """Settings come from the environment; see the README for each."""
+    """Settings come from the environment; see docs/how-to.md for each."""
     # Not by `load_from_defs_folder`: it looks for a project file, and an installed package has none. And not by the
     # tree's `build_defs`, which imports every installed package with components, in every run, to describe their types
     # in the UI: dagster-aws alone takes a second.

@@ -29,7 +29,7 @@ row with `status = "error"`.
 """
 
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, ClassVar
 
@@ -175,12 +175,40 @@ def first_line(error: BaseException) -> str:
 
 def describe_validation_error(error: "ValidationError", *path: str) -> str:
     """
-    The first problem that pydantic found, as `path.key: what is wrong`.
+    The first problem that pydantic found, as `path.key: what is wrong`, in words for whoever wrote the YAML.
 
     Args:
         path: Keys above the validated value.
     """
     problem = error.errors()[0]
     key = ".".join([*path, *map(str, problem["loc"])])
-    message = problem["msg"].removeprefix("Value error, ")
+    message = _expected(problem["type"], problem["input"]) or problem["msg"].removeprefix("Value error, ")
     return f"{key}: {message}" if key else message
+
+
+def _expected(kind: str, value: object) -> str | None:
+    """What should stand there and what does, for the commonest slips; None for all others."""
+    if kind == "string_type":
+        return _expected_text(value)
+    if kind == "tuple_type" and not isinstance(value, Mapping):
+        return f"a list is expected; write [{value}]"
+    if kind == "tuple_type":
+        return "a list is expected, and these are keys and values; write each item after a dash"
+    if kind == "model_type":
+        there = "there is nothing" if value is None else f"this is {value!r}"
+        return f"keys and values are expected, and {there}; write `key: value` below it"
+    return None
+
+
+def _expected_text(value: object) -> str:
+    if isinstance(value, Mapping) and set(value.values()) == {None}:  # pyright: ignore[reportUnknownArgumentType]
+        written = f"{{{', '.join(map(str, value))}}}"  # pyright: ignore[reportUnknownArgumentType] - YAML
+        return f"YAML reads {written} without quotes as keys; put it in quotes: '{written}'"
+    if isinstance(value, bool):
+        return f"a text is expected, and YAML reads this as {str(value).lower()}; put it in quotes"
+    if isinstance(value, int | float):
+        return "a text is expected, and this is a number; put it in quotes, with all its digits"
+    if value is None:
+        return "a text is expected, and there is nothing; write one in quotes"
+    what = "keys and values" if isinstance(value, Mapping) else "a list" if isinstance(value, list | tuple) else "none"
+    return f"a text is expected, and this is {what}; put it in quotes"

@@ -7,10 +7,12 @@ Sources: Amazon Bedrock user guide and Service Quotas, botocore 1.44 service mod
 
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from difflib import get_close_matches
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import BaseModel, ConfigDict, Field, GetCoreSchemaHandler, GetJsonSchemaHandler, model_validator
+from pydantic_core import CoreSchema, core_schema
 
 MB = 1_000_000
 GB = 1_000_000_000
@@ -44,6 +46,26 @@ OnSmall = Literal["on_demand", "flex", "pad", "error"]
 """What to do with fewer records than `min_records_per_job`."""
 
 Count = Annotated[int, Field(ge=1)]
+
+
+@dataclass(frozen=True)
+class Matching:
+    """Annotates a text that must match a pattern; people are told in words what it may have."""
+
+    pattern: str
+    words: str
+    """After `write`."""
+
+    def __get_pydantic_core_schema__(self, source: Any, handler: GetCoreSchemaHandler) -> CoreSchema:
+        return core_schema.no_info_after_validator_function(self._check, handler(source))
+
+    def __get_pydantic_json_schema__(self, schema: CoreSchema, handler: GetJsonSchemaHandler) -> dict[str, Any]:
+        return {**handler(schema), "pattern": self.pattern}
+
+    def _check(self, text: str) -> str:
+        if not re.fullmatch(self.pattern, text):
+            raise ValueError(f"{text!r} cannot be; write {self.words}")
+        return text
 
 
 class Strict(BaseModel):

@@ -12,6 +12,7 @@ from functools import cached_property, reduce
 from importlib.metadata import version
 
 from bedrock_assets.config import WorkloadSpec
+from bedrock_assets.config.task import BYTES_PER_TOKEN
 from bedrock_assets.models import find_model
 from bedrock_assets.storage import InferenceMode
 from bedrock_assets.storage.manifests import TokenCount
@@ -19,8 +20,6 @@ from bedrock_assets.storage.manifests import TokenCount
 BATCH_FACTOR = 0.5
 """Price of a batch job divided by the on-demand price. Source: Amazon Bedrock pricing, 2026-11."""
 MTOK = 1_000_000
-BYTES_PER_TOKEN = 3.0
-"""Below English text (about 4), so that estimates from bytes alone are too high rather than too low."""
 Tokens = Mapping[str, TokenCount]
 """By inference mode. For models other than the pipeline's first, the key is the mode, a space and the model id."""
 NO_PRICE = "unknown: the price list does not have the model; set `price:`"
@@ -173,7 +172,8 @@ class Estimator:
         """What the estimate is based on, for people."""
         if self.measured.n_records:
             return f"tokens of {self.measured.n_records:,} answered records"
-        return f"{BYTES_PER_TOKEN:g} bytes per token, {self.max_tokens} tokens per answer; probably too high"
+        answers = f"{self.max_tokens} tokens per answer: an upper bound, as answers end earlier"
+        return f"{BYTES_PER_TOKEN} bytes per token, {answers}"
 
     def tokens(self, n_records: int, n_bytes: int, inference_mode: InferenceMode) -> Tokens:
         """The tokens of *n_records* records in a file of *n_bytes* bytes."""

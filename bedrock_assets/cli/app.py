@@ -1,8 +1,13 @@
 """The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
 
+from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
+
 import typer
 
 from bedrock_assets.cli.aws import app as aws
+from bedrock_assets.cli.compare import compare
 from bedrock_assets.cli.deployment import deployment
 from bedrock_assets.cli.doctor import doctor
 from bedrock_assets.cli.emulate import emulate
@@ -24,13 +29,38 @@ from bedrock_assets.cli.stop import stop
 
 app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=False, rich_markup_mode="rich")
 
-for command in (
-    *(demo, dev, new, models, run, plan, estimate, sample, doctor, status, stop, gc, parse),
-    *(iam, deployment, metrics, emulate, reference, errors),
-):
-    app.command()(command)
-app.command("format")(format_command)
-app.add_typer(aws, name="aws")
+GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
+    "On this machine": (demo, dev, emulate),
+    "Before a launch": (new, plan, sample, estimate, models),
+    "Work and progress": (run, status, errors, compare, stop),
+    "The deployment": (doctor, deployment, iam, metrics, gc),
+    "Files alone, without Dagster": (parse,),
+    "More": (reference,),
+}
+for group, commands in GROUPS.items():
+    for command in commands:
+        app.command(rich_help_panel=group)(command)
+app.command("format", rich_help_panel="Files alone, without Dagster")(format_command)
+app.add_typer(aws, name="aws", rich_help_panel="The deployment")
+
+
+def _print_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"bedrock-assets {version('bedrock-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda asked: _print_version(asked=asked), is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Add a model's answer to every row of a table, with Amazon Bedrock batch inference and Dagster."""
 
 
 def main() -> None:

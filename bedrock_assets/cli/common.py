@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, NoReturn
 import typer
 from rich.console import Console
 
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line, panics
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, DataError, OverBudget, first_line, panics
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -49,6 +49,18 @@ class Environment:
         from bedrock_assets.components.load import load_pipeline
 
         return load_pipeline(name)
+
+    @contextmanager
+    def naming(self, pipeline: "Pipeline | Inbox") -> Generator[None]:
+        """Put the file of a pipeline before errors of its settings and its rows, which begin with a key or a column."""
+        from bedrock_assets.inbox.inbox import Inbox
+
+        try:
+            yield
+        except (ConfigError, DataError) as error:
+            if isinstance(pipeline, Inbox) or isinstance(error, OverBudget):
+                raise
+            raise type(error)(f"{pipeline.folder / 'defs.yaml'}: {error}") from error
 
     def workload(self, name: str) -> "Pipeline | Inbox":
         """
@@ -225,11 +237,17 @@ def print_json(result: object) -> None:
     typer.echo(json.dumps(result, ensure_ascii=False, default=str))
 
 
-def print_fields(fields: Mapping[str, object]) -> None:
-    """Print names and values, one pair a line."""
+def print_fields(fields: Mapping[str, object], words: Mapping[str, str] | None = None) -> None:
+    """Print names and values, one pair a line, and what some of the names mean."""
     for name, value in fields.items():
         console.print(f"[bold]{name:<18}[/bold] ", end="")
-        say(f"{value:,}" if isinstance(value, int) else str(value))
+        note = f"   ({words[name]})" if words and name in words else ""
+        say((f"{value:,}" if isinstance(value, int) else str(value)) + note)
+
+
+def counted(n: int, noun: str) -> str:
+    """A number with its noun, which takes an s unless there is one of it: `1 shard`, `2 shards`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
 
 
 def confirm(question: str, *, yes: bool) -> None:

@@ -55,11 +55,16 @@ def doctor(
 
 
 def _gather(env: Environment, specs: "list[WorkloadSpec]", errors: "list[BedrockAssetsError]") -> "list[CheckResult]":
-    from bedrock_assets.operations.doctor import run_checks
+    from bedrock_assets.operations.doctor import checks_without_regions, run_checks
     from bedrock_assets.operations.probes import CheckResult, Probe
 
-    fix = "correct the file; until then Dagster does not load the code location that it is in"
+    fix = "correct the file, then reload the code location; until then its pipeline does nothing"
     wrong = [CheckResult("defs.yaml", "fail", str(error), fix) for error in errors]
+    with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
+        try:
+            _ = env.regions
+        except ConfigError as error:
+            return [*wrong, *checks_without_regions(error, env.store, specs, instance)]
     used = env.regions.used_by((target for spec in specs for target in spec.targets), strict=False)
     probes = {region: Probe.of(region, env.store, env.bedrock) for region in used.all}
     with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:

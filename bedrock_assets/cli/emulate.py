@@ -36,7 +36,7 @@ def emulate(*, as_json: bool, **settings: Any) -> None:
         fail(str(error), 2)
     except OSError as error:
         address = f"{settings['host']}, port {settings['port']}"
-        fail(f"the emulator cannot start on {address}, with {settings['db']}: {error}", 2)
+        fail(f"the emulator cannot start on {address}, with {settings['db'] or store}: {error}", 2)
 
 
 def _options() -> list[inspect.Parameter]:

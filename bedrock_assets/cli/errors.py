@@ -1,6 +1,7 @@
 """`bedrock-assets errors`: rows without an answer, grouped by what went wrong."""
 
 import dataclasses
+import os
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated
 
@@ -8,14 +9,17 @@ import typer
 from rich.table import Table
 
 from bedrock_assets.cli.common import (
+    Environment,
     Json,
     LocalHome,
     WorkloadName,
     Yes,
     confirm,
     console,
+    counted,
     notes_console,
     print_json,
+    say,
     session,
 )
 
@@ -33,7 +37,7 @@ def errors(
     as_json: Json = False,
 ) -> None:
     """
-    Group rows without an answer by what went wrong, with an example of each.
+    Group rows without an answer by what went wrong, with an example of each, and name the shards that failed.
 
     With --retry their shards are launched again, as a backfill with `retry_errors: true`: only those rows are sent.
 
@@ -48,10 +52,11 @@ def errors(
             print_json([dataclasses.asdict(group) for group in groups])
         else:
             _show(groups)
+            _show_failed(env, chosen.spec)
         if retry and groups:
             n_rows = sum(group.n_rows for group in groups)
             shards = sorted({shard for group in groups for shard in group.shards})
-            confirm(f"send {n_rows:,} rows of {len(shards)} shards again?", yes=yes)
+            confirm(f"send {counted(n_rows, 'row')} of {counted(len(shards), 'shard')} again?", yes=yes)
             _launch(chosen.spec, shards, ui)
 
 
@@ -59,11 +64,29 @@ def _show(groups: "Sequence[ErrorGroup]") -> None:
     if not groups:
         console.print("no row of an answered shard is without an answer")
         return
+    # The message of the example: in the group's own, numbers such as limits are replaced.
     table = Table("rows", "code", "message", "example", "shards")
     for group in groups:
-        cells = (f"{group.n_rows:,}", group.error_code or "", group.message, group.example, str(len(group.shards)))
+        cells = (
+            f"{group.n_rows:,}",
+            group.error_code or "",
+            group.example_message or group.message,
+            group.example,
+            str(len(group.shards)),
+        )
         table.add_row(*cells)
     console.print(table)
+
+
+def _show_failed(env: Environment, spec: "WorkloadSpec") -> None:
+    """The shards whose last request has failed: none of their rows is among the groups."""
+    from bedrock_assets.operations.errors import failed_shards
+
+    if not os.environ.get("DAGSTER_HOME"):
+        return
+    with env.instance() as instance:
+        for shard, reason in failed_shards(instance, spec).items():
+            say(f"shard {shard} failed: {reason}")
 
 
 def _launch(spec: "WorkloadSpec", shards: list[str], url: str) -> None:

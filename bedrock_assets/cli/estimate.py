@@ -22,6 +22,13 @@ if TYPE_CHECKING:
     from bedrock_assets.operations.estimate import PipelineEstimate
     from bedrock_assets.pipeline.pipeline import Pipeline
 
+WORDS = {
+    "without a record": "rows that become an error row, as they cannot be asked",
+    "waves": "groups of jobs one after the other, as limits.max_jobs run at once",
+    "hours": "until the last answer, at the pace of earlier jobs",
+}
+"""What the names mean."""
+
 
 def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = False) -> None:
     """
@@ -33,7 +40,7 @@ def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = Fal
     """
     with session(home) as env:
         chosen = env.workload(pipeline)
-        with working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
+        with env.naming(chosen), working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:
         print_json(dataclasses.asdict(result))
@@ -86,5 +93,6 @@ def _show(result: "PipelineEstimate") -> None:
             "cost": cost + on_demand,
             "prices": result.price_source or "-",
             "hours": hours,
-        }
+        },
+        WORDS,
     )

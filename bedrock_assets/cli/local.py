@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, console, notes_console, print_json, session
+from bedrock_assets.cli.common import Json, console, notes_console, print_json, session, warn, working
 
 Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
 Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
@@ -25,7 +25,8 @@ def demo(
 ) -> None:
     """Run the main job from end to end on this machine: emulator, Dagster with its daemon, real conversations."""
     from bedrock_assets.components.load import load_pipeline
-    from bedrock_assets.local.demo import run_demo, show
+    from bedrock_assets.local.demo import run_demo
+    from bedrock_assets.local.report import show
     from bedrock_assets.local.stack import Settings, local_stack
     from bedrock_assets.pipeline.project import DEMO, find_project
 
@@ -33,13 +34,14 @@ def demo(
         project = find_project() if pipeline else DEMO
         chosen = load_pipeline(pipeline or DEMO_PIPELINE, project)
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs, project=project)) as stack:
+            _tell_note(stack.note)
             result = run_demo(stack, chosen, notes_console if as_json else console)
         if as_json:
             print_json(dataclasses.asdict(result))
         else:
             show(result, console)
             if project == find_project():  # elsewhere `dev` serves another project
-                console.print(f"look around in the UI with: bedrock-assets dev --home {home}", soft_wrap=True)
+                console.print(f"[bold]{'look':<10}[/bold] bedrock-assets dev --home {home}", soft_wrap=True)
     raise typer.Exit(0 if result.succeeded else 1)
 
 
@@ -66,8 +68,11 @@ def dev(
         session(),
         local_stack(Settings(home, port, speed, max_jobs, workspace, DEMO if workspace else find_project())) as stack,
     ):
+        _tell_note(stack.note)
         try:
-            DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive, notes_console.print)
+            notes_console.print("starting Dagster: its web server, its daemon and the code of the project")
+            with working("waiting until the UI shows the assets; this takes 10 s to a minute"):
+                DagsterUI(stack.ui_url).wait_until_loaded(stack.require_alive, notes_console.print)
         except LocationError as error:
             notes_console.print(f"{error}\ncorrect it, then reload the code location in the UI", style="yellow")
         if as_json:
@@ -79,3 +84,8 @@ def dev(
             stack.dagster.wait()
         except KeyboardInterrupt:
             console.print("stopping")
+
+
+def _tell_note(note: str) -> None:
+    if note:
+        warn(note)

@@ -5,7 +5,7 @@ from typing import Annotated
 
 import typer
 
-from bedrock_assets.cli.common import console, session
+from bedrock_assets.cli.common import say, session, warn
 
 
 def new(
@@ -34,7 +34,27 @@ def new(
         project = find_project()
         if defs is None and project == DEMO:
             raise ConfigError("there is no Dagster project here; create one with `create-dagster`, or name --defs")
-        paths = write(Draft(name, source, model, prompt, embed, id_column), defs or project.defs)
+        folder = defs or project.defs
+        paths = write(Draft(name, source, model, prompt, embed, id_column), folder)
+    is_loaded = folder.resolve() == project.defs.resolve()
     for path in paths:
-        console.print(str(path), soft_wrap=True)
-    console.print(f"preview it with: bedrock-assets plan {paths[0]}", soft_wrap=True)
+        say(f"written    {path}")
+    if not is_loaded:
+        warn(f"{project} does not load {folder}: commands take the file's path, and Dagster does not show the pipeline")
+    for command, purpose in _next(name if is_loaded else str(paths[0]), is_loaded=is_loaded):
+        say(f"next       {command:<34}  # {purpose}")
+
+
+def _next(name: str, *, is_loaded: bool) -> list[tuple[str, str]]:
+    """The three commands that one would try now, and what they do."""
+    commands = [
+        (f"bedrock-assets plan {name}", "rows, jobs and the first prompt; nothing is sent"),
+        (f"bedrock-assets estimate {name}", "tokens, cost and hours"),
+        (f"bedrock-assets sample {name}", "some prompts, as the model would receive them"),
+    ]
+    if is_loaded:
+        commands[1:] = [
+            (f"bedrock-assets demo {name}", "the whole table from an emulator, without AWS"),
+            ("bedrock-assets dev", "the same in the Dagster UI, to click yourself"),
+        ]
+    return commands

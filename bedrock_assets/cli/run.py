@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, counted, fail, notes_console, print_json, session
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -83,8 +83,8 @@ def _line(progress: "Progress") -> str:
         "loaded, reload it"
     )
     return (
-        f"{progress.step}: {progress.n_answered} of {progress.n_shards} shards{failed}, "
-        f"{progress.n_records_answered:,} of {progress.n_records:,} records{note if progress.note else ''}"
+        f"{progress.step}: {progress.n_answered} of {counted(progress.n_shards, 'shard')}{failed}, "
+        f"{progress.n_records_answered:,} of {counted(progress.n_records, 'record')}{note if progress.note else ''}"
     )
 
 
@@ -92,5 +92,5 @@ def _end(name: str, result: "Progress | None", status: str) -> str:
     if result is None:
         return f"{name}: requested; the sensor submits and collects. Look at it with: {status}"
     if result.is_complete:
-        return f"{name}: the table is complete, {result.n_shards} shards"
-    return f"{name}: {result.n_failed} of {result.n_shards} shards failed, no table; see: {status}"
+        return f"{name}: the table is complete, {counted(result.n_shards, 'shard')}"
+    return f"{name}: {result.n_failed} of {counted(result.n_shards, 'shard')} failed, no table; see: {status}"

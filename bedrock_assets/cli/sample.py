@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, session
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, notes_console, print_json, say, session
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.sample import Sample
@@ -20,7 +20,7 @@ def sample(
     as_json: Json = False,
 ) -> None:
     """
-    Show a few rows' records as the model gets them and, with --ask, what it answers.
+    Show the prompts of a few rows and, with --ask, what the model answers. --json shows the whole records.
 
     Example: bedrock-assets sample call_summaries -n 5 --ask
     """
@@ -29,7 +29,8 @@ def sample(
     with session(home) as env:
         chosen = env.with_rows(env.pipeline(pipeline))
         runtime = env.bedrock.open_runtime(env.regions.at(chosen.spec.targets[0])) if ask else None
-        rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
+        with env.naming(chosen):
+            rows = sample_rows(chosen, env.store, n, row_id or [], runtime)
     if as_json:
         print_json([dataclasses.asdict(row) for row in rows])
         return
@@ -39,9 +40,9 @@ def sample(
 
 def _show(row: "Sample") -> None:
     console.rule(row.record_id)
-    if row.record:
-        console.print_json(data=row.record)
-    else:
+    if row.prompt is not None:
+        say(row.prompt)
+    if row.record is None:
         notes_console.print(f"no record: {row.error}", style="yellow")
     if row.answer:
         _show_answer(row.answer, row.cost_usd)
@@ -51,10 +52,12 @@ def _show_answer(answer: dict[str, Any], cost_usd: float | None) -> None:
     from bedrock_assets.prices import usd
 
     price = "cost unknown" if cost_usd is None else usd(cost_usd)
-    console.print(f"[bold]{answer['status']}[/bold] {answer['stop_reason'] or ''} {price}")
+    console.print(f"[bold]-> {answer['status']}[/bold] {answer['stop_reason'] or ''} {price}")
+    if answer.get("response") is not None:
+        say(answer["response"])
     if answer.get("embedding") is not None:
         vector = list(answer["embedding"])
         console.print(f"[{', '.join(f'{value:.3g}' for value in vector[:5])}, ... {len(vector)} in all]", markup=False)
-    for name in ("response", "fields", "error_code", "error_message"):
+    for name in ("fields", "error_code", "error_message"):
         if answer.get(name) is not None:
             console.print(f"{name}: {answer[name]}", markup=False, soft_wrap=True)

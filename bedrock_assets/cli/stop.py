@@ -13,6 +13,7 @@ from bedrock_assets.cli.common import (
     Yes,
     confirm,
     console,
+    counted,
     notes_console,
     print_json,
     session,
@@ -48,17 +49,19 @@ def stop(
             ledger, entries = open_requests(instance, spec.name, [key.removesuffix(".jsonl") for key in shard or ()])
             n_jobs = sum(entry.job_arn is not None for entry in entries)
             if entries:
-                confirm(f"withdraw {len(entries)} shards of {spec.name}, {n_jobs} with a job?", yes=yes)
+                confirm(f"withdraw {counted(len(entries), 'shard')} of {spec.name}, {n_jobs} with a job?", yes=yes)
             result = stop_requests(instance, ledger, entries, env.regions)
             n_waiting = 0 if shard else _n_waiting(env, instance, spec)
     if as_json:
         print_json(dataclasses.asdict(result))
     else:
-        console.print(f"{len(result.withdrawn)} shards withdrawn, {len(result.stopped)} jobs asked to stop")
+        withdrawn, stopped = counted(len(result.withdrawn), "shard"), counted(len(result.stopped), "job")
+        console.print(f"{withdrawn} withdrawn, {stopped} asked to stop")
         for reason in result.refused:
             notes_console.print(f"not stopped: {reason}", style="yellow", soft_wrap=True)
     if n_waiting:
-        note = f"{n_waiting} files wait in the folder and will be taken; turn off the sensor {spec.name}_files_sensor"
+        waiting = "1 file waits" if n_waiting == 1 else f"{n_waiting} files wait"
+        note = f"{waiting} in the folder and will be taken; turn off the sensor {spec.name}_files_sensor"
         notes_console.print(note, style="yellow", soft_wrap=True)
     if result.refused:
         raise typer.Exit(1)

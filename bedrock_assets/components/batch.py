@@ -1,15 +1,20 @@
 """The Dagster components: a `defs.yaml` becomes assets, checks and, once per code location, the sensors."""
 
+import logging
+from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
-from typing import Any, ClassVar, Self
+from typing import Any, ClassVar, Self, cast
 
 import dagster as dg
-from pydantic import BaseModel, Field, ValidationError
+from pydantic import BaseModel, Field, InstanceOf, ValidationError
 from typing_extensions import override
 
-from bedrock_assets.components.build import Location, definitions_of
+from bedrock_assets.components.broken import Broken, is_validation
+from bedrock_assets.components.build import definitions_of
+from bedrock_assets.components.location import Site
 from bedrock_assets.components.scaffold import InboxScaffolder, PipelineScaffolder
+from bedrock_assets.components.whole import require_columns, require_steps
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.config.templating import Attributes, attributes_of, resolve
@@ -17,7 +22,8 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_vali
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
-from bedrock_assets.sensors.rounds import build_schedule
+
+logger = logging.getLogger(__name__)
 
 
 class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
@@ -62,16 +68,51 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
         """What the spec describes, found and checked."""
         raise NotImplementedError
 
+    @property
+    def member(self) -> Pipeline | Inbox | Broken:
+        """What the spec describes, or why it cannot be built."""
+        try:
+            self.require_whole()
+        except BedrockAssetsError as error:
+            return self._broken(error)
+        return self.owner
+
+    def _broken(self, error: BedrockAssetsError) -> Broken:
+        is_inbox = issubclass(self.spec_class, InboxSpec)
+        return Broken(_placed(error, self.place), self.place, self.spec.name, self.spec.key_prefix, is_inbox)
+
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        # Sorted, so that what comes once per code location is beside the first, wherever it lies.
         components = context.component_tree.get_all_components(of_type=BatchComponent)
-        location = Location.of((component.place, component.owner) for component in components)
-        own = definitions_of(self.owner, location, self.get_asset_spec)
-        # Beside the assets of the first name, wherever it lies: once per code location.
-        if self.spec.name != location.specs[0].name:
+        components = sorted(components, key=lambda component: component.place)
+        site = Site.of([(component.place, component.member) for component in components])
+        position = next(i for i, component in enumerate(components) if component is self)
+        own = self._own_defs(site, position)
+        if position > 0:
             return own
-        kind = _with_resources({type(component) for component in components})
-        return dg.Definitions.merge(own, location.shared(kind.resources()))
+        kind = _with_resources({type(component) for component in components} - {BrokenComponent})
+        return dg.Definitions.merge(own, site.location.shared(kind.resources()))
+
+    def _own_defs(self, site: Site, position: int) -> dg.Definitions:
+        """
+        Its assets and checks; if it is broken, assets that say why.
+
+        Raises:
+            ConfigError: Definitions are only validated, and something is broken; the text has all errors.
+        """
+        if position not in site.broken:
+            try:
+                return definitions_of(self.owner, site.location, self.get_asset_spec)
+            except BedrockAssetsError as error:
+                if is_validation():
+                    raise _placed(error, self.place) from error
+                return self._broken(error).definitions()
+        if is_validation():
+            raise ConfigError(site.errors)
+        broken = site.broken[position]
+        logger.error("%s", broken.error)
+        return broken.definitions() if position in site.shown else dg.Definitions()
 
     @property
     def place(self) -> str:
@@ -88,29 +129,55 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
     def load(cls, attributes: BaseModel | None, context: dg.ComponentLoadContext) -> Self:
         if attributes is None:
             needed = [field.alias or name for name, field in cls.spec_class.model_fields.items() if field.is_required()]
-            raise ConfigError(f"{_file_of(context)}: `attributes` are missing: {', '.join(needed)}")
+            return cls._stand_in(ConfigError(f"`attributes` are missing: {', '.join(needed)}"), _file_of(context), {})
         return super().load(attributes, context)
 
     @classmethod
     @override
     def resolve_from_model(cls, context: dg.ResolutionContext, model: BaseModel) -> Self:
         file = _file_of(dg.ComponentLoadContext.from_resolution_context(context))
+        written: dict[str, Any] = model.root if isinstance(model, Attributes) else model.model_dump()
+        attributes = written
         try:
-            written: dict[str, Any] = model.root if isinstance(model, Attributes) else model.model_dump()
             attributes = resolve(cls.spec_class, written, context.scope)
-            own = {name: attributes.pop(name) for name in _own_fields(cls) if name in attributes}
-            component = cls(spec=cls.spec_class.model_validate(attributes), file=file, **own)
+            given = dict(attributes)
+            own = {name: given.pop(name) for name in _own_fields(cls) if name in given}
+            component = cls(spec=cls.spec_class.model_validate(given), file=file, **own)
             component.require_whole()
         except ValidationError as error:
-            raise ConfigError(f"{file}: {describe_validation_error(error, 'attributes')}") from error
+            return cls._stand_in(ConfigError(describe_validation_error(error, "attributes")), file, attributes)
         except BedrockAssetsError as error:
-            raise type(error)(f"{file}: {error}") from error
+            return cls._stand_in(error, file, attributes)
         return component
+
+    @classmethod
+    def _stand_in(cls, error: BedrockAssetsError, file: Path, written: Mapping[str, Any]) -> Self:
+        """A component that shows an error, so that only this one is not loaded, and not all of the code location."""
+        is_inbox = issubclass(cls.spec_class, InboxSpec)
+        broken = Broken.of(_placed(error, str(file)), file, written, is_inbox=is_inbox)
+        # Dagster takes any component of what it asks for in all places of ours, which ask for a BatchComponent.
+        return cast("Self", BrokenComponent.model_construct(broken=broken, file=file))
 
     @property
     def _folder(self) -> Path:
         """Where `<prompt_id>.txt` is looked for first."""
         return self.file.parent if self.file else Path()
+
+
+class BrokenComponent(BatchComponent):
+    """What Dagster gets in place of a component whose file is wrong."""
+
+    broken: InstanceOf[Broken]
+
+    @property
+    @override
+    def member(self) -> Broken:
+        return self.broken
+
+
+def _placed(error: BedrockAssetsError, place: str) -> BedrockAssetsError:
+    """The error, with where the component is from before its text."""
+    return type(error)(f"{place}: {error}")
 
 
 def _file_of(context: Any) -> Path:
@@ -153,8 +220,9 @@ class BatchInference(BatchComponent):
     @override
     def require_whole(self) -> None:
         super().require_whole()
-        if self.spec.schedule:
-            build_schedule(self.pipeline)
+        require_steps(self.pipeline)
+        if is_validation():
+            require_columns(self.pipeline)
 
     @property
     @override

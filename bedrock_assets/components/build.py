@@ -1,9 +1,7 @@
 """Definitions of pipelines and inboxes: assets and checks of each, sensors and resources once per code location."""
 
 import logging
-import os
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -15,21 +13,17 @@ from pydantic import ValidationError
 from bedrock_assets.assets.checks import build_checks
 from bedrock_assets.assets.inbox import build_inbox_assets, build_inbox_checks
 from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.components.location import Location
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
-from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
+from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.resources.environment import EVENTS_QUEUE
 from bedrock_assets.resources.environment import resources as _resources
-from bedrock_assets.sensors.alerts import Alerts, build_alerts
-from bedrock_assets.sensors.jobs import INTERVAL_S, build_schedules, build_sensors
 
 DagsterLibraryRegistry.register("bedrock-assets", version("bedrock-assets"), is_dagster_package=False)
 
 logger = logging.getLogger(__name__)
-
-SENSOR_INTERVAL = "BEDROCK_ASSETS_SENSOR_INTERVAL_S"
 
 GetAssetSpec = Callable[[dg.AssetSpec], dg.AssetSpec]
 """Changes an asset's spec: its group, tags, owners, kinds, description, metadata or further deps."""
@@ -94,7 +88,7 @@ def _owner(spec: PipelineSpec | InboxSpec, folder: Path) -> Pipeline | Inbox:
 
 
 def definitions_of(
-    owner: Pipeline | Inbox, location: "Location", get_asset_spec: GetAssetSpec = unchanged
+    owner: Pipeline | Inbox, location: Location, get_asset_spec: GetAssetSpec = unchanged
 ) -> dg.Definitions:
     """
     The assets and checks of a pipeline or an inbox.
@@ -119,88 +113,3 @@ def definitions_of(
         return new
 
     return dg.Definitions(assets=dg.map_asset_specs(changed, assets), asset_checks=checks)
-
-
-@dataclass(frozen=True)
-class Location:
-    """All pipelines and inboxes of a code location, in the order of their names."""
-
-    pipelines: Sequence[Pipeline]
-    inboxes: Sequence[Inbox]
-
-    @classmethod
-    def of(cls, owners: Iterable[tuple[str, Pipeline | Inbox]]) -> "Location":
-        """
-        Args:
-            owners: Each with where it is from.
-
-        Raises:
-            ConfigError: Two of them share a name or a folder, or one reads the table of a pipeline that is not there.
-        """
-        where: dict[str, str] = {}
-        known = sorted(owners, key=lambda named: (named[1].spec.name, named[0]))
-        for place, owner in known:
-            name = owner.spec.name
-            if name in where:
-                raise ConfigError(
-                    f"{where[name]} and {place} both have the name {name!r}, which is their folder in the store; "
-                    "rename one"
-                )
-            where[name] = place
-        pipelines = [owner for _, owner in known if isinstance(owner, Pipeline)]
-        inboxes = [owner for _, owner in known if isinstance(owner, Inbox)]
-        location = cls(pipelines, inboxes)
-        location.require_sources(where)
-        require_separate_folders([inbox.spec for inbox in inboxes], [pipeline.spec.name for pipeline in pipelines])
-        return location
-
-    def require_sources(self, where: Mapping[str, str]) -> None:
-        """
-        Raises:
-            ConfigError: The source of a pipeline is a pipeline that is not there, or itself.
-        """
-        names = [pipeline.spec.name for pipeline in self.pipelines]
-        for pipeline in self.pipelines:
-            name, source = pipeline.spec.name, pipeline.spec.source.pipeline
-            if source and (source not in names or source == name):
-                raise ConfigError(
-                    f"{where[name]}: {name}: source.pipeline {source!r} is not another pipeline in this code location; "
-                    f"known: {', '.join(names)}"
-                )
-
-    def table_of(self, pipeline: str | None) -> dg.AssetKey | None:
-        """The key of a pipeline's table."""
-        specs = (owner.spec for owner in self.pipelines)
-        return next((dg.AssetKey(spec.key_of("joined_table")) for spec in specs if spec.name == pipeline), None)
-
-    @property
-    def specs(self) -> list[WorkloadSpec]:
-        """All specs."""
-        specs: list[WorkloadSpec] = [*(p.spec for p in self.pipelines), *(i.spec for i in self.inboxes)]
-        return sorted(specs, key=lambda spec: spec.name)
-
-    def shared(self, own_resources: Mapping[str, Any]) -> dg.Definitions:
-        """
-        All sensors and resources.
-
-        These settings are read now, because Dagster takes the sensors that there are, and their intervals, from the
-        definitions: the interval, whether there is a queue of events, and where alerts go. All others are read when a
-        resource is opened.
-
-        Raises:
-            ConfigError: One of these settings is wrong.
-        """
-        interval_s, has_queue = _interval_s(), bool(os.environ.get(EVENTS_QUEUE))
-        sensors = [
-            *build_sensors(self.pipelines, interval_s, self.inboxes, has_queue=has_queue),
-            *build_alerts(self.pipelines, Alerts.from_environment(), interval_s),
-        ]
-        schedules = build_schedules(self.pipelines)
-        return dg.Definitions(sensors=sensors, schedules=schedules, resources={**_resources(), **own_resources})
-
-
-def _interval_s() -> int:
-    value = os.environ.get(SENSOR_INTERVAL) or str(INTERVAL_S)
-    if not value.isdecimal() or int(value) < 1:
-        raise ConfigError(f"{SENSOR_INTERVAL} is {value!r}; set it to whole seconds, at least 1")
-    return int(value)

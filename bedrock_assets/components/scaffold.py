@@ -1,5 +1,6 @@
 """Writes a new pipeline or inbox: defs.yaml and its prompt, for `bedrock-assets new` and for `dg scaffold defs`."""
 
+import os
 import shutil
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -11,12 +12,11 @@ import dagster as dg
 from pydantic import BaseModel, Field, ValidationError
 from typing_extensions import override
 
+from bedrock_assets.components.whole import require_columns
 from bedrock_assets.config import PipelineSpec
-from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.errors import ConfigError, describe_validation_error
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.project import COMPONENT
-from bedrock_assets.sources.file_paths import LocalFiles
 
 HUB, ASSET = "hf:", "asset:"
 MODEL = "us.amazon.nova-2-lite-v1:0"
@@ -58,7 +58,13 @@ class Draft:
             return {"asset": self.source.removeprefix(ASSET), **id_column}
         if (defs / self.source / "defs.yaml").is_file():
             return {"pipeline": self.source, **id_column}
-        return {"path": self.source, **id_column}
+        return {"path": self._path(defs / self.name), **id_column}
+
+    def _path(self, folder: Path) -> str:
+        """The path as it is to be written: that of a local file starts at the folder of the YAML."""
+        if self.source.startswith("s3://") or Path(self.source).is_absolute():
+            return self.source
+        return os.path.relpath(self.source, folder)
 
     def write_files(self, request: dg.ScaffoldRequest[Any]) -> list[Path]:
         """Write defs.yaml and, for a prompt, `<name>.txt` into the request's folder; returns their paths."""
@@ -102,7 +108,9 @@ def load(context: dg.ComponentLoadContext) -> {component}:
 class Params(BaseModel):
     """Settings of a new pipeline; each can be changed later in the YAML."""
 
-    source: str = Field(default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl.")
+    source: str = Field(
+        default="data/*.parquet", description="File or glob: .parquet, .csv, .jsonl; from the folder of defs.yaml."
+    )
     model: str = Field(default=MODEL, description="Model id.")
     prompt: str = Field(default="Summarise: {text}", description="Template over the columns.")
 
@@ -135,20 +143,15 @@ def write(draft: Draft, defs: Path) -> list[Path]:
         folder.mkdir(parents=True)
         try:
             files = draft.write_files(request)
-            _require_columns(Pipeline(spec, folder))
+            pipeline = Pipeline(spec, folder)
+            pipeline.require_placeholder()
+            require_columns(pipeline)
         except BaseException:
             shutil.rmtree(folder, ignore_errors=True)
             raise
     except OSError as error:
         raise ConfigError(f"{folder} cannot be written: {error}") from error
     return files
-
-
-def _require_columns(pipeline: Pipeline) -> None:
-    """Check the prompt against the columns of a local file, if there is one already."""
-    path = pipeline.spec.source.path
-    if path and not path.startswith("s3://") and LocalFiles(path).found:
-        next(read_rows(pipeline), None)
 
 
 class PipelineScaffolder(dg.Scaffolder[Params]):

@@ -4,9 +4,11 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 
-_KEY_PART = r"^[A-Za-z0-9_\-]+$"
+from bedrock_assets.limits import Matching
+
+_KEY_PART = Matching(r"^[A-Za-z0-9_\-]+$", "letters, digits, _ and - only, with / between two parts")
 _TAG_KEY = re.compile(r"([A-Za-z0-9_.\-]{1,63}/)*[A-Za-z0-9_.\-]{1,63}")
 _TAG_VALUE = re.compile(r"[A-Za-z0-9_.\-]{0,63}")
 _OWNER = re.compile(r"team:.+|[^@\s]+@[^@\s]+\.[^@\s]+")
@@ -54,11 +56,13 @@ def _asset_tags(tags: dict[str, str]) -> dict[str, str]:
 
 
 KeyPrefix = Annotated[
-    tuple[Annotated[str, StringConstraints(pattern=_KEY_PART)], ...],
+    tuple[Annotated[str, _KEY_PART], ...],
     BeforeValidator(_one_or_several, json_schema_input_type=str | list[str]),
 ]
 """Parts of a key, or a text with `/` between them."""
-GroupName = Annotated[str, StringConstraints(pattern=r"^\w+(/\w+)*$")]
+GroupName = Annotated[str, Matching(r"^\w+(/\w+)*$", "letters, digits and _ only, with / between two parts")]
 Owners = Annotated[tuple[str, ...], AfterValidator(_owners)]
 AssetTags = Annotated[dict[str, Annotated[str, Field(coerce_numbers_to_str=True)]], AfterValidator(_asset_tags)]
-Kinds = Annotated[tuple[Annotated[str, StringConstraints(pattern=r"^\w+$")], ...], Field(max_length=MAX_KINDS)]
+Kinds = Annotated[
+    tuple[Annotated[str, Matching(r"^\w+$", "letters, digits and _ only")], ...], Field(max_length=MAX_KINDS)
+]

@@ -2,12 +2,19 @@
 
 from typing import Annotated
 
-from pydantic import Field, StringConstraints
+from pydantic import Field
 from typing_extensions import override
 
 from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.limits import Matching
 
-Folder = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*$")]
+Folder = Annotated[
+    str,
+    Matching(
+        r"^[A-Za-z0-9][A-Za-z0-9_\-]*(/[A-Za-z0-9][A-Za-z0-9_\-]*)*$",
+        "letters, digits, _ and -, with / between two folders and at neither end: mail/to-process",
+    ),
+]
 """A folder in the store, without slashes at either end."""
 
 

@@ -4,21 +4,26 @@ import json
 import math
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, StringConstraints, model_validator
+from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from bedrock_assets.config.asset_attributes import AssetTags, GroupName, KeyPrefix, Kinds, Owners, asset_path
+from bedrock_assets.config.gold import Gold
 from bedrock_assets.config.job_settings import require_tags
 from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
 from bedrock_assets.config.task import POSITION, POSITIONS, TaskSpec
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, OnSmall, Strict
+from bedrock_assets.limits import MAX_TIMEOUT_HOURS, MIN_TIMEOUT_HOURS, JobLimits, Matching, OnSmall, Strict
 from bedrock_assets.models import Facts, Model, SchemaMode, find_model
 
 
 def _rows_alone(value: Any) -> Any:
-    """Allow a number of rows instead of a canary's settings."""
+    """Allow a number of rows instead of a canary's settings; `no` is none."""
+    if value is True:
+        raise ValueError("say how many rows to send first: `canary: 200`")
+    if value is False:
+        return None
     return {"rows": value} if isinstance(value, int) else value
 
 
@@ -221,7 +226,7 @@ class PipelineSpec(WorkloadSpec):
         description="How often to send a row again if its answer does not match `schema`. The prompt then says what "
         "was wrong. Counts toward `max_attempts`.",
     )
-    output_prefix: Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9_]*$")] = Field(
+    output_prefix: Annotated[str, Matching(r"^[A-Za-z0-9_]*$", "letters, digits and _: bedrock_")] = Field(
         default="", description="Prefix for the names of the answer columns, if the input has columns with these names."
     )
     canary: Annotated[CanarySpec | None, BeforeValidator(_rows_alone)] = Field(
@@ -233,6 +238,11 @@ class PipelineSpec(WorkloadSpec):
         default=True,
         description="Before the first job of a new model, parameter or schema, answer one record on demand, and refuse "
         "the launch with the model's own message if no record would be answered.",
+    )
+    gold: Gold | None = Field(
+        default=None,
+        description="Input column with known answers, against which the model's are held: `human_label`, or `{column: "
+        "human_label, min_accuracy: 0.9}`. With a canary they decide whether the others are sent.",
     )
     error_rate: ErrorRateSpec = Field(
         default_factory=ErrorRateSpec, description="Thresholds of the check `error_share` on the table."
@@ -254,7 +264,7 @@ class PipelineSpec(WorkloadSpec):
         description="Folder or s3:// URL of a Delta table, which the asset `delta_table` keeps equal to the joined "
         "table; needs the extra `delta`.",
     )
-    hub: Annotated[str, StringConstraints(pattern=r"^[\w.\-]+/[\w.\-]+$")] | None = Field(
+    hub: Annotated[str, Matching(r"^[\w.\-]+/[\w.\-]+$", "owner/name")] | None = Field(
         default=None,
         description="`owner/name` of a dataset on the Hugging Face hub. The asset `hub_dataset` commits the table to "
         "it whenever you materialize it.",

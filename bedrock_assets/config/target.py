@@ -4,13 +4,13 @@ import re
 from collections.abc import Sequence
 from typing import Annotated, Any
 
-from pydantic import AfterValidator, BeforeValidator, Field, StringConstraints
+from pydantic import AfterValidator, BeforeValidator, Field
 
-from bedrock_assets.limits import Count, Strict
+from bedrock_assets.limits import Count, Matching, Strict
 from bedrock_assets.models import bare_id
 
-Region = Annotated[str, StringConstraints(pattern=r"^[a-z]{2}(-[a-z]+)+-\d$")]
-Account = Annotated[str, StringConstraints(pattern=r"^\d{12}$")]
+Region = Annotated[str, Matching(r"^[a-z]{2}(-[a-z]+)+-\d$", "an AWS Region, such as eu-central-1")]
+Account = Annotated[str, Matching(r"^\d{12}$", "the 12 digits of an AWS account, in quotes: '012345678901'")]
 _NO_POOL = re.compile(r"[^A-Za-z0-9_.-]+")
 
 

@@ -2,13 +2,16 @@
 
 from typing import Annotated, Any, Literal, Self, cast
 
-from pydantic import BeforeValidator, Field, StringConstraints, model_validator
+from pydantic import BeforeValidator, Field, model_validator
 from typing_extensions import override
 
 from bedrock_assets.config.templating import AS_WRITTEN, Text
-from bedrock_assets.limits import Strict
+from bedrock_assets.limits import Matching, Strict
 
-PromptId = Annotated[str, StringConstraints(pattern=r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$")]
+PromptId = Annotated[
+    str,
+    Matching(r"^[A-Za-z0-9][A-Za-z0-9_\-]{0,63}$", "the name of a .txt file beside defs.yaml, without .txt"),
+]
 """Name of a prompt file without `.txt`; without dots and slashes, so that it cannot leave its folder."""
 Request = Annotated[dict[str, Any], AS_WRITTEN]
 """JSON: an object of the model's own request, whose texts are templates over the columns."""
@@ -90,12 +93,38 @@ class TextTask(TextOptions):
         return self
 
 
+BYTES_PER_TOKEN = 3
+"""
+Bytes of UTF-8 that are counted as one token, where nobody counts them: below English text (about 4), so that estimates
+are too high rather than too low; a character of Chinese or Japanese has three.
+"""
+
+
+class TruncateSpec(Strict):
+    """Where to cut a long text: `chars` or `tokens`."""
+
+    chars: int | None = Field(default=None, ge=1, description="Characters to send at most.")
+    tokens: int | None = Field(
+        default=None, ge=1, description=f"Tokens to send at most, counted as {BYTES_PER_TOKEN} bytes each."
+    )
+
+    @model_validator(mode="after")
+    def _exactly_one(self) -> Self:
+        self.require_exactly_one("chars", "tokens")
+        return self
+
+
 class EmbeddingTask(Strict):
     """Embed one column of each row."""
 
     column: str = Field(description="Text column to embed.")
     dimensions: int | None = Field(
         default=None, ge=1, description="Length of each vector; else the model's own (Titan 1024, G1 1536, Nova 3072)."
+    )
+    truncate: TruncateSpec | None = Field(
+        default=None,
+        description="Send only the beginning of a long text: `{chars: 20000}` or `{tokens: 8000}`; `error_message` of "
+        "such a row says so. By default the model refuses it, and the row is an error row.",
     )
     normalize: bool = Field(default=True, description="Scale each vector to length 1 (only Titan V2 can leave it out).")
     input_type: Literal["search_document", "search_query", "classification", "clustering"] = Field(

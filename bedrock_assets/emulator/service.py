@@ -32,11 +32,11 @@ GRACE_S = 2
 class Emulator:
     """An emulated Bedrock control plane, as a context manager; see the package's docstring."""
 
-    def __init__(self, store: str, db: Path, **settings: Any) -> None:
+    def __init__(self, store: str, db: Path | None = None, **settings: Any) -> None:
         """
         Args:
             store: A folder with one folder per bucket, or `s3://` for real S3.
-            db: SQLite file of the jobs. Jobs in an existing file continue.
+            db: SQLite file of the jobs, by default in the store's folder. Jobs in an existing file continue.
             settings: Other fields of `EmulatorSettings`; without `port`, a free one is taken.
 
         Raises:
@@ -46,7 +46,8 @@ class Emulator:
         self._settings = chosen = EmulatorSettings.model_validate({"store": store, "db": db, "port": 0, **settings})
         check_catalogue()
         models = chosen.choose_models()
-        self._database = Database(db)
+        chosen.database.parent.mkdir(parents=True, exist_ok=True)
+        self._database = Database(chosen.database)
         self._invocations = InvocationTable(self._database)
         self.backend = Backend(self._database, Clock(chosen.speed, stepped=chosen.stepped), chosen)
         events = JobEvents(self._database, chosen.events_queue)

@@ -25,7 +25,11 @@ class EmulatorSettings(BaseModel):
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 lets other machines connect.")
     speed: float = Field(default=1.0, ge=0.001, description="Emulated seconds of a job's life per real second.")
     stepped: bool = Field(default=False, description="Time stands still until POST /admin/clock.")
-    db: Path = Field(default=Path("emulator.sqlite"), description="SQLite file of the jobs; they survive a restart.")
+    db: Path | None = Field(
+        default=None,
+        description="SQLite file of the jobs; they survive a restart. By default emulator.sqlite in the store's "
+        "folder; for s3:// in the current one.",
+    )
     faults_file: Path | None = Field(default=None, description="JSON file of faults to inject.")
     fault: list[str] | None = Field(
         default=None, description="A fault as NAME=VALUE; it overrides the file. May be repeated."
@@ -64,6 +68,12 @@ class EmulatorSettings(BaseModel):
     limits: JobLimits | None = Field(default=None, description="Instead of max_jobs, min_records and max_records.")
     faults: Faults | None = Field(default=None, description="Instead of faults_file and fault.")
     models: Models | None = Field(default=None, description="Instead of the URLs and minilm.")
+
+    @property
+    def database(self) -> Path:
+        """The SQLite file."""
+        folder = Path() if self.store.startswith("s3://") else Path(self.store)
+        return self.db or folder / "emulator.sqlite"
 
     def read_limits(self) -> JobLimits:
         """Quotas of the account."""

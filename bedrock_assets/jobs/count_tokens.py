@@ -100,7 +100,7 @@ class CountingEstimator:
         """What the estimate is based on, for people."""
         if isinstance(self.counted, str):
             return f"{self.rest.basis} (CountTokens was no help: {self.counted})"
-        answers = f"{self.rest.max_tokens} tokens per answer; probably too high"
+        answers = f"{self.rest.max_tokens} tokens per answer: an upper bound, as answers end earlier"
         if self.rest.measured.n_records:
             answers = f"answers as long as those of {self.rest.measured.n_records:,} records"
         return f"input tokens that the model counted in {self.counted.n_records:,} records, {answers}"

@@ -1,21 +1,19 @@
 """The demo: a pipeline from end to end on the local stack, with the same calls as the Dagster UI."""
 
 import time
-from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from dataclasses import dataclass, field
 
 import boto3
-import polars as pl
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn, TimeElapsedColumn
 
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.jobs.shard_request import name_prefix
+from bedrock_assets.local.following import Moment, Narrator
 from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import DagsterUI
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, TableManifest
 from bedrock_assets.storage.store import Store
@@ -23,6 +21,7 @@ from bedrock_assets.table.conservation import conservation_facts, conserved
 
 POLL_S = 1.0
 _OPEN = ("REQUESTED", "CANCELING", "FAILING")
+_ASSETS = ("prompt_shards", "batch_outputs", "joined_table")
 
 
 @dataclass(frozen=True)
@@ -43,6 +42,15 @@ class DemoResult:
     """Jobs of this pipeline that the emulator ever ran."""
     table: str
     seconds: float
+    input_tokens: int | None = None
+    """Tokens that the answers report; None if unknown."""
+    output_tokens: int | None = None
+    cost_usd: float | None = None
+    """What AWS would bill for them, in US dollars; None if unknown. The emulator bills nothing."""
+    enums: dict[str, list[str]] = field(default_factory=dict[str, list[str]])
+    """Columns of the answer with a fixed set of values, and these values."""
+    fields: list[str] = field(default_factory=list[str])
+    """Columns of the answer's schema."""
 
     @property
     def succeeded(self) -> bool:
@@ -57,56 +65,23 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
     Raises:
         BedrockAssetsError: Dagster does not load the pipeline, or `raw_dataset` failed.
     """
-    started, ui, name, store = (
-        time.monotonic(),
-        DagsterUI(stack.ui_url, stack.location),
-        pipeline.spec.name,
-        Store(str(stack.store)),
-    )
-    with console.status("starting Dagster"):
-        ui.wait_until_loaded(stack.require_alive, console.print)
-    console.print(f"Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
-    with console.status(f"materializing {name}/raw_dataset"):
+    ui, store = DagsterUI(stack.ui_url, stack.location), Store(str(stack.store))
+    with Narrator(console) as narrator:
+        narrator.tell(Moment("starting Dagster: its web server, its daemon and the pipeline's code"))
+        ui.wait_until_loaded(stack.require_alive, lambda text: console.print(f"{'':14}{text}", highlight=False))
+        console.print(f"              Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
+        narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)
-    console.print(f"{raw.n_rows:,} rows from {raw.source} in {len(raw.shards)} shards")
-    backfill_id = ui.backfill(
-        [pipeline.spec.key_of(asset) for asset in ("prompt_shards", "batch_outputs", "joined_table")],
-        [shard.key for shard in raw.shards],
-        {"ops": {pipeline.spec.op_of("batch_outputs"): {"config": {"poll_s": 2.0}}}},
-    )
-    status = _follow(stack, ui, backfill_id, pipeline, raw, console)
-    table = store.read_model(table_manifest_key(name), TableManifest)
-    facts = conservation_facts(store, pipeline, raw, table) if table else {"n_rows_out": 0}
-    return DemoResult(
-        pipeline=name,
-        backfill=status,
-        shards=len(raw.shards),
-        rows_in=raw.n_rows,
-        rows_out=facts["n_rows_out"],
-        ok=table.n_ok if table else 0,
-        error=table.n_error if table else 0,
-        missing=table.n_missing if table else 0,
-        conserved=table is not None and conserved(facts),
-        jobs=len(list(_bedrock(stack).list(name_contains=name_prefix(name)))),
-        table=store.path(f"{name}/table"),
-        seconds=round(time.monotonic() - started, 1),
-    )
-
-
-def show(result: DemoResult, console: Console) -> None:
-    """Print the counts, the first rows and the table's path."""
-    verdict = "[green]every row is in the table once[/green]" if result.conserved else "[red]rows are missing[/red]"
-    console.print(
-        f"\nbackfill {result.backfill}: {result.rows_in:,} rows in, {result.rows_out:,} rows out "
-        f"({result.ok:,} ok, {result.error:,} error, {result.missing:,} missing) from {result.jobs} jobs; {verdict}"
-    )
-    parts = sorted(Path(result.table).glob("*.parquet"))
-    if parts:
-        rows = pl.read_parquet(parts[0], n_rows=3)
-        columns = [column for column in ("id", "n_turns", "status", "response", "embedding") if column in rows.columns]
-        with pl.Config(tbl_hide_dataframe_shape=True, fmt_str_lengths=150, tbl_width_chars=console.width):
-            console.print(str(rows.select(columns)))
-    console.print(f"table: {result.table}/part-*.parquet", soft_wrap=True)
+        shards = "one shard" if len(raw.shards) == 1 else f"{len(raw.shards)} shards: parts that are one job each"
+        source = raw.source.rpartition("/")[2] if raw.source.startswith("/") else raw.source
+        console.print(f"              {raw.n_rows:,} rows from {source}, in {shards}", highlight=False)
+        backfill_id = ui.backfill(
+            [pipeline.spec.key_of(asset) for asset in _ASSETS],
+            [shard.key for shard in raw.shards],
+            {"ops": {pipeline.spec.op_of("batch_outputs"): {"config": {"poll_s": 2.0}}}},
+        )
+        status = _follow(stack, ui, backfill_id, pipeline, raw, narrator)
+    return _result(stack, store, pipeline, raw, status, round(narrator.seconds, 1))
 
 
 def _ingest(ui: DagsterUI, store: Store, pipeline: Pipeline) -> RawManifest:
@@ -120,35 +95,55 @@ def _ingest(ui: DagsterUI, store: Store, pipeline: Pipeline) -> RawManifest:
 
 
 def _follow(
-    stack: Stack, ui: DagsterUI, backfill_id: str, pipeline: Pipeline, raw: RawManifest, console: Console
+    stack: Stack, ui: DagsterUI, backfill_id: str, pipeline: Pipeline, raw: RawManifest, narrator: Narrator
 ) -> str:
-    """Show progress until the backfill ends; returns its status."""
-    columns = (
-        SpinnerColumn(),
-        TextColumn("{task.description}"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeElapsedColumn(),
-    )
+    """Say what goes on until the backfill ends; returns its status."""
     bedrock, prefix = _bedrock(stack), name_prefix(pipeline.spec.name)
-    with Progress(*columns, console=console) as progress:
-        records = progress.add_task("records answered", total=raw.n_sendable)
-        shards = progress.add_task("shards done", total=len(raw.shards))
-        table = progress.add_task("table", total=1)
-        while True:
-            stack.require_alive()
-            status, counts = ui.backfill_status(backfill_id)
-            jobs = list(bedrock.list(name_contains=prefix))
-            n_running = sum(job.status.in_flight for job in jobs)
-            done: dict[str, Any] = counts.get("batch_outputs", {})
-            progress.update(records, completed=min(raw.n_sendable, sum(job.n_processed for job in jobs)))
-            progress.update(
-                shards, completed=done.get("materialized", 0), description=f"shards done ({n_running} jobs in flight)"
-            )
-            progress.update(table, completed=counts.get("joined_table", {}).get("materialized", 0))
-            if status not in _OPEN:
-                return status
-            time.sleep(POLL_S)
+    while True:
+        stack.require_alive()
+        status, counts = ui.backfill_status(backfill_id)
+        if status not in _OPEN:
+            return status
+        jobs = list(bedrock.list(name_contains=prefix))
+        done = {asset: counts.get(asset, {}).get("materialized", 0) for asset in _ASSETS}
+        n_shards, min_records = len(raw.shards), pipeline.spec.limits.min_records_per_job
+        narrator.tell(Moment.of(done, jobs, n_shards=n_shards, n_records=raw.n_sendable, min_records=min_records))
+        time.sleep(POLL_S)
+
+
+def _result(
+    stack: Stack, store: Store, pipeline: Pipeline, raw: RawManifest, status: str, seconds: float
+) -> DemoResult:
+    name = pipeline.spec.name
+    table = store.read_model(table_manifest_key(name), TableManifest)
+    facts = conservation_facts(store, pipeline, raw, table) if table else {"n_rows_out": 0}
+    price, schema = price_of(pipeline.spec), pipeline.schema
+    counts = list(table.tokens.values()) if table else []
+    n_input, n_output = ([getattr(count, side) for count in counts] for side in ("n_input", "n_output"))
+    columns = {name: pipeline.answer_columns[name] for name in (schema.fields if schema else ())}
+    return DemoResult(
+        pipeline=name,
+        backfill=status,
+        shards=len(raw.shards),
+        rows_in=raw.n_rows,
+        rows_out=facts["n_rows_out"],
+        ok=table.n_ok if table else 0,
+        error=table.n_error if table else 0,
+        missing=table.n_missing if table else 0,
+        conserved=table is not None and conserved(facts),
+        jobs=len(list(_bedrock(stack).list(name_contains=name_prefix(name)))),
+        table=store.path(f"{name}/table"),
+        seconds=seconds,
+        input_tokens=None if None in n_input or not counts else sum(n_input),
+        output_tokens=None if None in n_output or not counts else sum(n_output),
+        cost_usd=price.cost_usd(table.tokens) if price and table and counts else None,
+        enums={
+            columns[name]: list(map(str, node.enum))
+            for name, node in (schema.fields if schema else {}).items()
+            if node.enum
+        },
+        fields=list(columns.values()),
+    )
 
 
 def _bedrock(stack: Stack) -> Bedrock:

@@ -8,26 +8,26 @@ import socket
 import subprocess
 import sys
 import threading
-from collections.abc import Generator, Mapping
+from collections.abc import Generator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
 
 import yaml
+from botocore.exceptions import BotoCoreError, ClientError
 
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.project import DEMO, Project
+from bedrock_assets.storage.credentials import open_session
 
 BUCKET = "bedrock-assets"
 SETTINGS = "environment.json"
 """File with the variables that point other processes at the stack."""
 AWS_ONLY = (
-    "AWS_PROFILE",
-    "AWS_DEFAULT_PROFILE",
-    "AWS_SESSION_TOKEN",
+    "BEDROCK_ASSETS_ALERT_TOPIC",
     "BEDROCK_ASSETS_ASSUME_ROLE_ARN",
     "BEDROCK_ASSETS_BUCKET_OWNER",
     "BEDROCK_ASSETS_CLOUDWATCH",
@@ -38,6 +38,8 @@ AWS_ONLY = (
     "BEDROCK_ASSETS_SUBNET_IDS",
 )
 """Variables of a deployment on AWS; with them a local stack would call AWS."""
+NO_ACCOUNT = "local"
+"""The keys of no account: the emulator takes any, and AWS refuses them."""
 PATIENCE = {
     "DAGSTER_BACKFILL_RETRY_DEFINITION_CHANGED_ERROR": "1",
     "DAGSTER_GRPC_TIMEOUT_SECONDS": "180",
@@ -89,6 +91,8 @@ class Stack:
     dagster: "subprocess.Popen[bytes]"
     location: str = DEMO.name
     """Name of the code location."""
+    note: str = ""
+    """What a person should know of the AWS login; empty if there is nothing."""
 
     @property
     def store(self) -> Path:
@@ -125,6 +129,8 @@ def local_stack(settings: Settings) -> Generator[Stack]:
         options: dict[str, Any] = {"speed": settings.speed, "max_jobs": 20, "any_model": True}
         with Emulator(str(home / "s3"), home / "emulator.sqlite", **options) as emulator:
             env = environment(home, emulator.endpoint_url)
+            keys, note = placeholders()
+            env |= keys
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
             _prepare_instance(home, settings.max_jobs)
             dagster = _start_dagster(home, settings, port, env, lock)
@@ -132,7 +138,8 @@ def local_stack(settings: Settings) -> Generator[Stack]:
             lock.write(str(dagster.pid))
             lock.flush()
             try:
-                yield Stack(home, f"http://127.0.0.1:{port}", emulator.endpoint_url, dagster, settings.project.name)
+                ui_url = f"http://127.0.0.1:{port}"
+                yield Stack(home, ui_url, emulator.endpoint_url, dagster, settings.project.name, note)
             finally:
                 stop(dagster)
 
@@ -145,10 +152,30 @@ def environment(home: Path, emulator_url: str) -> dict[str, str]:
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
         "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
         **dict.fromkeys(ENDPOINT_VARIABLES, emulator_url),
-        "AWS_REGION": "us-east-1",
-        "AWS_ACCESS_KEY_ID": "local",
-        "AWS_SECRET_ACCESS_KEY": "local",
+        # A profile may tell boto3 to ignore such addresses.
+        "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
     }
+
+
+def placeholders() -> tuple[dict[str, str], str]:
+    """
+    A Region and keys, where the shell has none that can be used, and what to tell of it.
+
+    What it has is kept, as sources on S3 are read with it. The emulator takes any keys.
+
+    Raises:
+        ConfigError: AWS_PROFILE names a profile that does not exist.
+    """
+    session, note = open_session(), ""
+    found = {} if session.region_name else {"AWS_REGION": "us-east-1"}
+    try:
+        credentials = session.get_credentials()
+        if credentials is not None:
+            credentials.get_frozen_credentials()
+            return found, note
+    except (BotoCoreError, ClientError) as error:
+        note = f"your AWS login cannot be used, so sources on S3 cannot be read; log in and start again: {error}"
+    return {**found, "AWS_ACCESS_KEY_ID": NO_ACCOUNT, "AWS_SECRET_ACCESS_KEY": NO_ACCOUNT}, note
 
 
 def store_folder(home: Path) -> Path:
@@ -214,7 +241,7 @@ def _start_dagster(
     workspace = settings.workspace or _write_workspace(home, settings.project)
     # Where `dg dev` or `dagster dev` would run, as relative paths start there.
     folder = (None if settings.workspace else settings.project.folder) or workspace.resolve().parent
-    _require_no_dotenv(folder / ".env", env)
+    _require_no_dotenv(folder / ".env")
     options = ["-w", str(workspace.resolve()), "-h", "127.0.0.1", "-p", str(port)]
     with log_file(home).open("ab") as log:
         return subprocess.Popen(  # noqa: S603 - our own interpreter, our own arguments
@@ -228,7 +255,7 @@ def _start_dagster(
         )
 
 
-def _require_no_dotenv(path: Path, env: Mapping[str, str]) -> None:
+def _require_no_dotenv(path: Path) -> None:
     """
     Dagster reads this file, and its values would replace those that keep the stack away from AWS.
 
@@ -237,7 +264,7 @@ def _require_no_dotenv(path: Path, env: Mapping[str, str]) -> None:
     """
     text = path.read_text("utf-8", "replace") if path.is_file() else ""
     names = {line.split("=")[0].strip().removeprefix("export ").strip() for line in text.splitlines() if "=" in line}
-    if conflicts := sorted(names & {*env, *AWS_ONLY}):
+    if conflicts := sorted(names & {*environment(path.parent, ""), *AWS_ONLY}):
         raise ConfigError(
             f"{path} sets {', '.join(conflicts)}, so the local stack would use AWS; rename the file while you work "
             "locally"

@@ -22,13 +22,14 @@ HEARTBEAT_S = 300
 
 
 def run_dagster_checks(
-    instance: DagsterInstance | None, regions: Regions, specs: Sequence[WorkloadSpec]
+    instance: DagsterInstance | None, regions: Regions | None, specs: Sequence[WorkloadSpec]
 ) -> Iterator[CheckResult]:
     """
     Run all checks, one after the other.
 
     Args:
         instance: None if `DAGSTER_HOME` is not set.
+        regions: None if none can be opened; then files and jobs are left out.
     """
     if instance is None:
         fix = "set DAGSTER_HOME, or name the folder of a local stack with --home"
@@ -36,6 +37,8 @@ def run_dagster_checks(
         return
     yield from _daemon_and_pools(instance, specs)
     yield from _run_slots(instance)
+    if regions is None:
+        return
     for spec in specs:
         if isinstance(spec, InboxSpec):
             yield _inbox_files(instance, regions.store, spec)

@@ -14,7 +14,8 @@ from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.errors import ConfigError, MetricsUnavailable, RetiredModel
 from bedrock_assets.families import notices, require_living
 from bedrock_assets.operations.dagster_checks import run_dagster_checks
-from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
+from bedrock_assets.operations.probes import CheckResult, Probe, check_store, run_probes
+from bedrock_assets.storage.store import Store
 
 QUOTAS = {
     "max_jobs": "Sum of in-progress and submitted batch inference jobs using a base model for {}",
@@ -50,6 +51,23 @@ def run_checks(
     for region, model in sorted(_models(regions, specs), key=str):
         yield from _metrics(probes[region], model)
     yield from run_dagster_checks(instance, regions, specs)
+
+
+def checks_without_regions(
+    error: ConfigError, store: Store, specs: Sequence[WorkloadSpec], instance: DagsterInstance | None
+) -> Iterator[CheckResult]:
+    """
+    Run the checks that need no Region.
+
+    Args:
+        error: Why no Region can be opened.
+    """
+    fix = "set AWS_REGION, or name the folder of a local stack: --home bedrock-assets-dev"
+    yield CheckResult("Region", "fail", str(error), fix)
+    yield check_store(store, on_aws=False)
+    for spec in specs:
+        yield from _facts(spec)
+    yield from run_dagster_checks(instance, None, specs)
 
 
 def _facts(spec: WorkloadSpec) -> Iterator[CheckResult]:

@@ -3,10 +3,12 @@
 from dataclasses import dataclass
 
 import polars as pl
+from dagster import DagsterInstance
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.outputs.error_groups import group_errors as error_groups
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.keys import outputs_folder, outputs_key
@@ -35,6 +37,14 @@ def group_errors(store: Store, workload: Workload) -> list[ErrorGroup]:
     groups = error_groups(pl.concat(_failed(store, workload, shard, key) for shard, key in outputs.items()))
     columns = ("error_code", "pattern", "n_rows", "example", "error_message", "shards")
     return [ErrorGroup(*row) for row in groups.select(columns).iter_rows()]
+
+
+def failed_shards(instance: DagsterInstance, spec: WorkloadSpec) -> dict[str, str]:
+    """Why the last request of a shard has failed, by shard, from Dagster's event log."""
+    ledger = Ledger.of(spec)
+    ledger.refresh(instance)
+    failed = {key: entry for key, entry in ledger.entries.items() if entry.state is RequestState.FAILED}
+    return {key: failed[key].message or "see its run" for key in sorted(failed)}
 
 
 def outputs_of(store: Store, spec: WorkloadSpec) -> dict[str, str]:

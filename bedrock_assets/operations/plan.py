@@ -11,6 +11,9 @@ from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
 
+_LOOKED_AT = 100
+"""Rows among which the first prompt is looked for."""
+
 
 def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
     """
@@ -41,5 +44,13 @@ def preview(pipeline: Pipeline, store: Store | None = None) -> dict[str, Any]:
         "rows_per_shard": f"{sizes.min()} to {sizes.max()}",
         "waves": -(-len(shards) // pipeline.spec.limits.max_jobs),
         "first_record": first,
+        "first_prompt": _first_prompt(pipeline, store),
         "warnings": pipeline.notices,
     }
+
+
+def _first_prompt(pipeline: Pipeline, store: Store | None) -> str | None:
+    """The text of the first row that has one."""
+    rows = next(read_rows(pipeline, store), None)
+    texts = None if rows is None else pipeline.records.texts(rows.head(_LOOKED_AT)).drop_nulls()
+    return None if texts is None or texts.is_empty() else texts[0]

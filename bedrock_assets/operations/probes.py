@@ -86,7 +86,17 @@ def _credentials(probe: Probe) -> CheckResult:
 
 
 def _store(probe: Probe) -> CheckResult:
-    store, content = probe.store, b"written by bedrock-assets doctor"
+    return check_store(probe.store, on_aws=probe.on_aws)
+
+
+def check_store(store: Store, *, on_aws: bool) -> CheckResult:
+    """
+    Whether the store can be written, read and deleted from.
+
+    Args:
+        on_aws: Whether Bedrock's endpoint is AWS's own, which reads no local folder.
+    """
+    content = b"written by bedrock-assets doctor"
     try:
         store.put(PROBE, content)
         stored = store.get(PROBE)
@@ -97,7 +107,7 @@ def _store(probe: Probe) -> CheckResult:
     if stored != content:
         message = f"{store.root} returned different bytes than were written"
         return CheckResult("store", "fail", message, "use another store")
-    if store.is_local and probe.on_aws:
+    if store.is_local and on_aws:
         fix = "set BEDROCK_ASSETS_STORE=s3://bucket/prefix"
         return CheckResult("store", "fail", f"{store.root} is a local folder, which Amazon Bedrock cannot read", fix)
     return CheckResult("store", "ok", f"{store.root}: written, read and deleted")

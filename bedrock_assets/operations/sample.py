@@ -34,6 +34,8 @@ class Sample:
     """status, response or embedding, fields, stop_reason, tokens, error; empty if the model was not called."""
     cost_usd: float | None = None
     """On-demand cost of the answer; None without an answer, or if its tokens or the price are unknown."""
+    prompt: str | None = None
+    """The prompt, or the text to embed, as people read it."""
 
 
 def sample_rows(
@@ -52,13 +54,17 @@ def sample_rows(
         BedrockUnavailable: Bedrock throttles or is not reachable.
         BedrockError: The account may not call the model.
     """
-    rows = pipeline.records.make(_rows(pipeline, store, n_rows, ids))
+    given = _rows(pipeline, store, n_rows, ids)
+    rows, texts = pipeline.records.make(given), pipeline.records.texts(given)
     answers = _ask(pipeline, runtime, rows) if runtime else {}
     samples: list[Sample] = []
-    for record_id, line, error in rows.select(pipeline.record_id, LINE, ERROR_MESSAGE).iter_rows():
+    for text, (record_id, line, error) in zip(
+        texts, rows.select(pipeline.record_id, LINE, ERROR_MESSAGE).iter_rows(), strict=True
+    ):
         answer = answers.get(record_id, {})
         cost_usd = _cost_usd(pipeline, answer) if answer else None
-        samples.append(Sample(record_id, json.loads(line)["modelInput"] if line else None, error, answer, cost_usd))
+        record = json.loads(line)["modelInput"] if line else None
+        samples.append(Sample(record_id, record, error, answer, cost_usd, text))
     return samples
 
 

@@ -50,6 +50,10 @@ class ShardProgress:
     """Whether the answers are there."""
     estimated_usd: float | None = None
     job_arn: str | None = None
+    request_state: str = ""
+    """The state of its request; empty if it was never requested."""
+    job_status: str = ""
+    """Bedrock's status of its job; empty if it has none, or the job has been collected."""
     message: str | None = None
 
 
@@ -143,6 +147,8 @@ def _progress(
         is_answered=entry.state is RequestState.ANSWERED,
         estimated_usd=request.estimated_usd,
         job_arn=entry.job_arn,
+        request_state=entry.state.value,
+        job_status=job.status.value if job else "",
         message=entry.message,
     )
 

@@ -216,7 +216,11 @@ def one_outcome_per_row(rows: pl.DataFrame, outcomes: pl.DataFrame, ended: str) 
     settled = joined.with_columns(
         status=not_sent.then(pl.lit("error")).otherwise(pl.col("status").cast(pl.String).fill_null("missing")),
         error_code=not_sent.then("code").when(missing).then(pl.lit("missing")).otherwise("error_code"),
-        error_message=not_sent.then("message").when(missing).then(message).otherwise("error_message"),
+        # A row that was sent has a message of its own if its text was cut.
+        error_message=not_sent.then("message")
+        .when(missing)
+        .then(message)
+        .otherwise(pl.coalesce("error_message", "message")),
         retryable=pl.col("sent") & pl.col("retryable").fill_null(value=True),
     )
     return settled.drop("code", "message", "wire_id", "key", "elsewhere", strict=False), len(own) - n_known

@@ -1,6 +1,7 @@
 """Finds the Dagster project in which a command is run: its pipelines, and the code location that Dagster loads."""
 
 import tomllib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -88,3 +89,24 @@ def _project(file: Path, settings: dict[str, Any]) -> Project:
         raise ConfigError(f"{file}: the project has no folder {defs}; create it, or set `defs_module`")
     module = str(settings.get("code_location_target_module", f"{root}.definitions"))
     return Project(defs, module, str(settings.get("code_location_name", file.parent.name)), source, file.parent)
+
+
+def clashes(named: Sequence[tuple[str, str]]) -> dict[int, ConfigError]:
+    """
+    Pipelines and inboxes of one name, which would share their folder in the store.
+
+    Args:
+        named: Where each is from, and its name.
+
+    Returns:
+        By position, the error of each, but of the one whose folder has the name: the others are mostly copies of it
+        that are not renamed yet.
+    """
+    faults = dict[int, ConfigError]()
+    for name in dict.fromkeys(name for _, name in named):
+        same = sorted((place, i) for i, (place, other) in enumerate(named) if other == name)
+        at_home = [i for place, i in same if Path(place).parent.name == name]
+        places = " and ".join(place for place, _ in same)
+        error = ConfigError(f"{places} both have the name {name!r}, which is their folder in the store; rename one")
+        faults |= {i: error for _, i in same if at_home != [i]} if len(same) > 1 else {}
+    return faults

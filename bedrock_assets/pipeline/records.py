@@ -11,12 +11,13 @@ import polars as pl
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.config.task import DEFAULT_MAX_TOKENS, POSITION, POSITIONS, TextTask
+from bedrock_assets.config.task import DEFAULT_MAX_TOKENS, POSITION, POSITIONS, EmbeddingTask, TextTask
 from bedrock_assets.families import AnswerFormat, Family, Prompt, Task, document_rules, encoded
 from bedrock_assets.pipeline.attachments import Attachments, Reason
 from bedrock_assets.pipeline.further import NONE, FurtherKeys
 from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
 from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
+from bedrock_assets.pipeline.truncate import cut, note
 
 LINE, ERROR_CODE, ERROR_MESSAGE = ("__line", "__error_code", "__error_message")
 KEY = "__key"
@@ -61,8 +62,8 @@ class RecordMaker:
 
         Returns:
             The record id, and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
-            `ERROR_MESSAGE`: String, null where one can; `KEY`: String, 32 hex digits, the same for rows whose
-            records say the same to the same model.
+            `ERROR_MESSAGE`: String, null where one can, but that the message of a text that was cut says so; `KEY`:
+            String, 32 hex digits, the same for rows whose records say the same to the same model.
         """
         is_plain = rows[self.record_id].str.contains(WIRE_ID).all()
         record_id = column(self.record_id)
@@ -80,7 +81,16 @@ class RecordMaker:
         code, message = self._faults(records)
         records = records.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
         records = records.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
+        if isinstance(self.task, EmbeddingTask) and self.task.truncate:
+            whole = rows.select(as_text(self.task.column, rows.schema[self.task.column])).to_series()
+            texts = pl.DataFrame({"whole": whole, "sent": parts["text"]})
+            told = texts.select(note(pl.col("whole"), pl.col("sent"))).to_series()
+            records = records.with_columns(pl.coalesce(ERROR_MESSAGE, told).alias(ERROR_MESSAGE))
         return rows.select(self.record_id).hstack(records.hstack(keys))
+
+    def texts(self, rows: pl.DataFrame) -> pl.Series:
+        """The prompt, or the text to embed, of each row: String, null where there is none."""
+        return rows.select(text=self._rendered(rows.schema)["text"])["text"]
 
     @property
     def templates(self) -> tuple[Template, ...]:
@@ -146,7 +156,10 @@ class RecordMaker:
     def _rendered(self, schema: pl.Schema) -> dict[str, pl.Expr]:
         """Text of each row and, where there are such, system prompt and texts of further keys."""
         if not isinstance(self.task, TextTask):
-            return {"text": as_text(self.task.column, schema[self.task.column]), **self.further.rendered(schema, None)}
+            text = as_text(self.task.column, schema[self.task.column])
+            if self.task.truncate:
+                text = cut(text, self.task.truncate)
+            return {"text": text, **self.further.rendered(schema, None)}
         templates = {"text": self.prompt, "system": self.system}
         rendered = {
             name: template.render(schema, self.task.null_default) for name, template in templates.items() if template

@@ -229,7 +229,7 @@ def test_a_queue_that_is_away(tmp_path: Path, queue: EventQueue, monkeypatch: py
 
 
 def test_the_rule_sends_what_the_queue_reads(queue: EventQueue) -> None:
-    """EventBridge, given the pattern that the README shows, sends these events to the queue and no others."""
+    """EventBridge, given the pattern of the template, sends these events to the queue and no others."""
     events: Any = boto3.client("events", region_name=REGION)
     arn = queue.client.get_queue_attributes(QueueUrl=queue.url, AttributeNames=["QueueArn"])["Attributes"]["QueueArn"]
     events.put_rule(Name="bedrock-batch", EventPattern=json.dumps(PATTERN))

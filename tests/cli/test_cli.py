@@ -1,6 +1,7 @@
 """The command line: results on standard output, errors in one line, exit codes 0 and 2."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -204,7 +205,11 @@ def test_plan_of_a_file(source: Path, tmp_path: Path) -> None:
         ("  model:", "  modell: x\n  model:", "defs.yaml: attributes: unknown key 'modell'; did you mean model?"),
         ("prompt:", "promt:", "defs.yaml: attributes.task.text: unknown key 'promt'; did you mean prompt?"),
         ("min_records_per_job: 1", "max_jobs: many", "attributes.limits.max_jobs: Input should be a valid integer"),
-        ("name: calls", "name: My Calls", "attributes.name: String should match pattern"),
+        (
+            "name: calls",
+            "name: My Calls",
+            "attributes.name: 'My Calls' cannot be; write lower-case",
+        ),
         ("attributes:", "settings:", "is not YAML with `type` and `attributes`"),
         ("attributes:", "attributes: [", "is not YAML with"),
         ("{text}", "{words}", "column 'words' named in prompt"),
@@ -224,3 +229,8 @@ def test_an_unknown_pipeline() -> None:
     message = refused("plan", "no_such")
     assert "there is no pipeline 'no_such' in " in message
     assert "known: conversation_embeddings, conversation_summaries. Give" in message
+
+
+def test_version() -> None:
+    """The option prints the version of the installed package."""
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"bedrock-assets {version('bedrock-assets')}\n"

@@ -69,7 +69,11 @@ def test_status(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         done = told("status", path)
         assert [(line["state"], line["n_done"]) for line in done] == [("answered", 10)] * 2
         assert all(0 < line["cost_usd"] < 0.01 for line in done)
-        assert "answered" in run("status", path).output
+        shown = run("status", path).output
+        assert "answered" in shown
+        assert "calls, table: not built yet" in shown
+        assert lab.materialize("joined_table")
+        assert ", 20 rows: 20 ok" in run("status", path).output
 
 
 def test_status_without_bedrock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -147,7 +151,10 @@ def test_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (asked,) = told("sample", path, "--id", "c7", "--ask")
         assert (asked["record_id"], asked["answer"]["status"], lab.n_invoked) == ("c7", "ok", 1)
         assert asked["cost_usd"] > 0
-        assert "ok" in run("sample", path, "--id", "c7", "--ask").output
+        people = run("sample", path, "--id", "c7", "--ask").output
+        assert shown[0]["prompt"] in run("sample", path).output
+        assert "-> ok" in people
+        assert asked["answer"]["response"] in people
         wrong = run("sample", path, "--id", "nobody")
         assert (wrong.exit_code, "no row with record_id 'nobody'" in wrong.stderr) == (2, True)
 
@@ -252,11 +259,15 @@ def test_new(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     common = ("--source", "rows.csv", "--model", "amazon.nova-lite-v1:0", "--defs", tmp_path / "defs")
     made = run("new", "calls", *common, "--prompt", "Sum up: {text}")
     assert made.exit_code == 0, made.output
+    assert "does not load" in made.stderr
+    assert [line.split("#")[0].split()[:3] for line in made.stdout.splitlines() if line.startswith("next")] == [
+        ["next", "bedrock-assets", command] for command in ("plan", "estimate", "sample")
+    ]
     assert told("plan", tmp_path / "defs/calls/defs.yaml")["rows"] == 1
     for arguments, message in (
         (("calls", "--prompt", "{text}"), "already exists"),
         (("more", "--prompt", "{txt}"), "column 'txt'"),
-        (("Calls", "--prompt", "{text}"), "name: String should match"),
+        (("Calls", "--prompt", "{text}"), "name: 'Calls' cannot be; write lower-case"),
         (("more",), "exactly one of --prompt and --embed"),
         (("more", "--embed", "text"), "is for text tasks, but the task is embedding"),
     ):

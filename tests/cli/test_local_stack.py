@@ -3,16 +3,18 @@
 import json
 from pathlib import Path
 
+import boto3
 import pytest
 
 from bedrock_assets.cli.common import session
+from bedrock_assets.emulator import Emulator
 from bedrock_assets.errors import ConfigError
-from bedrock_assets.local.stack import AWS_ONLY, SETTINGS, Settings, environment, local_stack
+from bedrock_assets.local.stack import AWS_ONLY, SETTINGS, Settings, environment, local_stack, placeholders
 from bedrock_assets.pipeline.project import find_project
 from bedrock_assets.resources.environment import bedrock_resource
 
 
-@pytest.mark.parametrize("line", ["BEDROCK_ASSETS_STORE=s3://paid/batch", " export AWS_PROFILE = prod", "AWS_REGION=x"])
+@pytest.mark.parametrize("line", ["BEDROCK_ASSETS_STORE=s3://paid/batch", " export BEDROCK_ASSETS_REGIONS = eu.yaml"])
 def test_a_dotenv_for_aws(tmp_path: Path, line: str) -> None:
     """Dagster would read it, and its values win; so nothing starts beside one."""
     (tmp_path / "dg.toml").write_text('directory_type = "project"\n[project]\nroot_module = "shop"\n')
@@ -34,7 +36,66 @@ def test_settings_for_aws_in_the_shell(tmp_path: Path, monkeypatch: pytest.Monke
     (home / SETTINGS).write_text(json.dumps(environment(home, "http://127.0.0.1:9")))
     for name in (*AWS_ONLY, *environment(home, "")):
         monkeypatch.setenv(name, "arn:aws:iam::123456789012:role/paid")
+    monkeypatch.setenv("AWS_REGION", "us-east-1")
     with session(home):
         resource = bedrock_resource()
     assert (resource.assume_role_arn, resource.regions, resource.vpc_subnet_ids) == (None, [], [])
     assert not resource.cloudwatch
+
+
+PROFILE = """\
+[profile mine]
+region = eu-central-1
+ignore_configured_endpoint_urls = true
+services = elsewhere
+aws_access_key_id = mine
+aws_secret_access_key = secret
+
+[services elsewhere]
+bedrock =
+  endpoint_url = https://paid.example.com
+"""
+
+EXPIRED = """\
+[profile mine]
+region = eu-central-1
+sso_session = corp
+sso_account_id = 123456789012
+sso_role_name = reader
+
+[sso-session corp]
+sso_region = eu-central-1
+sso_start_url = https://corp.example.com/start
+"""
+
+
+def test_sources_keep_the_keys_of_the_shell(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A profile's Region and keys stay, and Bedrock is the emulator all the same; a login that has ended is told."""
+    (tmp_path / "config").write_text(PROFILE)
+    (tmp_path / "none").write_text("")
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_SESSION_TOKEN", "AWS_REGION", "AWS_DEFAULT_REGION"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    monkeypatch.setenv("AWS_SHARED_CREDENTIALS_FILE", str(tmp_path / "none"))
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "none"))
+    keys, note = placeholders()
+    assert (set(keys), note) == ({"AWS_REGION", "AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}, "")
+    monkeypatch.setenv("AWS_CONFIG_FILE", str(tmp_path / "config"))
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    assert placeholders() == ({}, "")
+    with Emulator(str(tmp_path / "buckets")) as emulator:
+        for name, value in environment(tmp_path, emulator.endpoint_url).items():
+            monkeypatch.setenv(name, value)
+        aws = boto3.Session()
+        bedrock, s3 = aws.client("bedrock"), aws.client("s3")
+        assert bedrock.list_model_invocation_jobs()["invocationJobSummaries"] == []
+        assert bedrock.meta.endpoint_url == emulator.endpoint_url
+    (tmp_path / "config").write_text(EXPIRED)
+    keys, note = placeholders()
+    assert keys["AWS_ACCESS_KEY_ID"] == "local"
+    assert note.startswith("your AWS login cannot be used")
+    assert s3.meta.region_name == "eu-central-1"
+    credentials = aws.get_credentials()
+    assert credentials is not None
+    assert credentials.access_key == "mine"
+    assert (tmp_path / "buckets" / "emulator.sqlite").is_file()

@@ -63,7 +63,7 @@ def test_a_chain(load: Any) -> None:
 
 @pytest.mark.parametrize("source", ["second", "frist"])
 def test_a_chain_to_nowhere(load: Any, source: str) -> None:
-    """A pipeline that is not there, or is the same one, stops the location, with those that are there."""
+    """A source that is no other pipeline is told, with those that are there."""
     told = error_of(load, first={}, second={"source": {"pipeline": source}, "output_prefix": "x_"})
     assert f"second: source.pipeline {source!r} is not another pipeline" in told
     assert told.endswith("known: first, second")
@@ -147,7 +147,7 @@ def two_components(path: str, *types: str) -> Iterator[dg.Definitions]:
 
 
 def test_a_wrong_file_is_named(load: Any) -> None:
-    """A model that nobody knows stops the location with the path of its YAML."""
+    """A model that nobody knows is told with the path of its YAML."""
     told = error_of(load, broken={"model": "nobody-knows"})
     assert "broken/defs.yaml: model: 'nobody-knows' is no model id" in told
 
@@ -155,6 +155,64 @@ def test_a_wrong_file_is_named(load: Any) -> None:
 def test_data_is_not_read_at_load(load: Any) -> None:
     """A prompt that names no column of the source is told when the source is read."""
     load(typo={"task": {"text": {"prompt": "{txt}"}}})
+
+
+def test_a_broken_component_stands_alone(load: Any) -> None:
+    """
+    Files that are wrong, or do not fit: each has assets of the same keys and partitions, whose runs fail with its own
+    error; all other pipelines load as ever, chains through a broken one included, and the dispatcher watches them.
+    """
+    defs = load(
+        good={},
+        copy={"name": "good"},
+        typo={"modell": "x", "key_prefix": "marts"},
+        after={"source": {"pipeline": "typo"}, "output_prefix": "x_"},
+        lost={"source": {"pipeline": "nowhere"}},
+        nameless={"name": "No Name"},
+        lonely={"automation": True},
+        mail={"settle_s": "soon"},
+        post={"settle_s": 5},
+        _one={"name": "twice"},
+        _two={"name": "twice"},
+    )
+    dg.Definitions.validate_loadable(defs)
+    graph = defs.resolve_asset_graph()
+    told = {key.to_user_string(): graph.get(key).description or "" for key in graph.get_all_asset_keys()}
+    broken = {key: text for key, text in told.items() if "Cannot be loaded" in text}
+    steps = ("raw_dataset", "prompt_shards", "batch_outputs", "joined_table")
+    expected = {f"{name}/{step}" for name in ("marts/typo", "lost", "lonely", "twice") for step in steps}
+    expected |= {"copy_cannot_be_loaded", "nameless_cannot_be_loaded", "mail/dropped_files", "mail/batch_outputs"}
+    assert broken.keys() == expected
+    assert "typo/defs.yaml: attributes: unknown key 'modell'; did you mean model?" in broken["marts/typo/raw_dataset"]
+    assert all(f"/{name}/defs.yaml" in broken["twice/joined_table"] for name in ("_one", "_two"))
+    outputs, typo = dg.AssetKey(["marts", "typo", "batch_outputs"]), dg.AssetKey(["marts", "typo", "joined_table"])
+    assert graph.get(outputs).partitions_def == dg.DynamicPartitionsDefinition(name="typo_shards")
+    assert graph.get(dg.AssetKey(["after", "raw_dataset"])).parent_keys == {typo}
+    assert {"bedrock_jobs_sensor", "joined_table_sensor", "post_files_sensor"} == {s.name for s in defs.sensors}
+    jobs = {job.name for sensor in defs.sensors if sensor.name == "bedrock_jobs_sensor" for job in sensor.jobs}
+    assert jobs == {"good_collect", "after_collect", "post_collect"}
+    with dg.DagsterInstance.ephemeral() as instance:
+        result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
+            instance=instance, asset_selection=[dg.AssetKey(["marts", "typo", "raw_dataset"])], raise_on_error=False
+        )
+    (failure,) = [event for event in result.all_events if event.is_step_failure]
+    assert "typo/defs.yaml: attributes: unknown key 'modell'" in failure.step_failure_data.user_failure_data.description
+
+
+def test_all_errors_are_told_at_once(load: Any) -> None:
+    """Where definitions are only validated, a broken file is an error, with those of all other files."""
+    told = error_of(load, good={}, typo={"modell": "x"}, other={"pol": "x"})
+    assert len(told.splitlines()) == 2
+    assert "typo/defs.yaml: attributes: unknown key 'modell'" in told
+    assert "other/defs.yaml: attributes: unknown key 'pol'; did you mean pool?" in told
+
+
+def test_nothing_but_broken_components(load: Any) -> None:
+    """A code location loads, with its resources for assets of others, and has no sensor."""
+    defs = load(typo={"modell": "x"})
+    dg.Definitions.validate_loadable(defs)
+    assert not defs.sensors
+    assert "bedrock_batch_store" in defs.resources
 
 
 def test_dg_scaffolds_a_pipeline_that_loads(tmp_path: Path) -> None:
@@ -222,14 +280,16 @@ def test_an_inbox_alone(load: Any) -> None:
     ],
 )
 def test_inboxes_that_cannot_be(load: Any, settings: dict[str, Any], told: str) -> None:
-    """A setting of an inbox that cannot be stops the location, with the cure."""
+    """A setting of an inbox that cannot be is told with the cure."""
     assert told in error_of(load, **settings)
 
 
 def error_of(load: Any, **pipelines: dict[str, Any]) -> str:
-    """Our own message, which Dagster shows below its own."""
-    with pytest.raises(ComponentTreeException) as error:
-        load(**pipelines)
+    """Our own message, which Dagster shows below its own when definitions are validated, as by `dg check defs`."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("DAGSTER_IS_DEFS_VALIDATION_CLI", "1")
+        with pytest.raises(ComponentTreeException) as error:
+            load(**pipelines)
     cause: BaseException | None = error.value
     while cause and not isinstance(cause, ConfigError):
         cause = cause.__cause__

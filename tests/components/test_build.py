@@ -70,7 +70,7 @@ def test_what_cannot_be(calls: dict[str, Any]) -> None:
         build_batch_inference()
     with pytest.raises(ConfigError, match=r"pipeline 'calls': unknown key 'modell'; did you mean model\?"):
         build_batch_inference({**calls, "modell": "x"})
-    with pytest.raises(ConfigError, match=r"pipeline 'calls': group_name: String should match"):
+    with pytest.raises(ConfigError, match=r"pipeline 'calls': group_name: 'a b' cannot be; write letters"):
         build_batch_inference({**calls, "group_name": "a b"})
     with pytest.raises(ConfigError, match=r"pipeline 'calls': owners: 'me' is neither an email address nor"):
         build_batch_inference({**calls, "owners": ["me"]})

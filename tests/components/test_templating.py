@@ -17,10 +17,11 @@ from dagster.components.core.component_tree import ComponentTreeException
 
 from bedrock_assets import BatchInference
 from bedrock_assets.components.batch import BatchComponent
+from bedrock_assets.components.broken import Broken
 from bedrock_assets.components.load import load_pipeline, specs_of
 from bedrock_assets.config import PipelineSpec
 from bedrock_assets.config.templating import AS_WRITTEN, attributes_of, resolve
-from bedrock_assets.errors import BedrockAssetsError, ConfigError
+from bedrock_assets.errors import ConfigError
 from tests.labs.stages import HAIKU
 
 OTHERS = {"prompt_id", "special_tokens"}
@@ -93,14 +94,11 @@ class Shop:
 
     def errors(self, name: str) -> tuple[str, str]:
         """What Dagster and the commands say of a file that is wrong."""
-        with pytest.raises(ComponentTreeException) as raised:
-            self.component(name)
+        member = self.component(name).member
+        assert isinstance(member, Broken)
         with pytest.raises(ConfigError) as told:
             load_pipeline(name)
-        cause: BaseException | None = raised.value
-        while cause and not isinstance(cause, BedrockAssetsError):
-            cause = cause.__cause__
-        return str(cause), str(told.value)
+        return str(member.error), str(told.value)
 
 
 @pytest.fixture
@@ -205,14 +203,17 @@ def test_template_variables_outside_a_project(shop: Shop, tmp_path_factory: pyte
 
 
 def test_two_of_one_name(shop: Shop) -> None:
-    """Two components of one name stop the location, with both files."""
+    """Of two components of one name none is loaded, and both files are told; one whose folder has the name stays."""
     first, second = shop.add("a", {}), shop.add("b/c", {})
-    with pytest.raises(ComponentTreeException) as raised:
-        dg.ComponentTree.for_project(shop.folder).build_defs()
-    cause = raised.value.__cause__
-    assert str(cause) == (
-        f"{first} and {second} both have the name 'calls', which is their folder in the store; rename one"
-    )
+    graph = dg.ComponentTree.for_project(shop.folder).build_defs().resolve_asset_graph()
+    descriptions = [graph.get(key).description or "" for key in graph.get_all_asset_keys()]
+    assert len(descriptions) == 4
+    told = f"{first} and {second} both have the name 'calls', which is their folder in the store; rename one"
+    assert all(told in description for description in descriptions)
+    shop.add("calls", {})
+    graph = dg.ComponentTree.for_project(shop.folder).build_defs().resolve_asset_graph()
+    broken = {key.to_user_string() for key in graph.get_all_asset_keys() if "broken" in graph.get(key).kinds}
+    assert broken == {"a_cannot_be_loaded", "c_cannot_be_loaded"}
 
 
 def test_texts_of_prompts_are_as_written() -> None:
@@ -310,7 +311,7 @@ def load(context: dg.ComponentLoadContext) -> BatchInference:
 
 def test_the_env_file_of_the_project(shop: Shop) -> None:
     """Commands read the project's `.env`, as Dagster does, and its values go before those of the process."""
-    shop.add("calls", {"description": "-", "model": "{{ env.THE_MODEL }}"})
+    shop.add("calls", {"source": {"path": "../../../rows.csv"}, "model": "{{ env.THE_MODEL }}"})
     (shop.folder / ".env").write_text(f"THE_MODEL={HAIKU}\n")
     command = [str(Path(sys.executable).parent / "bedrock-assets"), "plan", "calls"]
     env = {**os.environ, "THE_MODEL": "amazon.nova-lite-v1:0"}

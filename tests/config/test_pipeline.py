@@ -43,7 +43,11 @@ def test_the_defaults() -> None:
             "'splits'; did you mean split?",
         ),
         ({"task": {"text": {"prompt": "x", "maxTokens": 5}}}, "task.text", "'maxTokens'; did you mean max_tokens?"),
-        ({"task": {"embedding": {"column": "x", "size": 5}}}, "task.embedding", "column, dimensions, normalize"),
+        (
+            {"task": {"embedding": {"column": "x", "size": 5}}},
+            "task.embedding",
+            "dimensions, truncate, normalize",
+        ),
         ({"limits": {"max_record_per_job": 5}}, "limits", "did you mean max_records_per_job?"),
     ],
 )
@@ -80,7 +84,10 @@ def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"source": {}}, "name exactly one of path, huggingface, chitchat, pipeline, asset; found none"),
+        (
+            {"source": {}},
+            "name exactly one of path, files, sql, delta, iceberg, huggingface, chitchat, pipeline, asset; found none",
+        ),
         ({"source": {"path": "a.csv", "chitchat": {}}}, "found ['path', 'chitchat']"),
         ({"task": {}}, "name exactly one of text, embedding, classify, "),
         (

@@ -18,8 +18,8 @@ CODE = re.sub(r'"\s+f?"', "", "\n".join(path.read_text("utf-8") for path in sort
 PAGES = [ROOT / "README.md", *sorted(DOCS.glob("*.md"))]
 FOREIGN = {"not authorized", "AccessDenied"}
 """Bedrock's own words."""
-WITHOUT_COMMANDS = {"architecture.md", "contributing.md", "reference.md"}
-"""Pages about the code and about the keys of a YAML file."""
+WITHOUT_COMMANDS = {"architecture.md", "contributing.md", "reference.md", "benchmarks.md", "to-a-billion-rows.md"}
+"""Pages about the code, its speed, and the keys of a YAML file."""
 
 
 def quoted_messages() -> list[str]:

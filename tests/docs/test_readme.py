@@ -1,88 +1,44 @@
-"""What the README shows is what the code does: its families, its schema, and its example of a check."""
+"""The README: short, in an order in which a stranger needs it, and leading to every page."""
 
 import re
-from pathlib import Path
-from typing import Any
 
-import dagster as dg
-import polars as pl
-import yaml
+from bedrock_assets.config.pipeline import PipelineSpec
+from tests.docs.blocks import DOCS, code_of
 
-import bedrock_assets
-from bedrock_assets.config.answer_schema import parse_schema
-from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
-from bedrock_assets.config.source import SourceSpec
-from bedrock_assets.families import FAMILIES
-from bedrock_assets.inbox.inbox import Inbox
-from tests.labs.stages import TITAN, build_pipeline
-
-README = (Path(__file__).parents[2] / "README.md").read_text("utf-8")
+README = (DOCS.parent.parent / "README.md").read_text("utf-8")
+MAX_WORDS = 1200
 
 
-def section(title: str) -> str:
-    """The text under a heading."""
-    return README.partition(f"### {title}\n")[2].partition("\n#")[0]
+def test_it_is_short() -> None:
+    """At most 1,200 words."""
+    assert len(README.split()) <= MAX_WORDS
 
 
-def test_every_family_is_listed() -> None:
-    """The table has a row for each registered family and none for another."""
-    page = (Path(bedrock_assets.__file__).parent / "docs" / "models.md").read_text("utf-8")
-    formats = page.partition("## The formats of requests\n")[2].partition("\n#")[0]
-    rows = [line.split("|")[1] for line in formats.splitlines() if line.startswith("| `")]
-    named = {name for cell in rows for name in re.findall(r"`(\w+)`", cell)}
-    assert named == set(FAMILIES)
+def test_it_leads_to_every_page() -> None:
+    """Each page is linked, so that none is found by accident only."""
+    assert [page.name for page in DOCS.glob("*.md") if f"(bedrock_assets/docs/{page.name})" not in README] == []
 
 
-def test_the_schema_is_one() -> None:
-    """The example of a schema loads."""
-    block = section("Structured answers").partition("```yaml\n")[2].partition("```")[0]
-    assert set(parse_schema(yaml.safe_load(block)["schema"]).fields) == {"sentiment", "topics", "score", "author"}
+def test_its_order() -> None:
+    """The demo, one's own table, how it works, what it costs, the pages; words are explained where they first stand."""
+    titles = re.findall(r"^## (.*)", README, re.M)
+    assert titles[:5] == ["See it run", "Your own table", "How it works", "What it costs", "On AWS"]
+    for word in ("shard", "partition", "pool", "backfill"):
+        first = re.search(rf"\b{word}s?\b", README)
+        assert first is None or README[first.start() - 1] == "*" or word == "backfill", word
 
 
-def test_the_ready_tasks(tmp_path: Path) -> None:
-    """Each example of a task loads over a file with the columns that it names, and has the columns that are told."""
-    tasks = section("Ready tasks").partition("```yaml\n")[2].partition("```")[0]
-    columns = {}
-    for name, task in yaml.safe_load(tasks)["task"].items():
-        used = set(re.findall(r"\{(\w+)\}", str(task).replace("{'", "")))
-        pl.DataFrame({column: ["x"] for column in used}).write_parquet(tmp_path / "rows.parquet")
-        schema = build_pipeline(tmp_path / "rows.parquet", task={name: task}).schema
-        columns[name] = list(schema.fields) if schema else []
-    assert columns == {
-        "classify": ["label"],
-        "extract": ["amount", "names"],
-        "judge": ["reason", "score"],
-        "compare": ["reason", "winner"],
-        "text": [],
-    }
+def test_its_commands() -> None:
+    """The two that are run by `.ci/run`."""
+    commands = code_of(README, "bash")
+    assert 'pip install -e ".[demo]" && bedrock-assets demo\n' in commands
+    assert 'pip install -e ".[dev]" && pytest\n' in commands
 
 
-def test_the_sources_of_ready_tasks() -> None:
-    """Each example of rows that are not prompts, and of a chain, loads."""
-    block = section("Ready tasks").rpartition("```yaml\n")[2].partition("```")[0]
-    sources = [SourceSpec.model_validate(document["source"]) for document in yaml.safe_load_all(block)]
-    assert [bool(s.expand or s.group_by or s.pipeline) for s in sources] == [True] * 3
+def test_its_pipeline_loads() -> None:
+    """Its settings are those of a pipeline, with a typed answer."""
+    import yaml
 
-
-def test_the_inbox() -> None:
-    """The example of an inbox loads with an embedding model, and shows each setting that is an inbox's own."""
-    block = README.partition("## The inbox")[2].partition("```yaml\n")[2].partition("```")[0]
-    attributes = yaml.safe_load(block)["attributes"]
-    Inbox(InboxSpec.model_validate({**attributes, "model": TITAN}))
-    own, shared = set(InboxSpec.model_fields) - set(WorkloadSpec.model_fields), set(WorkloadSpec.model_fields)
-    assert own <= set(attributes)
-    assert not [name for name in shared - {"targets"} | {"model"} if name not in block]
-
-
-def test_the_example_check(tmp_path: Path) -> None:
-    """The example of a check finds empty and repeated answers, and passes where there are none."""
-    code = section("Structured answers").partition("```python\n")[2].partition("```")[0]
-    code = code.replace("s3://my-bucket/batch/call_summaries/table/*.parquet", str(tmp_path / "*.parquet"))
-    names: dict[str, Any] = {"dg": dg, "pl": pl}
-    exec(code, names)  # noqa: S102 - the README's own code
-    for answers, n_empty, n_repeated in ((["a", "b "], 0, 0), (["a", "a", " ", "c"], 1, 2)):
-        pl.DataFrame({"response": answers, "status": "ok"}).write_parquet(tmp_path / "part.parquet")
-        result = names["answers_differ"]()
-        found = {name: value.value for name, value in result.metadata.items()}
-        assert (result.passed, found) == (not n_empty, {"n_empty": n_empty, "n_repeated": n_repeated})
+    (block,) = code_of(README, "yaml")
+    spec = PipelineSpec.model_validate(yaml.safe_load(block)["attributes"])
+    assert list(spec.schema_written or ()) == ["summary", "about", "stars"]

@@ -48,7 +48,7 @@ def defs():
 type: bedrock_assets.BatchInference
 attributes:
   name: reviews
-  source: {path: reviews.csv, id_column: id}
+  source: {path: ../../../../reviews.csv, id_column: id}
   model: "{{ env.MODEL }}"
   key_prefix: "{{ prefix }}"
   task: {text: {prompt: 'Summarise as {{"summary": "..."}}: {text}', max_tokens: "{{ 8 * 8 }}"}}

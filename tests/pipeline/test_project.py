@@ -90,7 +90,7 @@ def test_a_wrong_project(project: Path, text: str, message: str) -> None:
         find_project()
 
 
-@pytest.mark.parametrize("content", [b"", b"- a\n- b\n", b"type: x.Y\n---\n", b"a: !tag b\n", b"\xff"])
+@pytest.mark.parametrize("content", [b"- a\n- b\n", b"type: x.Y\n---\n", b"a: !tag b\n", b"\xff"])
 def test_files_of_others(project: Path, content: bytes) -> None:
     """Whatever is in a file that does not name our components, it is passed over."""
     add(project, "src/reviews/defs/dbt", "unused").write_bytes(content)

@@ -87,7 +87,7 @@ def test_jsonl(tmp_path: Path) -> None:
 def test_a_path_without_files(tmp_path: Path) -> None:
     """A path or pattern that matches nothing is an error when rows are read."""
     opened = source(path=f"{tmp_path}/*.parquet")
-    with pytest.raises(ConfigError, match=r"\*\.parquet' matches no file; relative paths start at"):
+    with pytest.raises(ConfigError, match=r"\*\.parquet' matches no file; a relative path starts at"):
         read(opened)
 
 

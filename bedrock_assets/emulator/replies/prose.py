@@ -1,7 +1,8 @@
 """
 A readable text reply: an extractive summary of the prompt's own text, with labels if the prompt asks for them.
 
-The summary is the two sentences with the most frequent words, without stop words, in their own order. A line such as
+The summary is the two sentences with the most frequent words, without stop words, in their own order; of a conversation
+it is what it is about, and the turn with the most frequent words. A line such as
 `Category: one of billing, delivery, other` in the prompt adds `Category: <label>` to the answer. A request with a
 JSON schema, or a prompt that contains one, gets JSON that conforms to it instead.
 """
@@ -10,8 +11,9 @@ import re
 from collections.abc import Iterator
 
 from bedrock_assets.emulator.replies.base import Completion, Prompt, count_tokens
+from bedrock_assets.emulator.replies.labels import choose
 from bedrock_assets.emulator.replies.structured import conforming_text, find_schema
-from bedrock_assets.emulator.replies.summary import choose, summarize
+from bedrock_assets.emulator.replies.summary import summarize
 
 MAX_LABEL_CHARS = 40
 THOUGHT_CHARS = 80
@@ -20,6 +22,13 @@ THOUGHT_CHARS = 80
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _LABELS = re.compile(r"(?:[\s*#-]*([^:]{1,40}):\s*|.*?\b)one of:?\s+([^.]+)", re.IGNORECASE)
 _LABEL_BREAK = re.compile(r"\s*(?:,|;|\||/|\bor\b)\s*")
+
+_INSTRUCTION = re.compile(
+    r"\s*(?:answer|classify|describe|extract|judge|label|rate|read|sum up|summari[sz]e|tell|translate)\b"
+    r"[^.!?:\n]{0,80}:\s+",
+    re.IGNORECASE,
+)
+"""What stands before the text in a prompt such as `Summarize: ...`."""
 
 
 def complete(prompt: Prompt) -> Completion:
@@ -71,7 +80,8 @@ def _document(block: str) -> str:
         if tagged.strip():
             return tagged
     paragraph = max(block.split("\n\n"), key=len)
-    return paragraph if 2 * len(paragraph) > len(block) else block
+    document = paragraph if 2 * len(paragraph) > len(block) else block
+    return _INSTRUCTION.sub("", document, count=1) if _INSTRUCTION.match(document) else document
 
 
 def _outside(block: str, document: str) -> str:

@@ -1,25 +1,27 @@
 """
 Structured output: a value that conforms to a JSON schema, filled from a document.
 
-The document's words choose labels (`enum`), strings quote it, and numbers come from a hash of it, so the same request
-always gets the same value. All properties are filled, including optional ones. `pattern`, `not` and `uniqueItems` are
-ignored.
+The document's words choose labels (`enum`), strings summarise or quote it, a bounded number named as a score follows
+its mood, and other numbers come from a hash of it, so the same request always gets the same value. All properties are
+filled, including optional ones. `pattern`, `not` and `uniqueItems` are ignored.
 """
 
 import json
 import re
 import zlib
 from collections.abc import Callable, Iterator
+from functools import cached_property
 from typing import TypeAlias
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
 from bedrock_assets.emulator.replies.base import RecordError
-from bedrock_assets.emulator.replies.summary import choose, summarize
+from bedrock_assets.emulator.replies.labels import choose, pleasure
+from bedrock_assets.emulator.replies.summary import enumeration, subjects, summarize
 
 MAX_DEPTH = 6
 """Levels after which only required properties are filled, so that a schema that refers to itself ends."""
 
-MAX_STRING_CHARS = 200
+MAX_STRING_CHARS = 400
 MAX_ITEMS, MAX_CHARS = 1000, 100_000
 """A schema that requires more is refused."""
 
@@ -34,6 +36,11 @@ _FORMATS = {
     "ipv4": "192.0.2.1",
     "hostname": "example.com",
 }
+
+_SCORES = re.compile(r"score|rating|stars|satisf|sentiment|mood", re.IGNORECASE)
+"""Names of numbers that say how good something is."""
+_SUBJECTS = re.compile(r"topic|subject|title|theme|keyword|headline", re.IGNORECASE)
+"""Names of strings that say what a text is about."""
 
 Number: TypeAlias = int | float
 
@@ -75,7 +82,14 @@ class _Filler:
     def __init__(self, root: JsonObject, document: str) -> None:
         self._root = root
         self._document = document
-        self._summary = summarize(document) or "none"
+
+    @cached_property
+    def _summary(self) -> str:
+        return summarize(self._document) or "none"
+
+    @cached_property
+    def _subjects(self) -> list[str]:
+        return subjects(self._document, 5)
 
     def fill(self, schema: Json, path: str, depth: int) -> Json:
         """A value for *schema* at *path*."""
@@ -145,12 +159,22 @@ class _Filler:
         low, high = _size(rules, "minLength", 0), _size(rules, "maxLength", MAX_STRING_CHARS)
         if low > MAX_CHARS:
             raise ValueError(f"{path} would have {low} characters")
-        words = self._document.split() if "[" in path else []
-        text = words[self._roll(path) % len(words)] if words else self._summary
-        return (text * (low // max(1, len(text)) + 1) if len(text) < low else text)[:high]
+        text = self._words(path)
+        return _shortened(text * (low // max(1, len(text)) + 1) if len(text) < low else text, low, high)
+
+    def _words(self, path: str) -> str:
+        """What a string says: a subject as an item of a list, all of them as a title, a summary elsewhere."""
+        if item := re.search(r"\[(\d+)\][^.]*$", path):
+            words = self._subjects or self._document.split()
+            if words:
+                return words[int(item[1]) % len(words)]
+        elif _SUBJECTS.search(path.rpartition(".")[2]) and self._subjects:
+            return enumeration(self._subjects[:3])
+        return self._summary
 
     def _number(self, rules: JsonObject, path: str, *, whole: bool) -> Number:
         low, high = _bound(rules, "inimum", whole=whole), _bound(rules, "aximum", whole=whole)
+        is_score = low is not None and high is not None and _SCORES.search(path.rpartition(".")[2]) is not None
         low = low if low is not None else min(0, high - 100) if high is not None else 0
         high = high if high is not None else low + 100
         step = rules.get("multipleOf")
@@ -158,12 +182,25 @@ class _Filler:
             first = -(-low // step)
             value = (first + self._roll(path) % max(1, int(high // step - first + 1))) * step
             return int(value) if whole else value
+        if is_score:
+            exact = low + (high - low) * pleasure(self._document)
+            return (
+                min(int(high), max(int(low), round(exact))) if whole else round(exact, 3) if high - low > 1 else exact
+            )
         if whole:
             return int(low) + self._roll(path) % max(1, int(high) - int(low) + 1)
         return low + (high - low) * (self._roll(path) % 101) / 100
 
     def _roll(self, path: str) -> int:
         return zlib.crc32(f"{path}\x1f{self._document}".encode("utf-8", "surrogatepass"))
+
+
+def _shortened(text: str, low: int, high: int) -> str:
+    """*text* with at most *high* and, if it has them, at least *low* characters; cut between words where possible."""
+    if len(text) <= high:
+        return text
+    cut = text[:high].rpartition(" ")[0]
+    return cut if len(cut) >= max(low, high // 2) else text[:high]
 
 
 def _members(rules: JsonObject, depth: int) -> Iterator[tuple[str, Json]]:
