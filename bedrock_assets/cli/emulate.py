@@ -6,8 +6,10 @@ from typing import Annotated, Any
 
 import typer
 from annotated_types import Ge
+from pydantic import ValidationError
 
 from bedrock_assets.cli.common import fail
+from bedrock_assets.emulator.complaints import in_one_line
 from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES, PYTHON_ONLY, EmulatorSettings
 
 DETAILS: dict[str, dict[str, Any]] = {"faults_file": {"exists": True}, "api_key": {"envvar": "OPENAI_API_KEY"}}
@@ -26,7 +28,10 @@ def emulate(*, as_json: bool, **settings: Any) -> None:
         typer.echo(json.dumps({"endpoint_url": url, "store": store}) if as_json else text)
 
     try:
+        EmulatorSettings.model_validate(settings).check_store()
         serve(Emulator(**settings), announce)
+    except ValidationError as error:
+        fail(in_one_line(error, EmulatorSettings.model_fields), 2)
     except (ValueError, ModuleNotFoundError) as error:
         fail(str(error), 2)
     except OSError as error:

@@ -20,6 +20,7 @@ from bedrock_assets.emulator.inputs import InputFile, Record, input_files, parse
 from bedrock_assets.emulator.jsontypes import JsonObject, dump
 from bedrock_assets.emulator.models import Counts, Job
 from bedrock_assets.emulator.replies import RecordError, Reply, ReplyFunction
+from bedrock_assets.emulator.replies.faulty import faulty
 from bedrock_assets.emulator.storage import WRITE_BUFFER_BYTES, Buckets, Location, locate
 
 BLOCK_RECORDS = 4000
@@ -188,6 +189,8 @@ class Execution:
         if isinstance(reply, RecordError):
             tally.error += 1
             return _error_line(record, {"errorCode": reply.code, "errorMessage": reply.message})
+        faults = self._job.faults
+        reply = faulty(reply, faults.answer_fault(self._job.name, record.record_id), faults.token_counts)
         tally.success += 1
         tally.input_tokens += reply.input_tokens
         tally.output_tokens += reply.output_tokens

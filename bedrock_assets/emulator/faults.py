@@ -31,6 +31,8 @@ Rate = Annotated[float, Field(ge=0, le=1)]
 ModelError = Literal[
     "ModelTimeoutException", "ModelErrorException", "ModelNotReadyException", "ServiceUnavailableException"
 ]
+AnswerFault = Literal["refusal", "content_filtered", "error_object"]
+TokenCounts = Literal["told", "nulls", "absent"]
 Refusal = Literal["ValidationException", "AccessDeniedException", "ResourceNotFoundException"]
 
 
@@ -63,7 +65,12 @@ class Faults(BaseModel):
         default=0, description="Calls answered with InternalServerException, without effect."
     )
     lost_response_rate: Rate = Field(
-        default=0, description="Create, InvokeModel and Converse calls that take effect (are paid) and then answer 500."
+        default=0,
+        description="Create, InvokeModel and Converse calls, streamed or not, that take effect (are paid) and then "
+        "answer 500.",
+    )
+    stream_error_rate: Rate = Field(
+        default=0, description="Streams that end in the middle with modelStreamErrorException; they are paid."
     )
     model_error_rate: Rate = Field(default=0, description="On-demand calls answered with `model_error`; not paid.")
     model_error: ModelError = Field(default="ModelTimeoutException", description="The error of these calls.")
@@ -89,6 +96,17 @@ class Faults(BaseModel):
     )
     record_error_kinds: tuple[RecordErrorKind, ...] = Field(
         default=(), description="Kinds of error instead of the one above; each record in error gets one of them."
+    )
+    answer_fault_rate: Rate = Field(
+        default=0, description="Records whose answer is one of `answer_faults`; they count as successful."
+    )
+    answer_faults: Annotated[tuple[AnswerFault, ...], Field(min_length=1)] = Field(
+        default=("refusal",),
+        description="A refusal, an answer that a filter cuts in the middle, or an error object inside modelOutput; "
+        "each struck record gets one of them.",
+    )
+    token_counts: TokenCounts = Field(
+        default="told", description="Whether answers tell their tokens; if not, they are null or left out."
     )
     truncate_after: Rate | None = Field(
         default=None,
@@ -118,6 +136,8 @@ class Faults(BaseModel):
     early_output: bool = Field(
         default=False, description="Output files are visible, and grow, while the job is InProgress."
     )
+    missing_event_rate: Rate = Field(default=0, description="Changes of a job's status of which no event tells.")
+    duplicate_event_rate: Rate = Field(default=0, description="Changes of a job's status of which two events tell.")
     bucket_hidden_s: float = Field(
         default=0,
         ge=0,
@@ -133,10 +153,13 @@ class Faults(BaseModel):
             overrides: Settings that replace those of the file.
 
         Raises:
-            ValueError: The file is not a JSON object.
+            ValueError: The file cannot be read, or is not a JSON object.
             pydantic.ValidationError: A key is unknown, or a value is out of bounds.
         """
-        settings = json.loads(path.read_bytes())
+        try:
+            settings = json.loads(path.read_bytes())
+        except (OSError, ValueError) as error:
+            raise ValueError(f"{path} cannot be read as JSON: {error}") from None
         if not isinstance(settings, dict):
             raise ValueError(f"{path} is not a JSON object")  # noqa: TRY004 - wrong content, not a wrong call
         return cls.model_validate({**cast("dict[str, object]", settings), **(overrides or {})})
@@ -179,6 +202,12 @@ class Faults(BaseModel):
         kind = kinds[int(self.roll("error kind", *key) * len(kinds))]
         transient = (call,) if call is not None and kind.retryable else ()
         return kind if self.hits(self.record_error_rate, "record error", *key, *transient) else None
+
+    def answer_fault(self, *key: object) -> AnswerFault | None:
+        """What is wrong with the answer to the record *key*, if a fault strikes it."""
+        if not self.hits(self.answer_fault_rate, "answer", *key):
+            return None
+        return self.answer_faults[int(self.roll("answer kind", *key) * len(self.answer_faults))]
 
     def hits(self, rate: float, kind: str, *key: object) -> bool:
         """Whether the fault *kind* with probability *rate* strikes *key*; always the same for the same key."""

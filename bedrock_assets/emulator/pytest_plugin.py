@@ -18,17 +18,14 @@ The clock moves only by `advance`. Override the fixture `bedrock_emulator_settin
 field of `EmulatorSettings`. `bedrock_emulator.set_faults(Faults(...))` injects faults.
 """
 
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from bedrock_assets.emulator.service import Emulator
-from bedrock_assets.emulator.settings import ENDPOINT_VARIABLES
-
-_SESSION = {"AWS_ACCESS_KEY_ID": "testing", "AWS_SECRET_ACCESS_KEY": "testing", "AWS_DEFAULT_REGION": "us-east-1"}
-"""Made-up credentials, so that tests never sign with real ones."""
+from bedrock_assets.emulator.session import clients_use
 
 
 @pytest.fixture
@@ -47,18 +44,9 @@ def bedrock_buckets(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def bedrock_emulator(
-    bedrock_buckets: Path, bedrock_emulator_settings: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> Iterator[Emulator]:
+    bedrock_buckets: Path, bedrock_emulator_settings: dict[str, Any], tmp_path: Path
+) -> Generator[Emulator]:
     """An emulator on `bedrock_buckets`, with the environment set so that AWS clients use it."""
-    settings: dict[str, Any] = {
-        "store": str(bedrock_buckets),
-        "db": tmp_path / "bedrock.sqlite",
-    } | bedrock_emulator_settings
-    with Emulator(**settings) as emulator:
-        for name in ENDPOINT_VARIABLES:
-            monkeypatch.setenv(name, emulator.endpoint_url)
-        for name, value in _SESSION.items():
-            monkeypatch.setenv(name, value)
-        for name in ("AWS_PROFILE", "AWS_REGION", "AWS_SESSION_TOKEN", "AWS_BEARER_TOKEN_BEDROCK"):
-            monkeypatch.delenv(name, raising=False)
+    places: dict[str, Any] = {"store": str(bedrock_buckets), "db": tmp_path / "bedrock.sqlite"}
+    with Emulator(**(places | bedrock_emulator_settings)) as emulator, clients_use(emulator.endpoint_url):
         yield emulator

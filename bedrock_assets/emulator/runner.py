@@ -4,6 +4,7 @@ import threading
 
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.database import Where
+from bedrock_assets.emulator.events import JobEvents
 from bedrock_assets.emulator.lifecycle import Lifecycle
 from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.replies import RULES, Models
@@ -17,8 +18,9 @@ MAX_POLL_S, MIN_POLL_S = 0.25, 0.005
 class Runner:
     """Moves the jobs of a backend; start one for each database."""
 
-    def __init__(self, backend: Backend, buckets: Buckets, models: Models = RULES) -> None:
+    def __init__(self, backend: Backend, buckets: Buckets, events: JobEvents, models: Models = RULES) -> None:
         self._backend = backend
+        self._events = events
         self._lifecycle = Lifecycle(backend, buckets, models)
         self._stopping = threading.Event()
         self._settled = threading.Condition()
@@ -59,6 +61,7 @@ class Runner:
             jobs = self._backend.table.find(Where().status_in(IN_FLIGHT))
             busy = [self._lifecycle.advance(job) for job in jobs if not self._stopping.is_set()]
             wrote_manifest = self._lifecycle.write_late_manifests()
+            self._events.deliver()
             if not any(busy):
                 with self._settled:
                     self._settled_steps = steps

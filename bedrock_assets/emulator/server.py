@@ -8,10 +8,10 @@ from collections.abc import Callable
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from starlette.applications import Starlette
 from starlette.requests import Request
-from starlette.responses import HTMLResponse, JSONResponse, Response
+from starlette.responses import HTMLResponse, JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
-from bedrock_assets.emulator import page, wire
+from bedrock_assets.emulator import eventstream, page, wire
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.exceptions import AWSError, InternalServerException
 from bedrock_assets.emulator.faults import Faults
@@ -95,7 +95,9 @@ class _Service:
         headers = {"x-amzn-RequestId": str(uuid.uuid4())}
         protocol = wire.protocol_of(request.headers)
         try:
-            body = await request.body()
+            # uvicorn 0.54 with zttp 0.0.35 never tells the end of an HTTP/2 request that has no body.
+            has_body = request.method != "GET" and request.headers.get("content-length") != "0"
+            body = await request.body() if has_body else b""
             call = wire.read_call(request.method, raw_path, request.url.query, body, request.headers)
             answer = await self._api.answer(call)
         except AWSError as aws_error:
@@ -104,6 +106,8 @@ class _Service:
             logger.exception("the emulator failed to answer %s %s", request.method, request.url.path)
             error = InternalServerException("Internal server error")
         else:
+            if isinstance(answer.body, list):
+                return StreamingResponse(iter(answer.body), 200, headers | answer.headers, eventstream.MEDIA_TYPE)
             return Response(answer.body, 200, headers | answer.headers, protocol.media_type)
         name, http_status, body = protocol.error(error)
         return JSONResponse(body, http_status, headers | {"x-amzn-ErrorType": name})

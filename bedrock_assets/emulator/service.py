@@ -5,16 +5,19 @@ import socket
 import sys
 import threading
 from collections.abc import Callable
+from importlib.util import find_spec
 from pathlib import Path
 from types import FrameType, TracebackType
 from typing import Any, Self
 
 import uvicorn
 
+from bedrock_assets.emulator.account import check_catalogue
 from bedrock_assets.emulator.api import Api
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import Database
+from bedrock_assets.emulator.events import JobEvents
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.runner import Runner
 from bedrock_assets.emulator.server import build_app
@@ -37,15 +40,18 @@ class Emulator:
             settings: Other fields of `EmulatorSettings`; without `port`, a free one is taken.
 
         Raises:
-            ValueError: A setting is unknown or out of bounds (also pydantic's ValidationError).
+            ValueError: A setting is unknown or out of bounds (also pydantic's ValidationError), or the catalogue of
+                models cannot be read.
         """
         self._settings = chosen = EmulatorSettings.model_validate({"store": store, "db": db, "port": 0, **settings})
+        check_catalogue()
         models = chosen.choose_models()
         chosen.database.parent.mkdir(parents=True, exist_ok=True)
         self._database = Database(chosen.database)
         self._invocations = InvocationTable(self._database)
         self.backend = Backend(self._database, Clock(chosen.speed, stepped=chosen.stepped), chosen)
-        self._runner = Runner(self.backend, Buckets(store), models)
+        events = JobEvents(self._database, chosen.events_queue)
+        self._runner = Runner(self.backend, Buckets(store), events, models)
         app = build_app(Api(self.backend, self._invocations, models), self.advance)
         config = uvicorn.Config(
             app,
@@ -54,6 +60,8 @@ class Emulator:
             lifespan="off",
             access_log=False,
             timeout_graceful_shutdown=GRACE_S,
+            ws="none",
+            **_http_protocols(),
         )
         self._server = uvicorn.Server(config)
         self._socket: socket.socket | None = None
@@ -66,6 +74,19 @@ class Emulator:
             raise RuntimeError("the emulator has no address yet; start it first")
         host, port = self._socket.getsockname()[:2]
         return f"http://{f'[{host}]' if ':' in host else host}:{port}"
+
+    def bucket(self, name: str) -> Path:
+        """
+        The folder of a bucket, made if it is not there; its files are the objects.
+
+        Raises:
+            ValueError: The store is S3.
+        """
+        if self._settings.store.startswith("s3://"):
+            raise ValueError(f"bucket {name} is in S3: make it there")
+        folder = Path(self._settings.store) / name
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
 
     def set_faults(self, faults: Faults) -> None:
         """Replace the faults of calls, and of jobs created from now on."""
@@ -129,6 +150,11 @@ class Emulator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _http_protocols() -> dict[str, Any]:
+    """uvicorn's settings for HTTP/2 beside HTTP/1.1, where the parser that it takes for both is installed."""
+    return {"http": "zttp", "http2": True} if find_spec("zttp") else {}
 
 
 def serve(emulator: Emulator, on_start: Callable[[str], None] | None = None) -> None:

@@ -4,8 +4,9 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
+from bedrock_assets.emulator.complaints import in_one_line
 from bedrock_assets.emulator.faults import Faults
 from bedrock_assets.emulator.replies.base import Models
 from bedrock_assets.limits import JobLimits
@@ -20,7 +21,7 @@ class EmulatorSettings(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, arbitrary_types_allowed=True)
 
     store: str = Field(description="Folder that holds one folder per bucket, or s3:// for real buckets.")
-    port: int = Field(default=4599, description="Port; 0 takes a free one.")
+    port: int = Field(default=4599, ge=0, le=65535, description="Port; 0 takes a free one.")
     host: str = Field(default="127.0.0.1", description="Address to listen on; 0.0.0.0 lets other machines connect.")
     speed: float = Field(default=1.0, ge=0.001, description="Emulated seconds of a job's life per real second.")
     stepped: bool = Field(default=False, description="Time stands still until POST /admin/clock.")
@@ -51,6 +52,11 @@ class EmulatorSettings(BaseModel):
     token_hours: float = Field(
         default=24, gt=0, description="Emulated hours for which a token is remembered, and while its job is in flight."
     )
+    events_queue: str | None = Field(
+        default=None,
+        pattern=r"^https?://[^/]+/.+$",
+        description="URL of an SQS queue that gets EventBridge's job events; its server is the URL's.",
+    )
     chat_url: str | None = Field(default=None, description="OpenAI-compatible base URL that answers prompts.")
     chat_model: str = Field(default="default", description="Name of the model at --chat-url.")
     embed_url: str | None = Field(default=None, description="OpenAI-compatible base URL that makes embeddings.")
@@ -79,7 +85,8 @@ class EmulatorSettings(BaseModel):
         Faults from the file, overridden by NAME=VALUE settings. A value is JSON, or else text.
 
         Raises:
-            ValueError: A setting has no value or is not a field of `Faults`, or the file is not a JSON object.
+            ValueError: A setting has no value or is not a field of `Faults`, or the file is not a JSON object of them;
+                the message is one line that names the file.
         """
         if self.faults is not None:
             return self.faults
@@ -92,7 +99,25 @@ class EmulatorSettings(BaseModel):
                 overrides[name] = json.loads(text)
             except ValueError:
                 overrides[name] = text
-        return Faults.from_file(self.faults_file, overrides) if self.faults_file else Faults.model_validate(overrides)
+        where = "--fault" if self.faults_file is None else f"faults of {self.faults_file}"
+        try:
+            file = self.faults_file
+            return Faults.model_validate(overrides) if file is None else Faults.from_file(file, overrides)
+        except ValidationError as error:
+            raise ValueError(f"{where}: {in_one_line(error, Faults.model_fields)}") from None
+
+    def check_store(self) -> None:
+        """
+        Check that the store is there.
+
+        Raises:
+            ValueError: It is no folder, and not `s3://` alone.
+        """
+        if self.store.startswith("s3://"):
+            if self.store != "s3://":
+                raise ValueError(f"{self.store}: the store is s3:// alone; jobs name their buckets themselves")
+        elif not Path(self.store).is_dir():
+            raise ValueError(f"{self.store} is not a folder: make it, with one folder in it for each bucket")
 
     def choose_models(self) -> Models:
         """

@@ -45,8 +45,11 @@ _ROUTES: tuple[tuple[str, re.Pattern[str], Operation], ...] = (
     ("GET", re.compile(r"/foundation-models"), "ListFoundationModels"),
     ("GET", re.compile(r"/foundation-models/(?P<modelIdentifier>.+)"), "GetFoundationModel"),
     ("GET", re.compile(r"/inference-profiles"), "ListInferenceProfiles"),
+    ("GET", re.compile(r"/inference-profiles/(?P<inferenceProfileIdentifier>.+)"), "GetInferenceProfile"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke"), "InvokeModel"),
+    ("POST", re.compile(r"/model/(?P<modelId>.+)/invoke-with-response-stream"), "InvokeModelWithResponseStream"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/converse"), "Converse"),
+    ("POST", re.compile(r"/model/(?P<modelId>.+)/converse-stream"), "ConverseStream"),
     ("POST", re.compile(r"/model/(?P<modelId>.+)/count-tokens"), "CountTokens"),
 )
 _TARGET = "ServiceQuotasV20190624"
@@ -122,11 +125,11 @@ def read_call(method: str, raw_path: str, query: str, body: bytes, headers: Mapp
     target = headers.get("x-amz-target")
     operation, members = _route(method, raw_path) if target is None else (_targeted(target), {})
     match operation:
-        case "Get" | "Stop" | "GetFoundationModel":
+        case "Get" | "Stop" | "GetFoundationModel" | "GetInferenceProfile":
             pass
         case "List" | "ListFoundationModels" | "ListInferenceProfiles":
             members = _query(query, operation)
-        case "InvokeModel":
+        case "InvokeModel" | "InvokeModelWithResponseStream":
             members |= _header_members(operation, headers)
         case _:
             members = _body(body) | members
@@ -237,9 +240,11 @@ def _header_members(operation: Operation, headers: Mapping[str, str]) -> JsonObj
 def _query(query: str, operation: Operation) -> JsonObject:
     readers: dict[str, Callable[[str], Json]] = {"integer": int, "timestamp": parse_time}
     members = shapes.input_members(operation)
+    names = {str(shape.serialization.get("name", name)): name for name, shape in members.items()}
     request: JsonObject = {}
-    for name, text in parse_qsl(query, keep_blank_values=True):
-        if name not in members:
+    for key, text in parse_qsl(query, keep_blank_values=True):
+        name = names.get(key)
+        if name is None:
             continue
         kind = members[name].type_name
         try:

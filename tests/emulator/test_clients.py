@@ -16,6 +16,9 @@ from tests.emulator.test_on_demand import MESSAGES
 Answers = dict[str, tuple[dict[str, Any], bytes, Shape]]
 """By operation: the parsed answer, the raw body, and the model's output shape."""
 
+STREAMS = {"ConverseStream": "stream", "InvokeModelWithResponseStream": "body"}
+"""Member of the answer that is a stream of events."""
+
 
 def test_every_operation_is_called(answers: Answers) -> None:
     """The answers below are those of all operations that the emulator knows."""
@@ -30,6 +33,14 @@ def test_answers_fit_the_model(answers: Answers, name: str) -> None:
     if name == "InvokeModel":  # its body is the model's own, which AWS describes nowhere
         assert (json.loads(raw)["role"], content["contentType"]) == ("assistant", "application/json")
         return
+    if name in STREAMS:
+        events = list(content.pop(STREAMS[name]))
+        kinds = shape.members[STREAMS[name]].members  # type: ignore[reportAttributeAccessIssue]
+        for event in events:
+            ((kind, payload),) = event.items()
+            validate_parameters(payload, kinds[kind])
+        assert len(events) > 3
+        return
     validate_parameters(content, shape)
     assert list(_oddities(shape, json.loads(raw or b"{}"), name)) == []
 
@@ -41,6 +52,10 @@ def test_every_paginator(start: StartLab) -> None:
     jobs = _pages(lab.client, "list_model_invocation_jobs", "invocationJobSummaries")
     assert {job["jobArn"] for job in jobs} == names
     quotas = connect_to("service-quotas", lab.emulator.endpoint_url)
+    profiles = _pages(lab.client, "list_inference_profiles", "inferenceProfileSummaries")
+    assert len({profile["inferenceProfileId"] for profile in profiles}) == len(profiles) > 5
+    vectors = lab.client.list_foundation_models(byProvider="Amazon", byOutputModality="EMBEDDING")["modelSummaries"]
+    assert {model["modelId"].partition("embed")[1] for model in vectors} == {"embed"}
     for operation in ("list_service_quotas", "list_aws_default_service_quotas"):
         found = _pages(quotas, operation, "Quotas", ServiceCode="bedrock")
         assert len({quota["QuotaCode"] for quota in found}) == len(found) > 5
@@ -84,9 +99,13 @@ def answers(still_lab: Lab) -> Iterator[Answers]:
     call("bedrock", "stop_model_invocation_job", jobIdentifier=arn)
     call("bedrock", "list_foundation_models")
     call("bedrock", "get_foundation_model", modelIdentifier="amazon.nova-2-lite-v1:0")
-    call("bedrock", "list_inference_profiles", typeEquals="SYSTEM_DEFINED")
+    profiles = call("bedrock", "list_inference_profiles", typeEquals="SYSTEM_DEFINED")["inferenceProfileSummaries"]
+    call("bedrock", "get_inference_profile", inferenceProfileIdentifier=profiles[0]["inferenceProfileArn"])
     call("bedrock-runtime", "invoke_model", modelId=HAIKU, body=json.dumps(record("a", "Hi.")["modelInput"]))
     call("bedrock-runtime", "converse", modelId=HAIKU, messages=MESSAGES)
+    call("bedrock-runtime", "converse_stream", modelId=HAIKU, messages=MESSAGES)
+    body = json.dumps(record("a", "Hi.")["modelInput"])
+    call("bedrock-runtime", "invoke_model_with_response_stream", modelId=HAIKU, body=body)
     call("bedrock-runtime", "count_tokens", modelId=HAIKU, input={"converse": {"messages": MESSAGES}})
     page = call("service-quotas", "list_service_quotas", ServiceCode="bedrock", MaxResults=2)
     call("service-quotas", "list_aws_default_service_quotas", ServiceCode="bedrock", MaxResults=2)

@@ -2,6 +2,7 @@
 
 import json
 import os
+import socket
 import subprocess
 import sys
 import urllib.request
@@ -12,10 +13,13 @@ from typing import Any
 
 import pytest
 from botocore.exceptions import ClientError
+from typer.testing import CliRunner
 
+from bedrock_assets.cli.app import app
+from bedrock_assets.models import catalogue
 from tests.emulator.lab import BUCKET, HAIKU, TITAN_EMBED, Lab, connect, connect_to, record, records
 from tests.emulator.openai_server import Server
-from tests.emulator.worlds import S3, Folders, World
+from tests.emulator.worlds import S3, World
 
 COMMAND = [str(Path(sys.executable).with_name("bedrock-assets")), "emulate", "--port", "0", "--json", "--any-model"]
 
@@ -104,21 +108,74 @@ def test_real_models_by_options(emulate: Any, world: World, server: Server) -> N
     ]
 
 
-@pytest.mark.parametrize(
-    ("options", "words"),
-    [
-        (("--fault", "trottle_rate=1"), "trottle_rate"),
-        (("--fault", "throttle_rate=2"), "less than or equal to 1"),
-        (("--fault", "expire"), "NAME=VALUE"),
-        (("--min-records", "60000"), "min_records_per_job"),
-        (("--chat-url", "file:///etc/passwd"), "http://"),
-    ],
+BAD_FAULTS = {
+    "key.json": ('{"trottle_rate": 1}', "key.json: trottle_rate is not known (did you mean throttle_rate?)"),
+    "value.json": ('{"seed": "x"}', "value.json: seed: input should be a valid integer"),
+    "list.json": ("[1]", "list.json is not a JSON object"),
+    "broken.json": ("{", "broken.json cannot be read as JSON"),
+}
+BAD_OPTIONS = (
+    (("--fault", "trottle_rate=1"), "--fault: trottle_rate is not known (did you mean throttle_rate?)"),
+    (("--fault", "throttle_rate=2"), "throttle_rate: input should be less than or equal to 1"),
+    (("--fault", "expire"), "NAME=VALUE"),
+    (("--min-records", "60000"), "min_records_per_job"),
+    (("--chat-url", "file:///etc/passwd"), "http://"),
+    (("--events-queue", "my-queue"), "events_queue: string should match pattern"),
+    (("--port", "70000"), "port: input should be less than or equal to 65535"),
+    (("--store", "nowhere"), "nowhere is not a folder: make it"),
+    (("--store", "s3://mine"), "the store is s3:// alone"),
 )
-def test_wrong_options(tmp_path: Path, options: tuple[str, ...], words: str) -> None:
-    """A wrong option ends the command with status 2 and names what is wrong."""
-    world = Folders(tmp_path)
-    command = [*COMMAND, "--store", world.store, "--db", str(tmp_path / "x.sqlite"), *options]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+
+
+def test_wrong_options(tmp_path: Path) -> None:
+    """A wrong option or file of faults ends the command with status 2 and one line that names what is wrong."""
+    cases = list(BAD_OPTIONS)
+    for name, (text, words) in BAD_FAULTS.items():
+        (tmp_path / name).write_text(text)
+        cases.append((("--faults", str(tmp_path / name)), words))
+    always = ["emulate", "--port", "0", "--store", str(tmp_path), "--db", str(tmp_path / "x.sqlite")]
+    failures: list[str] = []
+    for options, words in cases:
+        done = CliRunner().invoke(app, [*always, *options])
+        said = done.stderr.removesuffix("\n")
+        if done.exit_code != 2 or words not in said or "\n" in said:
+            failures.append(f"{options}: {done.exit_code}, {said!r}, not {words!r}")
+    assert not failures
+
+
+def test_a_broken_catalogue(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A catalogue of models that is not TOML, or is gone, keeps the emulator from starting, and is named."""
+    always = ["emulate", "--port", "0", "--store", str(tmp_path), "--db", str(tmp_path / "x.sqlite")]
+    broken = tmp_path / "catalogue.toml"
+    broken.write_text("models = [")
+    for file in (broken, tmp_path / "gone.toml"):
+        monkeypatch.setattr(sys.modules[catalogue.__module__], "FILE", file)
+        catalogue.cache_clear()
+        done = CliRunner().invoke(app, always)
+        assert done.exit_code == 2
+        assert done.stderr.startswith("error: the catalogue of models cannot be read: ")
+        assert done.stderr.count("\n") == 1
+    catalogue.cache_clear()
+
+
+HEAVY = {
+    *("dagster", "polars", "pyarrow", "numpy", "pandas", "datasets", "duckdb", "deltalake", "boto3"),
+    *("jinja2", "sqlalchemy", "websockets", "genai_prices", "httpx", "hypothesis"),
+}
+"""What a start of the emulator has no use for: each would take a part of a second."""
+
+
+def test_it_starts_light_and_names_a_port_in_use(tmp_path: Path) -> None:
+    """A start, up to the port that is taken, loads nothing heavy; it ends with status 2 and one line."""
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = str(taken.getsockname()[1])
+        options = ["--port", port, "--store", str(tmp_path), "--db", str(tmp_path / "x.sqlite")]
+        command = [sys.executable, "-X", "importtime", COMMAND[0], "emulate", *options]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    lines = done.stderr.splitlines()
+    loaded = {line.rpartition("|")[2].strip() for line in lines if line.startswith("import time:")}
     assert done.returncode == 2
-    assert words in done.stderr
-    assert "Traceback" not in done.stderr
+    (said,) = [line for line in lines if not line.startswith("import time:")]
+    assert said.startswith(f"error: the emulator cannot start on 127.0.0.1, port {port}")
+    assert "bedrock_assets.emulator.service" in loaded
+    assert not {name for name in loaded if name.partition(".")[0] in HEAVY}

@@ -10,6 +10,7 @@ import pytest
 from bedrock_assets.emulator.backend import Backend
 from bedrock_assets.emulator.clock import Clock
 from bedrock_assets.emulator.database import Database
+from bedrock_assets.emulator.events import JobEvents
 from bedrock_assets.emulator.jsontypes import JsonObject
 from bedrock_assets.emulator.models import IN_FLIGHT
 from bedrock_assets.emulator.runner import Runner
@@ -171,7 +172,7 @@ def test_a_timeout_expires_what_waits(tmp_path: Path) -> None:
     }
     job = backend.create(request, "us-east-1")
     time.sleep(0.1)
-    runner = Runner(backend, Buckets(str(tmp_path)))
+    runner = Runner(backend, Buckets(str(tmp_path)), JobEvents(database, None))
     runner.start()
     while (job := backend.get(job.job_id, job.region)).status in IN_FLIGHT:
         time.sleep(0.01)

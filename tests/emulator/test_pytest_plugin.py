@@ -9,18 +9,19 @@ CONFTEST = 'pytest_plugins = ["bedrock_assets.emulator.pytest_plugin"]\n'
 
 TESTS = """
 import json
+import os
 
 import boto3
 import pytest
 
-from bedrock_assets.emulator import Emulator, Faults
+from bedrock_assets.emulator import Emulator, Faults, emulator
 
 HAIKU = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
 BODY = {"anthropic_version": "bedrock-2023-05-31", "max_tokens": 9, "messages": [{"role": "user", "content": "Hi."}]}
 
 
 def create(buckets):
-    (buckets / "my-bucket").mkdir()
+    (buckets / "my-bucket").mkdir(exist_ok=True)
     (buckets / "my-bucket" / "in.jsonl").write_text(json.dumps({"recordId": "a", "modelInput": BODY}))
     return boto3.client("bedrock").create_model_invocation_job(
         jobName="mine",
@@ -53,6 +54,18 @@ def test_faults_are_the_tests_own(bedrock_emulator, bedrock_buckets):
     assert status(arn) == "Failed"
 
 
+def test_one_block(monkeypatch):
+    monkeypatch.setenv("AWS_PROFILE", "mine")
+    with emulator() as running:
+        arn = create(running.bucket("my-bucket").parent)
+        running.advance(3600)
+        assert status(arn) == "Completed"
+        folder = running.bucket("my-bucket")
+    assert not folder.exists()
+    assert os.environ["AWS_PROFILE"] == "mine"
+    assert "AWS_ENDPOINT_URL_BEDROCK" not in os.environ
+
+
 class TestSettings:
     @pytest.fixture
     def bedrock_emulator_settings(self):
@@ -71,4 +84,4 @@ def test_other_projects_use_the_fixtures(tmp_path: Path) -> None:
     env = {key: value for key, value in os.environ.items() if not key.startswith(("AWS_", "PYTEST"))}
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--rootdir", str(tmp_path)]
     done = subprocess.run(command, cwd=tmp_path, env=env, capture_output=True, text=True, timeout=120, check=False)
-    assert "3 passed" in done.stdout, done.stdout + done.stderr
+    assert "4 passed" in done.stdout, done.stdout + done.stderr

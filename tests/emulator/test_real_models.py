@@ -39,6 +39,20 @@ def test_a_chat_model_answers_a_job(start: StartLab, server: Server) -> None:
     assert (body["model"], body["max_tokens"], body["temperature"], body["stop"]) == ("tiny", 200, 0.5, ["END"])
 
 
+def test_a_thought_of_the_model(start: StartLab, server: Server) -> None:
+    """What the endpoint's model thought stands in the thinking block, where the request asks for thinking alone."""
+    message = {"content": "Ah.", "reasoning_content": "Hm."}
+    server.answer = lambda _, body: (200, {"choices": [{"message": message}]})
+    lab = start(models=choose_models(chat=server.endpoint()))
+    plain, thinks = record("a", "Hi."), record("b", "Hi.")
+    thinks["modelInput"] |= {"max_tokens": 2000, "thinking": {"type": "enabled", "budget_tokens": 1024}}
+    arn = lab.create("a-job", lab.put("in/x.jsonl", [plain, thinks]), "us.anthropic.claude-sonnet-4-5-20250929-v1:0")
+    lab.wait(arn)
+    blocks = {line["recordId"]: line["modelOutput"]["content"] for line in lab.lines(arn, "x.jsonl.out")}
+    assert blocks["a"] == [{"type": "text", "text": "Ah."}]
+    assert [(block["type"], block.get("thinking")) for block in blocks["b"]] == [("thinking", "Hm."), ("text", None)]
+
+
 def test_records_are_answered_side_by_side(start: StartLab, server: Server) -> None:
     """As many records as `concurrency` says wait for the endpoint at once, and the output stays complete."""
 

@@ -1,7 +1,7 @@
 """Prompts, completions and replies, and what a family of models provides."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, dump
@@ -44,7 +44,9 @@ class Prompt:
     turns: tuple[tuple[str, str], ...] = ()
     """(role, text) of the messages in order, if the family has messages."""
     sampling: JsonObject = field(default_factory=dict[str, Json])
-    """`temperature`, `top_p` and `stop` if the request sets them; only real models use them."""
+    """`temperature`, `top_p` and `stop` if the request sets them; only real models use the first two."""
+    thinks: bool = False
+    """Whether the model thinks before it answers."""
 
     @property
     def input_tokens(self) -> int:
@@ -63,6 +65,8 @@ class Completion:
     output_tokens: int
     stop: str | None = None
     """The stop sequence before which the text ends, if one was met."""
+    thinking: str | None = None
+    """What the model thought before; its tokens are among `output_tokens`. None if it did not think."""
 
 
 def obey_stops(prompt: Prompt, answer: Completion) -> Completion:
@@ -73,7 +77,8 @@ def obey_stops(prompt: Prompt, answer: Completion) -> Completion:
     if first is None:
         return answer
     text = answer.text.partition(first)[0]
-    return Completion(text, False, answer.input_tokens, count_tokens(text), first)
+    n_tokens = count_tokens((answer.thinking or "") + text)
+    return replace(answer, text=text, truncated=False, output_tokens=n_tokens, stop=first)
 
 
 @dataclass(frozen=True)

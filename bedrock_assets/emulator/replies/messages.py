@@ -1,21 +1,19 @@
 """Text families with a list of messages: Anthropic, Amazon Nova, Converse, OpenAI-like chat, Mistral."""
 
 import json
-import re
+from dataclasses import replace
 from hashlib import blake2b
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_list, as_object, as_str, dump
-from bedrock_assets.emulator.replies import prompts
+from bedrock_assets.emulator.replies import prompts, thinking
 from bedrock_assets.emulator.replies.base import Completion, Models, Prompt, RecordError, Reply, json_reply, sampling
 from bedrock_assets.emulator.replies.checks import check_image, optional_int, positive_int
 from bedrock_assets.emulator.replies.documents import check_documents
 from bedrock_assets.emulator.replies.facts import check_facts
 from bedrock_assets.emulator.replies.formats import Format, anthropic_format, chat_format, converse_format
 
-_THINKS_ALOUD = re.compile(r"openai\.gpt-oss|moonshot\.kimi-k2-thinking")
-"""Models that write their reasoning into the text of a chat completion."""
-
-_UNSET_BLOCKS = (
+_BLOCKS = (
+    "text",
     "audio",
     "cachePoint",
     "citationsContent",
@@ -39,17 +37,20 @@ def anthropic(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     max_tokens = positive_int(model_input["max_tokens"], "max_tokens")
     check_facts(model_id, model_input, max_tokens)
     form = anthropic_format(model_input)
-    answer = models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, model_input))
+    asked = model_input.get("thinking")
+    prompt = _prompt(model_input, model_input.get("system"), max_tokens, form, model_input)
+    answer = models.complete(replace(prompt, thinks=thinking.thinks(model_id, asked)))
     block: JsonObject = {"type": "text", "text": answer.text}
     if form.tool is not None:
         use_id = f"toolu_bdrk_{_hash(answer.text)}"
         block = {"type": "tool_use", "id": use_id, "name": form.tool, "input": _arguments(answer)}
+    thoughts = thinking.anthropic_blocks(answer, asked)
     body: JsonObject = {
         "id": f"msg_bdrk_{_hash(answer.text)}",
         "type": "message",
         "role": "assistant",
         "model": model_id.rsplit("/", 1)[-1].rsplit("anthropic.", 1)[-1],
-        "content": [block],
+        "content": thoughts if thoughts and _is_cut_short(answer) else [*thoughts, block],
         "stop_reason": _stop_reason(answer, form),
         "stop_sequence": answer.stop,
         "usage": {"input_tokens": answer.input_tokens, "output_tokens": answer.output_tokens},
@@ -65,8 +66,9 @@ def nova(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     if form.tool is not None:
         use_id = f"tooluse_{_hash(answer.text)}"
         block = {"toolUse": {"toolUseId": use_id, "name": form.tool, "input": _arguments(answer)}}
+    content = _after_thought(answer, model_id, block)
     body: JsonObject = {
-        "output": {"message": {"role": "assistant", "content": [*_reasoning(model_input), block]}},
+        "output": {"message": {"role": "assistant", "content": [*content]}},
         "stopReason": _stop_reason(answer, form),
         "usage": _usage(answer),
     }
@@ -81,10 +83,11 @@ def converse(model_input: JsonObject, model_id: str, models: Models) -> Reply:
         raise RecordError("Prompt caching is not supported for batch inference.")
     form = converse_format(model_input)
     answer = _converse_answer(model_input, model_id, form, models)
-    block: JsonObject = {"text": answer.text, **dict.fromkeys(_UNSET_BLOCKS)}
+    unset: JsonObject = dict.fromkeys(_BLOCKS)
+    content: list[Json] = [{**unset, **block} for block in _after_thought(answer, model_id, {"text": answer.text})]
     usage: JsonObject = {**_usage(answer), "cacheReadInputTokens": None, "cacheWriteInputTokens": None}
     body: JsonObject = {
-        "output": {"message": {"role": "assistant", "content": [block]}},
+        "output": {"message": {"role": "assistant", "content": content}},
         "stopReason": _stop_reason(answer, form),
         "usage": usage,
         "metrics": None,
@@ -114,9 +117,9 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     form = chat_format(model_input)
     max_tokens = optional_int(wanted, "max_tokens", 512)
     check_facts(model_id, model_input, max_tokens)
-    answer = models.complete(_prompt(model_input, None, max_tokens, form, model_input))
-    reasoning = "<reasoning>The document says it.</reasoning>" if _THINKS_ALOUD.search(model_id) else ""
-    message: JsonObject = {"role": "assistant", "content": reasoning + answer.text}
+    prompt = _prompt(model_input, None, max_tokens, form, model_input)
+    answer = models.complete(replace(prompt, thinks=thinking.thinks_aloud(model_id)))
+    message: JsonObject = {"role": "assistant", "content": thinking.aloud(answer, "<reasoning>", "</reasoning>")}
     reason = "length" if answer.truncated else "stop"
     if form.tool is not None:
         call: JsonObject = {"name": form.tool, "arguments": answer.text}
@@ -138,16 +141,14 @@ def chat(model_input: JsonObject, model_id: str, models: Models) -> Reply:
     return json_reply(body, answer)
 
 
-def _reasoning(model_input: JsonObject) -> list[Json]:
-    """Nova 2's block of redacted reasoning, if it was asked for."""
-    fields = as_object(model_input.get("additionalModelRequestFields"))
-    config = as_object(model_input.get("reasoningConfig", fields.get("reasoningConfig")))
-    if config.get("type") != "enabled":
-        return []
-    refused = {"temperature", "topP", "topK", "maxTokens"} & set(as_object(model_input.get("inferenceConfig")))
-    if config.get("maxReasoningEffort") == "high" and refused:
-        raise RecordError(f"{', '.join(sorted(refused))}: not supported with maxReasoningEffort high")
-    return [{"reasoningContent": {"reasoningText": {"text": "[REDACTED]"}}}]
+def _after_thought(answer: Completion, model_id: str, block: JsonObject) -> list[JsonObject]:
+    """The content of a Converse message: the thought, if there is one, and the block, unless it was cut before it."""
+    thoughts = thinking.converse_blocks(answer, model_id)
+    return thoughts if thoughts and _is_cut_short(answer) else [*thoughts, block]
+
+
+def _is_cut_short(answer: Completion) -> bool:
+    return answer.truncated and not answer.text
 
 
 def _converse_answer(model_input: JsonObject, model_id: str, form: Format, models: Models) -> Completion:
@@ -156,7 +157,9 @@ def _converse_answer(model_input: JsonObject, model_id: str, form: Format, model
     max_tokens = optional_int(config.get(name), f"inferenceConfig.{name}", 512)
     fields = as_object(model_input.get("additionalModelRequestFields"))
     check_facts(model_id, {**fields, **config, **as_object(fields.get("inferenceConfig"))}, max_tokens)
-    return models.complete(_prompt(model_input, model_input.get("system"), max_tokens, form, config))
+    prompt = _prompt(model_input, model_input.get("system"), max_tokens, form, config)
+    is_thinking = thinking.nova_reasons(model_input) or thinking.thinks(model_id, fields.get("thinking"))
+    return models.complete(replace(prompt, thinks=is_thinking))
 
 
 def _caches(model_input: JsonObject) -> bool:

@@ -5,10 +5,12 @@ The tokens of the model's chat template separate the turns of a prompt; a prompt
 """
 
 import re
+from dataclasses import replace
 
 from bedrock_assets.emulator.jsontypes import Json, JsonObject, as_object
 from bedrock_assets.emulator.replies.base import Family, Models, Prompt, RecordError, Reply, json_reply, sampling
 from bedrock_assets.emulator.replies.checks import optional_int
+from bedrock_assets.emulator.replies.thinking import aloud
 
 _LLAMA = re.compile(
     r"<\|(?:start_header_id|header_start)\|>(\w+)<\|(?:end_header_id|header_end)\|>\s*(.*?)(?:<\|eot(?:_id)?\|>|\s*$)",
@@ -45,9 +47,10 @@ def llama(model_input: JsonObject, _: str, models: Models) -> Reply:
 
 def deepseek_r1(model_input: JsonObject, _: str, models: Models) -> Reply:
     """DeepSeek-R1: the rest of the reasoning that the prompt opened, then the answer."""
-    answer = models.complete(_prompt(model_input, "prompt", model_input.get("max_tokens"), "max_tokens", model_input))
+    prompt = _prompt(model_input, "prompt", model_input.get("max_tokens"), "max_tokens", model_input)
+    answer = models.complete(replace(prompt, thinks=True))
     reason = "length" if answer.truncated else "stop"
-    text = f"The document says it.\n</think>\n\n{answer.text}"
+    text = aloud(answer, "", "\n</think>\n\n")
     return json_reply({"choices": [{"text": text, "stop_reason": reason}]}, answer)
 
 

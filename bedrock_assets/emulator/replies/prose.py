@@ -16,6 +16,8 @@ from bedrock_assets.emulator.replies.structured import conforming_text, find_sch
 from bedrock_assets.emulator.replies.summary import summarize
 
 MAX_LABEL_CHARS = 40
+THOUGHT_CHARS = 80
+"""Of the answer, which a thought repeats."""
 
 _TAGGED = re.compile(r"<(\w+)>(.*?)</\1>", re.DOTALL)
 _LABELS = re.compile(r"(?:[\s*#-]*([^:]{1,40}):\s*|.*?\b)one of:?\s+([^.]+)", re.IGNORECASE)
@@ -44,9 +46,17 @@ def complete(prompt: Prompt) -> Completion:
 
 
 def _cut(prompt: Prompt, text: str) -> Completion:
-    """*text* as the answer to *prompt*, cut at its max_tokens."""
-    kept = text[: prompt.max_tokens * 4]
-    return Completion(kept, len(kept) < len(text), prompt.input_tokens, count_tokens(kept))
+    """*text* as the answer to *prompt*, after a thought if it asks for one; max_tokens cuts both."""
+    thought = f"The question is what the text says. {text[:THOUGHT_CHARS]}" if prompt.thinks else ""
+    whole = thought + text
+    written = whole[: prompt.max_tokens * 4]
+    return Completion(
+        written[len(thought) :],
+        len(written) < len(whole),
+        prompt.input_tokens,
+        count_tokens(written),
+        thinking=written[: len(thought)] if prompt.thinks else None,
+    )
 
 
 def _requested_labels(instructions: str) -> Iterator[tuple[str, list[str]]]:

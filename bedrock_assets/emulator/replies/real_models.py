@@ -61,12 +61,15 @@ class Endpoint:
             request["response_format"] = {"type": "json_schema", "json_schema": form}
         body = self._post("chat/completions", {**request, **prompt.sampling})
         choice = as_object(next(iter(as_list(body.get("choices"))), None))
-        text, usage = as_str(as_object(choice.get("message")).get("content")), as_object(body.get("usage"))
+        message, usage = as_object(choice.get("message")), as_object(body.get("usage"))
+        text = as_str(message.get("content"))
+        thought = as_str(message.get("reasoning_content") or message.get("reasoning"))
         return Completion(
             text,
             choice.get("finish_reason") == "length",
             _tokens(usage.get("prompt_tokens"), prompt.input_tokens),
-            _tokens(usage.get("completion_tokens"), count_tokens(text)),
+            _tokens(usage.get("completion_tokens"), count_tokens(thought + text)),
+            thinking=thought if prompt.thinks else None,
         )
 
     def embed(self, text: str, dimensions: int, normalize: bool) -> str:
