@@ -155,7 +155,7 @@ def test_a_bad_prompt_file(source: Path, prompt: Path, tmp_path: Path, content: 
         ({"--embed": "text"}, "name exactly one of --prompt-file and --embed"),
         ({"--prompt-file": "."}, "is a directory"),
         ({"--prompt-file": "nothing.txt"}, "does not exist"),
-        ({"--max-records": "0"}, "greater than or equal to 1"),
+        ({"--max-records": "0"}, "--max-records"),
     ],
 )
 def test_wrong_options(source: Path, prompt: Path, tmp_path: Path, changes: dict[str, str], message: str) -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 BLOCK = re.compile(r"^```(bash|python|text)\n(.*?)^```", re.MULTILINE | re.DOTALL)
-INSTALLS = ("pip install", "create-dagster")
+INSTALLS = ("pip install", "pipx run")
 """Commands whose effect a test has already."""
 CHANGES = re.compile(r"(\d+ h )?(\d+ min )?\b\d+ s\b|http://\S+|/\S*(?=bedrock-assets-demo)")
 """What differs from run to run: times, addresses, and the folder of the test."""
