@@ -17,8 +17,9 @@ def sentence_first(run: Callable[Params, Iterator[Result]]) -> Callable[Params, 
     """
     The function of an asset, with an error of this package as a `dagster.Failure`.
 
-    Dagster puts a failure's text above all frames, and those of any other exception below its own forty lines. The
-    frames of ours go to the run's log at level DEBUG. Other exceptions are left as they are: they are defects.
+    Dagster puts a failure's text above all frames, and those of any other exception below its own lines. The
+    frames of ours go to the run's log at level DEBUG, the error's class into the failure's metadata as `kind`. Other
+    exceptions are left as they are: they are defects.
     """
 
     @wraps(run)
@@ -27,6 +28,6 @@ def sentence_first(run: Callable[Params, Iterator[Result]]) -> Callable[Params, 
             yield from run(*args, **kwargs)
         except BedrockAssetsError as error:
             dg.get_dagster_logger().debug(traceback.format_exc())
-            raise dg.Failure(str(error), allow_retries=error.retryable) from None
+            raise dg.Failure(str(error), {"kind": type(error).__name__}, allow_retries=error.retryable) from None
 
     return guarded
