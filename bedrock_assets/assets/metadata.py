@@ -12,7 +12,7 @@ import dagster as dg
 import polars as pl
 
 from bedrock_assets.assets.columns import CIRCUMSTANCES, answers_lineage, column_schema, raw_lineage, table_lineage
-from bedrock_assets.assets.sample import columns_for_people, never_fails, quoted, sample_of
+from bedrock_assets.assets.sample import columns_for_people, never_fails, quoted, records_of, sample_of
 from bedrock_assets.assets.units import counted, duration, significant, size
 from bedrock_assets.assets.words import (
     Outcome,
@@ -79,7 +79,7 @@ def raw_metadata(
         "dagster/row_count": manifest.n_rows,
         "rows": f"{counted(manifest.n_rows, 'row')}{left_out}, in {counted(len(manifest.shards), 'shard')}",
         "prompt_size": size(manifest.prompt_bytes),
-        "sample": sample_of(
+        "sample": records_of(
             shard_rows(store, manifest, manifest.shards[0], lambda rows: rows.select(shown).head(SAMPLE_ROWS))
         ),
         "n_shards": len(manifest.shards),
@@ -185,7 +185,7 @@ def ledger_facts(attempts: ShardAttempts, job: Job | None, entry: Entry) -> Meta
         # Without it a reader takes it for the first.
         **({"attempt": request.attempt} if request.attempt > 1 else {}),
         **({"target": request.where} if request.where else {}),
-        "request_id": request.storage_id,
+        "request_id": str(request.storage_id),  # a number would be plotted
         "fingerprint": attempts.shard.fingerprint,
         **({"job_arn": job.arn} if job else {}),
     }
@@ -207,7 +207,7 @@ def _answers_sample(workload: Workload, rows: pl.DataFrame) -> Metadata:
     ]
     texts = rows["response"].drop_nulls() if "response" in rows.columns else pl.Series(dtype=pl.String)
     first = {} if texts.is_empty() else {"first_answer": quoted(texts[0])}
-    return {"sample": sample_of(rows.select(wanted).head(SAMPLE_ROWS)), **first}
+    return {"sample": records_of(rows.select(wanted).head(SAMPLE_ROWS)), **first}
 
 
 def _published(workload: Workload, rows: pl.DataFrame) -> dict[str, str]:
@@ -223,6 +223,7 @@ def table_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) ->
     outcome = Outcome(manifest.n_ok, manifest.n_error, manifest.n_missing, manifest.n_truncated)
     cost, folder = costs(pipeline.spec, manifest.tokens), store.path(f"{pipeline.spec.name}/table")
     return {
+        "table": dg.MetadataValue.path(folder),  # the overview hides the next one, which other tools read
         "dagster/uri": folder,
         "open_with": open_with(f"{folder}/*.parquet"),
         "dagster/row_count": manifest.n_rows,
@@ -250,7 +251,7 @@ def _table_sample(pipeline: Pipeline, store: Store, manifest: TableManifest) -> 
     shown = columns_for_people(
         manifest.columns, pipeline.records.columns, [names[name] for name in answer if name in names], hidden
     )
-    return sample_of(store.read_parquet(manifest.parts[0].key, lambda rows: rows.select(shown).head(SAMPLE_ROWS)))
+    return records_of(store.read_parquet(manifest.parts[0].key, lambda rows: rows.select(shown).head(SAMPLE_ROWS)))
 
 
 @never_fails

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable, Iterable
 from functools import wraps
-from typing import Any, ParamSpec
+from typing import Any, ParamSpec, cast
 
 import dagster as dg
 import polars as pl
@@ -49,8 +49,14 @@ def sample_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     return dg.MetadataValue.md(whole)
 
 
+def records_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """The rows side by side, a column's values on each line: a page is too narrow for many columns."""
+    sides = [_sides(frame, n_chars) for n_chars in _CELL_CHARS]
+    return dg.MetadataValue.md(next((side for side in sides if len(side) <= INLINE_CHARS), sides[0]))
+
+
 def quoted(text: str) -> dg.MarkdownMetadataValue:
-    """A prompt or an answer as a quotation, JSON with a key on each line, cut so that it stands on the page."""
+    """A prompt or an answer as a quotation, a JSON object as a list of its keys, cut so that it stands on the page."""
     for n_chars in range(INLINE_CHARS, 0, -100):
         shown = _block(text if len(text) <= n_chars else f"{text[:n_chars]} ...")
         if len(shown) <= INLINE_CHARS:
@@ -59,16 +65,28 @@ def quoted(text: str) -> dg.MarkdownMetadataValue:
 
 
 def _block(text: str) -> str:
+    fields = _fields(text)
+    if fields:
+        return "\n".join(f"- **{_escaped(name)}**: {_escaped(value)}" for name, value in fields.items())
+    lines = text.replace("<", "&lt;").splitlines() or [""]
+    return "\n".join(f"> {line}  " for line in lines)  # two spaces at its end break a line
+
+
+def _fields(text: str) -> dict[str, str]:
+    """The keys of a JSON object, values as text; empty if it is none."""
     try:
-        pretty = json.dumps(json.loads(text), indent=2, ensure_ascii=False)
+        found: object = json.loads(text)
     except ValueError:
-        lines = text.replace("<", "&lt;").splitlines() or [""]
-        return "\n".join(f"> {line}  " for line in lines)  # two spaces at its end break a line
-    return f"```json\n{pretty}\n```"
+        return {}
+    fields = cast("dict[str, object]", found) if isinstance(found, dict) else {}
+    return {
+        name: value if isinstance(value, str) else json.dumps(value, ensure_ascii=False)
+        for name, value in fields.items()
+    }
 
 
 def columns_for_people(
-    columns: Iterable[str], prompt: Iterable[str], answer: Iterable[str], left_out: Iterable[str], most: int = 8
+    columns: Iterable[str], prompt: Iterable[str], answer: Iterable[str], left_out: Iterable[str], most: int = 10
 ) -> list[str]:
     """
     Which columns a sample shows: those of the prompt, then those of the answer, then the others.
@@ -87,6 +105,12 @@ def _table(frame: pl.DataFrame, n_chars: int) -> str:
     cells = [_cells(frame, name, n_chars) for name in frame.columns]
     header = f"| {' | '.join(map(_escaped, frame.columns))} |\n|{'---|' * len(frame.columns)}\n"
     return header + "\n".join(f"| {' | '.join(row)} |" for row in zip(*cells, strict=True))
+
+
+def _sides(frame: pl.DataFrame, n_chars: int) -> str:
+    header = f"| | {' | '.join(f'row {i + 1}' for i in range(len(frame)))} |\n|{'---|' * (len(frame) + 1)}\n"
+    lines = (f"| **{_escaped(name)}** | {' | '.join(_cells(frame, name, n_chars))} |" for name in frame.columns)
+    return header + "\n".join(lines)
 
 
 def _cells(frame: pl.DataFrame, name: str, n_chars: int) -> list[str]:

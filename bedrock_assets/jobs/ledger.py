@@ -206,7 +206,7 @@ def _is_about(current: Request, state: RequestState, logged: Request, request_id
     """
     if (current.fingerprint, current.attempt) != (logged.fingerprint, logged.attempt):
         return False
-    return state in (RequestState.ROUTED, RequestState.SUBMITTED) or request_id == current.storage_id
+    return state in (RequestState.ROUTED, RequestState.SUBMITTED) or str(request_id) == str(current.storage_id)
 
 
 def _number(metadata: Mapping[str, Any], name: str) -> float | None:
