@@ -6,6 +6,7 @@ that Dagster plots; what only this package reads comes last. Plots are drawn of 
 number only where it is not 0; `rows` says in words that there is none.
 """
 
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import dagster as dg
@@ -26,6 +27,7 @@ from bedrock_assets.assets.words import (
     tokens_in_words,
 )
 from bedrock_assets.aws.job import Job
+from bedrock_assets.columns import column
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import Entry
@@ -79,9 +81,7 @@ def raw_metadata(
         "dagster/row_count": manifest.n_rows,
         "rows": f"{counted(manifest.n_rows, 'row')}{left_out}, in {counted(len(manifest.shards), 'shard')}",
         "prompt_size": size(manifest.prompt_bytes),
-        "sample": records_of(
-            shard_rows(store, manifest, manifest.shards[0], lambda rows: rows.select(shown).head(SAMPLE_ROWS))
-        ),
+        "sample": records_of(shard_rows(store, manifest, manifest.shards[0], _first_rows(shown))),
         "n_shards": len(manifest.shards),
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
@@ -195,6 +195,10 @@ def _padded(n_padding: int) -> str:
     return f" ({n_padding:,} of them copies that make the job large enough)" if n_padding else ""
 
 
+def _first_rows(names: Sequence[str]) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+    return lambda rows: rows.select(map(column, names)).head(SAMPLE_ROWS)
+
+
 def _answers_sample(workload: Workload, rows: pl.DataFrame) -> Metadata:
     """A table of the first rows, and the first answer in full, as far as there is room for it."""
     fields = tuple(workload.schema.fields) if workload.schema else ()
@@ -207,7 +211,7 @@ def _answers_sample(workload: Workload, rows: pl.DataFrame) -> Metadata:
     ]
     texts = rows["response"].drop_nulls() if "response" in rows.columns else pl.Series(dtype=pl.String)
     first = {} if texts.is_empty() else {"first_answer": quoted(texts[0])}
-    return {"sample": records_of(rows.select(wanted).head(SAMPLE_ROWS)), **first}
+    return {"sample": records_of(rows.select(map(column, wanted)).head(SAMPLE_ROWS)), **first}
 
 
 def _published(workload: Workload, rows: pl.DataFrame) -> dict[str, str]:
@@ -251,7 +255,7 @@ def _table_sample(pipeline: Pipeline, store: Store, manifest: TableManifest) -> 
     shown = columns_for_people(
         manifest.columns, pipeline.records.columns, [names[name] for name in answer if name in names], hidden
     )
-    return records_of(store.read_parquet(manifest.parts[0].key, lambda rows: rows.select(shown).head(SAMPLE_ROWS)))
+    return records_of(store.read_parquet(manifest.parts[0].key, _first_rows(shown)))
 
 
 @never_fails

@@ -13,7 +13,7 @@ import pytest
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, EmptyDataset
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, EmptyDataset, PromptError
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
@@ -421,7 +421,7 @@ def wrong(value: Any) -> dg.AssetsDefinition:
     [
         ([1], ConfigError, r"source.asset odd: its value is a builtins.list; return a polars DataFrame"),
         (texts(0), EmptyDataset, r"source.asset: asset odd: its value has no rows"),
-        (pl.DataFrame({"id": ["a"], "txt": ["x"]}), ConfigError, r"column 'text' named in prompt"),
+        (pl.DataFrame({"id": ["a"], "txt": ["x"]}), PromptError, r"column 'text' named in prompt"),
     ],
 )
 def test_values_that_do_not_fit(shop: Shop, value: Any, error: type[BedrockAssetsError], told: str) -> None:
