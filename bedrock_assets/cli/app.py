@@ -1,6 +1,8 @@
 """The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
 
 from collections.abc import Callable
+from importlib.metadata import version
+from typing import Annotated
 
 import typer
 
@@ -39,6 +41,25 @@ for group, commands in GROUPS.items():
         app.command(rich_help_panel=group)(command)
 app.command("format", rich_help_panel="Files alone, without Dagster")(format_command)
 app.add_typer(aws, name="aws", rich_help_panel="The deployment")
+
+
+def _print_version(*, asked: bool) -> None:
+    if asked:
+        typer.echo(f"bedrock-assets {version('bedrock-assets')}")
+        raise typer.Exit
+
+
+@app.callback()
+def _options(
+    *,
+    version: Annotated[
+        bool,
+        typer.Option(
+            "--version", callback=lambda asked: _print_version(asked=asked), is_eager=True, help="Print the version."
+        ),
+    ] = False,
+) -> None:
+    """Add a model's answer to every row of a table, with Amazon Bedrock batch inference and Dagster."""
 
 
 def main() -> None:

@@ -1,6 +1,7 @@
 """The key `source:`: where rows come from, and how they become prompts."""
 
 from typing import Annotated, Any, Literal, Self
+from urllib.parse import urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -18,9 +19,49 @@ class HuggingFaceSpec(Strict):
     """A dataset on the Hugging Face hub, or a local dataset folder, streamed by `datasets`."""
 
     id: str = Field(description="Hub id such as `w601sxs/simpleCoT`, or the path of a local dataset folder.")
-    split: str = Field(default="train", description="Split to read.")
+    split: str = Field(default="train", description="Split to read, such as `train` or `train[:1000]`.")
     name: str | None = Field(default=None, description="Configuration (subset) of the dataset, if it has several.")
     revision: str | None = Field(default=None, description="Commit, tag or branch; name a commit for repeatable runs.")
+
+
+class SqlSpec(Strict):
+    """The result of a query, streamed. Credentials stay out of the YAML: name a variable that holds the URI."""
+
+    query: Text = Field(description="A SELECT. Add ORDER BY, so that rows stay in their shards from run to run.")
+    connection: str | None = Field(
+        default=None,
+        description="URI without a password: `postgresql://reader@db.example.com/sales`, `duckdb:///sales.duckdb`, "
+        "`sqlite:///sales.db`. A path with one more slash is absolute; another starts at the YAML.",
+    )
+    connection_env: str | None = Field(
+        default=None, description="Environment variable that holds the URI; read when the query runs."
+    )
+
+    @model_validator(mode="after")
+    def _one_connection(self) -> Self:
+        self.require_exactly_one("connection", "connection_env")
+        if self.connection and urlsplit(self.connection).password:
+            raise ValueError("`connection` holds a password; put the URI into a variable and name it: connection_env")
+        return self
+
+
+class DeltaSpec(Strict):
+    """A Delta table."""
+
+    path: str = Field(description="Folder of the table, local or `s3://`; a relative path starts at the YAML.")
+    version: int | None = Field(default=None, ge=0, description="Version to read; by default the newest.")
+
+
+class IcebergSpec(Strict):
+    """An Iceberg table of a catalog (Glue, REST, S3 Tables, SQL), as pyiceberg is configured."""
+
+    table: str = Field(description="Its name in the catalog, such as `shop.reviews`.")
+    catalog: str = Field(default="default", description="Name of the catalog in `.pyiceberg.yaml` or the environment.")
+    properties: dict[str, str] = Field(
+        default_factory=dict,
+        description="Properties of the catalog beside those, such as `{type: glue}`; credentials do not belong here.",
+    )
+    snapshot_id: int | None = Field(default=None, description="Snapshot to read; by default the newest.")
 
 
 class ChitchatSpec(Strict):
@@ -75,8 +116,12 @@ class GroupSpec(Strict):
     into: str = Field(default="rows", description="Name of the new column with the joined text.")
 
 
+KINDS = ("path", "files", "sql", "delta", "iceberg", "huggingface", "chitchat", "pipeline", "asset")
+"""Keys of which a source has one; an asset may have a `path` as well."""
+
+
 class SourceSpec(Strict):
-    """Where the rows are: one of `path`, `huggingface`, `chitchat`, `pipeline`, `asset`; or a `path` of an `asset`."""
+    """Where the rows are: one of the kinds of source; or a `path` of an `asset`."""
 
     path: str | None = Field(
         default=None,
@@ -102,6 +147,14 @@ class SourceSpec(Strict):
     deps: tuple[AssetKey, ...] = Field(
         default=(), description="Other assets on which `raw_dataset` depends, for the order of the graph only."
     )
+    files: str | None = Field(
+        default=None,
+        description="Whole files as rows: a local pattern such as `calls/*.txt`, or a folder. Columns are `name` and "
+        "`text`, of PDF, Office files and images `name` and `content`, for `documents` and `images`.",
+    )
+    sql: SqlSpec | None = None
+    delta: DeltaSpec | None = None
+    iceberg: IcebergSpec | None = None
     huggingface: HuggingFaceSpec | None = None
     chitchat: ChitchatSpec | None = None
     pipeline: Name | None = Field(
@@ -112,6 +165,9 @@ class SourceSpec(Strict):
         default=None,
         description="Column with a unique id and no nulls. By default ids are derived from position and content. With "
         "`expand` an id is followed by the value: `call_17:German`.",
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="Read only so many rows, from the first on, for a trial on a part."
     )
     dtypes: dict[str, str] = Field(
         default_factory=dict,
@@ -128,15 +184,21 @@ class SourceSpec(Strict):
     @model_validator(mode="after")
     def _exactly_one(self) -> Self:
         if self.asset is None:
-            self.require_exactly_one("path", "huggingface", "chitchat", "pipeline", "asset")
+            self.require_exactly_one(*KINDS)
             if self.through or self.partitions != "all":
                 raise ValueError("through and partitions are for a source that is an asset; name the `asset`")
             return self
-        others = [key for key in ("huggingface", "chitchat", "pipeline") if getattr(self, key) is not None]
+        others = [key for key in KINDS[1:-1] if getattr(self, key) is not None]
         if others:
             raise ValueError(f"asset and {others[0]} are two sources; name one, and the other under `deps` if need be")
         if self.path and (self.through or self.partitions != "all"):
             raise ValueError("the rows of the asset are at `path`; remove `through` and `partitions`, or `path`")
+        return self
+
+    @model_validator(mode="after")
+    def _ids_of_a_query(self) -> Self:
+        if self.sql and self.id_column is None:
+            raise ValueError("sql returns rows in any order, so their position is no id; name an `id_column`")
         return self
 
     @property

@@ -10,6 +10,7 @@ import polars as pl
 from pydantic import ValidationError
 
 from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.source import KINDS
 from bedrock_assets.dataset.ingest import read_rows
 from bedrock_assets.dataset.plan import Block, plan_shards
 from bedrock_assets.errors import ConfigError, EmptyDataset, StaleShard, StoreError, describe_validation_error
@@ -60,7 +61,7 @@ def over_files(pipeline: Pipeline, source: str, max_records: int | None = None) 
     Raises:
         ConfigError: The files do not fit the pipeline.
     """
-    others = dict.fromkeys(("asset", "huggingface", "chitchat", "pipeline", "through"))
+    others = dict.fromkeys((*KINDS, "through", "limit"))
     path = source if "://" in source else str(Path(source).absolute())  # the option's, and not the YAML's
     files = pipeline.spec.source.model_copy(update={**others, "path": path, "partitions": "all"})
     limits = pipeline.spec.limits.model_copy(update={"max_jobs": 1})

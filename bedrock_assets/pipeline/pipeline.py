@@ -1,6 +1,5 @@
 """A pipeline: its spec with everything that the spec names found and checked."""
 
-import os
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -16,7 +15,7 @@ from bedrock_assets.pipeline.records import RecordMaker
 from bedrock_assets.pipeline.rows import open_rows
 from bedrock_assets.pipeline.templates import Template, filled, load_template, parse_template, require_no_tokens
 from bedrock_assets.pipeline.workload import ANSWER_COLUMNS, Workload
-from bedrock_assets.sources import Source, open_source
+from bedrock_assets.sources import Limited, Source, located, open_source
 from bedrock_assets.storage.store import Store
 
 
@@ -155,18 +154,16 @@ class Pipeline:
         """
         task = task_of(self.spec)
         null_default = task.null_default if isinstance(task, TextTask) else None
-        source = self.input or open_source(self.spec.source.model_copy(update={"path": self.path}), store)
+        source = self.input or open_source(self.spec.source, store, self.folder)
+        if self.spec.source.limit:
+            source = Limited(source, self.spec.source.limit)
         return open_rows(self.spec.source, self.spec.expansions, source, null_default)
 
     @property
     def path(self) -> str | None:
         """The path of the source; a relative one starts at the folder of the YAML, whatever process reads it."""
         path = self.spec.source.path
-        return self.located(path) if path else path
-
-    def located(self, path: str) -> str:
-        """A local path from the folder of the YAML; a URL as it is."""
-        return path if "://" in path else os.path.normpath(self.folder / path)
+        return located(path, self.folder) if path else path
 
     def check_columns(self, columns: list[str]) -> None:
         """

@@ -3,14 +3,20 @@
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TypeVar
 
 import polars as pl
 from polars.exceptions import PanicException, PolarsError
+from typing_extensions import override
 
 from bedrock_assets.errors import ConfigError, first_line
 
 BATCH_ROWS = 16_384
 """Rows in a batch where we can choose: small enough for wide rows, large enough for polars."""
+
+
+Piece = TypeVar("Piece", pl.DataFrame, pl.Series)
 
 
 class Source(ABC):
@@ -73,3 +79,40 @@ def _innermost(error: BaseException) -> str:
     """The words in a panic's text, without the Rust around them."""
     text = first_line(error)
     return text.partition('ErrString("')[2].partition("\\n")[0].rstrip('")') or text
+
+
+@dataclass(frozen=True)
+class Limited(Source):
+    """The first rows of a source."""
+
+    source: Source
+    limit: int
+    """Rows at most."""
+
+    @override
+    def describe(self) -> str:
+        return f"{self.source.describe()}, first {self.limit:,} rows"
+
+    @override
+    def columns(self) -> list[str] | None:
+        return self.source.columns()
+
+    @override
+    def n_rows(self) -> int:
+        return min(self.limit, self.source.n_rows())
+
+    @override
+    def column(self, name: str) -> Iterator[pl.Series]:
+        return _first(self.source.column(name), self.limit)
+
+    @override
+    def batches(self) -> Iterator[pl.DataFrame]:
+        return _first(self.source.batches(), self.limit)
+
+
+def _first(pieces: Iterator[Piece], limit: int) -> Iterator[Piece]:
+    for piece in pieces:
+        yield piece.head(limit)
+        limit -= len(piece)
+        if limit <= 0:
+            return

@@ -56,12 +56,7 @@ class LocalFiles:
         Raises:
             ConfigError: There is none, or one is not a regular file, so that reading it might never end; or as `found`.
         """
-        if not self.found:
-            start = "its defs.yaml" if Path(self.path).is_absolute() else Path.cwd()
-            raise ConfigError(f"source path {self.path!r} matches no file; a relative path starts at {start}")
-        for name in self.found:
-            _require_regular(name)
-        return self.found
+        return _required(self.found, self.path, "source path")
 
     @cached_property
     def found(self) -> list[str]:
@@ -71,19 +66,14 @@ class LocalFiles:
         Raises:
             ConfigError: The pattern begins at the root of the file system; or as `suffix`.
         """
-        path = Path(self.path)
-        if path.is_dir():
+        if Path(self.path).is_dir():
             return sorted(str(file) for file in self._below(self.path) if file.suffix.lower() == self.suffix)
-        if path.exists() or not has_magic(self.path):
-            return [self.path] if path.exists() else []
-        if self.path.startswith("/**"):
-            raise ConfigError(f"source path {self.path!r} searches the whole file system; name a folder")
-        return [name for name in sorted(glob(self.path, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
+        return _matches(self.path, "source path")
 
     @cached_property
     def partitions(self) -> dict[str, list[str | int | None]]:
         """By column, the values of all files, from folders such as `year=2026` that the path does not name itself."""
-        fixed = Path(self.path) if Path(self.path).is_dir() else _fixed_part(self.path)
+        fixed = Path(self.path) if Path(self.path).is_dir() else fixed_part(self.path)
         pairs = [_pairs(Path(name).relative_to(fixed).parent.parts) for name in self.names]
         keys = list(dict.fromkeys(key for values in pairs for key in values))
         return {key: _typed([values.get(key, _NULL) for values in pairs]) for key in keys}
@@ -99,8 +89,45 @@ class LocalFiles:
 
     @staticmethod
     def _below(folder: str) -> list[Path]:
-        files = (path for path in Path(folder).rglob("*") if path.suffix.lower() in SUFFIXES and not path.is_dir())
-        return [path for path in files if not any(p[0] in "._" for p in path.relative_to(folder).parts)]
+        return [path for path in _visible_files(folder) if path.suffix.lower() in SUFFIXES]
+
+
+def matching_files(pattern: str, what: str) -> list[str]:
+    """
+    Regular files in the order of their names: one, those that match a pattern, or all below a folder but hidden ones.
+
+    Args:
+        what: The key that names them, for messages.
+
+    Raises:
+        ConfigError: There is none, one is not a regular file, or the pattern begins at the root of the file system.
+    """
+    is_folder = Path(pattern).is_dir()
+    found = sorted(map(str, _visible_files(pattern))) if is_folder else _matches(pattern, what)
+    return _required(found, pattern, what)
+
+
+def _visible_files(folder: str) -> list[Path]:
+    files = (path for path in Path(folder).rglob("*") if not path.is_dir())
+    return [path for path in files if not any(part[0] in "._" for part in path.relative_to(folder).parts)]
+
+
+def _matches(pattern: str, what: str) -> list[str]:
+    path = Path(pattern)
+    if path.exists() or not has_magic(pattern):
+        return [pattern] if path.exists() else []
+    if pattern.startswith("/**"):
+        raise ConfigError(f"{what} {pattern!r} searches the whole file system; name a folder")
+    return [name for name in sorted(glob(pattern, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
+
+
+def _required(found: list[str], pattern: str, what: str) -> list[str]:
+    if not found:
+        start = "its defs.yaml" if Path(pattern).is_absolute() else Path.cwd()
+        raise ConfigError(f"{what} {pattern!r} matches no file; a relative path starts at {start}")
+    for name in found:
+        _require_regular(name, what)
+    return found
 
 
 def require_suffix(path: str) -> str:
@@ -113,19 +140,22 @@ def require_suffix(path: str) -> str:
     suffix = Path(path).suffix.lower()
     if suffix not in SUFFIXES:
         problem = f"ends in {suffix}" if suffix else "has no suffix"
-        raise ConfigError(f"source path {path!r} {problem}; known: {', '.join(SUFFIXES)}")
+        raise ConfigError(
+            f"source path {path!r} {problem}; known: {', '.join(SUFFIXES)}. For whole files as rows, such as texts, "
+            "write `files` in place of `path`"
+        )
     return suffix
 
 
-def _require_regular(name: str) -> None:
+def _require_regular(name: str, what: str) -> None:
     mode = Path(name).stat().st_mode
     if not stat.S_ISREG(mode):
         kind = next((kind for test, kind in _KINDS.items() if test(mode)), "something else")
-        raise ConfigError(f"source path {name!r} is not a file but {kind}; name a file")
+        raise ConfigError(f"{what} {name!r} is not a file but {kind}; name a file")
 
 
-def _fixed_part(pattern: str) -> Path:
-    """The folders of a pattern before its first wildcard."""
+def fixed_part(pattern: str) -> Path:
+    """The folders of a pattern before its first wildcard; of a file its folder."""
     parts = Path(pattern).parts
     wild = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts) - 1)
     return Path(*parts[:wild])

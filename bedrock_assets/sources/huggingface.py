@@ -1,5 +1,6 @@
 """Datasets on the Hugging Face hub, and local dataset folders, streamed by `datasets`."""
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -47,9 +48,13 @@ class HuggingFace(Source):
         import pyarrow as pa
         from datasets import load_dataset
 
+        split, limit = _first_rows(self.spec.split)
+        _require_rows(self.spec.id)
         dataset: Any = load_dataset(
-            self.spec.id, self.spec.name, split=self.spec.split, revision=self.spec.revision, streaming=True
+            self.spec.id, self.spec.name, split=split, revision=self.spec.revision, streaming=True
         )
+        if limit is not None:
+            dataset = dataset.take(limit)
         for batch in dataset.with_format("arrow").iter(batch_size=BATCH_ROWS):
             frame = pl.from_arrow(pa.table(batch))
             yield frame if isinstance(frame, pl.DataFrame) else frame.to_frame()
@@ -66,6 +71,26 @@ class HuggingFace(Source):
                 values = [_read(value, folder) for value in rows[name].to_list()]
                 rows = rows.with_columns(pl.Series(name, values, dtype=_FILE))
         return rows
+
+
+def _first_rows(split: str) -> tuple[str, int | None]:
+    """A split and how many of its rows: `train[:1000]` is cut here, as `datasets` cuts no stream."""
+    cut = re.fullmatch(r"([\w.]+)\[:(\d+)\]", split)
+    return (cut[1], int(cut[2])) if cut else (split, None)
+
+
+def _require_rows(name: str) -> None:
+    """
+    Raises:
+        ConfigError: A local folder has texts alone, of which `datasets` makes a row of every line.
+    """
+    folder = Path(name)
+    found = {path.suffix.lower() for path in folder.rglob("*") if path.is_file()} if folder.is_dir() else set()
+    if found == {".txt"}:
+        raise ConfigError(
+            f"{name!r} is a folder of texts, of which `datasets` makes a row of every line; for a row of every file "
+            f"write source: {{files: {name!r}}}"
+        )
 
 
 def _read(value: dict[str, Any] | None, folder: Path) -> dict[str, Any] | None:

@@ -11,6 +11,7 @@ from bedrock_assets.audit import Effect, announced
 from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.sources import located
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
 from bedrock_assets.storage.publication import Publication
@@ -43,7 +44,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         ConfigError: The extra `delta` is not installed.
         StoreError: The table cannot be written, or another one is published meanwhile; the former version stays.
     """
-    uri = pipeline.located(pipeline.spec.delta or "")
+    uri = located(pipeline.spec.delta or "", pipeline.folder)
     options = store.s3.delta if uri.startswith("s3://") and not store.is_local else None
     try:
         import pyarrow as pa

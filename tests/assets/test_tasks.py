@@ -46,7 +46,7 @@ def test_a_comparison(tmp_path: Path) -> None:
 
 def test_labels_and_the_next_pipeline(tmp_path: Path) -> None:
     """The check tells each label's share; the next pipeline asks about each answer, and its ids are the same."""
-    task = {"classify": {"text": "{transcript}", "labels": ["billing", "other"], "shares": {"billing": [1, 1]}}}
+    task = {"classify": {"text": "{transcript}", "labels": ["billing", "other"], "shares": {"billing": [0, 0]}}}
     with open_lab(tmp_path, n_rows=30, task=task) as lab:
         answered(lab)
         resources = {"bedrock_batch_store": lab.store_resource}

@@ -112,7 +112,7 @@ def test_a_value(desk: Desk, command: str) -> None:
         result = desk.run(command, asset="reviews", through=through)
         assert result.exit_code == 2
         told = "the rows are its value, which only a run loads; materialize calls/raw_dataset instead"
-        assert f"error: source.asset reviews: {told}" in result.output
+        assert f"source.asset reviews: {told}" in result.output
         assert "Traceback" not in result.output
 
 

@@ -1,6 +1,7 @@
 """The command line: results on standard output, errors in one line, exit codes 0 and 2."""
 
 import json
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -228,3 +229,8 @@ def test_an_unknown_pipeline() -> None:
     message = refused("plan", "no_such")
     assert "there is no pipeline 'no_such' in " in message
     assert "known: conversation_embeddings, conversation_summaries. Give" in message
+
+
+def test_version() -> None:
+    """The option prints the version of the installed package."""
+    assert CliRunner().invoke(app, ["--version"]).stdout == f"bedrock-assets {version('bedrock-assets')}\n"

@@ -129,8 +129,8 @@ def test_stop(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         one = told("stop", INBOX, "--shard", "second.jsonl", "--yes")
         assert (one["withdrawn"], len(one["stopped"])) == (["second"], 1)
         result = run("stop", INBOX, "--yes")
-        assert "1 shards withdrawn, 1 jobs asked to stop" in result.stdout
-        assert "1 files wait in the folder and will be taken; turn off the sensor mail_files_sensor" in result.stderr
+        assert "1 shard withdrawn, 1 job asked to stop" in result.stdout
+        assert "1 file waits in the folder and will be taken; turn off the sensor mail_files_sensor" in result.stderr
         assert set(lab.states.values()) == {RequestState.WITHDRAWN}
         lab.until(lambda: not any(job.status.in_flight for job in lab.jobs()))
         assert {job.status for job in lab.jobs()} == {JobStatus.STOPPED}

@@ -43,7 +43,11 @@ def test_the_defaults() -> None:
             "'splits'; did you mean split?",
         ),
         ({"task": {"text": {"prompt": "x", "maxTokens": 5}}}, "task.text", "'maxTokens'; did you mean max_tokens?"),
-        ({"task": {"embedding": {"column": "x", "size": 5}}}, "task.embedding", "column, dimensions, normalize"),
+        (
+            {"task": {"embedding": {"column": "x", "size": 5}}},
+            "task.embedding",
+            "dimensions, truncate, normalize",
+        ),
         ({"limits": {"max_record_per_job": 5}}, "limits", "did you mean max_records_per_job?"),
     ],
 )

@@ -18,6 +18,9 @@ PIPELINE = "conversation_summaries"
 ASSETS = ["prompt_shards", "batch_outputs", "joined_table"]
 
 
+pytestmark = pytest.mark.slow
+
+
 @pytest.fixture(scope="module")
 def done(tmp_path_factory: pytest.TempPathFactory) -> Generator[Lab]:
     """A lab in which one backfill over all shards has ended."""

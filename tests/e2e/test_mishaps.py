@@ -21,6 +21,7 @@ def made(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         yield opened
 
 
+@pytest.mark.slow
 def test_killed_run_is_finished_by_the_sensor(made: Lab) -> None:
     """A run killed while it waits leaves a pipeline that the sensors finish, table included, with no job paid twice."""
     shards = made.materialize_raw(PIPELINE)

@@ -149,7 +149,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     that did not help; everything else is answered at once."""
     misleading = {"type": "integer", "minimum": 0, "maximum": 60, "description": "minimum: 0, maximum: 99"}
     model = "us.anthropic.claude-haiku-4-5-20251001-v1:0"
-    with open_lab(tmp_path, model=model, n_rows=20, schema={"score": misleading}, repair=1) as lab:
+    with open_lab(tmp_path, model=model, n_rows=20, schema={"amount": misleading}, repair=1) as lab:
         lab.ask()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
@@ -159,7 +159,7 @@ def test_a_whole_run(tmp_path: Path) -> None:
     again = table.filter(pl.col("attempt") == 2)
     assert set(again["status"]) == {"ok", "error"}
     assert set(again.filter(pl.col("status") == "error")["error_code"]) == {"schema"}
-    assert table.filter(pl.col("status") == "ok")["score"].is_between(0, 60).all()
+    assert table.filter(pl.col("status") == "ok")["amount"].is_between(0, 60).all()
     assert table["response"].null_count() == 0
     assert event is not None
     assert event.asset_materialization is not None

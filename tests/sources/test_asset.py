@@ -61,7 +61,7 @@ def test_what_is_upstream() -> None:
 @pytest.mark.parametrize(
     ("keys", "told"),
     [
-        ({}, "name exactly one of path, huggingface, chitchat, pipeline, asset"),
+        ({}, "name exactly one of path, files, sql, delta, iceberg, huggingface, chitchat, pipeline, asset"),
         ({"path": "a.csv", "pipeline": "b"}, "name exactly one of"),
         ({"asset": "a", "pipeline": "b"}, "asset and pipeline are two sources"),
         ({"asset": "a", "chitchat": {}}, "asset and chitchat are two sources"),
@@ -71,7 +71,7 @@ def test_what_is_upstream() -> None:
         ({"asset": "a", "through": "file"}, "'uri' or 'value'"),
         ({"asset": []}, "at least 1 item"),
         ({"asset": "a//b"}, "at least 1 character"),
-        ({"asset": {"key": "a"}}, "a list is expected"),
+        ({"asset": {"key": "a"}}, "should be a valid tuple"),
     ],
 )
 def test_keys_that_cannot_be(keys: dict[str, Any], told: str) -> None:
