@@ -141,7 +141,7 @@ def answers_metadata(
         n_truncated(rows["stop_reason"], workload.family),
     )
     cost = costs(workload.spec, collected.tokens)
-    estimate = {} if request.estimated_usd is None else {"estimated_cost_usd": significant(request.estimated_usd)}
+    estimate = {"estimated_cost_usd": significant(request.estimated_usd)} if request.estimated_usd else {}
     took = times(job, entry) if job else {}
     metadata: Metadata = {
         "dagster/uri": uri,

@@ -50,8 +50,13 @@ def sample_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
 
 
 def records_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
-    """The rows side by side, a column's values on each line: a page is too narrow for many columns."""
-    sides = [_sides(frame, n_chars) for n_chars in _CELL_CHARS]
+    """
+    The rows side by side, a column's values on each line: a page is too narrow for many columns.
+
+    Values are cut, and then rows left out, so that they stand on the page, if they can.
+    """
+    sides = [_sides(frame.head(n), n_chars) for n in range(len(frame), 0, -1) for n_chars in _CELL_CHARS[:-1]]
+    sides = sides or [_sides(frame, SAMPLE_CHARS)]
     return dg.MetadataValue.md(next((side for side in sides if len(side) <= INLINE_CHARS), sides[0]))
 
 

@@ -41,7 +41,7 @@ class Outcome:
 
 def cost_in_words(costs: Facts, estimated_usd: float | None) -> str:
     """What was paid, and what was expected."""
-    return costs["cost"] + ("" if estimated_usd is None else f" (at most {usd(estimated_usd)} was expected)")
+    return costs["cost"] + (f" (of this launch at most {usd(estimated_usd)} was expected)" if estimated_usd else "")
 
 
 def not_zero(numbers: Mapping[str, float]) -> Facts:
