@@ -51,13 +51,13 @@ def sample_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
 
 def records_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     """
-    The rows side by side, a column's values on each line: a page is too narrow for many columns.
+    Each row as a list of its values: a page is too narrow for a table of many columns.
 
     Values are cut, and then rows left out, so that they stand on the page, if they can.
     """
-    sides = [_sides(frame.head(n), n_chars) for n in range(len(frame), 0, -1) for n_chars in _CELL_CHARS[:-1]]
-    sides = sides or [_sides(frame, SAMPLE_CHARS)]
-    return dg.MetadataValue.md(next((side for side in sides if len(side) <= INLINE_CHARS), sides[0]))
+    lists = [_lists(frame.head(n), n_chars) for n in range(len(frame), 0, -1) for n_chars in _CELL_CHARS[:-1]]
+    lists = lists or [""]
+    return dg.MetadataValue.md(next((shown for shown in lists if len(shown) <= INLINE_CHARS), lists[0]))
 
 
 def quoted(text: str) -> dg.MarkdownMetadataValue:
@@ -112,10 +112,10 @@ def _table(frame: pl.DataFrame, n_chars: int) -> str:
     return header + "\n".join(f"| {' | '.join(row)} |" for row in zip(*cells, strict=True))
 
 
-def _sides(frame: pl.DataFrame, n_chars: int) -> str:
-    header = f"| | {' | '.join(f'row {i + 1}' for i in range(len(frame)))} |\n|{'---|' * (len(frame) + 1)}\n"
-    lines = (f"| **{_escaped(name)}** | {' | '.join(_cells(frame, name, n_chars))} |" for name in frame.columns)
-    return header + "\n".join(lines)
+def _lists(frame: pl.DataFrame, n_chars: int) -> str:
+    named = [[f"- **{_escaped(name)}**: {cell}" for cell in _cells(frame, name, n_chars)] for name in frame.columns]
+    rows = ("\n".join(lines) for lines in zip(*named, strict=True))
+    return "\n\n".join(f"row {number}\n\n{lines}" for number, lines in enumerate(rows, 1))
 
 
 def _cells(frame: pl.DataFrame, name: str, n_chars: int) -> list[str]:

@@ -102,8 +102,8 @@ def test_what_people_look_for_comes_first(tmp_path: Path) -> None:
         opened: dict[str, Any] = {}
         exec(table["open_with"], opened)  # noqa: S102 - the line that people paste
         assert len(opened["rows"]) == 10
-        named = [line.split(" | ")[0] for line in table["sample"].splitlines()[2:]]
-        assert named == [f"| **{name}**" for name in ("transcript", "status", "response", "id", "record_id")]
+        shown = [line.split(":")[0] for line in table["sample"].splitlines() if line.startswith("- ")]
+        assert shown[:5] == [f"- **{name}**" for name in ("transcript", "status", "response", "id", "record_id")]
         assert prompts["first_prompt"].startswith("> Summarise: Call 0: ")
         assert shard["first_answer"].startswith("> ")
         assert all(len(text) < INLINE_CHARS for text in (table["sample"], prompts["first_prompt"]))
