@@ -6,6 +6,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
+from bedrock_assets.assets.gold import build_gold_check
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
 from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import column
@@ -35,7 +36,8 @@ def build_checks(pipeline: Pipeline) -> list[dg.AssetChecksDefinition]:
     """The checks of `batch_outputs`, for the run's shard, and of `joined_table`."""
     canary = [_canary_check(pipeline)] if pipeline.spec.canary else []
     labels = [_label_check(pipeline, pipeline.spec.task.classify)] if pipeline.spec.task.classify else []
-    return [_shard_check(pipeline), _table_checks(pipeline), *canary, *labels]
+    gold = [build_gold_check(pipeline, pipeline.gold)] if pipeline.gold else []
+    return [_shard_check(pipeline), _table_checks(pipeline), *canary, *labels, *gold]
 
 
 def _label_check(pipeline: Pipeline, task: ClassifyTask) -> dg.AssetChecksDefinition:

@@ -15,6 +15,7 @@ from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.descriptions import PROMPT_SHARDS, about_answers, about_raw, about_table
 from bedrock_assets.assets.exports import build_exports
 from bedrock_assets.assets.failures import sentence_first
+from bedrock_assets.assets.gold import gold_metadata
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.assets.source import with_rows
@@ -221,6 +222,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             return
         manifest = join_table(opened, pipeline, raw)
         facts = table_metadata(pipeline, opened, manifest) | {"raw_revision": raw.revision}
+        facts |= gold_metadata(pipeline, opened, manifest)
         yield from materialize("joined_table", facts, manifest.revision)
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped

@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bedrock_assets.cli.aws import app as aws
+from bedrock_assets.cli.compare import compare
 from bedrock_assets.cli.deployment import deployment
 from bedrock_assets.cli.doctor import doctor
 from bedrock_assets.cli.emulate import emulate
@@ -31,7 +32,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "On this machine": (demo, dev, emulate),
     "Before a launch": (new, plan, sample, estimate, models),
-    "Work and progress": (run, status, errors, stop),
+    "Work and progress": (run, status, errors, compare, stop),
     "The deployment": (doctor, deployment, iam, metrics, gc),
     "Files alone, without Dagster": (parse,),
     "More": (reference,),

@@ -7,6 +7,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_validator
 
 from bedrock_assets.config.asset_attributes import AssetTags, GroupName, KeyPrefix, Kinds, Owners, asset_path
+from bedrock_assets.config.gold import Gold
 from bedrock_assets.config.job_settings import require_tags
 from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
@@ -237,6 +238,11 @@ class PipelineSpec(WorkloadSpec):
         default=True,
         description="Before the first job of a new model, parameter or schema, answer one record on demand, and refuse "
         "the launch with the model's own message if no record would be answered.",
+    )
+    gold: Gold | None = Field(
+        default=None,
+        description="Input column with known answers, against which the model's are held: `human_label`, or `{column: "
+        "human_label, min_accuracy: 0.9}`. With a canary they decide whether the others are sent.",
     )
     error_rate: ErrorRateSpec = Field(
         default_factory=ErrorRateSpec, description="Thresholds of the check `error_share` on the table."

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from bedrock_assets.columns import columns
+from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.jobs.ledger import Ledger
+from bedrock_assets.outputs.agreement import Agreement, agreement_of, count_pairs
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import total_of
-from bedrock_assets.shards.format import current_shard
-from bedrock_assets.storage.keys import outputs_key
-from bedrock_assets.storage.manifests import OutputFacts
+from bedrock_assets.shards.format import current_shard, shard_rows
+from bedrock_assets.storage.keys import outputs_key, raw_manifest_key
+from bedrock_assets.storage.manifests import OutputFacts, RawManifest
 from bedrock_assets.storage.store import Store
 
 
@@ -56,7 +59,21 @@ def canary_result(store: Store, workload: Workload, key: str) -> CanaryResult | 
             "mean_output_tokens is unknown, because neither the answers nor their job's manifest tell tokens; leave "
             "max_mean_output_tokens out"
         )
+    if workload.gold and workload.gold.least:
+        reasons += _agreement(store, workload, workload.gold, key).below(workload.gold.least)
     return CanaryResult(n_rows, error_rate or 0.0, mean_tokens, tuple(reasons))
+
+
+def _agreement(store: Store, workload: Workload, gold: GoldSpec, key: str) -> Agreement:
+    """How far the canary's answers agree with the known ones of its rows."""
+    name, id_column = workload.spec.name, workload.record_id
+    answer, status = gold.answer or "", workload.answer_columns["status"]
+    raw, shard = store.read_model(raw_manifest_key(name), RawManifest), current_shard(store, name, key).shard
+    if raw is None:
+        return Agreement({})
+    known = shard_rows(store, raw, shard, lambda rows: rows.select(columns([id_column, gold.column])))
+    given = store.read_parquet(outputs_key(name, key), lambda rows: rows.select(columns([id_column, answer, status])))
+    return agreement_of(count_pairs(known.join(given, on=id_column).lazy(), gold, answer, status).collect())
 
 
 def _mean_output(facts: OutputFacts) -> float | None:

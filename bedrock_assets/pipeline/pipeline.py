@@ -5,6 +5,7 @@ from functools import cached_property
 from pathlib import Path
 
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
+from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import VERDICT_COLUMNS, TextTask
 from bedrock_assets.errors import ColumnClash, ConfigError, PromptError
@@ -80,10 +81,45 @@ class Pipeline:
             keeps_answers=spec.reuse_answers_days > 0,
             leaves_stale=spec.on_stale == "leave",
             canary=spec.canary,
+            gold=self.gold,
             budget_usd=spec.budget_usd,
             preflight=spec.preflight,
             records=self.records,
         )
+
+    @cached_property
+    def gold(self) -> GoldSpec | None:
+        """
+        Known answers, and the name in the tables of the answer that is held against them.
+
+        Raises:
+            ConfigError: There is no such answer, or the prompt shows the known one.
+        """
+        gold = self.spec.gold
+        if gold is None:
+            return None
+        if gold.column in {column for one in self.records.templates for column in one.columns}:
+            raise ConfigError(f"gold.column: the prompt shows {gold.column!r} to the model; remove it from the prompt")
+        return gold.model_copy(update={"answer": self.answer_named(gold.answer)})
+
+    def answer_named(self, name: str | None) -> str:
+        """
+        The name in the tables of an answer column, by default of `label`, the only field of `schema`, or `response`.
+
+        Raises:
+            ConfigError: There is none of this name, or several that may be meant.
+        """
+        if self.family.kind != "text":
+            raise ConfigError(f"{self.spec.name} answers with embeddings, which are not compared")
+        names = [*self.schema.fields] if self.schema else ["response"]
+        preferred = ["label"] if "label" in names else names
+        if name is None and len(preferred) > 1:
+            raise ConfigError(f"{self.spec.name} has several answers; name one with `answer`: {', '.join(names)}")
+        if (answer := name or preferred[0]) not in names:
+            raise ConfigError(
+                f"answer {answer!r} is no answer column of {self.spec.name}; there are: {', '.join(names)}"
+            )
+        return self.spec.output_prefix + answer
 
     @cached_property
     def records(self) -> RecordMaker:
@@ -179,6 +215,8 @@ class Pipeline:
                 f"the dataset already has column {', '.join(map(repr, clashes))}, which the answer needs; "
                 "set `output_prefix: bedrock_` (of `format`: --output-prefix) to name the answer's columns otherwise"
             )
+        if self.gold and self.gold.column not in columns:
+            raise PromptError(f"gold.column {self.gold.column!r} is not in the dataset; it has: {', '.join(columns)}")
         for template in self.records.templates:
             template.check(columns)
         self.records.attachments.check(columns)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from functools import cached_property
 
 from bedrock_assets.config.answer_schema import AnswerSchema
+from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.config.pipeline import CanarySpec, WorkloadSpec
 from bedrock_assets.families import Family
 from bedrock_assets.pipeline.ids import RECORD_ID
@@ -48,6 +49,8 @@ class Workload:
     leaves_stale: bool = False
     """Whether jobs go on when their prompts have changed."""
     canary: CanarySpec | None = None
+    gold: GoldSpec | None = None
+    """Known answers, with the `answer` that is held against them as the tables name it."""
     budget_usd: float | None = None
     preflight: bool = False
     """Whether a record is tried on demand before the first job."""

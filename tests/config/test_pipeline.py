@@ -84,7 +84,10 @@ def test_values_out_of_bounds_are_refused(changes: dict[str, Any], key: str) -> 
 @pytest.mark.parametrize(
     ("changes", "told"),
     [
-        ({"source": {}}, "name exactly one of path, huggingface, chitchat, pipeline, asset; found none"),
+        (
+            {"source": {}},
+            "name exactly one of path, files, sql, delta, iceberg, huggingface, chitchat, pipeline, asset; found none",
+        ),
         ({"source": {"path": "a.csv", "chitchat": {}}}, "found ['path', 'chitchat']"),
         ({"task": {}}, "name exactly one of text, embedding, classify, "),
         (

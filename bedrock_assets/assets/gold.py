@@ -1,0 +1,115 @@
+"""How far the table's answers agree with known ones, as Dagster shows it: metadata, and a check with thresholds."""
+
+from typing import Any
+
+import dagster as dg
+
+from bedrock_assets.assets.sample import never_fails, sample_of
+from bedrock_assets.assets.units import significant
+from bedrock_assets.columns import columns
+from bedrock_assets.config.gold import GoldSpec
+from bedrock_assets.outputs.agreement import Agreement, Interval, LabelScore, agreement_of, count_pairs, differing
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.storage.keys import table_manifest_key
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.store import Store
+
+GOLD = "agrees_with_gold"
+MAX_LABELS = 12
+"""More are no labels that a person looks at one by one, but texts."""
+BAR = 20
+SAMPLE_ROWS = 10
+
+
+def build_gold_check(pipeline: Pipeline, gold: GoldSpec) -> dg.AssetChecksDefinition:
+    """The check that the table's answers reach the thresholds of `gold`."""
+
+    @dg.asset_check(
+        name=GOLD,
+        asset=dg.AssetKey(pipeline.spec.key_of("joined_table")),
+        description=f"The answers agree with the known ones in column `{gold.column}` as far as `gold` wants.",
+    )
+    def gold_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
+        opened = bedrock_batch_store.open()
+        manifest = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
+        if manifest is None:
+            return dg.AssetCheckResult(passed=False, metadata={"missing": "joined_table"})
+        found = table_agreement(opened, pipeline, gold, manifest)
+        reasons = found.below(gold.least) or ([] if found.n else ["no row has both a known answer and the model's"])
+        facts = agreement_facts(found) | {"disagreements": sample_of(_disagreements(opened, pipeline, gold, manifest))}
+        return dg.AssetCheckResult(passed=not reasons, description="; ".join(reasons) or None, metadata=facts)
+
+    return gold_check
+
+
+@never_fails
+def gold_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> dict[str, Any]:
+    """Metadata of `joined_table`: the measures as numbers, which Dagster plots over time."""
+    return agreement_facts(table_agreement(store, pipeline, pipeline.gold, manifest)) if pipeline.gold else {}
+
+
+def table_agreement(store: Store, pipeline: Pipeline, gold: GoldSpec, manifest: TableManifest) -> Agreement:
+    """The agreement over the whole table; three columns are read, and rows are counted as they come."""
+    answer, status = gold.answer or "", pipeline.answer_columns["status"]
+    counts = store.read_parquet(
+        [part.key for part in manifest.parts], lambda rows: count_pairs(rows, gold, answer, status), streaming=True
+    )
+    return agreement_of(counts)
+
+
+def agreement_facts(found: Agreement) -> dict[str, Any]:
+    """The measures, each with its interval in words, and a table of the labels."""
+    facts: dict[str, Any] = {"gold_rows": found.n, "gold_unanswered": found.n_unanswered}
+    measures = {
+        "accuracy": (found.accuracy, found.accuracy_interval),
+        "kappa": (found.kappa, found.kappa_interval),
+        "macro_f1": (found.macro_f1, None),
+    }
+    for name, (value, interval) in measures.items():
+        if value is not None:
+            facts[f"gold_{name}"] = significant(value, 4)
+        if interval:
+            facts[f"gold_{name}_95"] = _words(interval)
+    if 0 < len(found.labels) <= MAX_LABELS:
+        facts["gold_labels"] = dg.MetadataValue.md(_label_table(found.labels))
+        facts["gold_confusion"] = dg.MetadataValue.md(_confusion(found))
+    return facts
+
+
+def _words(interval: Interval) -> str:
+    return f"{interval.low:.3f} to {interval.high:.3f}, 95 % confidence"
+
+
+def _label_table(labels: list[LabelScore]) -> str:
+    rows = [
+        f"| {_cell(one.label)} | {one.n_known:,} | {one.n_given:,} | {one.n_right:,} | {one.f1:.3f} {bar} |"
+        for one in labels
+        for bar in [f"`{'█' * round(one.f1 * BAR)}`"]
+    ]
+    return "\n".join(["| label | known | given | right | F1 |", "|---|---:|---:|---:|---|", *rows])
+
+
+def _confusion(found: Agreement) -> str:
+    names = [one.label for one in found.labels]
+    head = f"| known \\ given | {' | '.join(map(_cell, names))} |"
+    rows = [
+        f"| {_cell(known)} | {' | '.join(f'{found.pairs.get((known, given), 0):,}' for given in names)} |"
+        for known in names
+    ]
+    return "\n".join([head, f"|---|{'---:|' * len(names)}", *rows])
+
+
+def _cell(text: str) -> str:
+    return text.replace("|", "\\|").replace("\n", " ") or "(empty)"
+
+
+def _disagreements(store: Store, pipeline: Pipeline, gold: GoldSpec, manifest: TableManifest) -> Any:
+    """The first rows whose answers differ, to be read."""
+    names = [pipeline.record_id, gold.column, gold.answer or ""]
+    status = pipeline.answer_columns["status"]
+    return store.read_parquet(
+        [part.key for part in manifest.parts],
+        lambda rows: differing(rows, gold, gold.answer or "", status).select(columns(names)).head(SAMPLE_ROWS),
+        streaming=True,
+    )

@@ -1,0 +1,182 @@
+"""
+How far answers agree with known ones: accuracy, F1 of each label, Cohen's kappa.
+
+Sources: Wilson (1927) for the interval of a share; Cohen (1960) for kappa and its standard error; macro F1 is the plain
+mean over all labels that are known or given, as scikit-learn's `average="macro"` over them.
+"""
+
+import math
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
+
+import polars as pl
+
+from bedrock_assets.columns import column
+from bedrock_assets.config.gold import GoldSpec
+
+Z = 1.959964
+"""Of a 95 % interval of a normal distribution."""
+KNOWN, GIVEN, STATUS, COUNT = "known", "given", "status", "n"
+
+
+class Interval(NamedTuple):
+    """A 95 % confidence interval."""
+
+    low: float
+    high: float
+
+
+class LabelScore(NamedTuple):
+    """How well one label is given."""
+
+    label: str
+    n_known: int
+    n_given: int
+    n_right: int
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall, 0 to 1."""
+        return 2 * self.n_right / (self.n_known + self.n_given)
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Counts of pairs of a known and a given answer."""
+
+    pairs: Mapping[tuple[str, str], int]
+    """Rows by known and given answer."""
+    n_unanswered: int = 0
+    """Rows with a known answer, but no answer of the model; they count in no measure."""
+
+    @cached_property
+    def n(self) -> int:
+        """Rows with both."""
+        return sum(self.pairs.values())
+
+    @cached_property
+    def n_right(self) -> int:
+        """Rows whose answers are equal."""
+        return sum(n for (known, given), n in self.pairs.items() if known == given)
+
+    @property
+    def accuracy(self) -> float | None:
+        """Share of equal answers, 0 to 1; None without rows."""
+        return self.n_right / self.n if self.n else None
+
+    @property
+    def accuracy_interval(self) -> Interval | None:
+        """Wilson's interval, which holds for few rows and near 0 and 1, too."""
+        if self.accuracy is None:
+            return None
+        n, share = self.n, self.accuracy
+        middle, spread = share + Z**2 / (2 * n), Z * math.sqrt(share * (1 - share) / n + Z**2 / (4 * n**2))
+        low, high = ((middle + sign * spread) / (1 + Z**2 / n) for sign in (-1, 1))
+        return Interval(max(0.0, low), min(1.0, high))
+
+    @cached_property
+    def labels(self) -> list[LabelScore]:
+        """All labels that are known or given, the most frequent known one first."""
+        known, given, right = Counter[str](), Counter[str](), Counter[str]()
+        for (truth, answer), n in self.pairs.items():
+            known[truth] += n
+            given[answer] += n
+            right[truth] += n if truth == answer else 0
+        scores = [LabelScore(label, known[label], given[label], right[label]) for label in {*known, *given}]
+        return sorted(scores, key=lambda score: (-score.n_known, score.label))
+
+    @property
+    def macro_f1(self) -> float | None:
+        """Mean F1 of all labels, 0 to 1; None without rows."""
+        return sum(score.f1 for score in self.labels) / len(self.labels) if self.labels else None
+
+    @property
+    def kappa(self) -> float | None:
+        """Cohen's kappa, -1 to 1; None without rows, or where there is one label only."""
+        if self.accuracy is None or (chance := self._by_chance) == 1:
+            return None
+        return (self.accuracy - chance) / (1 - chance)
+
+    @property
+    def kappa_interval(self) -> Interval | None:
+        """By kappa's standard error."""
+        if self.kappa is None or self.accuracy is None:
+            return None
+        error = math.sqrt(self.accuracy * (1 - self.accuracy) / self.n) / (1 - self._by_chance)
+        return Interval(max(-1.0, self.kappa - Z * error), min(1.0, self.kappa + Z * error))
+
+    @property
+    def _by_chance(self) -> float:
+        return sum(score.n_known * score.n_given for score in self.labels) / self.n**2
+
+    def below(self, least: Mapping[str, float]) -> list[str]:
+        """
+        Which thresholds are not reached, in words.
+
+        Args:
+            least: Least value by measure: `accuracy`, `macro_f1`, `kappa`.
+        """
+        found: dict[str, float | None] = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "kappa": self.kappa}
+        return [
+            f"{name} is unknown, because no row has both a known answer and the model's"
+            if (value := found[name]) is None
+            else f"{name} is {value:.4g}, below {limit:g}"
+            for name, limit in least.items()
+            if (value := found[name]) is None or value < limit
+        ]
+
+
+def count_pairs(rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str) -> pl.LazyFrame:
+    """
+    Count the rows of each pair; see `agreement_of`.
+
+    Args:
+        answer: Column of the model's answer.
+        status: Column that is `ok` where there is one.
+    """
+    schema = rows.collect_schema()
+    both = rows.select(
+        _comparable(gold, gold.column, schema).alias(KNOWN),
+        _comparable(gold, answer, schema).alias(GIVEN),
+        column(status).alias(STATUS),
+    )
+    answered = pl.when(pl.col(STATUS) == "ok").then(pl.col(GIVEN))
+    known = both.filter(pl.col(KNOWN).is_not_null()).select(KNOWN, answered.alias(GIVEN))
+    return known.group_by(KNOWN, GIVEN).agg(pl.len().alias(COUNT))
+
+
+def differing(rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str) -> pl.LazyFrame:
+    """The rows with an answer that is not the known one; all columns."""
+    schema = rows.collect_schema()
+    is_other = _comparable(gold, gold.column, schema) != _comparable(gold, answer, schema)
+    return rows.filter(is_other & (column(status) == "ok"))
+
+
+def agreement_of(counts: pl.DataFrame) -> Agreement:
+    """
+    The agreement that counted pairs show.
+
+    Args:
+        counts: `known` (String), `given` (String, null without an answer), `n`.
+    """
+    rows = list(counts.select(KNOWN, GIVEN, COUNT).iter_rows())
+    pairs = {(known, given): n for known, given, n in rows if given is not None}
+    return Agreement(pairs, sum(n for _, given, n in rows if given is None))
+
+
+def _comparable(gold: GoldSpec, name: str, schema: pl.Schema) -> pl.Expr:
+    """A column as text; numbers are equal as numbers, and a list is the same in any order."""
+    dtype, value = schema[name], column(name)
+    if isinstance(dtype, pl.List):
+        return value.list.unique().list.sort().cast(pl.List(pl.String)).list.join(", ")
+    if dtype.is_float():
+        whole = value == value.round()
+        value = pl.when(whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
+    text = value.cast(pl.String).str.strip_chars()
+    if gold.match == "exact":
+        return text
+    plain = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ")
+    return plain.str.replace_all(r"^[\p{P}\s]+|[\p{P}\s]+$", "")
