@@ -77,7 +77,7 @@ class CollectRun:
             finished, collected, request = self._collect(entry.request)
         except (JobFailed, StaleShard, BedrockError) as error:
             self._fail(entry.request, error)
-            raise dg.Failure(str(error), allow_retries=False) from error
+            raise dg.Failure(str(error), self._links, allow_retries=False) from None
         if request is not None:
             log.warning(f"{finished}: {request.n_records} records are sent again, {request.inference_mode}")
             self._ledger.log(self.context.log_event, request, RequestState.REQUESTED)
@@ -85,8 +85,16 @@ class CollectRun:
         if collected.difference:
             log.warning(f"{finished}: {collected.difference}")
         version = self._attempts.collector.publish(collected)
-        facts = metadata.answers_metadata(self._attempts, collected, finished.job, entry)
-        return Published(facts | self._metrics(finished), version)
+        facts = metadata.answers_metadata(
+            self._attempts,
+            collected,
+            finished.job,
+            entry,
+            self._regions.page_of(finished.job.arn) if finished.job else None,
+        )
+        # What the ledger reads is there even if what people read could not be made.
+        internals = metadata.ledger_facts(self._attempts, finished.job, entry)
+        return Published(facts | self._metrics(finished) | internals, version)
 
     @cached_property
     def _ledger(self) -> Ledger:
@@ -140,6 +148,12 @@ class CollectRun:
         job = self._regions.get(self.tags[JOB_TAG])
         self._regions.fetch(job.arn, job_folder(self._attempts.shard, request.attempt, job.arn), request.prompts)
         return FinishedAttempt(request, job)
+
+    @property
+    def _links(self) -> dict[str, dg.UrlMetadataValue]:
+        """Where people see more of a job that has failed."""
+        page = self._regions.page_of(self.tags[JOB_TAG]) if JOB_TAG in self.tags else None
+        return {"job_console": dg.MetadataValue.url(page)} if page else {}
 
     def _metrics(self, finished: FinishedAttempt) -> dict[str, Any]:
         """CloudWatch's metrics of the job's model, if they are read."""

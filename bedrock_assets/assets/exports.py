@@ -5,6 +5,7 @@ from typing import Any
 
 import dagster as dg
 
+from bedrock_assets.assets.failures import sentence_first
 from bedrock_assets.assets.metadata import preferences_metadata, shared_metadata
 from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -32,6 +33,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="Which of the two texts is preferred, one row for each row of the input.",
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
+    @sentence_first
     def preferences(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
@@ -49,6 +51,7 @@ def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         description="The joined table as a Delta table; each build is a version.",
         **shared_metadata(pipeline.spec, {"delta"}),
     )
+    @sentence_first
     def delta_table(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
@@ -67,6 +70,7 @@ def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
         "materializes it: what it publishes may be read by others.",
         **shared_metadata(pipeline.spec, {"huggingface"}),
     )
+    @sentence_first
     def hub_dataset(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)

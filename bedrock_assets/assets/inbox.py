@@ -8,6 +8,7 @@ import polars as pl
 from pydantic import Field
 
 from bedrock_assets.assets.checks import CONSERVATION, PARTITION_TAG
+from bedrock_assets.assets.failures import sentence_first
 from bedrock_assets.assets.metadata import shared_metadata
 from bedrock_assets.assets.pipeline import build_batch_outputs
 from bedrock_assets.errors import StaleShard
@@ -43,7 +44,8 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
         key=spec.key_of("dropped_files"),
         description=f"{spec.description or ''}\n\nThe folder `{spec.dropped_to}` of the store. A run takes the JSONL "
         f"files in it: each becomes a partition of `batch_outputs`, and moves to `{spec.processed_to}`. A file that "
-        "is refused stays where it is, with an observation that says why.",
+        "is refused stays where it is, with an observation that says why.\n\nA sensor launches it when a file has "
+        "arrived; launch it by hand to take the files now.",
         metadata={
             "model": ", ".join(t.name for t in spec.targets),
             "dropped_to": spec.dropped_to,
@@ -51,6 +53,7 @@ def _dropped_files(inbox: Inbox) -> dg.AssetsDefinition:
         },
         **shared_metadata(inbox.spec, {"jsonlines"}),
     )
+    @sentence_first
     def dropped_files(
         context: dg.AssetExecutionContext,
         config: DroppedFilesConfig,

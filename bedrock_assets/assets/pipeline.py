@@ -12,7 +12,9 @@ from pydantic import Field
 
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import CollectRun
+from bedrock_assets.assets.descriptions import PROMPT_SHARDS, about_answers, about_raw, about_table
 from bedrock_assets.assets.exports import build_exports
+from bedrock_assets.assets.failures import sentence_first
 from bedrock_assets.assets.gold import gold_metadata
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.queued import QueuedCollectRuns
@@ -90,11 +92,11 @@ def _raw_dataset(pipeline: Pipeline, upstream: dg.AssetKey | None) -> dg.AssetsD
     @dg.asset(
         key=pipeline.spec.key_of("raw_dataset"),
         deps=upstream_keys(pipeline.spec, upstream),
-        description=f"{pipeline.spec.description or ''}\n\nThe input as Parquet, with a record id on every row; "
-        "plans and registers the shards.",
+        description=about_raw(pipeline.spec),
         metadata={"source": pipeline.source.describe()},
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
+    @sentence_first
     def raw_dataset(
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -118,11 +120,12 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
         deps=[pipeline.spec.key_of("raw_dataset")],
         partitions_def=partitions_of(pipeline.spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
-        description="Each shard's prompts as the JSONL file that Bedrock reads, within every quota.",
+        description=PROMPT_SHARDS,
         metadata={"model": ", ".join(target.name for target in pipeline.spec.targets)},
         code_version=prompts_version(pipeline),
         **shared_metadata(pipeline.spec, {"polars", "jsonlines"}),
     )
+    @sentence_first
     def prompt_shards(
         context: dg.AssetExecutionContext, config: PromptShardsConfig, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
@@ -134,7 +137,7 @@ def _prompt_shards(pipeline: Pipeline) -> dg.AssetsDefinition:
             manifest = format_shard(pipeline, opened, raw, shard, index, fresh)
             told = {"fingerprint": manifest.fingerprint, "raw_revision": manifest.raw_revision}
             told["configuration"] = json.dumps(manifest.configuration)
-            context.add_asset_metadata(shard_metadata(opened, manifest) | told, partition_key=shard.key)
+            context.add_asset_metadata(shard_metadata(pipeline, opened, raw, manifest) | told, partition_key=shard.key)
         yield from materialize("prompt_shards", {})
 
     return prompt_shards  # pyright: ignore[reportReturnType] - the decorator is untyped
@@ -154,7 +157,6 @@ def build_batch_outputs(
         upstream_version: Code version of *upstream*, if it has one.
     """
     spec = workload.spec
-    pools = " and ".join(f"pool `{pool}`" for pool in spec.pools)
 
     @dg.asset(
         key=spec.key_of("batch_outputs"),
@@ -162,12 +164,12 @@ def build_batch_outputs(
         partitions_def=partitions_of(spec.name),
         backfill_policy=dg.BackfillPolicy.single_run(),
         output_required=False,
-        description="The model's answers, one row for each input row. Launching requests the shards; the sensor "
-        f"submits them under the limit of {pools} and completes each partition when its job ends.",
+        description=about_answers(spec, upstream),
         metadata={"model": ", ".join(target.name for target in spec.targets), "pool": ", ".join(spec.pools)},
         code_version=answers_version(workload, upstream_version),
         **shared_metadata(spec, {"bedrock", "parquet"}),
     )
+    @sentence_first
     def batch_outputs(
         context: dg.AssetExecutionContext,
         config: BatchOutputsConfig,
@@ -205,9 +207,10 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
         # Its own, as a resource of the code location would be one more to write down wherever the assets are used.
         io_manager_def=location_tables,
         metadata={PIPELINE: pipeline.spec.name},
-        description="The final table: every input column unchanged, then the answer.",
+        description=about_table(pipeline.spec),
         **shared_metadata(pipeline.spec, {"polars", "parquet"}),
     )
+    @sentence_first
     def joined_table(
         context: dg.AssetExecutionContext, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:

@@ -2,6 +2,7 @@
 
 _SIZES = ("B", "kB", "MB", "GB", "TB")
 _KILO = 1000
+_COUNTS = ((1_000_000_000, "billion"), (1_000_000, "million"), (10_000, "thousand"))
 
 
 def significant(value: float, digits: int = 6) -> float:
@@ -25,3 +26,17 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minutes} min"
     return f"{minutes} min {rest} s" if minutes else f"{rest} s"
+
+
+def rounded(n: int) -> str:
+    """A large count to two or three digits: `9,532`, `48 thousand`, `4.1 million`."""
+    for least, unit in _COUNTS:
+        if n >= least:
+            value = n / (_KILO if unit == "thousand" else least)
+            return f"{value:.0f} {unit}" if value >= 10 else f"{value:.1f} {unit}"  # noqa: PLR2004 - two digits
+    return f"{n:,}"
+
+
+def counted(n: int, noun: str) -> str:
+    """`1 row`, `3,626 rows`."""
+    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"

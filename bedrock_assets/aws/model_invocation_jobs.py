@@ -86,6 +86,17 @@ class Bedrock:
     role_arn: str
     settings: JobSettings = field(default_factory=JobSettings)
 
+    def page_of(self, arn: str) -> str:
+        """
+        URL where people look at a job: the console's list of the Region, or the page of an emulator at that job.
+
+        AWS documents no address of a job's own page; the list finds a job by its name.
+        """
+        endpoint, region = self.client.meta.endpoint_url, self.client.meta.region_name
+        if "amazonaws." not in endpoint:
+            return f"{endpoint.rstrip('/')}/#{arn.rpartition('/')[2]}"
+        return f"https://{region}.console.aws.amazon.com/bedrock/home?region={region}#/batch-inference"
+
     def create(self, job: NewJob) -> str:
         """
         Create a job, or find the one that already has its name, whatever its settings.

@@ -175,6 +175,13 @@ class Regions:
         """One job by its ARN."""
         return self.of(arn).bedrock.get(arn)
 
+    def page_of(self, arn: str) -> str | None:
+        """URL where people look at a job; None if the deployment no longer names its Region."""
+        try:
+            return self.of(arn).bedrock.page_of(arn)
+        except ConfigError:
+            return None
+
     def stop(self, arn: str) -> None:
         """Ask Bedrock to stop a job; a job that has ended is left as it is."""
         self.of(arn).bedrock.stop(arn)

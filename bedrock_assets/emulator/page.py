@@ -22,6 +22,7 @@ th, td { text-align: left; padding: .3rem .8rem .3rem 0; border-bottom: 1px soli
 td.n, th.n { text-align: right; font-variant-numeric: tabular-nums }
 small { color: #57606a }
 .Completed { color: #1a7f37 } .InProgress, .Validating, .Scheduled { color: #0969da }
+tr:target { background: #8b949e33 }
 .Failed, .Expired { color: #cf222e } .PartiallyCompleted, .Stopped, .Stopping { color: #9a6700 }
 @media (prefers-color-scheme: dark) { body { color: #e6edf3; background: #0d1117 } th, td { border-color: #30363d } }
 </style></head><body>
@@ -56,7 +57,8 @@ def _row(job: Job) -> str:
     )
     message = f"<br><small>{escape(job.message)}</small>" if job.message else ""
     return (
-        f"<tr><td>{escape(job.name)}<br><small>{link}</small></td><td>{escape(job.model_id)}</td>"
+        f'<tr id="{escape(job.job_id)}"><td>{escape(job.name)}<br><small>{link}</small></td>'
+        f"<td>{escape(job.model_id)}</td>"
         f'<td><span class="{job.status}">{job.status}</span>{message}</td>{numbers}'
         f"<td>{timestamp(job.submit_time)}</td></tr>"
     )

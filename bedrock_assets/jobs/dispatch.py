@@ -5,14 +5,14 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
-from dagster import DagsterInstance
+from dagster import DagsterInstance, UrlMetadataValue
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.regions import JobDraft, Regions
 from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, StoreError
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS, MODE_TAG, REFUSAL_TAG, CollectRuns, RunAttempts
-from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.jobs.ledger import Ledger, RequestState, Told
 from bedrock_assets.jobs.observe import JobsByRequest, ObservedJobs, pool_limit
 from bedrock_assets.jobs.open_requests import OpenRequests
 from bedrock_assets.jobs.reconcile import Action, Capacity, Close, Collect, Invoke, Refuse, Stop, Submit, plan
@@ -21,6 +21,19 @@ from bedrock_assets.jobs.submit_turn import Turn
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
+
+
+@dataclass
+class Slots:
+    """The slots of a pool, which are taken by jobs at Bedrock; Dagster's own page of the pool knows nothing of them."""
+
+    pool: str
+    n_taken: int
+    n_slots: int
+
+    def __str__(self) -> str:
+        return f"{self.n_taken} of {self.n_slots} slots of pool {self.pool} taken"
+
 
 STALE = "its prompts have changed since, or its shard is no longer planned; its answers are not joined"
 
@@ -35,6 +48,8 @@ class Tick:
     regions: Regions
     collect_runs: CollectRuns
     notes: list[str] = field(default_factory=list)
+    slots: dict[str, Slots] = field(default_factory=dict)
+    """By pool, where they are known."""
 
     @property
     def store(self) -> Store:
@@ -124,6 +139,8 @@ class Tick:
             n_taken = observed.n_in_flight(pool, all_specs, jobs, turn)
             n_free[pool] = 0 if n_taken is None else max(0, n_slots - n_taken)
             n_open = sum(pool in self.workloads[request.pipeline].spec.pools for request in requests)
+            if n_taken is not None:
+                self.slots[pool] = Slots(pool, n_taken, n_slots)
             in_use = "slots in use: unknown" if n_taken is None else f"{n_taken} of {n_slots} slots in use"
             self.notes.append(f"pool {pool}: {in_use}, {n_open} shards open")
         pending = [request for request in requests if request.identity not in jobs]
@@ -208,9 +225,18 @@ class Tick:
         except BedrockError as error:
             self._refuse(request, f"Bedrock refused the job: {error}")
             return True
-        self._log(routed, RequestState.SUBMITTED, job_arn=arn)
+        self._log(routed, RequestState.SUBMITTED, **self._told(spec.pool_of(target), arn), job_arn=arn)
         self.notes.append(f"submitted {name}" + (f" to {option.where}" if len(spec.targets) > 1 else ""))
         return True
+
+    def _told(self, pool: str, arn: str) -> dict[str, Told]:
+        """What people are told of a job that has just been created."""
+        told: dict[str, Told] = {}
+        if pool in self.slots:
+            self.slots[pool].n_taken += 1
+            told["slots"] = str(self.slots[pool])
+        page = self.regions.page_of(arn)
+        return told | ({"job_console": UrlMetadataValue(page)} if page else {})
 
     def _refuse(self, request: Request, reason: str) -> None:
         """Let a run fail the partition and say why."""
@@ -246,5 +272,5 @@ class Tick:
         else:
             self._log(request, RequestState.WITHDRAWN, **arn)
 
-    def _log(self, request: Request, state: RequestState, **metadata: str) -> None:
+    def _log(self, request: Request, state: RequestState, **metadata: Told) -> None:
         self.ledgers[request.pipeline].log(self.instance.report_runless_asset_event, request, state, **metadata)

@@ -40,6 +40,10 @@ class RequestState(StrEnum):
         return self in (RequestState.REQUESTED, RequestState.ROUTED, RequestState.SUBMITTED)
 
 
+Told = str | dg.UrlMetadataValue
+"""What an event says beside its request."""
+
+
 @dataclass(frozen=True)
 class Entry:
     """The latest state of a shard in the log."""
@@ -104,11 +108,11 @@ class Ledger:
         """Whether a request is still about the current prompts of its shard."""
         return RequestStatus.STALE if request.identity in self.replaced else self.staleness.status_of(request)
 
-    def log(self, write: WriteObservation, request: Request, state: RequestState, **metadata: str) -> None:
+    def log(self, write: WriteObservation, request: Request, state: RequestState, **metadata: Told) -> None:
         """Write a *state* of a request, with more *metadata*."""
         write_observation(write, self.observation(request, state, **metadata), state)
 
-    def observation(self, request: Request, state: RequestState, **metadata: str) -> dg.AssetObservation:
+    def observation(self, request: Request, state: RequestState, **metadata: Told) -> dg.AssetObservation:
         """The observation of a *state* of a request; `_request` reads it back."""
         return dg.AssetObservation(
             self.asset_key,
@@ -116,9 +120,10 @@ class Ledger:
             description=f"attempt {request.attempt} {state}",
             metadata={
                 "state": state.value,
-                "fingerprint": request.fingerprint,
-                "attempt": request.attempt,
+                **metadata,
                 "n_records": request.n_records,
+                "attempt": request.attempt,
+                "fingerprint": request.fingerprint,
                 "prompts": request.prompts,
                 "request_id": request.storage_id,
                 "requested_by_run": request.run_id,
@@ -133,7 +138,6 @@ class Ledger:
                 "last_attempt": request.last_attempt,
                 **({"configuration": request.configuration} if request.configuration else {}),
                 **({"folder": request.folder} if request.folder else {}),
-                **metadata,
             },
         )
 
@@ -202,7 +206,7 @@ def _is_about(current: Request, state: RequestState, logged: Request, request_id
     """
     if (current.fingerprint, current.attempt) != (logged.fingerprint, logged.attempt):
         return False
-    return state in (RequestState.ROUTED, RequestState.SUBMITTED) or request_id == current.storage_id
+    return state in (RequestState.ROUTED, RequestState.SUBMITTED) or str(request_id) == str(current.storage_id)
 
 
 def _number(metadata: Mapping[str, Any], name: str) -> float | None:

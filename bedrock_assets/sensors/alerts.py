@@ -114,7 +114,8 @@ def _reason(context: dg.RunFailureSensorContext) -> str:
         while error and error.cause:
             error = error.cause
         if error:
-            return error.message.strip()[:500]
+            told = error.message.strip()
+            return (told.partition(f"{error.cls_name}: ")[2] or told)[:500]
     return (context.failure_event.message or "Dagster gave no reason")[:500]
 
 

@@ -165,7 +165,8 @@ def test_the_sample_shows_what_python_cannot(lab: Lab) -> None:
     assert event
     assert event.asset_materialization
     sample = str(event.asset_materialization.metadata["sample"].value)
-    assert 'a\\|b | 100000000 days since 1970-01-01 | ["x","y"] | [0.123, 1, 2, ... 4] | b\'\\xff' in sample
+    for shown in ("a\\|b", "100000000 days since 1970-01-01", '["x","y"]', "[0.123, 1, 2, ... 4]", "b'\\xff"):
+        assert f"**: {shown}" in sample
     assert len(sample) < 1_000
 
 

@@ -6,7 +6,15 @@ from hypothesis import given
 from polars.exceptions import PanicException
 from polars.testing.parametric import dataframes
 
-from bedrock_assets.assets.sample import SAMPLE_CHARS, never_fails, sample_of
+from bedrock_assets.assets.sample import (
+    INLINE_CHARS,
+    SAMPLE_CHARS,
+    columns_for_people,
+    never_fails,
+    quoted,
+    records_of,
+    sample_of,
+)
 from tests.labs.values import every_dtype
 
 
@@ -58,3 +66,25 @@ def test_a_person_can_still_stop_it() -> None:
 
     with pytest.raises(KeyboardInterrupt):
         make()
+
+
+def test_texts_are_quoted() -> None:
+    """Lines stay lines and tags are text, JSON is a list of its keys, and all of it fits on the page."""
+    assert quoted("Say\n<b> it").md_str == "> Say  \n> &lt;b> it  "
+    assert quoted('{"mood": "good", "tags": ["a", "b"]}').md_str == '- **mood**: good\n- **tags**: ["a", "b"]'
+    for text in ("word " * 10_000, "<" * 10_000, "\n" * 10_000, '{"a": "' + "x" * 5_000 + '"}', ""):
+        assert 0 < len(quoted(text).md_str or "") <= INLINE_CHARS, text[:5]
+
+
+@given(frame=dataframes(min_cols=1, max_cols=4, min_size=1, max_size=3, excluded_dtypes=[pl.Object]))
+def test_any_frame_is_shown_as_lists(frame: pl.DataFrame) -> None:
+    """Each row is a list with a line for each column; rows may be left out, but not the first."""
+    lines = [line for line in (records_of(frame).md_str or "").splitlines() if line.startswith("- **")]
+    assert len(lines) in {frame.width * n for n in range(1, len(frame) + 1)}
+
+
+def test_columns_for_people() -> None:
+    """Those of the prompt first, then those of the answer, then the others, as many as there is room for."""
+    columns = ["id", "text", "tokens", "status", "answer", *(f"c{i}" for i in range(20))]
+    shown = columns_for_people(columns, ["text"], ["status", "answer", "absent"], ["tokens"], most=5)
+    assert shown == ["text", "status", "answer", "id", "c0"]

@@ -13,7 +13,7 @@ import pytest
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, EmptyDataset
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, EmptyDataset, PromptError
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
@@ -162,7 +162,7 @@ def test_a_path(shop: Shop) -> None:
     definitions = shop.definitions(export, asset="export", path=str(path), deps=["other", ["more", "still"]])
     parents = {dg.AssetKey("export"), dg.AssetKey("other"), dg.AssetKey(["more", "still"])}
     assert definitions.resolve_asset_graph().get(RAW).parent_keys == parents
-    with pytest.raises(ConfigError, match=r"source.asset export: source path .* matches no file.* Materialize export"):
+    with pytest.raises(dg.Failure, match=r"source.asset export: source path .* matches no file.* Materialize export"):
         shop.run(definitions, RAW)
     shop.run(definitions, "export", RAW)
     assert (shop.ids, shop.raw.source) == (ids(4), f"asset export: {path}")
@@ -273,9 +273,7 @@ def test_partitions(shop: Shop, kind: str) -> None:
     )
     for day in ("tue", "mon"):
         shop.run(definitions, "daily", partition=day)
-    with pytest.raises(
-        ConfigError, match=r"source.asset daily: 1 partitions are not materialized: wed; .*materialized"
-    ):
+    with pytest.raises(dg.Failure, match=r"source.asset daily: 1 partitions are not materialized: wed; .*materialized"):
         shop.run(definitions, RAW)
     shop.run(definitions, "daily", partition="wed")
     shop.run(definitions, RAW)
@@ -288,7 +286,7 @@ def test_partitions(shop: Shop, kind: str) -> None:
 def test_the_partitions_that_are_there(shop: Shop) -> None:
     """With `partitions: materialized` the others are left out; without any there is nothing to read."""
     definitions = shop.definitions(partitioned(), asset="daily", partitions="materialized")
-    with pytest.raises(ConfigError, match=r"3 partitions are not materialized: mon, tue, wed; materialize them"):
+    with pytest.raises(dg.Failure, match=r"3 partitions are not materialized: mon, tue, wed; materialize them"):
         shop.run(definitions, RAW)
     for day in ("wed", "mon"):
         shop.run(definitions, "daily", partition=day)
@@ -304,7 +302,7 @@ def test_no_partitions(shop: Shop) -> None:
         return texts(1)
 
     definitions = shop.definitions(per_shop, asset="per_shop")
-    with pytest.raises(ConfigError, match=r"source.asset per_shop has no partitions yet; add and materialize some"):
+    with pytest.raises(dg.Failure, match=r"source.asset per_shop has no partitions yet; add and materialize some"):
         shop.run(definitions, RAW)
     shop.instance.add_dynamic_partitions("shops", ["north"])
     shop.run(definitions, "per_shop", partition="north")
@@ -322,7 +320,7 @@ def test_days(shop: Shop) -> None:
 
     definitions = shop.definitions(daily, asset="daily")
     shop.run(definitions, "daily", partition="2026-01-02")
-    with pytest.raises(ConfigError, match=r"4 partitions are not .*: 2026-01-01, 2026-01-03, 2026-01-04, \.\.\.; "):
+    with pytest.raises(dg.Failure, match=r"4 partitions are not .*: 2026-01-01, 2026-01-03, 2026-01-04, \.\.\.; "):
         shop.run(definitions, RAW)
     for day in days.get_partition_keys():
         shop.run(definitions, "daily", partition=day)
@@ -372,7 +370,7 @@ def test_never_materialized(shop: Shop, key: str) -> None:
     told = (
         rf"source.asset {key} has never been materialized in this Dagster instance; materialize it, or correct the key"
     )
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(dg.Failure, match=told):
         shop.run(shop.definitions(reviews, asset=key), RAW)
 
 
@@ -380,7 +378,7 @@ def test_no_such_metadata(shop: Shop) -> None:
     """With `through: uri` nothing else is tried."""
     definitions = shop.definitions(reviews, asset="reviews", through="uri")
     shop.run(definitions, "reviews")
-    with pytest.raises(ConfigError, match=r"no metadata dagster/uri or path that names .* add it, or set `path`"):
+    with pytest.raises(dg.Failure, match=r"no metadata dagster/uri or path that names .* add it, or set `path`"):
         shop.run(definitions, RAW)
 
 
@@ -404,7 +402,7 @@ def test_uris_that_are_not_read(shop: Shop, uri: str, told: str) -> None:
 
     definitions = shop.definitions(export, asset="export")
     shop.run(definitions, "export")
-    with pytest.raises(ConfigError, match=told):
+    with pytest.raises(dg.Failure, match=told):
         shop.run(definitions, RAW)
 
 
@@ -423,15 +421,16 @@ def wrong(value: Any) -> dg.AssetsDefinition:
     [
         ([1], ConfigError, r"source.asset odd: its value is a builtins.list; return a polars DataFrame"),
         (texts(0), EmptyDataset, r"source.asset: asset odd: its value has no rows"),
-        (pl.DataFrame({"id": ["a"], "txt": ["x"]}), ConfigError, r"column 'text' named in prompt"),
+        (pl.DataFrame({"id": ["a"], "txt": ["x"]}), PromptError, r"column 'text' named in prompt"),
     ],
 )
 def test_values_that_do_not_fit(shop: Shop, value: Any, error: type[BedrockAssetsError], told: str) -> None:
     """A list, an empty table and one of other columns fail before anything is written."""
     definitions = shop.definitions(wrong(value), asset="odd")
     shop.run(definitions, "odd")
-    with pytest.raises(error, match=told):
+    with pytest.raises(dg.Failure, match=told) as failure:
         shop.run(definitions, RAW)
+    assert failure.value.metadata["kind"].value == error.__name__
     assert shop.store.files("calls") == []
 
 
@@ -440,7 +439,7 @@ def test_a_lost_value(shop: Shop) -> None:
     definitions = shop.definitions(reviews, asset="reviews")
     shop.run(definitions, "reviews")
     (shop.folder / "dagster" / "storage" / "reviews").unlink()
-    with pytest.raises(ConfigError, match=r"source.asset reviews: its IO manager cannot load its value: FileNotFound"):
+    with pytest.raises(dg.Failure, match=r"source.asset reviews: its IO manager cannot load its value: FileNotFound"):
         shop.run(definitions, RAW)
 
 

@@ -64,11 +64,10 @@ def test_one_bad_source_stops_only_its_own_pipeline(location: dg.Definitions) ->
             if not result.success:
                 error = result.failure_data_for_node(asset.node_def.name)
                 assert error
-                assert error.error
-                cause = error.error.cause
-                assert cause
-                assert cause.cls_name in {kind.__name__ for kind in subclasses(BedrockAssetsError)}, name
-                assert name in cause.message or name in ("other.csv", "clash.csv")
+                told = error.user_failure_data
+                assert told
+                assert told.metadata["kind"].value in {kind.__name__ for kind in subclasses(BedrockAssetsError)}, name
+                assert name in (told.description or "") or name in ("other.csv", "clash.csv")
 
 
 def subclasses(kind: type[BaseException]) -> set[type[BaseException]]:

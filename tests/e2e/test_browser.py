@@ -79,7 +79,7 @@ def test_the_main_job_by_clicks(site: Lab, page: Page) -> None:
 
     page.goto(asset(site, "batch_outputs"))
     page.get_by_role("button", name="Plots").click()
-    for plotted in ("cost_usd", "error_rate", "records_per_min", "queue_s", "run_s", "tokens_per_record"):
+    for plotted in ("cost_usd", "records_per_min", "queue_s", "run_s", "tokens_per_record"):
         expect(page.get_by_text(plotted, exact=True).first).to_be_attached()
     assert page.locator("canvas").count() > 0
     page.get_by_text("cost_usd", exact=True).first.scroll_into_view_if_needed()

@@ -49,9 +49,7 @@ def last_error(lab: Lab) -> str:
     """The innermost error of the last run that failed."""
     (run,) = lab.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
     (log,) = lab.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    error = log.get_dagster_event().step_failure_data.error
-    while error and error.cause:
-        error = error.cause
-    assert error
-    assert error.cls_name == "RetiredModel"
-    return error.message
+    told = log.get_dagster_event().step_failure_data.user_failure_data
+    assert told
+    assert told.metadata["kind"].value == "RetiredModel", told.description
+    return told.description or ""

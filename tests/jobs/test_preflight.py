@@ -60,12 +60,10 @@ def failure(lab: Lab) -> str:
     """The error of the last run that failed."""
     (run,) = lab.instance.get_runs(dg.RunsFilter(statuses=[dg.DagsterRunStatus.FAILURE]), limit=1)
     logs = lab.instance.all_logs(run.run_id, of_type=dg.DagsterEventType.STEP_FAILURE)
-    error = logs[0].get_dagster_event().step_failure_data.error
-    while error and error.cause:
-        error = error.cause
-    assert error
-    assert error.cls_name == "PreflightFailed", error.message
-    return error.message
+    told = logs[0].get_dagster_event().step_failure_data.user_failure_data
+    assert told
+    assert told.metadata["kind"].value == "PreflightFailed", told.description
+    return told.description or ""
 
 
 def preflight_of(lab: Lab) -> Preflight:
