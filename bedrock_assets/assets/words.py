@@ -33,10 +33,10 @@ class Outcome:
 
     @property
     def numbers(self) -> Facts:
-        """For plots; the share of rows without an answer and the answers cut off only where there are some."""
+        """For plots; answers that were cut off only where there are some, as the words say so anyway."""
         facts: Facts = {"n_ok": self.n_ok, "n_error": self.n_error, "n_missing": self.n_missing}
         rate = significant(1 - self.n_ok / max(1, self._n_rows))
-        return facts | not_zero({"error_rate": rate, "n_truncated": self.n_truncated})
+        return facts | {"error_rate": rate} | not_zero({"n_truncated": self.n_truncated})
 
 
 def cost_in_words(costs: Facts, estimated_usd: float | None) -> str:

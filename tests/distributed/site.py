@@ -22,7 +22,7 @@ from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.cli.deployment import FOLDER
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.limits import JobLimits
-from bedrock_assets.local.stack import environment, free_port, store_folder
+from bedrock_assets.local.stack import environment, free_port, placeholders, store_folder
 from bedrock_assets.local.ui import DagsterUI
 from tests.labs.postgres import postgres
 from tests.labs.short import SHORT
@@ -127,7 +127,7 @@ def site(home: Path, n_shards: int) -> Generator[tuple[Site, DagsterInstance]]:
     limits = JobLimits(min_records_per_job=5, max_jobs=2 * SLOTS)
     emulator = Emulator(str(home / "s3"), home / "jobs", speed=SPEED, limits=limits, any_model=True)
     with postgres() as database, emulator:
-        env = {**environment(home, emulator.endpoint_url), **database}
+        env = {**placeholders()[0], **environment(home, emulator.endpoint_url), **database}
         keys = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
         client = boto3.client("bedrock", endpoint_url=emulator.endpoint_url, **keys)
         made = Site(home, env, Bedrock(client, "arn:aws:iam::123456789012:role/x"))

@@ -14,7 +14,7 @@ import polars as pl
 import psutil
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.local.stack import INSTANCE, environment, free_port, store_folder
+from bedrock_assets.local.stack import INSTANCE, environment, free_port, placeholders, store_folder
 from tests.soak.definitions import SPECS, source_of
 
 SLOTS = 3
@@ -61,7 +61,9 @@ class Site:
 
     def start(self, name: str) -> None:
         """Start `emulator`, `webserver` or `daemon` in a process group of its own."""
-        self.launch_process(name, {**environment(self.home, self.emulator_url), "SOAK_FOLDER": str(self.home)})
+        self.launch_process(
+            name, {**placeholders()[0], **environment(self.home, self.emulator_url), "SOAK_FOLDER": str(self.home)}
+        )
 
     def launch_process(self, name: str, env: Mapping[str, str]) -> None:
         """Start a process with these variables; its output goes to a file of its name."""
