@@ -19,7 +19,7 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
-from bedrock_assets.local.stack import INSTANCE, PATIENCE, environment, free_port, store_folder
+from bedrock_assets.local.stack import INSTANCE, PATIENCE, environment, free_port, placeholders, store_folder
 from bedrock_assets.local.ui import DagsterUI
 from tests.campaigns.definitions import RECORDS_PER_SHARD, SETTINGS, spec_of
 from tests.soak.site import Site
@@ -69,7 +69,7 @@ class Deployment(Site):
 
     def environment(self) -> dict[str, str]:
         """Variables of all processes."""
-        env = {**environment(self.home, self.emulator_url), "CAMPAIGN_FOLDER": str(self.home)}
+        env = {**placeholders()[0], **environment(self.home, self.emulator_url), "CAMPAIGN_FOLDER": str(self.home)}
         return env if self.patient else {name: value for name, value in env.items() if name not in PATIENCE}
 
     def deploy(self) -> None:
