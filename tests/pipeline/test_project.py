@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from bedrock_assets.components.load import load_pipeline, read_spec, specs_of
+from bedrock_assets.components.load import load_pipeline, specs_of
+from bedrock_assets.components.read_yaml import read_spec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.project import DEMO, find_project
 
