@@ -10,7 +10,7 @@ REQUIRED = "TESTS_REQUIRED"
 """Where this variable is set, as in CI, a test that is skipped has failed: a server or a browser is missing."""
 
 MAY_BE_SKIPPED = ("needs the extra minilm", "cannot be installed here")
-"""Reasons that are none of the machine's: what they need takes a gigabyte, or a registry of packages does not answer."""
+"""Reasons that are none of the machine's: it takes a gigabyte, or a registry of packages does not answer."""
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:
