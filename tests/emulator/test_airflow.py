@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.lab import BUCKET, Lab, StartLab, records
+from tests.labs.installing import install
 
 REQUIREMENTS = ("apache-airflow==3.3.2", "apache-airflow-providers-amazon==9.39.0")
 INSTALL_TIMEOUT_S, RUN_TIMEOUT_S = 900, 300
@@ -25,9 +26,7 @@ def airflow_bin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("airflow") / "venv"
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
-    if done.returncode:
-        pytest.skip(f"Apache Airflow cannot be installed here: {done.stderr[-500:]}")
+    install(pip, "Apache Airflow", INSTALL_TIMEOUT_S)
     return folder / "bin" / "airflow"
 
 

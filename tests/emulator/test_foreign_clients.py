@@ -13,6 +13,7 @@ import pytest
 
 from bedrock_assets.emulator import Emulator
 from tests.emulator.worlds import moto_server
+from tests.labs.installing import install
 
 REQUIREMENTS = {
     "llmbo": ("llmbo-bedrock==0.2.4",),
@@ -22,7 +23,7 @@ REQUIREMENTS = {
     "langasync": ("langasync==0.2.3", "langchain-aws==1.1.0"),
 }
 """By client, each in an environment of its own, as their versions of boto3 differ."""
-INSTALL_TIMEOUT_S, RUN_TIMEOUT_S = 900, 300
+INSTALL_TIMEOUT_S, RUN_TIMEOUT_S = 300, 300
 BUCKET = "foreign-clients"
 MODELS = (
     "us.anthropic.claude-haiku-4-5-20251001-v1:0",
@@ -37,13 +38,11 @@ pytestmark = pytest.mark.slow
 Run = Callable[..., Any]
 
 
-def install(client: str, folder: Path) -> Path:
+def python_of(client: str, folder: Path) -> Path:
     """The interpreter of a virtual environment that has a client, and nothing of ours."""
     venv.create(folder, with_pip=True)
     pip = [str(folder / "bin" / "pip"), "install", "--quiet", "--disable-pip-version-check", *REQUIREMENTS[client]]
-    done = subprocess.run(pip, capture_output=True, text=True, timeout=INSTALL_TIMEOUT_S, check=False)
-    if done.returncode:
-        pytest.skip(f"{client} cannot be installed here: {done.stderr[-500:]}")
+    install(pip, client, INSTALL_TIMEOUT_S)
     return folder / "bin" / "python"
 
 
@@ -74,7 +73,7 @@ def run(tmp_path_factory: pytest.TempPathFactory) -> Generator[Run]:
 
             def of(client: str, *arguments: str) -> Any:
                 script = Path(__file__).parent / "foreign" / f"of_{client}.py"
-                python = install(client, folder / client)
+                python = python_of(client, folder / client)
                 command = [str(python), str(script), *(word.format(role=role_arn) for word in arguments)]
                 done = subprocess.run(
                     command, env=env, cwd=folder, capture_output=True, text=True, timeout=RUN_TIMEOUT_S, check=False

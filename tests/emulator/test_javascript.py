@@ -9,10 +9,13 @@ from pathlib import Path
 import pytest
 
 from tests.emulator.lab import HAIKU, Lab
+from tests.labs.installing import install
 
 SDK = "@aws-sdk/client-bedrock-runtime@3"
 SCRIPT = Path(__file__).parent / "javascript" / "client.mjs"
 TEXT = "The parcel never arrived. The customer wants a refund."
+
+INSTALL_TIMEOUT_S = 120
 
 pytestmark = pytest.mark.slow
 
@@ -22,10 +25,8 @@ def test_the_javascript_sdk(lab: Lab, tmp_path: Path) -> None:
     npm, node = shutil.which("npm"), shutil.which("node")
     if npm is None or node is None:
         pytest.skip("needs Node.js")
-    install = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(tmp_path), SDK]
-    done = subprocess.run(install, capture_output=True, text=True, timeout=300, check=False)
-    if done.returncode:
-        pytest.skip(f"the SDK cannot be installed here: {done.stderr[-500:]}")
+    command = [npm, "install", "--silent", "--no-audit", "--no-fund", "--prefix", str(tmp_path), SDK]
+    install(command, "the AWS SDK for JavaScript", INSTALL_TIMEOUT_S)
     script = shutil.copy(SCRIPT, tmp_path)
     env = {key: value for key, value in os.environ.items() if not key.startswith("AWS_")} | {
         "AWS_ENDPOINT_URL_BEDROCK_RUNTIME": lab.emulator.endpoint_url,
