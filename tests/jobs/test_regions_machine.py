@@ -73,6 +73,10 @@ class FakeRegion:
         self._require_light()
         return next(job for job in self.jobs.values() if job.arn == arn)
 
+    def page_of(self, arn: str) -> str:
+        """Where people would look at a job."""
+        return f"https://example.com/{arn.rpartition('/')[2]}"
+
     def stop(self, arn: str) -> None:
         """Stopped at once."""
         job = self.get(arn)
