@@ -13,6 +13,7 @@ from bedrock_assets.pipeline.ids import content_hash, derived_id, require_ids, r
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import LINE
 from bedrock_assets.pipeline.templates import as_text
+from bedrock_assets.sources import Source
 from bedrock_assets.storage.keys import raw_manifest_key, raw_part_key
 from bedrock_assets.storage.manifests import Digest, Part, RawManifest
 from bedrock_assets.storage.parquet import write_frames
@@ -58,8 +59,8 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     name, spec = pipeline.spec.name, pipeline.spec
     version = store.version(raw_manifest_key(name))
     previous = store.read_intact(raw_manifest_key(name), RawManifest)
-    folder, counts = secrets.token_hex(4), _Counts()
-    parts, schema = _write_parts(pipeline, store, folder, counts)
+    folder, counts, source = secrets.token_hex(4), _Counts(), pipeline.rows(store)
+    parts, schema = _write_parts(pipeline, store, folder, counts, source)
     try:
         shards = plan_with_canary(counts.blocks, spec.all_limits, spec.on_small, spec.canary)
         _require_unique(pipeline, store, parts, counts.n_rows)
@@ -68,7 +69,7 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
         raise
     counts.content.update(repr((sorted(schema.items()), shards)).encode())
     manifest = RawManifest(
-        source=pipeline.source.describe(),
+        source=source.describe(),  # of one that was read: it tells the version
         revision=counts.content.hexdigest()[:16],
         n_rows=counts.n_rows,
         n_sendable=sum(block.n_sendable for block in counts.blocks),
@@ -81,18 +82,19 @@ def ingest(pipeline: Pipeline, store: Store) -> RawManifest:
     return _publish(store, name, manifest, previous, version)
 
 
-def read_rows(pipeline: Pipeline, store: Store | None = None) -> Iterator[pl.DataFrame]:
+def read_rows(pipeline: Pipeline, store: Store | None = None, source: Source | None = None) -> Iterator[pl.DataFrame]:
     """
     Read the source's rows in order and give each its id. Nothing is written.
 
     Args:
         store: Holds the table of another pipeline, if the source is one.
+        source: What is read, by default the pipeline's rows.
 
     Yields:
         The input's columns, then the record id (String).
     """
     position, id_column = 0, pipeline.spec.source.id_column
-    for batch in pipeline.rows(store).batches():
+    for batch in (source or pipeline.rows(store)).batches():
         if batch.is_empty():
             continue
         if position == 0:
@@ -125,7 +127,9 @@ def count_blocks(rows: pl.DataFrame) -> list[Block]:
     return [Block(*row) for row in blocks.select("n_rows", "n_sendable", "n_bytes").iter_rows()]
 
 
-def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts) -> tuple[list[Part], dict[str, str]]:
+def _write_parts(
+    pipeline: Pipeline, store: Store, folder: str, counts: _Counts, source: Source
+) -> tuple[list[Part], dict[str, str]]:
     parts: list[Part] = []
     pending: list[pl.DataFrame] = []
     schema: dict[str, str] = {}
@@ -141,7 +145,7 @@ def _write_parts(pipeline: Pipeline, store: Store, folder: str, counts: _Counts)
     def make(rows: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         return rows, pipeline.records.make(rows)
 
-    for rows, records in map_ordered(make, read_rows(pipeline, store)):
+    for rows, records in map_ordered(make, read_rows(pipeline, store, source)):
         counts.add(rows, records)
         pending.append(rows)
         schema = schema or {n: str(t) for n, t in pending[0].schema.items() if n != pipeline.record_id}

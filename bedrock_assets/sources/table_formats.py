@@ -56,7 +56,9 @@ class Delta(_Scanned):
 
     @override
     def describe(self) -> str:
-        return f"delta {self.path} version {self.version}"
+        # Asked for while the code location loads, when nothing is opened: then the newest version is not known.
+        version = self.spec.version if self.spec.version is not None else self.__dict__.get("version")
+        return f"delta {self.path}" + ("" if version is None else f" version {version}")
 
     @cached_property
     def version(self) -> int:
@@ -85,7 +87,9 @@ class Iceberg(_Scanned):
 
     @override
     def describe(self) -> str:
-        return f"iceberg {self.spec.table} snapshot {self._opened[1]}"
+        opened: tuple[Table, int] | None = self.__dict__.get("_opened")
+        snapshot_id = opened[1] if opened else self.spec.snapshot_id
+        return f"iceberg {self.spec.table}" + (f" snapshot {snapshot_id}" if snapshot_id else "")
 
     @override
     def scan(self) -> pl.LazyFrame:

@@ -6,9 +6,14 @@ import polars as pl
 import pytest
 from pyiceberg.catalog.sql import SqlCatalog
 
+from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.source import SourceSpec
+from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sources import BATCH_ROWS, Limited, open_source
+from bedrock_assets.storage.store import Store
 from tests.labs.stages import MakePipeline, texts
 
 
@@ -28,6 +33,7 @@ def test_delta(tmp_path: Path) -> None:
     assert read({"delta": {"path": "reviews"}}, tmp_path) == ["c0", "c1", "c2"]
     assert read({"delta": {"path": "reviews", "version": 0}}, tmp_path) == ["c0", "c1"]
     source = open_source(SourceSpec.model_validate({"delta": {"path": "reviews"}}), None, tmp_path)
+    assert source.describe() == f"delta {tmp_path / 'reviews'}"
     assert source.n_rows() == 3
     texts(9).write_delta(tmp_path / "reviews", mode="overwrite")
     assert len(pl.concat(source.batches())) == 3
@@ -55,6 +61,21 @@ def test_iceberg(tmp_path: Path) -> None:
     for odd, told in (({"snapshot_id": 5}, "has no snapshot 5"), ({"table": "shop.none"}, "cannot be opened")):
         with pytest.raises(ConfigError, match=told):
             read({"iceberg": {**named, **odd}}, tmp_path)
+
+
+def test_nothing_is_opened_at_load(tmp_path: Path, store: Store) -> None:
+    """A table that is not there keeps no pipeline from loading; once read, the dataset tells its version."""
+    spec = {
+        "name": "calls",
+        "model": "us.amazon.nova-2-lite-v1:0",
+        "task": {"text": {"prompt": "Say {text}"}},
+        "limits": {"min_records_per_job": 1},
+    }
+    for source in ({"delta": {"path": "none"}}, {"iceberg": {"table": "shop.none"}}):
+        assert build_assets(Pipeline(PipelineSpec.model_validate({**spec, "source": source}), tmp_path))
+    texts(3).write_delta(tmp_path / "reviews")
+    pipeline = Pipeline(PipelineSpec.model_validate({**spec, "source": {"delta": {"path": "reviews"}}}), tmp_path)
+    assert ingest(pipeline, store).source == f"delta {tmp_path / 'reviews'} version 0"
 
 
 def test_the_first_rows(make_pipeline: MakePipeline) -> None:
