@@ -8,7 +8,15 @@ from bedrock_assets.assets.sample import never_fails, sample_of
 from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import columns
 from bedrock_assets.config.gold import GoldSpec
-from bedrock_assets.outputs.agreement import Agreement, Interval, LabelScore, agreement_of, count_pairs, differing
+from bedrock_assets.outputs.agreement import (
+    MAX_LABELS,
+    Agreement,
+    Interval,
+    LabelScore,
+    agreement_of,
+    count_pairs,
+    differing,
+)
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import table_manifest_key
@@ -16,8 +24,6 @@ from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 
 GOLD = "agrees_with_gold"
-MAX_LABELS = 12
-"""More are no labels that a person looks at one by one, but texts."""
 BAR = 20
 SAMPLE_ROWS = 10
 
@@ -35,6 +41,8 @@ def build_gold_check(pipeline: Pipeline, gold: GoldSpec) -> dg.AssetChecksDefini
         manifest = opened.read_model(table_manifest_key(pipeline.spec.name), TableManifest)
         if manifest is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "joined_table"})
+        if absent := absent_from(manifest, gold):
+            return dg.AssetCheckResult(passed=False, description=absent)
         found = table_agreement(opened, pipeline, gold, manifest)
         reasons = found.below(gold.least) or ([] if found.n else ["no row has both a known answer and the model's"])
         facts = agreement_facts(found) | {"disagreements": sample_of(_disagreements(opened, pipeline, gold, manifest))}
@@ -46,7 +54,20 @@ def build_gold_check(pipeline: Pipeline, gold: GoldSpec) -> dg.AssetChecksDefini
 @never_fails
 def gold_metadata(pipeline: Pipeline, store: Store, manifest: TableManifest) -> dict[str, Any]:
     """Metadata of `joined_table`: the measures as numbers, which Dagster plots over time."""
-    return agreement_facts(table_agreement(store, pipeline, pipeline.gold, manifest)) if pipeline.gold else {}
+    gold = pipeline.gold
+    if gold is None:
+        return {}
+    if absent := absent_from(manifest, gold):
+        return {"gold": absent}
+    return agreement_facts(table_agreement(store, pipeline, gold, manifest))
+
+
+def absent_from(manifest: TableManifest, gold: GoldSpec) -> str | None:
+    """Why a table cannot be held against known answers: it is older than `gold`."""
+    missing = [name for name in (gold.column, gold.answer or "") if name not in manifest.columns]
+    return (
+        f"the table has no column {missing[0]!r} yet; materialize raw_dataset and the table again" if missing else None
+    )
 
 
 def table_agreement(store: Store, pipeline: Pipeline, gold: GoldSpec, manifest: TableManifest) -> Agreement:

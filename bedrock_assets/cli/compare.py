@@ -12,7 +12,6 @@ if TYPE_CHECKING:
     from bedrock_assets.operations.compare import Comparison, Side
     from bedrock_assets.outputs.agreement import Agreement
 
-MAX_LABELS = 12
 MAX_CHARS = 200
 
 
@@ -63,6 +62,8 @@ def _plain(found: "Comparison") -> dict[str, Any]:
 
 
 def _show(found: "Comparison") -> None:
+    from bedrock_assets.outputs.agreement import MAX_LABELS
+
     table = Table("", found.first.name, found.second.name)
     for label, cells in _sides(found.first, found.second).items():
         table.add_row(label, *cells)

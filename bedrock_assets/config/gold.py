@@ -32,9 +32,9 @@ class GoldSpec(Strict):
         return {name: value for name, value in written.items() if value is not None}
 
 
-def column_alone(value: Any) -> Any:
+def _column_alone(value: Any) -> Any:
     """Allow the column's name in place of all settings."""
     return {"column": value} if isinstance(value, str) else value
 
 
-Gold = Annotated[GoldSpec, BeforeValidator(column_alone)]
+Gold = Annotated[GoldSpec, BeforeValidator(_column_alone, json_schema_input_type=str | GoldSpec)]

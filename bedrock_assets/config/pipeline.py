@@ -229,7 +229,9 @@ class PipelineSpec(WorkloadSpec):
     output_prefix: Annotated[str, Matching(r"^[A-Za-z0-9_]*$", "letters, digits and _: bedrock_")] = Field(
         default="", description="Prefix for the names of the answer columns, if the input has columns with these names."
     )
-    canary: Annotated[CanarySpec | None, BeforeValidator(_rows_alone)] = Field(
+    canary: Annotated[
+        CanarySpec | None, BeforeValidator(_rows_alone, json_schema_input_type=int | bool | CanarySpec | None)
+    ] = Field(
         default=None,
         description="Send a few rows first, and the others only if the answers meet the thresholds: `200`, or "
         "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",

@@ -19,4 +19,4 @@ def _cron_alone(value: Any) -> Any:
     return {"cron": value} if isinstance(value, str) else value
 
 
-Schedule = Annotated[ScheduleSpec, BeforeValidator(_cron_alone)]
+Schedule = Annotated[ScheduleSpec, BeforeValidator(_cron_alone, json_schema_input_type=str | ScheduleSpec)]

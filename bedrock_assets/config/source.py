@@ -1,7 +1,8 @@
 """The key `source:`: where rows come from, and how they become prompts."""
 
+import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import urlsplit
+from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
@@ -24,6 +25,13 @@ class HuggingFaceSpec(Strict):
     revision: str | None = Field(default=None, description="Commit, tag or branch; name a commit for repeatable runs.")
 
 
+def secrets_of(uri: str) -> list[str]:
+    """Passwords in a URI: before the host, or among its parameters, as libpq and others take them."""
+    parts = urlsplit(uri)
+    given = [value for name, value in parse_qsl(parts.query) if re.search("password|token|secret|key", name, re.I)]
+    return [secret for secret in (parts.password, unquote(parts.password or ""), *given) if secret]
+
+
 class SqlSpec(Strict):
     """The result of a query, streamed. Credentials stay out of the YAML: name a variable that holds the URI."""
 
@@ -40,7 +48,7 @@ class SqlSpec(Strict):
     @model_validator(mode="after")
     def _one_connection(self) -> Self:
         self.require_exactly_one("connection", "connection_env")
-        if self.connection and urlsplit(self.connection).password:
+        if self.connection and secrets_of(self.connection):
             raise ValueError("`connection` holds a password; put the URI into a variable and name it: connection_env")
         return self
 
@@ -105,8 +113,8 @@ def _one_or_several(value: Any) -> Any:
 class GroupSpec(Strict):
     """Make one prompt of several rows."""
 
-    columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_several)] = Field(
-        min_length=1, description="Column or columns whose values the rows of a group share."
+    columns: Annotated[tuple[str, ...], BeforeValidator(_one_or_several, json_schema_input_type=str | list[str])] = (
+        Field(min_length=1, description="Column or columns whose values the rows of a group share.")
     )
     each: Text = Field(description="Template for the text of each row, such as `{speaker}: {text}`.")
     separator: str = Field(default="\n", description="Text between two rows.")

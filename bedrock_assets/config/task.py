@@ -167,9 +167,9 @@ class ClassifyTask(PresetTask):
 
     prompt_id: PromptId = "classify"
     text: Text = Field(description="Text to label: a template over the columns.")
-    labels: Annotated[dict[str, str], BeforeValidator(_described)] = Field(
-        min_length=2, description="The labels: a list, or a mapping from each to its meaning."
-    )
+    labels: Annotated[
+        dict[str, str], BeforeValidator(_described, json_schema_input_type=dict[str, str] | list[str])
+    ] = Field(min_length=2, description="The labels: a list, or a mapping from each to its meaning.")
     several: bool = Field(default=False, description="Whether a row may have several labels, or none.")
     shares: dict[str, Shares] = Field(
         default_factory=dict,

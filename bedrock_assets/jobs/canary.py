@@ -8,7 +8,7 @@ import polars as pl
 from bedrock_assets.columns import columns
 from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.jobs.ledger import Ledger
-from bedrock_assets.outputs.agreement import Agreement, agreement_of, count_pairs
+from bedrock_assets.outputs.agreement import agreement_of, count_pairs
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import total_of
 from bedrock_assets.shards.format import current_shard, shard_rows
@@ -60,20 +60,24 @@ def canary_result(store: Store, workload: Workload, key: str) -> CanaryResult | 
             "max_mean_output_tokens out"
         )
     if workload.gold and workload.gold.least:
-        reasons += _agreement(store, workload, workload.gold, key).below(workload.gold.least)
+        reasons += _below_gold(store, workload, workload.gold, key)
     return CanaryResult(n_rows, error_rate or 0.0, mean_tokens, tuple(reasons))
 
 
-def _agreement(store: Store, workload: Workload, gold: GoldSpec, key: str) -> Agreement:
-    """How far the canary's answers agree with the known ones of its rows."""
+def _below_gold(store: Store, workload: Workload, gold: GoldSpec, key: str) -> list[str]:
+    """Where the canary's answers do not agree with the known ones of its rows; `gold` may be newer than both."""
     name, id_column = workload.spec.name, workload.record_id
     answer, status = gold.answer or "", workload.answer_columns["status"]
-    raw, shard = store.read_model(raw_manifest_key(name), RawManifest), current_shard(store, name, key).shard
-    if raw is None:
-        return Agreement({})
+    raw = store.read_model(raw_manifest_key(name), RawManifest)
+    if raw is None or gold.column not in raw.columns:
+        return [f"gold.column {gold.column!r} is not in raw_dataset yet; materialize it again"]
+    if answer not in store.scan_parquet([outputs_key(name, key)]).collect_schema():
+        return [f"gold.answer {answer!r} is not among its answers, which are older; launch it again"]
+    shard = current_shard(store, name, key).shard
     known = shard_rows(store, raw, shard, lambda rows: rows.select(columns([id_column, gold.column])))
     given = store.read_parquet(outputs_key(name, key), lambda rows: rows.select(columns([id_column, answer, status])))
-    return agreement_of(count_pairs(known.join(given, on=id_column).lazy(), gold, answer, status).collect())
+    pairs = count_pairs(known.join(given, on=id_column).lazy(), gold, answer, status).collect()
+    return agreement_of(pairs).below(gold.least)
 
 
 def _mean_output(facts: OutputFacts) -> float | None:

@@ -19,6 +19,8 @@ from bedrock_assets.config.gold import GoldSpec
 
 Z = 1.959964
 """Of a 95 % interval of a normal distribution."""
+MAX_LABELS = 12
+"""More are no labels that a person looks at one by one, but texts."""
 KNOWN, GIVEN, STATUS, COUNT = "known", "given", "status", "n"
 
 

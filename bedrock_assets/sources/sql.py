@@ -13,7 +13,7 @@ from urllib.parse import unquote, urlsplit
 import polars as pl
 from typing_extensions import override
 
-from bedrock_assets.config.source import SqlSpec
+from bedrock_assets.config.source import SqlSpec, secrets_of
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line
 from bedrock_assets.sources.base import BATCH_ROWS, Source, explained
 from bedrock_assets.sources.sqlite import sqlite_rows
@@ -138,8 +138,6 @@ def _require_names(names: list[str]) -> None:
 
 
 def _without_secrets(text: str, uri: str) -> str:
-    parts = urlsplit(uri)
-    secrets = filter(None, {uri, parts.password, unquote(parts.password or "")})
-    for secret in sorted(secrets, key=len, reverse=True):
+    for secret in sorted({uri, *secrets_of(uri)}, key=len, reverse=True):
         text = text.replace(secret, "***")
     return text

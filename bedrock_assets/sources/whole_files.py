@@ -48,13 +48,15 @@ class WholeFiles(Source):
     def batches(self) -> Iterator[pl.DataFrame]:
         names: list[str] = []
         contents: list[bytes] = []
+        n_bytes = 0
         with explained(self._what):
             for path in self._paths:
                 names.append(path.relative_to(self._folder).as_posix())
                 contents.append(self._read(path))
-                if len(names) >= BATCH_ROWS or sum(map(len, contents)) >= BYTES_AT_ONCE:
+                n_bytes += len(contents[-1])
+                if len(names) >= BATCH_ROWS or n_bytes >= BYTES_AT_ONCE:
                     yield self._frame(names, contents)
-                    names, contents = [], []
+                    names, contents, n_bytes = [], [], 0
             if names:
                 yield self._frame(names, contents)
 

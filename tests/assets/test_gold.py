@@ -13,7 +13,7 @@ from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.errors import ConfigError, PromptError
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
-from tests.labs.dispatch import Lab, open_lab
+from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
 
 TASK = {"classify": {"text": "{transcript}", "labels": ["billing", "other"]}}
 
@@ -81,6 +81,29 @@ def test_at_the_canary(lab: Lab, tmp_path: Path) -> None:
     assert set(states.values()) == {RequestState.FAILED}
     assert len(lab.jobs()) == 1
     assert all("accuracy is 0, below 0.9" in (lab.ledger.entries[shard].message or "") for shard in states)
+
+
+@pytest.mark.parametrize("lab", [{"n_rows": 150, "canary": {"rows": 64}}], indirect=True)
+def test_named_before_the_dataset_has_it(lab: Lab) -> None:
+    """`gold` is added while shards wait: ticks go on, nothing more is sent, and the table says what to do."""
+    lab.ask()
+    lab.tick()
+    lab.wait_for_jobs()
+    spec = lab.pipeline.spec.model_dump(by_alias=True, exclude_unset=True)
+    gold = {"column": "human", "min_accuracy": 0.9}
+    lab.pipeline = Pipeline(PipelineSpec.model_validate({**spec, "gold": gold}), lab.pipeline.folder)
+    states = lab.finish()
+    assert states.pop(lab.shards[0]) == RequestState.ANSWERED
+    assert set(states.values()) == {RequestState.FAILED}
+    assert all("'human' is not in raw_dataset yet" in (lab.ledger.entries[shard].message or "") for shard in states)
+    lab.pipeline = Pipeline(PipelineSpec.model_validate(spec), lab.pipeline.folder)
+    span = {RANGE_START_TAG: lab.shards[1], RANGE_END_TAG: lab.shards[-1]}
+    assert lab.materialize("batch_outputs", tags=span)
+    assert set(lab.finish().values()) == {RequestState.ANSWERED}
+    assert lab.materialize("joined_table")
+    lab.pipeline = Pipeline(PipelineSpec.model_validate({**spec, "gold": gold}), lab.pipeline.folder)
+    check = evaluate(lab)
+    assert (check.passed, "no column 'human' yet" in (check.description or "")) == (False, True)
 
 
 @pytest.mark.parametrize(

@@ -3,7 +3,6 @@
 import sqlite3
 from collections.abc import Callable, Generator
 from datetime import date
-from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -72,7 +71,7 @@ def test_postgresql(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
     rows = pl.concat(read(tmp_path, f"{DRAW} generate_series(0, {N_ROWS - 1}) AS i ORDER BY i", connection_env="SALES"))
     assert rows["id"].to_list() == list(range(N_ROWS))
     (odd,) = read(tmp_path, ODD, connection_env="SALES")
-    assert odd.row(0) == (7, date(2026, 11, 1), "1.5", None) or odd.row(0)[2] in ("1.50", Decimal("1.50"))
+    assert odd.row(0) == (7, date(2026, 11, 1), "1.50", None)
 
 
 def test_postgresql_says_what_is_wrong(server: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -82,7 +81,7 @@ def test_postgresql_says_what_is_wrong(server: str, tmp_path: Path, monkeypatch:
         with pytest.raises(ConfigError, match=r"source\.sql.*(nope|nowhere)"):
             read(tmp_path, query, connection_env="SALES")
     password = server.split(":")[2].split("@", maxsplit=1)[0]
-    for uri in (server.replace("127.0.0.1", "127.0.0.1").replace(password, "wrong-secret"), f"{server}_other"):
+    for uri in (server.replace(password, "wrong-secret"), f"{server}_other", f"{server}?password=wrong-secret"):
         monkeypatch.setenv("SALES", uri)
         with pytest.raises(ConfigError, match=r"source\.sql") as told:
             read(tmp_path, "SELECT 1 AS id", connection_env="SALES")
@@ -129,6 +128,7 @@ def test_what_cannot_be_read(tmp_path: Path, connection: dict[str, str], query: 
     [
         ({"sql": {"query": "SELECT 1", "connection": "duckdb:///a"}}, "name an `id_column`"),
         ({"sql": {"query": "SELECT 1", "connection": "postgresql://u:secret@h/d"}}, "holds a password"),
+        ({"sql": {"query": "SELECT 1", "connection": "postgresql://h/d?password=secret"}}, "holds a password"),
         ({"sql": {"query": "SELECT 1"}}, "exactly one of connection, connection_env"),
         ({"sql": {"query": "SELECT 1", "connection": "duckdb:///a"}, "path": "a.csv", "id_column": "i"}, "exactly one"),
     ],
