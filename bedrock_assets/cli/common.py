@@ -245,11 +245,6 @@ def print_fields(fields: Mapping[str, object], words: Mapping[str, str] | None =
         say((f"{value:,}" if isinstance(value, int) else str(value)) + note)
 
 
-def counted(n: int, noun: str) -> str:
-    """A number with its noun, which takes an s unless there is one of it: `1 shard`, `2 shards`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
-
-
 def confirm(question: str, *, yes: bool) -> None:
     """Exit 1 unless the person agrees, or gave `--yes`."""
     if not yes and not typer.confirm(question, err=True):

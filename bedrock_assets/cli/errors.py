@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
+from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import (
     Environment,
     Json,
@@ -16,7 +17,6 @@ from bedrock_assets.cli.common import (
     Yes,
     confirm,
     console,
-    counted,
     notes_console,
     print_json,
     say,

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.cli.common import Json, LocalHome, Name, console, counted, fail, notes_console, print_json, session
+from bedrock_assets.assets.units import counted
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import (
     Environment,
     Json,
@@ -13,7 +14,6 @@ from bedrock_assets.cli.common import (
     Yes,
     confirm,
     console,
-    counted,
     notes_console,
     print_json,
     session,
