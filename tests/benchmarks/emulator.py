@@ -87,7 +87,7 @@ def rate(emulator: Server, paths: list[str], while_told: bytes = b"") -> float:
     """
     Calls a second over four connections that ask for *paths* in turn.
 
-    They end with the first answer that does not hold *while_told*: on a fast machine a job may end before the time does.
+    They end with the first answer without *while_told*: on a fast machine a job may end before the time does.
     """
     counts = [0] * N_CONNECTIONS
     end = time.perf_counter() + CALLS_S
