@@ -81,6 +81,7 @@ class Pipeline:
             keeps_answers=spec.reuse_answers_days > 0,
             leaves_stale=spec.on_stale == "leave",
             canary=spec.canary,
+            approval=spec.approval,
             gold=self.gold,
             budget_usd=spec.budget_usd,
             preflight=spec.preflight,

@@ -49,6 +49,8 @@ class Workload:
     leaves_stale: bool = False
     """Whether jobs go on when their prompts have changed."""
     canary: CanarySpec | None = None
+    approval: bool = False
+    """Whether a person has to approve the canary's answers."""
     gold: GoldSpec | None = None
     """Known answers, with the `answer` that is held against them as the tables name it."""
     budget_usd: float | None = None
