@@ -273,14 +273,14 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         lab.finish()
         assert paid(lab) == 151
 
-        more = pl.DataFrame({"id": [f"d{i}" for i in range(60)], "transcript": [f"New {i}." for i in range(60)]})
+        more = pl.DataFrame({"id": [f"d{i}" for i in range(200)], "transcript": [f"New {i}." for i in range(200)]})
         pl.concat([pl.read_parquet(tmp_path / "calls.parquet"), more]).write_parquet(tmp_path / "calls.parquet")
         before = lab.shards
         assert lab.materialize("raw_dataset")
         assert lab.shards != before
         take(lab, rounds)
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert paid(lab) == 151 + 60
+        assert paid(lab) == 151 + 200
 
 
 def test_a_canary_is_needed(tmp_path: Path) -> None:
