@@ -6,7 +6,7 @@ that Dagster plots; what only this package reads comes last. Plots are drawn of 
 number only where it is not 0; `rows` says in words that there is none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -113,8 +113,10 @@ def shard_metadata(pipeline: Pipeline, store: Store, raw: RawManifest, manifest:
         "rows": ", ".join(told),
         "size": size(manifest.n_bytes),
         "model": manifest.model,
+        **({"redacted": redacted_in_words(manifest.n_redacted)} if manifest.n_redacted else {}),
         **({} if texts.is_empty() else {"first_prompt": quoted(texts[0])}),
         **not_zero(counts),
+        **not_zero({f"n_redacted_{kind}": n for kind, n in manifest.n_redacted.items()}),
         "n_bytes": manifest.n_bytes,
         "sha256": manifest.sha256,
     }
@@ -189,6 +191,11 @@ def ledger_facts(attempts: ShardAttempts, job: Job | None, entry: Entry) -> Meta
         "fingerprint": attempts.shard.fingerprint,
         **({"job_arn": job.arn} if job else {}),
     }
+
+
+def redacted_in_words(counts: Mapping[str, int]) -> str:
+    """How many values were replaced."""
+    return ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n) or "nothing was found"
 
 
 def _padded(n_padding: int) -> str:

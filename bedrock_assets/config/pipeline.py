@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from bedrock_assets.config.asset_attributes import AssetTags, GroupName, KeyPrefix, Kinds, Owners, asset_path
 from bedrock_assets.config.gold import Gold
 from bedrock_assets.config.job_settings import require_tags
+from bedrock_assets.config.redact import Redact
 from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
@@ -240,6 +241,12 @@ class PipelineSpec(WorkloadSpec):
         default=False,
         description="Once the canary's answers meet the thresholds, hold the other shards until a person materializes "
         "the asset `approved` or runs `bedrock-assets approve`. Needs a `canary`.",
+    )
+    redact: Redact | None = Field(
+        default=None,
+        description="Columns in which e-mail addresses, IBANs, card and phone numbers and IP addresses are replaced by "
+        "tokens before a prompt is made of them: `[text, notes]`, or `{columns: [text], kinds: [email, card]}`. The "
+        "table keeps the columns as they are.",
     )
     preflight: bool = Field(
         default=True,

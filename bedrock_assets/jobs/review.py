@@ -75,6 +75,8 @@ def _sample(store: Store, workload: Workload, raw: RawManifest, canary: Answered
         return rows.select(columns(dict.fromkeys([workload.record_id, *used]))).gather_every(every).head(SAMPLE_ROWS)
 
     shown = shard_rows(store, raw, shard, spread)
+    redactor = workload.records.redactor if workload.records else None
+    shown = redactor.redact(shown).rows if redactor else shown  # what the model was shown
     outputs = store.read_parquet(outputs_key(workload.spec.name, shard.key))
     there = [name for name in answer if name in outputs.columns]
     found = shown.join(outputs.select(columns([workload.record_id, *there])), on=workload.record_id, how="left")

@@ -70,7 +70,8 @@ class Workload:
         parts = {"model": self.spec.model_identity, "model_invocation_type": self.spec.model_invocation_type}
         if self.records is None:
             return parts
-        texts = [template.sha256 for template in self.records.templates]
+        redactor = self.records.redactor
+        texts = [template.sha256 for template in self.records.templates] + ([str(redactor)] if redactor else [])
         settings = {"parameters": self.records.settings, "prompt": texts}
         return parts | {name: _digest(part) for name, part in settings.items()}
 

@@ -93,6 +93,8 @@ class ShardManifest(Document):
     """Rows not sent because their prompts are answered elsewhere."""
     n_duplicates: int
     """Rows not sent because another row of the shard has the same prompt."""
+    n_redacted: dict[str, int] = {}
+    """Values that were replaced in its rows, by kind; empty where nothing is redacted."""
     n_bytes: int
     sha256: str
     """Hash of the JSONL file."""
