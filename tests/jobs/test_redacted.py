@@ -1,4 +1,4 @@
-"""Personal data do not leave: not in a job's file, a trial, a count of tokens, a call on demand or a repair."""
+"""Personal data do not leave: not in a job's file, a trial, a count of tokens, a call on demand or another attempt."""
 
 from pathlib import Path
 
@@ -33,14 +33,13 @@ def sent(lab: Lab) -> str:
 
 def test_nothing_leaves(tmp_path: Path) -> None:
     """The table has the rows as they were, the model and its answers only tokens; the shard tells how many."""
-    faults = Faults(seed=1, answer_fault_rate=0.4)
+    faults = Faults(seed=1, record_error_rate=0.3)
     setting = {"redact": ["transcript"], "schema": {"summary": "string"}, "repair": 1, "preflight": True}
     with open_lab(tmp_path, n_rows=21, faults=faults, **setting) as lab:
         rows = with_secrets(tmp_path)
         lab.ask()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert "<EMAIL_1>, <PHONE_1>, card <CARD_1>." in sent(lab)
-        assert "did not conform" in sent(lab)
         assert lab.n_invoked > 0
         assert not [secret for secret in SECRETS if secret in sent(lab)]
         assert lab.materialize("joined_table")

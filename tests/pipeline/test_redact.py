@@ -128,6 +128,10 @@ def test_columns_of_a_row(make_pipeline: MakePipeline) -> None:
     assert json.loads(made[LINE][0])["modelInput"]["system"] == "to <EMAIL_1>"
     assert made[REDACTED].struct.field("email").to_list() == [2, 1]
     assert made[REDACTED].struct.field("card").to_list() == [1, 1]
+    repaired = pipeline.records.make(rows, pl.Series(["no JSON", "no JSON"]))
+    assert repaired[LINE].str.contains("did not conform: no JSON", literal=True).all()
+    assert "@x.com" not in "".join(repaired[LINE])
+    assert pipeline.records.make(rows.clear(), keyed=True).is_empty()
 
 
 def test_kinds(make_pipeline: MakePipeline) -> None:
