@@ -33,7 +33,7 @@ def sent(lab: Lab) -> str:
 
 def test_nothing_leaves(tmp_path: Path) -> None:
     """The table has the rows as they were, the model and its answers only tokens; the shard tells how many."""
-    faults = Faults(seed=1, record_error_rate=0.3)
+    faults = Faults(seed=1, missing_record_rate=0.3)
     setting = {"redact": ["transcript"], "schema": {"summary": "string"}, "repair": 1, "preflight": True}
     with open_lab(tmp_path, n_rows=21, faults=faults, **setting) as lab:
         rows = with_secrets(tmp_path)
