@@ -35,6 +35,7 @@ from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.redact import shown_to_people
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -81,7 +82,9 @@ def raw_metadata(
         "dagster/row_count": manifest.n_rows,
         "rows": f"{counted(manifest.n_rows, 'row')}{left_out}, in {counted(len(manifest.shards), 'shard')}",
         "prompt_size": size(manifest.prompt_bytes),
-        "sample": records_of(shard_rows(store, manifest, manifest.shards[0], _first_rows(shown))),
+        "sample": records_of(
+            shown_to_people(pipeline.spec.redact, shard_rows(store, manifest, manifest.shards[0], _first_rows(shown)))
+        ),
         "n_shards": len(manifest.shards),
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
@@ -262,7 +265,8 @@ def _table_sample(pipeline: Pipeline, store: Store, manifest: TableManifest) -> 
     shown = columns_for_people(
         manifest.columns, pipeline.records.columns, [names[name] for name in answer if name in names], hidden
     )
-    return records_of(store.read_parquet(manifest.parts[0].key, _first_rows(shown)))
+    rows = store.read_parquet(manifest.parts[0].key, _first_rows(shown))
+    return records_of(shown_to_people(pipeline.spec.redact, rows))
 
 
 @never_fails

@@ -10,11 +10,12 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from bedrock_assets.columns import column
-from bedrock_assets.config.redact import KINDS, Kind
+from bedrock_assets.config.redact import KINDS, Kind, RedactSpec
 from bedrock_assets.pipeline.detectors import DETECTORS, Detector, Tokens, replace
+from bedrock_assets.pipeline.ids import holds_binary
 from bedrock_assets.pipeline.templates import as_text
 
-_HIT = "__hit"
+_HIT, _NONE = "__hit", pl.Series(dtype=pl.UInt32)
 Replace = Callable[[str, Tokens, Sequence[Detector]], tuple[str, list[Kind]]]
 
 
@@ -38,17 +39,21 @@ class Redactor:
         """
         Replace what is found by tokens; the same value has the same token in all columns of a row.
 
+        Args:
+            rows: Columns that are not there are left out.
+
         Raises:
             PromptError: A column holds bytes.
         """
-        texts = rows.select(as_text(name, rows.schema[name]).alias(name) for name in self.columns)
+        names = [name for name in self.columns if name in rows.columns]
+        texts = rows.select(as_text(name, rows.schema[name]).alias(name) for name in names)
         # Most rows have nothing, which polars tells in one pass; only the others leave it.
-        may_hit = pl.any_horizontal(_has(name, self.detectors) for name in self.columns)
-        index = texts.select(may_hit.fill_null(value=False).alias(_HIT))[_HIT].arg_true()
-        found = self._replaced(texts[index], [rows.schema[name].is_nested() for name in self.columns])
+        may_hit = pl.any_horizontal(pl.lit(value=False), *(_has(name, self.detectors) for name in names))
+        index = texts.select(may_hit.fill_null(value=False).alias(_HIT))[_HIT].arg_true() if names else _NONE
+        found = self._replaced(texts[index], [rows.schema[name].is_nested() for name in names]) if names else []
         columns = [
             texts[name].clone().scatter(index, pl.Series([row[i] for row, _ in found], dtype=pl.String))
-            for i, name in enumerate(self.columns)
+            for i, name in enumerate(names)
         ]
         return Redacted(rows.with_columns(columns), self._counts(len(rows), index, [kinds for _, kinds in found]))
 
@@ -60,7 +65,7 @@ class Redactor:
     def _replaced(self, texts: pl.DataFrame, is_json: Sequence[bool]) -> list[tuple[list[str | None], list[Kind]]]:
         """Each row's texts, and the kinds of the values that were replaced in them."""
         columns = []
-        for name, nested in zip(self.columns, is_json, strict=True):
+        for name, nested in zip(texts.columns, is_json, strict=True):
             hints = texts.select(_has(name, [one]).alias(str(i)) for i, one in enumerate(self.detectors))
             columns.append(zip(texts[name], hints.iter_rows(), repeat(_nested if nested else replace)))
         return [self._row(row) for row in zip(*columns, strict=True)]
@@ -79,6 +84,14 @@ class Redactor:
             return zeros.scatter(index, pl.Series([kinds.count(kind) for kinds in found], dtype=pl.UInt32))
 
         return pl.DataFrame({kind: counts(kind) for kind in self.kinds})
+
+
+def shown_to_people(redact: RedactSpec | None, rows: pl.DataFrame) -> pl.DataFrame:
+    """Some rows as Dagster may show them: without what `redact` keeps from the model."""
+    if redact is None:
+        return rows
+    texts = [name for name in redact.columns if name in rows.columns and not holds_binary(rows.schema[name])]
+    return Redactor(tuple(texts), redact.kinds).redact(rows).rows
 
 
 def _has(name: str, detectors: Sequence[Detector]) -> pl.Expr:

@@ -50,6 +50,12 @@ def test_nothing_leaves(tmp_path: Path) -> None:
         (record,) = lab.instance.fetch_materializations(dg.AssetKey(key), limit=1).records
         assert record.asset_materialization
         shown = record.asset_materialization.metadata
+        for asset in ("raw_dataset", "joined_table"):
+            (record,) = lab.instance.fetch_materializations(dg.AssetKey(["calls", asset]), limit=1).records
+            assert record.asset_materialization
+            sample = str(record.asset_materialization.metadata["sample"].value)
+            assert "I am &lt;EMAIL_1>" in sample
+            assert "bob.smith" not in sample
         manifest = lab.store.read_model(shard_manifest_key("calls", lab.shards[-1]), ShardManifest)
         assert manifest
         assert manifest.n_redacted["email"] == manifest.n_redacted["phone"] == manifest.shard.n_rows
