@@ -14,7 +14,7 @@ from bedrock_assets.assets.units import counted, significant
 from bedrock_assets.jobs.canary import is_canary
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
 from bedrock_assets.jobs.event_log import materialize, write_observation
-from bedrock_assets.jobs.gate import APPROVED, approval_facts, approve, by_run, how_to_approve
+from bedrock_assets.jobs.gate import APPROVED, approval_facts, approve, by_run, current_approval, how_to_approve
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.review import CanaryReview, review_canary
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -53,12 +53,16 @@ def build_approved(pipeline: Pipeline) -> dg.AssetsDefinition:
         context: dg.AssetExecutionContext, config: ApprovedConfig, bedrock_batch_store: StoreResource
     ) -> Iterator[dg.MaterializeResult[Any]]:
         run = context.run
+        opened, ledger = bedrock_batch_store.open(), Ledger.of(spec)
         if BACKFILL_TAG in run.tags or len(context.job_def.nodes) > 1:
+            # Whoever materializes everything has not looked at the answers; a backfill is completed by an earlier yes.
+            approval = current_approval(opened, spec.name)
+        else:
+            by = config.by or by_run(run.run_id, run.tags.get("user"))
+            approval = approve(opened, pipeline.workload, by, despite_thresholds=config.despite_thresholds)
+        if approval is None:
             context.log.warning("this run makes other assets too, so it approves nothing; materialize this one alone")
             return
-        opened, ledger = bedrock_batch_store.open(), Ledger.of(spec)
-        by = config.by or by_run(run.run_id, run.tags.get("user"))
-        approval = approve(opened, pipeline.workload, by, despite_thresholds=config.despite_thresholds)
         ledger.refresh(context.instance)
         facts = approval_facts(approval) | review_metadata(opened, pipeline.workload, ledger)
         yield from materialize(APPROVED, facts, approval.fingerprint)

@@ -18,8 +18,10 @@ class RedactSpec(Strict):
 
 
 def _columns_alone(value: Any) -> Any:
-    """Allow the columns in place of all settings."""
+    """Allow the columns, or the only one, in place of all settings."""
+    if isinstance(value, str):
+        return {"columns": (value,)}
     return {"columns": value} if isinstance(value, list | tuple) else value
 
 
-Redact = Annotated[RedactSpec, BeforeValidator(_columns_alone, json_schema_input_type=list[str] | RedactSpec)]
+Redact = Annotated[RedactSpec, BeforeValidator(_columns_alone, json_schema_input_type=str | list[str] | RedactSpec)]

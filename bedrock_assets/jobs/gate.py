@@ -73,6 +73,13 @@ def approval_of(store: Store, canary: ShardManifest) -> Approval | None:
     return approval if approval and approval.counts_for(canary) else None
 
 
+def current_approval(store: Store, pipeline: str) -> Approval | None:
+    """The approval of the canary of the current dataset; None if there is none."""
+    raw = store.read_model(raw_manifest_key(pipeline), RawManifest)
+    canary = answered_canary(store, pipeline, raw.shards[0].key) if raw else None
+    return approval_of(store, canary.shard) if canary else None
+
+
 class Held(NamedTuple):
     """Open requests without a job that are not let through yet, where a person has a say."""
 

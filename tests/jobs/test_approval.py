@@ -1,6 +1,7 @@
 """A person's yes: after the canary the other shards wait for it, and it counts for what was approved and no more."""
 
 import threading
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +13,14 @@ from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobO
 from pydantic import ValidationError
 
 from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.config.schedule import ScheduleSpec
 from bedrock_assets.emulator import Faults
 from bedrock_assets.errors import ApprovalRefused
 from bedrock_assets.jobs.gate import approve
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.sensors.rounds import build_schedule
 from bedrock_assets.storage.manifests import Approval
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab, pipeline_of
 
@@ -167,6 +170,12 @@ def test_a_run_of_more_than_the_asset_is_no_yes(tmp_path: Path) -> None:
         ).success
         assert not lab.store.exists("calls/approval.json")
         assert lab.instance.fetch_materializations(KEY, limit=1).records == []
+        assert yes(lab, by="Ada").success
+        assert yes(lab, tags={"dagster/backfill": "all"}, by="Bob").success
+        first, second = lab.instance.fetch_materializations(KEY, limit=5).records
+        for record in (first, second):
+            assert record.asset_materialization
+            assert record.asset_materialization.metadata["approved_by"].value == "Ada"
 
 
 def queue(lab: Lab) -> None:
@@ -281,6 +290,18 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         take(lab, rounds)
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert paid(lab) == 151 + 200
+
+
+def test_the_next_night_is_not_skipped(tmp_path: Path) -> None:
+    """Shards that wait for jobs hold the schedule up; those that wait for a person do not."""
+    with open_lab(tmp_path, on_disk=True, **LAB | {"n_rows": 80}) as lab:
+        lab.ask()
+        scheduled = lab.pipeline.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
+        schedule = build_schedule(replace(lab.pipeline, spec=scheduled))
+        context = dg.build_schedule_context(lab.instance, resources={"bedrock_batch_store": lab.store_resource})
+        assert "shards wait for answers" in (schedule.evaluate_tick(context).skip_message or "")
+        until_held(lab)
+        assert schedule.evaluate_tick(context).run_requests
 
 
 def test_a_canary_is_needed(tmp_path: Path) -> None:

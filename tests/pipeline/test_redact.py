@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from bedrock_assets.config.redact import KINDS
+from bedrock_assets.config.redact import KINDS, RedactSpec
 from bedrock_assets.errors import ConfigError, PromptError
 from bedrock_assets.pipeline.detectors import DETECTORS, IBAN_LENGTHS, Tokens, luhn, mod_97, replace
 from bedrock_assets.pipeline.records import ERROR_MESSAGE, KEY, LINE, REDACTED
@@ -175,6 +175,7 @@ def test_mistakes(make_pipeline: MakePipeline) -> None:
     for wrong in ([], ["text", 3], {"columns": ["text"], "kinds": ["name"]}, {"columns": ["text"], "kinds": []}):
         with pytest.raises(ValidationError, match="redact"):
             make_pipeline(frame, redact=wrong)
+    assert make_pipeline(frame, redact="text").spec.redact == RedactSpec(columns=("text",))
     noted = make_pipeline(frame, redact=["text", "scan"], task={"text": {"prompt": "{text}"}})
     assert "redact: column 'scan' is not in the prompt, so it is not sent anyway" in noted.notices
     assert noted.records.redactor == Redactor(("text",))
