@@ -59,9 +59,14 @@ def canary_of(shard: str) -> str:
 
 
 def answered_canary(store: Store, pipeline: str, key: str) -> AnsweredCanary | None:
-    """Canary *key*, from two small reads; None as long as there are no answers to its current prompts."""
+    """
+    Canary *key*, from two small reads; None as long as there are no answers to its current prompts.
+
+    Raises:
+        BrokenFile: The manifest of its prompts is cut or damaged.
+    """
     facts = store.intact_facts(outputs_key(pipeline, key))
-    shard = store.read_intact(shard_manifest_key(pipeline, key), ShardManifest) if facts else None
+    shard = store.read_model(shard_manifest_key(pipeline, key), ShardManifest) if facts else None
     if shard is None or not facts or facts.get("fingerprint") != shard.fingerprint:
         return None
     return AnsweredCanary(shard, OutputFacts.model_validate(facts))
