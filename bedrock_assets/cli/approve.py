@@ -5,6 +5,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, print_json, say, session
 from bedrock_assets.errors import ApprovalRefused, ConfigError
 
@@ -57,8 +58,8 @@ def approve(
     if as_json:
         print_json(_facts(review) | found.model_dump(mode="json"))
     else:
-        then = f"{review.n_shards} shards are sent" if review.n_shards else "launch the other shards, which are sent"
-        console.print(f"{name}: approved; {then} as slots become free")
+        rest = f"{counted(review.n_shards, 'shard')} to send" if review.n_shards else "launch the others, to be sent"
+        console.print(f"{name}: approved; {rest} as slots become free")
 
 
 def _facts(review: "CanaryReview") -> dict[str, Any]:
