@@ -19,6 +19,7 @@ Everything this package raises on purpose.
     │   └── StoreConflict      [transient] another process published first; nothing of this one was published
     ├── EventsUnavailable      [transient] the queue of events cannot be read; nothing depends on it
     ├── MetricsUnavailable     [transient] CloudWatch cannot be read; nothing depends on it
+    ├── ApprovalRefused        the canary's answers cannot be approved: there are none, or they miss a threshold
     ├── JobFailed              Bedrock ended a job without a usable answer
     └── BedrockError           a call to Bedrock was refused
         ├── PreflightFailed    a record was tried before the first job, and every other one would be refused like it
@@ -115,6 +116,10 @@ class MetricsUnavailable(BedrockAssetsError):
     """CloudWatch cannot be read; work continues without its metrics."""
 
     retryable: ClassVar[bool] = True
+
+
+class ApprovalRefused(BedrockAssetsError):
+    """The canary's answers cannot be approved: there are none yet, or they do not meet the thresholds."""
 
 
 class JobFailed(BedrockAssetsError):

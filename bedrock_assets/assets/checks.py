@@ -6,12 +6,12 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.assets.gold import build_gold_check
+from bedrock_assets.assets.gold import agreement_facts, build_gold_check
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
 from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import column
 from bedrock_assets.config.task import ClassifyTask
-from bedrock_assets.jobs.canary import canary_result
+from bedrock_assets.jobs.canary import CanaryResult, answered_canary, canary_result
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
@@ -92,15 +92,25 @@ def _canary_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:
     def canary_check(bedrock_batch_store: StoreResource) -> dg.AssetCheckResult:
         opened = bedrock_batch_store.open()
         raw = opened.read_model(raw_manifest_key(name), RawManifest)
-        result = canary_result(opened, pipeline.workload, raw.shards[0].key) if raw else None
-        if result is None:
+        canary = answered_canary(opened, name, raw.shards[0].key) if raw else None
+        if canary is None:
             return dg.AssetCheckResult(passed=False, metadata={"missing": "answers of the canary"})
-        facts: dict[str, Any] = {"n_rows": result.n_rows, "error_rate": significant(result.error_rate)}
-        mean = result.mean_output_tokens
-        facts |= {"mean_output_tokens": "unknown" if mean is None else significant(mean)}
+        result = canary_result(opened, pipeline.workload, canary)
+        facts = canary_facts(result)
         return dg.AssetCheckResult(passed=result.passed, description="; ".join(result.reasons) or None, metadata=facts)
 
     return canary_check
+
+
+def canary_facts(result: CanaryResult) -> dict[str, Any]:
+    """What a canary's answers show, as numbers."""
+    mean = result.mean_output_tokens
+    return {
+        "n_rows": result.n_rows,
+        "error_rate": significant(result.error_rate),
+        "mean_output_tokens": "unknown" if mean is None else significant(mean),
+        **(agreement_facts(result.agreement) if result.agreement else {}),
+    }
 
 
 def _shard_check(pipeline: Pipeline) -> dg.AssetChecksDefinition:

@@ -6,7 +6,7 @@ that Dagster plots; what only this package reads comes last. Plots are drawn of 
 number only where it is not 0; `rows` says in words that there is none.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import dagster as dg
@@ -35,6 +35,7 @@ from bedrock_assets.outputs.collect import Collected
 from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.redact import shown_to_people
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -81,7 +82,9 @@ def raw_metadata(
         "dagster/row_count": manifest.n_rows,
         "rows": f"{counted(manifest.n_rows, 'row')}{left_out}, in {counted(len(manifest.shards), 'shard')}",
         "prompt_size": size(manifest.prompt_bytes),
-        "sample": records_of(shard_rows(store, manifest, manifest.shards[0], _first_rows(shown))),
+        "sample": records_of(
+            shown_to_people(pipeline.spec.redact, shard_rows(store, manifest, manifest.shards[0], _first_rows(shown)))
+        ),
         "n_shards": len(manifest.shards),
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
@@ -113,8 +116,10 @@ def shard_metadata(pipeline: Pipeline, store: Store, raw: RawManifest, manifest:
         "rows": ", ".join(told),
         "size": size(manifest.n_bytes),
         "model": manifest.model,
+        **({"redacted": redacted_in_words(manifest.n_redacted)} if manifest.n_redacted else {}),
         **({} if texts.is_empty() else {"first_prompt": quoted(texts[0])}),
         **not_zero(counts),
+        **not_zero({f"n_redacted_{kind}": n for kind, n in manifest.n_redacted.items()}),
         "n_bytes": manifest.n_bytes,
         "sha256": manifest.sha256,
     }
@@ -191,6 +196,11 @@ def ledger_facts(attempts: ShardAttempts, job: Job | None, entry: Entry) -> Meta
     }
 
 
+def redacted_in_words(counts: Mapping[str, int]) -> str:
+    """How many values were replaced."""
+    return ", ".join(f"{n:,} {kind}" for kind, n in counts.items() if n) or "nothing was found"
+
+
 def _padded(n_padding: int) -> str:
     return f" ({n_padding:,} of them copies that make the job large enough)" if n_padding else ""
 
@@ -255,7 +265,8 @@ def _table_sample(pipeline: Pipeline, store: Store, manifest: TableManifest) -> 
     shown = columns_for_people(
         manifest.columns, pipeline.records.columns, [names[name] for name in answer if name in names], hidden
     )
-    return records_of(store.read_parquet(manifest.parts[0].key, _first_rows(shown)))
+    rows = store.read_parquet(manifest.parts[0].key, _first_rows(shown))
+    return records_of(shown_to_people(pipeline.spec.redact, rows))
 
 
 @never_fails

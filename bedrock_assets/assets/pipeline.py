@@ -10,6 +10,7 @@ from typing import Any
 import dagster as dg
 from pydantic import Field
 
+from bedrock_assets.assets.approval import build_approved, observe_canary
 from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.assets.descriptions import PROMPT_SHARDS, about_answers, about_raw, about_table
@@ -27,6 +28,7 @@ from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG
 from bedrock_assets.jobs.enqueue import Launch
 from bedrock_assets.jobs.event_log import materialize
+from bedrock_assets.jobs.gate import approval_note
 from bedrock_assets.jobs.partitions import partitions_of, planned_shards, register_shards
 from bedrock_assets.jobs.rounds import upstream_keys
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -71,7 +73,7 @@ class BatchOutputsConfig(dg.Config):
 
 def build_assets(pipeline: Pipeline, upstream: dg.AssetKey | None = None) -> list[dg.AssetsDefinition]:
     """
-    `raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, and what is exported from the table.
+    `raw_dataset`, `prompt_shards`, `batch_outputs`, `joined_table`, what is exported from the table, and `approved`.
 
     Args:
         upstream: Key of the table of `source.pipeline`, if that has a `key_prefix`.
@@ -86,7 +88,15 @@ def build_assets(pipeline: Pipeline, upstream: dg.AssetKey | None = None) -> lis
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", dg.BetaWarning)  # of an asset's own IO manager
         table = _joined_table(pipeline)
-    return [_raw_dataset(pipeline, upstream), _prompt_shards(pipeline), outputs, table, *build_exports(pipeline)]
+    person = [build_approved(pipeline)] if pipeline.spec.approval else []
+    return [
+        _raw_dataset(pipeline, upstream),
+        _prompt_shards(pipeline),
+        outputs,
+        *person,
+        table,
+        *build_exports(pipeline),
+    ]
 
 
 def _raw_dataset(pipeline: Pipeline, upstream: dg.AssetKey | None) -> dg.AssetsDefinition:
@@ -182,6 +192,7 @@ def build_batch_outputs(
             shard = context.partition_key
             if published := CollectRun(context, workload, opened, bedrock_batch, shard, context.run.tags).run():
                 on_answered(opened, shard)
+                observe_canary(context, opened, workload, shard)
                 yield from materialize("batch_outputs", published.metadata, published.version)
             return
         regions = bedrock_batch.open(opened)
@@ -190,7 +201,8 @@ def build_batch_outputs(
         if config.wait:
             metrics = WorkloadMetrics.of(context, workload, bedrock_batch, regions)
             queued = QueuedCollectRuns(context, workload, opened, bedrock_batch, on_answered, config.queued_s)
-            Watch(context, spec.name, ledger, regions, config.poll_s, queued, metrics).until_done()
+            note = partial(approval_note, opened, spec)
+            Watch(context, spec.name, ledger, regions, config.poll_s, queued, metrics, note).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped
 

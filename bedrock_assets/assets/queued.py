@@ -13,6 +13,7 @@ from datetime import UTC, datetime, timedelta
 import dagster as dg
 from dagster import DagsterRun, DagsterRunStatus, RunsFilter
 
+from bedrock_assets.assets.approval import observe_canary
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.errors import BedrockAssetsError
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG, TAKEN_TAG, collect_job
@@ -71,6 +72,7 @@ class QueuedCollectRuns:
             published = CollectRun(self.context, self.workload, self.store, self.bedrock, shard, run.tags).run()
             if published:
                 self.on_answered(self.store, shard)
+                observe_canary(self.context, self.store, self.workload, shard)
                 key = Ledger.of(self.workload.spec).asset_key
                 log_materialization(self.context.log_event, key, shard, published.metadata, published.version)
         except dg.Failure as failure:

@@ -16,6 +16,7 @@ from bedrock_assets.pipeline.templates import as_text
 
 Params = ParamSpec("Params")
 SAMPLE_CHARS = 160
+READ_CHARS = 2_000
 INLINE_CHARS = 999
 """Markdown up to this length stands on an asset's page; a longer one is behind a click (Dagster 1.13)."""
 _CELL_CHARS = (SAMPLE_CHARS, 120, 90, 70, 50, 35)
@@ -58,6 +59,11 @@ def records_of(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
     lists = [_lists(frame.head(n), n_chars) for n in range(len(frame), 0, -1) for n_chars in _CELL_CHARS[:-1]]
     lists = lists or [""]
     return dg.MetadataValue.md(next((shown for shown in lists if len(shown) <= INLINE_CHARS), lists[0]))
+
+
+def records_in_full(frame: pl.DataFrame) -> dg.MarkdownMetadataValue:
+    """As `records_of`, to be read with care: all rows, values cut at `READ_CHARS`; behind a click on a page."""
+    return dg.MetadataValue.md(_lists(frame, READ_CHARS))
 
 
 def quoted(text: str) -> dg.MarkdownMetadataValue:

@@ -19,6 +19,7 @@ def prompts_version(pipeline: Pipeline) -> str:
     records, spec = pipeline.records, pipeline.spec
     templates = [[template.literals, template.columns] for template in records.templates]
     request = [records.shared_request, records.parameters, spec.model_invocation_type]
+    request += [str(records.redactor)] if records.redactor else []
     return _version(spec.model_identity, templates, request)
 
 

@@ -1,7 +1,8 @@
 """Waits in the launched run for its shards, and logs their progress."""
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
@@ -11,13 +12,16 @@ from bedrock_assets.assets.cloudwatch import WorkloadMetrics
 from bedrock_assets.assets.queued import QueuedCollectRuns
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
-from bedrock_assets.errors import BedrockUnavailable
+from bedrock_assets.errors import BedrockUnavailable, StoreError
 from bedrock_assets.jobs.cancellations import Cancellations
+from bedrock_assets.jobs.gate import APPROVAL
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix
 
 QUIET_POLLS = 8
 """After so many polls without a change the last line is logged again, to show that the run is alive."""
+PERSON_POLLS = 240
+"""The same while a person is waited for, which may take days."""
 WITHDRAWN = "This run was cancelled: shards without a job are withdrawn, and jobs in flight end as `on_cancel` says."
 GOES_ON = (
     "This run ends, but nobody has cancelled its shards: jobs go on, shards that wait are submitted, and the sensor "
@@ -39,6 +43,8 @@ class Watch:
     queued: QueuedCollectRuns | None = None
     """The runs whose work it does, if they get no slot."""
     metrics: WorkloadMetrics | None = None
+    approval_note: Callable[[Ledger], str] = lambda _: ""
+    """Says whether, and for what, a person is waited for."""
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC))
     warned: set[str] = field(default_factory=set)
     """ARNs of jobs that were warned of."""
@@ -56,8 +62,8 @@ class Watch:
             n_quiet = n_quiet + 1 if line == last_line else 0
             if line != last_line:
                 self.context.log.info(line)
-            elif n_quiet % QUIET_POLLS == 0:
-                self.context.log.info(f"{line} (no change; is the sensor running?)")
+            elif n_quiet % (PERSON_POLLS if APPROVAL in line else QUIET_POLLS) == 0:
+                self.context.log.info(line if APPROVAL in line else f"{line} (no change; is the sensor running?)")
             last_line = line
             if self.metrics:
                 self.metrics.observe()
@@ -100,7 +106,12 @@ class Watch:
         entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
         n_on_hold = sum(self.ledger.status_of(entry.request) is RequestStatus.ON_HOLD for entry in entries)
         reason = "the dataset has changed since; materialize prompt_shards"
-        return f" ({n_on_hold} on hold: {reason})" if n_on_hold else ""
+        if n_on_hold:
+            return f" ({n_on_hold} on hold: {reason})"
+        with suppress(StoreError):  # the next look tells
+            note = self.approval_note(self.ledger)
+            return f" ({note})" if note else ""
+        return ""
 
     def _pace(self, n_done: int, n_records: int) -> str:
         minutes = (datetime.now(UTC) - self.started_at).total_seconds() / 60

@@ -1,4 +1,4 @@
-"""The command `bedrock-assets`. Exit codes: 0 done, 1 the work failed, 2 the input or a setting is wrong."""
+"""The command `bedrock-assets`. Exit codes: 0 done, 1 failed, 2 input or a setting is wrong, 3 waits for a person."""
 
 from collections.abc import Callable
 from importlib.metadata import version
@@ -6,6 +6,7 @@ from typing import Annotated
 
 import typer
 
+from bedrock_assets.cli.approve import approve
 from bedrock_assets.cli.aws import app as aws
 from bedrock_assets.cli.compare import compare
 from bedrock_assets.cli.deployment import deployment
@@ -33,7 +34,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "On this machine": (demo, dev, emulate),
     "Before a launch": (new, plan, sample, estimate, models),
-    "Work and progress": (run, status, errors, report, compare, stop),
+    "Work and progress": (run, status, approve, errors, report, compare, stop),
     "The deployment": (doctor, deployment, iam, metrics, gc),
     "Files alone, without Dagster": (parse,),
     "More": (reference,),

@@ -9,6 +9,7 @@ from pydantic import AfterValidator, BeforeValidator, ConfigDict, Field, model_v
 from bedrock_assets.config.asset_attributes import AssetTags, GroupName, KeyPrefix, Kinds, Owners, asset_path
 from bedrock_assets.config.gold import Gold
 from bedrock_assets.config.job_settings import require_tags
+from bedrock_assets.config.redact import Redact
 from bedrock_assets.config.schedule import Schedule
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
@@ -236,6 +237,17 @@ class PipelineSpec(WorkloadSpec):
         description="Send a few rows first, and the others only if the answers meet the thresholds: `200`, or "
         "`{rows: 200, max_error_rate: 0.1, max_mean_output_tokens: 300}`.",
     )
+    approval: bool = Field(
+        default=False,
+        description="Once the canary's answers meet the thresholds, hold the other shards until a person materializes "
+        "the asset `approved` or runs `bedrock-assets approve`. Needs a `canary`.",
+    )
+    redact: Redact | None = Field(
+        default=None,
+        description="Columns in which e-mail addresses, IBANs, card and phone numbers and IP addresses are replaced by "
+        "tokens before a prompt is made of them: `[text, notes]`, or `{columns: [text], kinds: [email, card]}`. The "
+        "table keeps the columns as they are.",
+    )
     preflight: bool = Field(
         default=True,
         description="Before the first job of a new model, parameter or schema, answer one record on demand, and refuse "
@@ -297,6 +309,12 @@ class PipelineSpec(WorkloadSpec):
             raise ValueError("the task has its own schema; remove `schema`, or write `task: {text: ...}`")
         if self.schema_written is None and (self.repair or self.schema_mode != "auto"):
             raise ValueError("repair and schema_mode need a `schema`, and there is none; add one, or remove them")
+        return self
+
+    @model_validator(mode="after")
+    def _approval_of_a_canary(self) -> Self:
+        if self.approval and self.canary is None:
+            raise ValueError("approval: a person approves the canary's answers, and there is none; add `canary: 200`")
         return self
 
     @property

@@ -144,9 +144,9 @@ class Tick:
             in_use = "slots in use: unknown" if n_taken is None else f"{n_taken} of {n_slots} slots in use"
             self.notes.append(f"pool {pool}: {in_use}, {n_open} shards open")
         pending = [request for request in requests if request.identity not in jobs]
-        n_behind_canary = sum(self.open.gate(request).waits for request in pending)
-        n_on_hold = sum(request.status is RequestStatus.ON_HOLD for request in pending) - n_behind_canary
-        self.notes += [f"{n_behind_canary} shards wait for their canary"] if n_behind_canary else []
+        n_gated = sum(self.open.gate(request).waits for request in pending)
+        n_on_hold = sum(request.status is RequestStatus.ON_HOLD for request in pending) - n_gated
+        self.notes += self.open.notes_on_gates(pending)
         if n_on_hold > 0:
             reason = "raw_dataset is newer than their prompts; materialize prompt_shards"
             self.notes.append(f"{n_on_hold} shards on hold: {reason}")

@@ -42,7 +42,7 @@ def materialize(
 def log_materialization(
     emit: Callable[[dg.AssetMaterialization], object],
     key: dg.AssetKey,
-    partition: str,
+    partition: str | None,
     metadata: Mapping[str, Any],
     version: str,
 ) -> None:
@@ -50,8 +50,9 @@ def log_materialization(
     Materialize a partition from a run that was launched for more than it; the backfill of that run counts it.
 
     Args:
-        emit: The run's `context.log_event`.
-        version: The partition's data version.
+        emit: The run's `context.log_event`; without a run, the instance's `report_runless_asset_event`.
+        partition: None for an asset without partitions.
+        version: Its data version.
     """
     with announced(Effect.MATERIALIZE, key.path[-1]):
         emit(dg.AssetMaterialization(key, partition=partition, metadata=metadata, tags={DATA_VERSION_TAG: version}))

@@ -17,6 +17,7 @@ from dagster import DagsterInstance
 
 from bedrock_assets.config.asset_attributes import asset_path
 from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.jobs.canary import CanaryResult
 from bedrock_assets.jobs.event_log import EventLogReader, LoggedEvent, WriteObservation, write_observation
 from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.jobs.staleness import Staleness
@@ -71,6 +72,8 @@ class Ledger:
     """`Request.identity` of requests for which all jobs ever were searched."""
     refused: set[str] = field(default_factory=set)
     """`Request.identity` of requests whose job was refused."""
+    canary: tuple[tuple[str, ...], CanaryResult] | None = None
+    """What the canary's answers showed when they were read last, and of what that holds."""
 
     @classmethod
     def of(cls, spec: WorkloadSpec) -> "Ledger":

@@ -2,14 +2,15 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 from dagster import DagsterInstance
 
-from bedrock_assets.jobs.canary import OPEN_GATE, CanaryGate, canary_gate, canary_of, is_canary
+from bedrock_assets.jobs.canary import canary_of, is_canary
 from bedrock_assets.jobs.cancellations import Cancellations
+from bedrock_assets.jobs.gate import OPEN_GATE, CanaryGate, canary_gate, how_to_approve, take_queued_approval
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.shard_request import Request, RequestStatus
@@ -49,8 +50,23 @@ class OpenRequests:
         if workload.canary is None or is_canary(request.shard):
             return OPEN_GATE
         if request.pipeline not in self._gates:
-            self._gates[request.pipeline] = canary_gate(self.store, workload, ledger, canary_of(request.shard))
+            canary = canary_of(request.shard)
+            gate = canary_gate(self.store, workload, ledger, canary)
+            if gate.for_approval and take_queued_approval(self.instance, self.store, workload, ledger, canary):
+                gate = OPEN_GATE
+            self._gates[request.pipeline] = gate
         return self._gates[request.pipeline]
+
+    def notes_on_gates(self, pending: Sequence[Request]) -> list[str]:
+        """How many of the *pending* requests wait for their canary, and how many for a person."""
+        waiting = [request for request in pending if self.gate(request).waits]
+        held = Counter(request.pipeline for request in waiting if self.gate(request).for_approval)
+        n_behind_canary = len(waiting) - held.total()
+        notes = [f"{n_behind_canary} shards wait for their canary"] if n_behind_canary else []
+        return notes + [
+            f"{n_shards} shards of {pipeline} wait for approval: {how_to_approve(self.workloads[pipeline].spec)}"
+            for pipeline, n_shards in sorted(held.items())
+        ]
 
     def notes(self) -> list[str]:
         """What a person has to know or to do about requests that are not served as they are."""

@@ -16,11 +16,13 @@ from dagster import DagsterInstance
 
 from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
+from bedrock_assets.jobs.gate import approval_note, held_requests
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus
 from bedrock_assets.jobs.staleness import Dataset
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.storage.store import Store
 
 ROUND_TAG = "bedrock_assets/round"
 """On runs that a step launches: which step of which round."""
@@ -40,11 +42,13 @@ class Rounds:
     Args:
         upstream: Assets that `raw_dataset` is made of.
         follows: Whether an update of them begins a round.
+        store: Where an approval is looked for, if the pipeline asks for one.
     """
 
     workload: Workload
     upstream: Sequence[dg.AssetKey] = ()
     follows: bool = False
+    store: Store | None = None
     ledger: Ledger = field(init=False)
 
     def __post_init__(self) -> None:
@@ -78,7 +82,7 @@ class Rounds:
             return self._step(under_way, "batch_outputs", self._name_of(dataset), list(ranges(shards, unanswered)))
         n_failed = sum(not self._is_answered(shard) for shard in shards)
         failed = f"{n_failed} of {len(shards)} shards have failed; the next round, or a launch, sends them again"
-        return failed if n_failed else f"all {len(shards)} shards are answered"
+        return self.approval_note() or (failed if n_failed else f"all {len(shards)} shards are answered")
 
     def busy(self, under_way: UnderWay) -> str | None:
         """Why no step can be taken now: a round, or a launch by a person, is under way."""
@@ -87,8 +91,15 @@ class Rounds:
             return "a run of raw_dataset, prompt_shards or batch_outputs is under way"
         if under_way.will_make(keys):
             return "a backfill is under way"
+        # What waits for a person holds up no round: if nobody has said yes by then, the next one replaces it.
+        held = held_requests(self.store, self.spec, self.ledger).entries if self.store else []
         n_open = sum(self._is_served(entry) for entry in self.ledger.open_entries)
+        n_open -= sum(self._is_served(entry) for entry in held)
         return f"a round is under way: {n_open} shards wait for answers" if n_open else None
+
+    def approval_note(self) -> str:
+        """What is told while shards wait for a person; empty if none does."""
+        return approval_note(self.store, self.spec, self.ledger) if self.store else ""
 
     def _is_served(self, entry: Entry) -> bool:
         """Whether an open request goes on by itself; others wait for new prompts."""

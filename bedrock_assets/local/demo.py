@@ -8,6 +8,8 @@ from rich.console import Console
 
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import BedrockAssetsError
+from bedrock_assets.jobs.canary import answered_canary
+from bedrock_assets.jobs.gate import APPROVED, approval_of
 from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.local.following import Moment, Narrator
 from bedrock_assets.local.stack import Stack
@@ -107,8 +109,23 @@ def _follow(
         jobs = list(bedrock.list(name_contains=prefix))
         done = {asset: counts.get(asset, {}).get("materialized", 0) for asset in _ASSETS}
         n_shards, min_records = len(raw.shards), pipeline.spec.limits.min_records_per_job
-        narrator.tell(Moment.of(done, jobs, n_shards=n_shards, n_records=raw.n_sendable, min_records=min_records))
+        moment = Moment.of(done, jobs, n_shards=n_shards, n_records=raw.n_sendable, min_records=min_records)
+        narrator.tell(_held(stack, pipeline, raw) or moment)
         time.sleep(POLL_S)
+
+
+def _held(stack: Stack, pipeline: Pipeline, raw: RawManifest) -> Moment | None:
+    """The moment in which a person is waited for."""
+    name, store = pipeline.spec.name, Store(str(stack.store))
+    if not pipeline.spec.approval or len(raw.shards) == 1:
+        return None
+    canary = answered_canary(store, name, raw.shards[0].key)
+    if canary is None or approval_of(store, canary.shard) is not None:
+        return None
+    key = "/".join(pipeline.spec.key_of(APPROVED))
+    return Moment(
+        f"the canary waits for your yes: bedrock-assets approve {name} --home {stack.home}, or materialize {key}"
+    )
 
 
 def _result(

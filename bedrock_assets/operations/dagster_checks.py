@@ -8,12 +8,14 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import BedrockError, StoreError
 from bedrock_assets.inbox.rejections import files_in_folder
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG
+from bedrock_assets.jobs.gate import how_to_approve
 from bedrock_assets.jobs.observe import pool_limit
 from bedrock_assets.operations.probes import CheckResult
+from bedrock_assets.operations.status import approval_awaited
 from bedrock_assets.operations.uncollected import uncollected_jobs
 from bedrock_assets.storage.store import Store
 
@@ -42,6 +44,8 @@ def run_dagster_checks(
     for spec in specs:
         if isinstance(spec, InboxSpec):
             yield _inbox_files(instance, regions.store, spec)
+        elif isinstance(spec, PipelineSpec) and spec.approval:
+            yield _approval(instance, regions.store, spec)
     yield from _uncollected(instance, regions, specs)
 
 
@@ -97,6 +101,18 @@ def _inbox_files(instance: DagsterInstance, store: Store, spec: InboxSpec) -> Ch
         return CheckResult(check, "ok", message)
     fix = f"correct, rename or remove them; `bedrock-assets status {spec.name}` lists all"
     return CheckResult(check, "warn", f"{message}: {refused[0]}{' ...' if len(refused) > 1 else ''}", fix)
+
+
+def _approval(instance: DagsterInstance, store: Store, spec: PipelineSpec) -> CheckResult:
+    """Whether shards wait for a person."""
+    check = f"approval of {spec.name}"
+    try:
+        note = approval_awaited(instance, spec, store)
+    except StoreError as error:
+        return CheckResult(check, "unknown", str(error), "then run the check again")
+    if not note:
+        return CheckResult(check, "ok", "no shard waits for a person")
+    return CheckResult(check, "warn", note.partition(":")[0], how_to_approve(spec))
 
 
 def _uncollected(instance: DagsterInstance, regions: Regions, specs: Sequence[WorkloadSpec]) -> Iterator[CheckResult]:

@@ -20,9 +20,11 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.table_rounds import TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.operations.approve import approve_canary
 from bedrock_assets.operations.dagster_checks import HEARTBEAT_S
 from bedrock_assets.pipeline.project import Project
 from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.storage.store import Store
 
 QUIET = {"loggers": {"console": {"config": {"log_level": "CRITICAL"}}}}
 SILENCE_S = 45
@@ -47,6 +49,8 @@ class Progress:
     n_records_answered: int = 0
     note: str = ""
     """What the sensor said last, if nothing goes on."""
+    approval: str = ""
+    """For what a person is waited for; nothing else goes on then."""
 
     @property
     def is_complete(self) -> bool:
@@ -62,17 +66,21 @@ class RoundRun:
     Args:
         job: All assets of the code location.
         tell: Told of each step, and of the progress while shards wait.
+        store: Where an approval is looked for, if the pipeline asks for one.
+        approves_as: Who approves the canary's answers if they meet the thresholds; empty leaves that to a person.
     """
 
     instance: DagsterInstance
     job: dg.JobDefinition
     workload: Workload
     tell: Callable[[Progress], object]
+    store: Store | None = None
+    approves_as: str = ""
     poll_s: float = 2.0
     rounds: Rounds = field(init=False)
 
     def __post_init__(self) -> None:
-        self.rounds = Rounds(self.workload)
+        self.rounds = Rounds(self.workload, store=self.store)
 
     @property
     def spec(self) -> WorkloadSpec:
@@ -114,10 +122,11 @@ class RoundRun:
         Wait until no shard waits for answers, then build the table.
 
         Returns:
-            The state at the end.
+            The state at the end, or as soon as nothing goes on without a person.
 
         Raises:
             RoundFailed: The table could not be built.
+            ApprovalRefused: The canary's answers cannot be approved.
         """
         last, since = Progress(""), time.monotonic()
         while True:
@@ -126,13 +135,26 @@ class RoundRun:
             last, since = (last, since) if progress == last else (progress, time.monotonic())
             is_silent = time.monotonic() - since > SILENCE_S
             self.tell(replace(progress, note=last_words(self.instance)) if is_silent else progress)
-            if not self.rounds.busy(UnderWay(self.instance)):
+            if not self.rounds.busy(UnderWay(self.instance)) and not self._approve():
                 break
             time.sleep(self.poll_s)
         if progress.is_complete:
             self.tell(Progress("building the table"))
             self._build_table()
         return progress
+
+    def held(self) -> Progress | None:
+        """The state, if nothing goes on without a person; else None."""
+        self.rounds.ledger.refresh(self.instance)
+        progress = self._progress("requested")
+        return progress if progress.approval else None
+
+    def _approve(self) -> bool:
+        """Approve for the person who said so beforehand; False if nothing waits for that."""
+        if not (self.store and self.approves_as and self.rounds.approval_note()):
+            return False
+        approve_canary(self.instance, self.store, self.workload, self.approves_as)
+        return True
 
     def _build_table(self) -> None:
         table = TableRounds(self.spec)
@@ -168,6 +190,7 @@ class RoundRun:
             n_failed=sum(not entry.state.is_open for entry in entries) - len(answered),
             n_records=sum(entry.request.n_records for entry in entries),
             n_records_answered=sum(entry.request.n_records for entry in answered),
+            approval=self.rounds.approval_note(),
         )
 
 

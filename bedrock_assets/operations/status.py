@@ -9,10 +9,11 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.errors import BedrockError, StoreError
 from bedrock_assets.inbox.files import SUFFIX
 from bedrock_assets.inbox.rejections import files_in_folder
+from bedrock_assets.jobs.gate import approval_note
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.shard_request import name_prefix
@@ -79,6 +80,15 @@ def shard_progress(
     costs = _costs(spec, store, [key for key in keys if _answered(ledger, key)])
     shards = [_progress(spec, key, ledger.entries.get(key), jobs, costs.get(key)) for key in keys]
     return [*files, *shards], [error for error in (folder_error, jobs_error) if error]
+
+
+def approval_awaited(instance: DagsterInstance, spec: WorkloadSpec, store: Store) -> str:
+    """For what a person is waited for; empty if for nothing."""
+    if not (isinstance(spec, PipelineSpec) and spec.approval):
+        return ""
+    ledger = Ledger.of(spec)
+    ledger.refresh(instance)
+    return approval_note(store, spec, ledger)
 
 
 def _files(instance: DagsterInstance, spec: WorkloadSpec, store: Store) -> tuple[list[ShardProgress], str | None]:

@@ -43,6 +43,7 @@ class Pipeline:
         columns = self.source.columns()
         for template in self.records.templates:
             require_no_tokens(template, self.family)
+        self._check_redact()
         if columns is not None:
             self.check_columns(columns)
         for target in self.spec.targets[1:]:
@@ -52,6 +53,25 @@ class Pipeline:
                     f"model: {self.spec.model!r} and {target.model!r} take different requests, but a shard is written "
                     "once, for whichever has a free slot. Set `schema_mode` if only that differs, or "
                     "`model_invocation_type: Converse` where both support it, or make a pipeline for each"
+                )
+
+    def _check_redact(self) -> None:
+        """
+        Raises:
+            ConfigError: A column would be sent all the same: as a record id, or as a file.
+        """
+        source, redact = self.spec.source, self.spec.redact
+        files, repeated = self.records.attachments.columns, [step.column for step in self.spec.expansions]
+        for name in redact.columns if redact else ():
+            if name == source.id_column or (source.id_column and name in repeated):
+                raise ConfigError(
+                    f"redact: column {name!r} makes the record ids, which are sent with each prompt; name another "
+                    "`id_column`, or none: ids then come from position and content"
+                )
+            if name in files:
+                raise ConfigError(
+                    f"redact: column {name!r} holds images or documents, which are sent as they are; remove it from "
+                    "`redact`, or do not send them"
                 )
 
     def require_placeholder(self) -> None:
@@ -81,6 +101,7 @@ class Pipeline:
             keeps_answers=spec.reuse_answers_days > 0,
             leaves_stale=spec.on_stale == "leave",
             canary=spec.canary,
+            approval=spec.approval,
             gold=self.gold,
             budget_usd=spec.budget_usd,
             preflight=spec.preflight,
@@ -143,7 +164,10 @@ class Pipeline:
     def notices(self) -> list[str]:
         """What people should know of the models, and of how they are asked, that is no error."""
         mode = choose_schema_mode(self.spec, self.family, task_of(self.spec))[1] if self.schema else None
-        return [*notices(self.spec), *([mode] if mode else [])]
+        redact, used = self.spec.redact, self.records.columns
+        unused = [name for name in (redact.columns if redact else ()) if name not in used]
+        unsent = [f"redact: column {name!r} is not in the prompt, so it is not sent anyway" for name in unused]
+        return [*notices(self.spec), *([mode] if mode else []), *unsent]
 
     @cached_property
     def family(self) -> Family:
@@ -217,6 +241,9 @@ class Pipeline:
             )
         if self.gold and self.gold.column not in columns:
             raise PromptError(f"gold.column {self.gold.column!r} is not in the dataset; it has: {', '.join(columns)}")
+        for name in self.spec.redact.columns if self.spec.redact else ():
+            if name not in columns:
+                raise PromptError(f"redact: column {name!r} is not in the dataset; it has: {', '.join(columns)}")
         for template in self.records.templates:
             template.check(columns)
         self.records.attachments.check(columns)

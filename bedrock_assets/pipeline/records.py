@@ -16,11 +16,12 @@ from bedrock_assets.families import AnswerFormat, Family, Prompt, Task, document
 from bedrock_assets.pipeline.attachments import Attachments, Reason
 from bedrock_assets.pipeline.further import NONE, FurtherKeys
 from bedrock_assets.pipeline.ids import WIRE_ID, sha256, wire_id
+from bedrock_assets.pipeline.redact import Redactor
 from bedrock_assets.pipeline.templates import Template, as_text, split_tokens
 from bedrock_assets.pipeline.truncate import cut, note
 
 LINE, ERROR_CODE, ERROR_MESSAGE = ("__line", "__error_code", "__error_message")
-KEY = "__key"
+KEY, REDACTED = "__key", "__redacted"
 """Columns of what `RecordMaker.make` returns, which has no column of the input."""
 _KEY_HEX_DIGITS = 32
 _OF_READY_TASKS = {
@@ -58,13 +59,15 @@ class RecordMaker:
         Args:
             rows: The input's columns and the record id.
             violations: What was wrong with an earlier answer to each row, String, to be said in its prompt.
-            keyed: Whether to add `KEY`.
+            keyed: Whether to add `KEY` and, where columns are redacted, `REDACTED`.
 
         Returns:
             The record id, and `LINE`: String, the JSONL record, null where none can be made; `ERROR_CODE` and
             `ERROR_MESSAGE`: String, null where one can, but that the message of a text that was cut says so; `KEY`:
             String, 32 hex digits, the same for rows whose records say the same to the same model.
         """
+        redacted = self.redactor.redact(rows) if self.redactor else None
+        rows = redacted.rows if redacted else rows
         is_plain = rows[self.record_id].str.contains(WIRE_ID).all()
         record_id = column(self.record_id)
         # In steps, because an eager frame computes a shared sub-expression as often as it stands in a query.
@@ -74,6 +77,8 @@ class RecordMaker:
             **self.attachments.rendered(rows),
         )
         keys = parts.select(self._key(parts.columns[1:]).alias(KEY)) if keyed else pl.DataFrame()
+        if keyed and redacted:
+            keys = keys.with_columns(redacted.counts.to_struct(REDACTED))
         if violations is not None:
             parts = parts.with_columns(text=pl.concat_str("text", repair_notes(violations, self.family)))
         line = encoded({"recordId": pl.col("id"), "modelInput": self._request()})
@@ -90,7 +95,15 @@ class RecordMaker:
 
     def texts(self, rows: pl.DataFrame) -> pl.Series:
         """The prompt, or the text to embed, of each row: String, null where there is none."""
+        rows = self.redactor.redact(rows).rows if self.redactor else rows
         return rows.select(text=self._rendered(rows.schema)["text"])["text"]
+
+    @cached_property
+    def redactor(self) -> Redactor | None:
+        """Replaces personal data in a row's columns, before anything is made of them; None if nothing is replaced."""
+        redact, used = self.spec.redact, self.columns
+        columns = tuple(name for name in redact.columns if name in used) if redact else ()
+        return Redactor(columns, redact.kinds) if redact and columns else None
 
     @property
     def templates(self) -> tuple[Template, ...]:

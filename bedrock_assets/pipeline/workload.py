@@ -49,6 +49,8 @@ class Workload:
     leaves_stale: bool = False
     """Whether jobs go on when their prompts have changed."""
     canary: CanarySpec | None = None
+    approval: bool = False
+    """Whether a person has to approve the canary's answers."""
     gold: GoldSpec | None = None
     """Known answers, with the `answer` that is held against them as the tables name it."""
     budget_usd: float | None = None
@@ -68,7 +70,8 @@ class Workload:
         parts = {"model": self.spec.model_identity, "model_invocation_type": self.spec.model_invocation_type}
         if self.records is None:
             return parts
-        texts = [template.sha256 for template in self.records.templates]
+        redactor = self.records.redactor
+        texts = [template.sha256 for template in self.records.templates] + ([str(redactor)] if redactor else [])
         settings = {"parameters": self.records.settings, "prompt": texts}
         return parts | {name: _digest(part) for name, part in settings.items()}
 

@@ -86,7 +86,7 @@ def report_of(store: Store, pipeline: Pipeline, table: Publication) -> Report:
     there = {names[name]: name for name in answers if names[name] in manifest.columns}
     answered = table.scan().filter(column(names["status"]).cast(pl.String) == "ok")
     shown = _input_columns(pipeline, manifest)
-    vector = None if "response" in names else vector_map(table, names["embedding"], shown, random)
+    vector = None if "response" in names else vector_map(table, names["embedding"], shown, random, pipeline.spec.redact)
     return Report(
         pipeline,
         manifest,

@@ -11,6 +11,7 @@ import polars as pl
 
 from bedrock_assets.columns import columns
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.redact import shown_to_people
 from bedrock_assets.storage.manifests import Part
 from bedrock_assets.storage.publication import Publication
 
@@ -47,6 +48,7 @@ def random_rows(
         within = [place - first for place in places if first <= place < first + part.n_rows]
         if within:
             rows = _read(table, part, [*inputs, *answers, *_ours(pipeline).values()], within)
+            rows = shown_to_people(pipeline.spec.redact, rows)
             found += [_row(row, pipeline, inputs, answers) for row in rows.iter_rows(named=True)]
         first += part.n_rows
     return found

@@ -7,6 +7,8 @@ from random import Random
 import polars as pl
 
 from bedrock_assets.columns import column
+from bedrock_assets.config.redact import RedactSpec
+from bedrock_assets.pipeline.redact import shown_to_people
 from bedrock_assets.storage.manifests import Part
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
 from bedrock_assets.storage.publication import Publication
@@ -41,20 +43,23 @@ class VectorMap:
     groups: tuple[str, ...]
 
 
-def vector_map(table: Publication, embedding: str, texts: Sequence[str], random: Random) -> VectorMap | None:
+def vector_map(
+    table: Publication, embedding: str, texts: Sequence[str], random: Random, redact: RedactSpec | None = None
+) -> VectorMap | None:
     """
     The plane of the two largest principal components of a sample.
 
     Args:
         embedding: Column of the vectors.
         texts: Input columns, the one to show beside a point first; the first with few values colors the points.
+        redact: What is not shown of them.
 
     Returns:
         None if fewer than three rows have a vector.
     """
     import numpy as np
 
-    rows = _sample(table, embedding, texts, random)
+    rows = shown_to_people(redact, _sample(table, embedding, texts, random))
     if len(rows) < MIN_POINTS:
         return None
     vectors = np.array(rows[embedding].to_list(), dtype=np.float64)

@@ -8,6 +8,7 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.resources.store import StoreResource
 
 
 def build_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
@@ -23,6 +24,7 @@ def build_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
 
     def evaluate(context: dg.ScheduleEvaluationContext) -> dg.RunRequest | dg.SkipReason:
         rounds.ledger.refresh(context.instance)
+        rounds.store = context.resources.bedrock_batch_store.open()
         if reason := rounds.busy(UnderWay(context.instance)):
             return dg.SkipReason(reason)
         return dg.RunRequest(asset_selection=[raw])
@@ -34,6 +36,7 @@ def build_schedule(pipeline: Pipeline) -> dg.ScheduleDefinition:
             cron_schedule=schedule.cron,
             execution_timezone=schedule.timezone,
             execution_fn=evaluate,
+            required_resource_keys={"bedrock_batch_store"},
             default_status=dg.DefaultScheduleStatus.RUNNING,
             description=f"Reads the data of {spec.name} anew; what has changed is answered, and the table built.",
         )
@@ -72,7 +75,8 @@ def build_rounds_sensor(pipeline: Pipeline, upstream: Sequence[dg.AssetKey], int
         description=f"Takes the next step of {spec.name}, which runs by itself: makes new prompts, and requests shards "
         "that have no answers.",
     )
-    def rounds_sensor(context: dg.SensorEvaluationContext) -> dg.SensorResult:
+    def rounds_sensor(context: dg.SensorEvaluationContext, bedrock_batch_store: StoreResource) -> dg.SensorResult:
+        rounds.store = bedrock_batch_store.open()
         found = rounds.next(context.instance, UnderWay(context.instance))
         return dg.SensorResult(skip_reason=found) if isinstance(found, str) else dg.SensorResult(run_requests=found)
 

@@ -10,7 +10,7 @@ import polars as pl
 
 from bedrock_assets.errors import DataError, StaleShard, StoreConflict, TooFewRecords, panics_are_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE
+from bedrock_assets.pipeline.records import ERROR_CODE, ERROR_MESSAGE, KEY, LINE, REDACTED
 from bedrock_assets.shards.answer_cache import PromptIndex, answers_key
 from bedrock_assets.shards.dedup import DedupedRows, sent_keys
 from bedrock_assets.shards.record_file import RecordFile, encoded, padded
@@ -120,9 +120,10 @@ def encode_batches(
 
     Yields:
         The bytes of the batch's JSONL, and for each row: record id, ERROR_CODE, ERROR_MESSAGE, LINE (its record), and
-        KEY if *keyed*; all String.
+        KEY if *keyed*; all String. Then REDACTED, if columns are redacted.
     """
-    columns = [pipeline.record_id, ERROR_CODE, ERROR_MESSAGE, LINE, *([KEY] if keyed else [])]
+    more = [KEY, *([REDACTED] if pipeline.records.redactor else [])] if keyed else []
+    columns = [pipeline.record_id, ERROR_CODE, ERROR_MESSAGE, LINE, *more]
 
     def encode(rows: pl.DataFrame) -> tuple[memoryview, pl.DataFrame]:
         records = pipeline.records.make(rows, keyed=keyed)
@@ -153,6 +154,8 @@ def _write(
         records = RecordFile(files.enter_context(store.writer(f"{incoming}.jsonl")))
         for jsonl, batch in encode_batches(pipeline, shard_batches(store, raw, shard), keyed=True):
             lines = batch[LINE]
+            if REDACTED in batch.columns:
+                records.n_redacted.update(batch[REDACTED].struct.unnest().sum().row(0, named=True))
             rows = batch.select(record_id=pipeline.record_id, code=ERROR_CODE, message=ERROR_MESSAGE, key=KEY)
             send, elsewhere = content.partition_rows(rows)
             if send.sum() == lines.count():
@@ -203,7 +206,7 @@ def _unchanged(old: ShardManifest, new: ShardManifest) -> ShardManifest | None:
     """The previous manifest, brought up to date, if its prompts are the same."""
     if old.content != new.content:
         return None
-    current = {"shard": new.shard, "raw_revision": new.raw_revision, "configuration": new.configuration}
+    current = {name: getattr(new, name) for name in ("shard", "raw_revision", "configuration", "n_redacted")}
     return old.model_copy(update=current)
 
 
@@ -248,6 +251,7 @@ def _manifest(
         n_padding=records.n_padding,
         n_reused=rows["elsewhere"].count(),
         n_duplicates=rows["copy_of"].count(),
+        n_redacted=records.n_redacted,
         n_bytes=records.n_bytes,
         sha256=sha256,
         model=spec.model,

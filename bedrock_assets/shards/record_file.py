@@ -1,6 +1,7 @@
 """Writes records to a JSONL file."""
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass, field
 from typing import IO
 
@@ -22,6 +23,8 @@ class RecordFile:
     n_bytes: int = 0
     n_padding: int = 0
     """Records that are copies, to reach Bedrock's minimum."""
+    n_redacted: Counter[str] = field(default_factory=Counter[str])
+    """Values that were replaced in the rows, by kind, whether the rows are sent or not."""
     digest: Digest | None = field(default_factory=hashlib.sha256)
     """None skips hashing, which takes a third as long as making the records."""
 

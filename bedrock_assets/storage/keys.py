@@ -100,6 +100,11 @@ def preflight_key(pipeline: str, form: str) -> str:
     return f"{pipeline}/preflight/{form}.json"
 
 
+def approval_key(pipeline: str) -> str:
+    """A person's yes to the canary's answers (`Approval`)."""
+    return f"{pipeline}/approval.json"
+
+
 def preferences_key(pipeline: str) -> str:
     """The preference pairs of a `compare` task."""
     return f"{pipeline}/preferences.parquet"

@@ -1,5 +1,6 @@
 """The documents that stages leave in the store for each other."""
 
+from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Annotated, Any, NamedTuple, Protocol
 
@@ -92,6 +93,8 @@ class ShardManifest(Document):
     """Rows not sent because their prompts are answered elsewhere."""
     n_duplicates: int
     """Rows not sent because another row of the shard has the same prompt."""
+    n_redacted: dict[str, int] = {}
+    """Values that were replaced in its rows, by kind; empty where nothing is redacted."""
     n_bytes: int
     sha256: str
     """Hash of the JSONL file."""
@@ -195,6 +198,25 @@ class TableManifest(Document):
     """Over all rows that tell theirs, reused ones too; None if none does, as for embeddings."""
     columns: dict[str, str]
     parts: tuple[Part, ...]
+
+
+class Approval(Document):
+    """A person's yes to the answers of a canary: `{pipeline}/approval.json`."""
+
+    shard: str
+    """Key of the canary."""
+    fingerprint: str
+    """Fingerprint of its prompts, which includes the model."""
+    content: str
+    """Hash of what all of its rows say to the model, sent or not."""
+    approved_by: str
+    approved_at: datetime
+    despite_thresholds: bool = False
+    """Whether its answers may miss the thresholds."""
+
+    def counts_for(self, canary: ShardManifest) -> bool:
+        """Whether it is about these prompts; a canary planned anew counts if it is sent nothing, and says the same."""
+        return self.fingerprint == canary.fingerprint or (self.content == canary.content and not canary.n_records)
 
 
 class InferenceMode(StrEnum):

@@ -9,7 +9,7 @@ import pytest
 from bedrock_assets.cli.status import COLUMNS
 from bedrock_assets.config.pipeline import CanarySpec
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.canary import canary_result
+from bedrock_assets.jobs.canary import answered_canary, canary_result
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.operations.estimate import estimate_pipeline
 from bedrock_assets.operations.status import shard_progress
@@ -98,17 +98,16 @@ def test_a_canary_of_silent_answers(tmp_path: Path, faults: Faults, *, passed: b
     with open_lab(tmp_path, n_rows=70, faults=faults, canary=CANARY, **SILENT) as lab:
         lab.ask()
         states = lab.finish()
-        result = canary_result(lab.store, lab.pipeline.workload, lab.shards[0])
-        assert result is not None
+        canary = answered_canary(lab.store, "calls", lab.shards[0])
+        assert canary is not None
+        result = canary_result(lab.store, lab.pipeline.workload, canary)
         assert (result.passed, result.mean_output_tokens is None) == (passed, not passed)
         assert (set(states.values()) == {RequestState.ANSWERED}) is passed
         if passed:
             return
         assert "mean_output_tokens is unknown" in (lab.ledger.entries[lab.shards[1]].message or "")
         bare = dataclasses.replace(lab.pipeline.workload, canary=CanarySpec(rows=10))
-        without = canary_result(lab.store, bare, lab.shards[0])
-        assert without is not None
-        assert without.passed
+        assert canary_result(lab.store, bare, canary).passed
 
 
 def test_counts_that_differ_are_shown(tmp_path: Path) -> None:

@@ -124,6 +124,14 @@ def test_a_map(store: Store, make_pipeline: MakePipeline) -> None:
     sides = {found.groups[point.group]: round(point.x) for point in found.points}
     assert sorted(sides.values()) == [0, 1]
     assert all(round(point.x) == sides[found.groups[point.group]] for point in found.points)
+    mail = rows.with_columns(pl.col("text") + pl.format(" bob{}@example.com", "id"))
+    kept = make_pipeline(
+        mail, id_column="id", model=TITAN, task={"embedding": {"column": "text", "dimensions": 256}}, redact="text"
+    )
+    report = publish(kept, store, vector)
+    assert report.map
+    assert {point.text[-9:] for point in report.map.points} == {"<EMAIL_1>"}
+    assert "example.com" not in page_of(report)
 
 
 def test_no_answer_at_all(store: Store, labelled: Pipeline) -> None:
