@@ -43,7 +43,7 @@ EFFECTS = {
 """Calls that change the world, as the package spells them; each must stand in a `with announced(...)`."""
 ADAPTERS = (
     *("storage/", "aws/", "jobs/event_log.py", "jobs/partitions.py"),
-    *("inbox/files.py", "table/delta.py", "table/hub.py"),
+    *("inbox/files.py", "sinks/"),
 )
 """Where effects are announced: next to the world, and not in stages, assets or sensors."""
 LOG_CALLS = ("log_event", "report_runless_asset_event")

@@ -1,0 +1,160 @@
+"""The rows that a sink is to have: the table's, with plain types, and in each row a mark that tells its content."""
+
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cached_property
+
+import polars as pl
+from polars.datatypes import DataTypeClass
+
+from bedrock_assets.columns import column, columns
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.pipeline.ids import content_hash
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.workload import CIRCUMSTANCES
+from bedrock_assets.storage.manifests import Part, TableManifest
+from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
+from bedrock_assets.storage.publication import Publication
+from bedrock_assets.storage.store import Store
+
+MARK = "bedrock_row"
+"""Column of a sink: the pipeline that has written the row, and a hash of the row, `calls:0123456789abcdef`."""
+_MARK_DIGITS = 16
+
+
+@dataclass(frozen=True)
+class Piece:
+    """Some rows of a part, which are read at once."""
+
+    part: Part
+    offset: int
+
+
+@dataclass(frozen=True)
+class SinkRows:
+    """
+    The rows of a published table, as a sink gets them.
+
+    Raises:
+        ConfigError: A chosen column is not in the table, or the table has one of the mark's name.
+    """
+
+    publication: Publication
+    pipeline: Pipeline
+    chosen: tuple[str, ...] | None = None
+    """Columns to write beside the record id; None for all."""
+
+    def __post_init__(self) -> None:
+        known = self.publication.manifest.columns
+        if unknown := [name for name in self.chosen or () if name not in known]:
+            raise ConfigError(f"sinks: column {unknown[0]!r} is not in the table; it has: {', '.join(known)}")
+        if MARK in known:
+            raise ConfigError(f"sinks: the table has a column {MARK!r}, the name of one that sinks add; rename it")
+
+    @classmethod
+    def of(
+        cls, store: Store, pipeline: Pipeline, table: TableManifest, chosen: tuple[str, ...] | None = None
+    ) -> "SinkRows":
+        """The rows of *table*."""
+        return cls(Publication(store, pipeline.spec.name, table), pipeline, chosen)
+
+    @property
+    def key(self) -> str:
+        """Name of the record id column."""
+        return self.pipeline.record_id
+
+    @property
+    def owner(self) -> str:
+        """What the marks of the pipeline's rows begin with."""
+        return f"{self.pipeline.spec.name}:"
+
+    @cached_property
+    def names(self) -> list[str]:
+        """Columns that are read, in the table's order."""
+        known = self.publication.manifest.columns
+        return [name for name in known if self.chosen is None or name in {self.key, *self.chosen}]
+
+    @cached_property
+    def schema(self) -> pl.Schema:
+        """Columns of the sink with their types, the mark last."""
+        first = self.publication.manifest.parts[0]
+        written = self.publication.read(first, lambda rows: rows.select(columns(self.names)).head(0)).schema
+        return pl.Schema({**{name: plain_dtype(dtype) for name, dtype in written.items()}, MARK: pl.String()})
+
+    @cached_property
+    def pieces(self) -> list[Piece]:
+        """All rows, in order."""
+        parts = self.publication.manifest.parts
+        return [Piece(part, offset) for part in parts for offset in range(0, part.n_rows, ROW_GROUP_ROWS)]
+
+    def read(self, piece: Piece) -> pl.DataFrame:
+        """The rows of a piece, with marks."""
+        rows = self.publication.read(piece.part, self._select(piece))
+        return rows.with_columns(self._mark.alias(MARK))
+
+    def _select(self, piece: Piece) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
+        plain = {name: dtype for name, dtype in self.schema.items() if name != MARK}
+        return lambda rows: (
+            rows.slice(piece.offset, ROW_GROUP_ROWS)
+            .select(columns(self.names))
+            .with_columns(column(name).cast(dtype) for name, dtype in plain.items())
+        )
+
+    @cached_property
+    def _mark(self) -> pl.Expr:
+        names = self.pipeline.answer_columns
+        told = {names[name] for name in CIRCUMSTANCES if name in names}
+        content = {name: dtype for name, dtype in self.schema.items() if name not in {MARK, *told}}
+        return pl.lit(self.owner) + content_hash(content).str.head(_MARK_DIGITS)
+
+    def batches(self) -> Iterator[pl.DataFrame]:
+        """All rows."""
+        return map(self.read, self.pieces)
+
+
+def plain_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    """
+    A type that databases and table formats have.
+
+    Unsigned integers become Int64, smaller ones Int32, categories, times of day and all-null columns String, durations
+    Int64 (microseconds); moments have microseconds. Vectors stay Arrays, other Arrays become Lists.
+    """
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: plain_dtype(field.dtype) for field in dtype.fields})
+    if isinstance(dtype, pl.Array) and dtype.inner.is_float():
+        return pl.Array(plain_dtype(dtype.inner), dtype.size)
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return pl.List(plain_dtype(dtype.inner))
+    if isinstance(dtype, pl.Datetime):
+        return pl.Datetime("us", dtype.time_zone)
+    if isinstance(dtype, pl.Decimal):
+        return dtype
+    return _SCALARS.get(dtype.base_type(), pl.Int64)() if dtype.base_type() in _SCALARS else dtype  # type: ignore[return-value]
+
+
+_SCALARS: dict[type[pl.DataType], type[pl.DataType]] = {
+    **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Duration), pl.Int64),
+    **dict.fromkeys((pl.Int8, pl.Int16), pl.Int32),
+    **dict.fromkeys((pl.Enum, pl.Categorical, pl.Null, pl.Time), pl.String),
+    pl.Float16: pl.Float32,
+}
+
+
+def is_vector(dtype: pl.DataType) -> bool:
+    """Whether a column holds vectors: numbers, as many in each row."""
+    return isinstance(dtype, pl.Array) and dtype.inner.is_float()
+
+
+def vector_column(rows: SinkRows, named: str | None) -> str:
+    """
+    The column with the vectors.
+
+    Raises:
+        ConfigError: There is none, or the named one holds none.
+    """
+    found = [name for name, dtype in rows.schema.items() if is_vector(dtype)]
+    wanted = named or next((n for n in (rows.pipeline.answer_columns.get("embedding"), *found) if n in found), None)
+    if wanted not in found:
+        told = f"column {named!r} holds no vectors" if named else "the table has no column of vectors"
+        raise ConfigError(f"sinks.s3_vectors: {told}; vectors are in: {', '.join(found) or 'none'}")
+    return str(wanted)

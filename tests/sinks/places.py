@@ -1,0 +1,68 @@
+"""Places of sinks for tests, each read back by another library than the one that wrote it, where there is one."""
+
+import json
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import polars as pl
+
+from bedrock_assets.sinks.rows import MARK
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a sink writes."""
+
+    kind: str
+    settings: Mapping[str, Any]
+    """Under `sinks.<kind>`."""
+    read: Callable[[], pl.DataFrame]
+    """All rows that are there, in any order, in the types that the reader has."""
+
+    @property
+    def spec(self) -> dict[str, Any]:
+        """Keys of the pipeline."""
+        return {"sinks": {self.kind: dict(self.settings)}}
+
+
+def plain(frame: pl.DataFrame) -> list[dict[str, Any]]:
+    """Rows as what JSON can say, in the order of their ids, to compare what has been through other types."""
+    rows = [json.loads(json.dumps(row, default=_text)) for row in frame.sort("record_id").to_dicts()]
+    return [{name: _parsed(value) for name, value in row.items() if name != MARK} for row in rows]
+
+
+def _text(value: Any) -> Any:
+    return list(value) if isinstance(value, (pl.Series, bytes)) else str(value)
+
+
+def _parsed(value: Any) -> Any:
+    """A value; JSON text as what it says, a truth as a number, as SQLite has them."""
+    if isinstance(value, str) and value[:1] in ("[", "{"):
+        return json.loads(value)
+    return int(value) if isinstance(value, bool) else value
+
+
+def sqlite_place(folder: Path) -> Place:
+    """An SQLite file."""
+
+    def read() -> pl.DataFrame:
+        with sqlite3.connect(folder / "out.db") as opened:
+            rows = opened.execute("SELECT * FROM calls")
+            names = [name for name, *_ in rows.description]
+            return pl.DataFrame(rows.fetchall(), names, orient="row", infer_schema_length=None)
+
+    return Place("sql", {"connection": "sqlite:///out.db", "table": "calls"}, read)
+
+
+def duckdb_place(folder: Path) -> Place:
+    """A DuckDB file."""
+
+    def read() -> pl.DataFrame:
+        with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as opened:
+            return opened.sql("SELECT * FROM calls").pl()
+
+    return Place("sql", {"connection": "duckdb:///out.duckdb", "table": "calls"}, read)

@@ -1,0 +1,119 @@
+"""Golden: one table, written to every sink, reads back equal; then only what has changed is sent; then nothing."""
+
+from collections.abc import Callable
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import polars as pl
+import psycopg2
+import pytest
+
+from bedrock_assets.pipeline.workload import CIRCUMSTANCES
+from bedrock_assets.sinks import SINKS, Sent, sinks_of
+from bedrock_assets.sinks.rows import plain_dtype
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publication import read_latest
+from bedrock_assets.storage.store import Store
+from bedrock_assets.table.join import join_table
+from tests.labs.stages import MakePipeline, Stages
+from tests.sinks.places import Place, duckdb_place, plain, sqlite_place
+
+LIMITS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
+
+
+def odd_rows(n_rows: int) -> pl.DataFrame:
+    """Rows with every type that a sink has to take, and names and texts that have to be quoted."""
+    some = list(range(n_rows))
+    moment = datetime(2026, 11, 1, 12, 30, 15, 250_000)
+    return pl.DataFrame(
+        {
+            "id": [f'it\'s {i} "é"' for i in some],
+            "text": [f"call {i}, 'quoted' \\ \n" for i in some],
+            "select": pl.Series([i % 256 for i in some], dtype=pl.UInt8),
+            'a "b"': pl.Series([-i for i in some], dtype=pl.Int16),
+            "price": pl.Series([Decimal(i) / 4 for i in some], dtype=pl.Decimal(9, 2)),
+            "share": [None if i % 3 else i / 4 for i in some],
+            "yes": [bool(i % 2) for i in some],
+            "day": [date(2026, 11, 1) + timedelta(i) for i in some],
+            "at": [moment + timedelta(hours=i) for i in some],
+            "seen": pl.Series([moment.replace(tzinfo=UTC)] * n_rows),
+            "raw": [bytes([i % 256, 0, 255]) for i in some],
+            "kind": pl.Series(["good" if i % 2 else "bad" for i in some], dtype=pl.Enum(["good", "bad"])),
+            "nothing": [None] * n_rows,
+            "names": [["x, y", None, f'"{i}"'] if i % 2 else [] for i in some],
+            "who": [{"name": f"n{i}", "tags": ["a"], "age": None if i % 2 else i} for i in some],
+            "turns": [[{"who": "a", "n": i}] if i % 2 else None for i in some],
+            "vector": pl.Series([[i / 2, 1.0] for i in some], dtype=pl.Array(pl.Float32, 2)),
+        }
+    )
+
+
+def publish(stages: Stages, table: TableManifest) -> Sent:
+    """Write a table to the only sink."""
+    (sink,) = sinks_of(stages.pipeline.spec)
+    return sink.publish(stages.store, stages.pipeline, table)
+
+
+def built(make_pipeline: MakePipeline, store: Store, frame: pl.DataFrame, **spec: Any) -> tuple[Stages, TableManifest]:
+    """An answered table."""
+    stages = Stages.of(make_pipeline(frame, id_column="id", limits=LIMITS, **spec), store)
+    stages.answer_all()
+    return stages, join_table(store, stages.pipeline, stages.raw)
+
+
+def counts(sent: Sent) -> tuple[int, int, int]:
+    """Rows written, deleted and unchanged."""
+    return sent.n_written, sent.n_deleted, sent.n_unchanged
+
+
+def table_of(store: Store) -> pl.DataFrame:
+    """The table as a sink is to have it."""
+    rows = read_latest(store, "calls")
+    return rows.cast({name: plain_dtype(dtype) for name, dtype in rows.schema.items()})  # type: ignore[arg-type]
+
+
+def postgresql_place(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> Place:
+    """A table in a schema of its own."""
+    monkeypatch.setenv("OUT", server)
+    with psycopg2.connect(server) as opened, opened.cursor() as cursor:
+        cursor.execute(f'CREATE SCHEMA "{name}"')
+    opened.close()
+
+    def read() -> pl.DataFrame:
+        return pl.read_database_uri(f'SELECT * FROM "{name}".calls', server, engine="adbc")
+
+    return Place("sql", {"connection_env": "OUT", "table": f"{name}.calls"}, read)
+
+
+PLACES: dict[str, Callable[..., Place]] = {
+    "sqlite": lambda request: sqlite_place(request.getfixturevalue("tmp_path")),
+    "duckdb": lambda request: duckdb_place(request.getfixturevalue("tmp_path")),
+    "postgresql": lambda request: postgresql_place(
+        request.getfixturevalue("server"), request.getfixturevalue("monkeypatch"), "golden odd"
+    ),
+}
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_golden(name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store) -> None:
+    """Equal after the first write, after a change and a removal, after a repeat; and only what has changed is sent."""
+    place = PLACES[name](request)
+    first = odd_rows(12)
+    stages, table = built(make_pipeline, store, first, **place.spec)
+    assert counts(publish(stages, table)) == (12, 0, 0)
+    assert plain(place.read()) == plain(table_of(store))
+    assert counts(publish(stages, table)) == (0, 0, 12)
+
+    changed = pl.concat([first.slice(0, 3), first.slice(4, 8), odd_rows(14).slice(12, 2)]).with_columns(
+        text=pl.when(pl.int_range(pl.len()) == 5).then(pl.lit("anew")).otherwise("text")
+    )
+    stages, table = built(make_pipeline, store, changed, **place.spec)
+    assert counts(publish(stages, table)) == (3, 1, 10)
+    circumstances = [column for column in table_of(store).columns if column in CIRCUMSTANCES]
+    expected = table_of(store).drop(circumstances)
+    assert plain(place.read().drop(circumstances)) == plain(expected)
+    assert counts(publish(stages, table)) == (0, 0, 13)
+    assert SINKS[place.kind].asset in [key[-1] for key in [stages.pipeline.spec.key_of(SINKS[place.kind].asset)]]
