@@ -269,8 +269,8 @@ class PipelineSpec(WorkloadSpec):
     )
     sinks: SinksSpec = Field(
         default_factory=SinksSpec,
-        description="Where else to write the table: `{sql: {connection_env: SALES_DB, table: calls}}`. Each is an asset "
-        "after `joined_table`, which sends only what is new or changed.",
+        description="Where else to write the table: `{sql: {connection_env: SALES_DB, table: calls}}`. Each is an "
+        "asset after `joined_table`, which sends only what is new or changed.",
     )
     hub: Annotated[str, Matching(r"^[\w.\-]+/[\w.\-]+$", "owner/name")] | None = Field(
         default=None,

@@ -3,14 +3,18 @@
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import polars as pl
 
+from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.changes import Changes, found_changes
 from bedrock_assets.sinks.rows import SinkRows
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
+
+Setting = TypeVar("Setting")
 
 
 @dataclass(frozen=True)
@@ -24,13 +28,15 @@ class Sent:
     """Rows that were new or changed."""
     n_deleted: int = 0
     """Rows that had left the table."""
+    n_unchanged: int = 0
+    """Rows that were there as they are."""
     more: Mapping[str, str | int] = field(default_factory=dict)
     """Further metadata, such as the version; `url` is one that people open."""
 
     @property
-    def n_unchanged(self) -> int:
-        """Rows that were in the sink as they are."""
-        return self.n_rows - self.n_written
+    def counts(self) -> tuple[int, int, int, int]:
+        """Rows in the sink, and those of them written, deleted and unchanged, in the order of the fields."""
+        return self.n_rows, self.n_written, self.n_deleted, self.n_unchanged
 
 
 class Target(ABC):
@@ -50,22 +56,29 @@ class Target(ABC):
         """Write and delete; all at once where the place can."""
 
 
-def send(target: Target, rows: SinkRows, *, n_rows: int | None = None) -> Sent:
-    """
-    Write to a sink what has changed since it was written last.
-
-    Args:
-        n_rows: Rows of the table that belong into the sink, if not all.
-    """
+def send(target: Target, rows: SinkRows) -> Sent:
+    """Write to a sink what has changed since it was written last."""
     with found_changes(rows, target.marks()) as changes:
         if changes:
             target.write(changes)
-        n_rows = rows.publication.manifest.n_rows if n_rows is None else n_rows
-        return Sent(target.address, n_rows, changes.n_written, changes.n_gone)
+        n_rows = changes.n_written + changes.n_unchanged
+        return Sent(target.address, n_rows, changes.n_written, changes.n_gone, changes.n_unchanged)
 
 
 Publish = Callable[[Store, Pipeline, TableManifest], Sent]
 """Makes the place that the pipeline's spec names equal to the table."""
+
+
+def named(setting: Setting | None, key: str) -> Setting:
+    """
+    The setting of a sink.
+
+    Raises:
+        ConfigError: The pipeline does not name it.
+    """
+    if setting is None:
+        raise ConfigError(f"{key} is not set")
+    return setting
 
 
 @dataclass(frozen=True)

@@ -119,7 +119,7 @@ def found_changes(rows: SinkRows, there: Iterable[pl.DataFrame]) -> Generator[Ch
     with TemporaryDirectory(prefix="sink-") as name:
         changes = Changes(rows, Path(name))
         n_there = _write(changes.folder / "theirs.parquet", there, _IDS)
-        if not n_there:
+        if not n_there and rows.required is None:
             changes.n_new = rows.publication.manifest.n_rows
         else:
             schema = {**_IDS, "piece": pl.Int32, "row": pl.Int32}
@@ -164,7 +164,8 @@ def _require_distinct(theirs: pl.DataFrame) -> None:
 def _require_ours(joined: pl.DataFrame, owner: str) -> None:
     others = joined.filter(pl.col("there").is_not_null() & ~pl.col("there").str.starts_with(owner))
     if len(others):
+        record_id, mark = others.row(0, named=True)["id"], others.row(0, named=True)["there"]
         raise DataError(
-            f"record id {others['id'][0]!r} is in the sink as a row of pipeline {others['there'][0].partition(':')[0]}; "
-            "write to another table, or delete that pipeline's rows. Nothing was written"
+            f"record id {record_id!r} is in the sink as a row of pipeline {mark.partition(':')[0]}; write to another "
+            "table, or delete that pipeline's rows. Nothing was written"
         )

@@ -3,9 +3,8 @@
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import closing
-from itertools import chain
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import polars as pl
 from typing_extensions import override
@@ -13,11 +12,9 @@ from typing_extensions import override
 from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.pipeline.ids import encodable
+from bedrock_assets.sinks.arrow import as_reader
 from bedrock_assets.sinks.rows import is_vector
 from bedrock_assets.sources.connections import database_file, driver, libpq_uri, scheme_of
-
-if TYPE_CHECKING:
-    import pyarrow as pa
 
 WHERE = "sinks.sql"
 MAX_VECTOR = 16_000
@@ -51,7 +48,8 @@ class Database(ABC):
         """Columns of a table and whether each has to be given a value; empty if there is no such table."""
 
     def lock(self, table: str) -> None:
-        """Keep others from writing to a table until the transaction ends."""
+        """Keep others from writing to a table until the transaction ends; by default the database does so itself."""
+        del table
 
     def converted(self, name: str, dtype: pl.DataType) -> pl.Expr:
         """A column as the driver takes it."""
@@ -108,7 +106,7 @@ class PostgreSql(Database):
         name = literal(quoted(*table))
         return dict(
             self.run(
-                "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "  # noqa: S608
+                "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
                 f"WHERE attrelid = to_regclass({name}) AND attnum > 0 AND NOT attisdropped"
             )
         )
@@ -173,7 +171,7 @@ class DuckDb(Database):
         within = f"schema_name = {literal(table[0]) if len(table) > 1 else 'current_schema()'}"
         return dict(
             self.run(
-                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "  # noqa: S608
+                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
                 f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
             )
         )
@@ -213,7 +211,7 @@ class SQLite(Database):
         self.run(f"CREATE TEMP TABLE {quoted(table)} ({', '.join(quoted(name) for name in schema)})")
         marks = ", ".join("?" * len(schema))
         for frame in frames:
-            self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", frame.iter_rows())  # noqa: S608
+            self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", frame.iter_rows())
 
     @override
     def types(self, schema: pl.Schema) -> dict[str, str]:
@@ -223,7 +221,7 @@ class SQLite(Database):
     def columns(self, table: Sequence[str]) -> dict[str, bool]:
         name, within = literal(table[-1]), f", {literal(table[0])}" if len(table) > 1 else ""
         return dict(
-            self.run(f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info({name}{within})')  # noqa: S608
+            self.run(f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info({name}{within})')
         )
 
     @override
@@ -271,20 +269,6 @@ def quoted(*names: str) -> str:
 def literal(text: str) -> str:
     """A text in SQL."""
     return "'" + text.replace("'", "''") + "'"
-
-
-def as_reader(frames: Iterator[pl.DataFrame], schema: pl.Schema) -> "pa.RecordBatchReader":
-    """Frames as Arrow's record batches, one after the other."""
-    import pyarrow as pa
-
-    empty = pl.DataFrame(schema=schema)
-    batches = (batch for frame in chain([empty], frames) for batch in to_arrow(frame).to_batches())
-    return pa.RecordBatchReader.from_batches(to_arrow(empty).schema, batches)
-
-
-def to_arrow(frame: pl.DataFrame) -> "pa.Table":
-    """A frame without types that only polars has."""
-    return frame.rechunk().to_arrow(compat_level=pl.CompatLevel.oldest())
 
 
 def _file(uri: str, folder: Path) -> str:

@@ -47,7 +47,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Sen
         if DeltaTable.is_deltatable(uri, options):
             current = DeltaTable(uri, storage_options=options)
             if current.history(1)[0].get(REVISION) == table.revision:
-                return Sent(uri, table.n_rows, 0, more={"version": current.version()})
+                return Sent(uri, table.n_rows, 0, n_unchanged=table.n_rows, more={"version": current.version()})
         batches = _batches(Publication(store, pipeline.spec.name, table))
         first = next(batches)
         with announced(Effect.WRITE, uri):

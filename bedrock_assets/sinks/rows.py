@@ -1,5 +1,6 @@
 """The rows that a sink is to have: the table's, with plain types, and in each row a mark that tells its content."""
 
+import hashlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
@@ -8,7 +9,7 @@ import polars as pl
 from polars.datatypes import DataTypeClass
 
 from bedrock_assets.columns import column, columns
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.ids import content_hash
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import CIRCUMSTANCES
@@ -43,6 +44,8 @@ class SinkRows:
     pipeline: Pipeline
     chosen: tuple[str, ...] | None = None
     """Columns to write beside the record id; None for all."""
+    required: str | None = None
+    """Column without which a row is not written, such as that of the vectors."""
 
     def __post_init__(self) -> None:
         known = self.publication.manifest.columns
@@ -53,10 +56,15 @@ class SinkRows:
 
     @classmethod
     def of(
-        cls, store: Store, pipeline: Pipeline, table: TableManifest, chosen: tuple[str, ...] | None = None
+        cls,
+        store: Store,
+        pipeline: Pipeline,
+        table: TableManifest,
+        chosen: tuple[str, ...] | None = None,
+        required: str | None = None,
     ) -> "SinkRows":
         """The rows of *table*."""
-        return cls(Publication(store, pipeline.spec.name, table), pipeline, chosen)
+        return cls(Publication(store, pipeline.spec.name, table), pipeline, chosen, required)
 
     @property
     def key(self) -> str:
@@ -74,6 +82,12 @@ class SinkRows:
         known = self.publication.manifest.columns
         return [name for name in known if self.chosen is None or name in {self.key, *self.chosen}]
 
+    @property
+    def revision(self) -> str:
+        """Of the pipeline, its table and the chosen columns."""
+        digest = hashlib.sha256("\0".join(self.names).encode()).hexdigest()[:8]
+        return f"{self.owner}{self.publication.manifest.revision}-{digest}"
+
     @cached_property
     def schema(self) -> pl.Schema:
         """Columns of the sink with their types, the mark last."""
@@ -90,6 +104,8 @@ class SinkRows:
     def read(self, piece: Piece) -> pl.DataFrame:
         """The rows of a piece, with marks."""
         rows = self.publication.read(piece.part, self._select(piece))
+        if self.required is not None:
+            rows = rows.filter(column(self.required).is_not_null())
         return rows.with_columns(self._mark.alias(MARK))
 
     def _select(self, piece: Piece) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
@@ -145,16 +161,20 @@ def is_vector(dtype: pl.DataType) -> bool:
     return isinstance(dtype, pl.Array) and dtype.inner.is_float()
 
 
-def vector_column(rows: SinkRows, named: str | None) -> str:
+def require_fit(there: pl.Schema, schema: pl.Schema, where: str) -> None:
     """
-    The column with the vectors.
+    Check that a table that is there can take the rows; it may have more columns.
+
+    Args:
+        where: The sink and its table, for the message.
 
     Raises:
-        ConfigError: There is none, or the named one holds none.
+        StoreError: A column is absent there, or has another type.
     """
-    found = [name for name, dtype in rows.schema.items() if is_vector(dtype)]
-    wanted = named or next((n for n in (rows.pipeline.answer_columns.get("embedding"), *found) if n in found), None)
-    if wanted not in found:
-        told = f"column {named!r} holds no vectors" if named else "the table has no column of vectors"
-        raise ConfigError(f"sinks.s3_vectors: {told}; vectors are in: {', '.join(found) or 'none'}")
-    return str(wanted)
+    for name, dtype in schema.items():
+        if there.get(name) != dtype:
+            told = f"has column {name!r} as {there[name]}, not {dtype}" if name in there else f"has no column {name!r}"
+            raise StoreError(
+                f"{where} {told}; name the columns to write under `columns`, change that table, or write to another. "
+                "Nothing was written"
+            )

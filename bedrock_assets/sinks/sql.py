@@ -16,7 +16,7 @@ from typing_extensions import override
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import BedrockAssetsError, StoreError, first_line
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.sinks.base import Sent, Target, send
+from bedrock_assets.sinks.base import Sent, Target, named, send
 from bedrock_assets.sinks.changes import Changes
 from bedrock_assets.sinks.databases import WHERE, Database, open_database, quoted
 from bedrock_assets.sinks.rows import MARK, SinkRows
@@ -36,8 +36,7 @@ def publish_sql(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
         DataError: An id repeats there, or is another pipeline's.
         StoreError: The table there does not fit, or cannot be written; it stays as it was.
     """
-    spec = pipeline.spec.sinks.sql
-    assert spec is not None
+    spec = named(pipeline.spec.sinks.sql, WHERE)
     uri, rows = uri_of(spec, WHERE), SinkRows.of(store, pipeline, table, spec.columns)
     with _explained(uri, spec.table), closing(open_database(uri, pipeline.folder)) as database:
         target = SqlTable(database, tuple(spec.table.split(".")), rows, _shown(uri, spec.table))
@@ -125,7 +124,7 @@ class SqlTable(Target):
     @override
     def marks(self) -> Iterator[pl.DataFrame]:
         key = quoted(self._rows.key)
-        yield from self._database.stream(f"SELECT {key} AS id, {MARK} FROM {self._table}")  # noqa: S608
+        yield from self._database.stream(f"SELECT {key} AS id, {MARK} FROM {self._table}")
 
     @override
     def write(self, changes: Changes) -> None:
@@ -133,11 +132,11 @@ class SqlTable(Target):
         if changes.n_gone:
             gone = (ids.to_frame("id") for ids in changes.gone())
             self._database.load(_GONE, gone, pl.Schema({"id": pl.String()}))
-            self._database.run(f"DELETE FROM {self._table} WHERE {key} IN (SELECT id FROM {_GONE})")  # noqa: S608
+            self._database.run(f"DELETE FROM {self._table} WHERE {key} IN (SELECT id FROM {_GONE})")
         if changes.n_written:
             self._database.load(_STAGED, (self._converted(rows) for rows in changes.frames()), schema)
             values = ", ".join(f"CAST({quoted(one.name)} AS {one.type})" for one in self._columns)
-            self._database.run(self._merge(f"SELECT {values} FROM {_STAGED} WHERE 1 = 1"))  # noqa: S608
+            self._database.run(self._merge(f"SELECT {values} FROM {_STAGED} WHERE 1 = 1"))
 
     def _converted(self, rows: pl.DataFrame) -> pl.DataFrame:
         return rows.select(self._database.converted(one.name, one.dtype).alias(one.name) for one in self._columns)
@@ -147,7 +146,7 @@ class SqlTable(Target):
         others = [quoted(one.name) for one in self._columns if one.name != self._rows.key]
         changed = ", ".join(f"{name} = excluded.{name}" for name in others)
         key = quoted(self._rows.key)
-        return f"INSERT INTO {self._table} ({names}) {rows} ON CONFLICT ({key}) DO UPDATE SET {changed}"  # noqa: S608
+        return f"INSERT INTO {self._table} ({names}) {rows} ON CONFLICT ({key}) DO UPDATE SET {changed}"
 
 
 def _wire(database: Database, schema: pl.Schema) -> pl.Schema:

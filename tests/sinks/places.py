@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import duckdb
+import lancedb
 import polars as pl
+from pyiceberg.catalog import load_catalog
 
 from bedrock_assets.sinks.rows import MARK
 
@@ -66,3 +68,26 @@ def duckdb_place(folder: Path) -> Place:
             return opened.sql("SELECT * FROM calls").pl()
 
     return Place("sql", {"connection": "duckdb:///out.duckdb", "table": "calls"}, read)
+
+
+def iceberg_place(folder: Path) -> Place:
+    """A table of a catalog in SQLite, read by polars, and its files by DuckDB."""
+    properties = {"uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}/warehouse"}
+
+    def read() -> pl.DataFrame:
+        table = load_catalog("out", **properties).load_table("shop.calls")
+        files = [task.file.file_path for task in table.scan().plan_files()]
+        rows = duckdb.sql("SELECT * FROM read_parquet($files)", params={"files": files}).pl()
+        assert plain(rows) == plain(pl.scan_iceberg(table).collect())
+        return rows
+
+    return Place("iceberg", {"table": "shop.calls", "catalog": "out", "properties": properties}, read)
+
+
+def lance_place(folder: Path) -> Place:
+    """A database of LanceDB."""
+
+    def read() -> pl.DataFrame:
+        return pl.DataFrame(lancedb.connect(folder / "lance").open_table("calls").search().to_arrow())
+
+    return Place("lancedb", {"path": "lance", "table": "calls"}, read)

@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from bedrock_assets.errors import StoreError
+from bedrock_assets.sinks.hub import push_table
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.sinks.hub import push_table
 from bedrock_assets.table.join import join_table
 from tests.labs.stages import MakePipeline, Stages, texts
 

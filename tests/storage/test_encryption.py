@@ -13,9 +13,9 @@ from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.sinks.delta import publish_delta
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import Store
-from bedrock_assets.sinks.delta import publish_delta
 from bedrock_assets.table.join import join_table
 from tests.emulator.worlds import REGION, S3
 from tests.labs.identity import open_place
