@@ -126,8 +126,8 @@ def encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
         return within_calendar(value, dtype)
     if isinstance(dtype, pl.Struct):
         members = fields(value, dtype)
-        encodable = [encodable(members[f.name], f.dtype).alias(f.name) for f in dtype.fields]
-        return pl.when(value.is_not_null()).then(pl.struct(encodable))
+        encoded = [encodable(members[f.name], f.dtype).alias(f.name) for f in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(encoded))
     if isinstance(dtype, (pl.List, pl.Array)):
         items = value.arr.to_list() if isinstance(dtype, pl.Array) else value
         return items.list.eval(encodable(pl.element(), dtype.inner))

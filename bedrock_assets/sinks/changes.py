@@ -9,7 +9,7 @@ and rows that somebody else has changed or deleted are found as well.
 Both sides are written to files aside and compared some at a time, so memory does not depend on the number of rows.
 """
 
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -138,7 +138,7 @@ def _marks(rows: SinkRows) -> Iterator[pl.DataFrame]:
         )
 
 
-def _write(path: Path, frames: Iterable[pl.DataFrame], schema: dict[str, type[pl.DataType]]) -> int:
+def _write(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, type[pl.DataType]]) -> int:
     n_rows = 0
 
     def counted() -> Iterator[pl.DataFrame]:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 from typing_extensions import override
 
 from bedrock_assets.columns import column
@@ -280,7 +281,7 @@ def _file(uri: str, folder: Path) -> str:
     return str(path)
 
 
-def _is_document(dtype: pl.DataType) -> bool:
+def _is_document(dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether PostgreSQL gets a column as JSON."""
     return isinstance(dtype, pl.Struct) or (isinstance(dtype, (pl.List, pl.Array)) and dtype.inner.is_nested())
 
@@ -292,18 +293,18 @@ def _json(name: str, dtype: pl.DataType) -> pl.Expr:
     return pl.when(column(name).is_not_null()).then(encoded.str.slice(5, encoded.str.len_chars() - 6)).alias(name)
 
 
-def _postgresql_type(dtype: pl.DataType, vector: str | None) -> str:
+def _postgresql_type(dtype: pl.DataType | DataTypeClass, vector: str | None) -> str:
     if isinstance(dtype, pl.Array) and is_vector(dtype) and vector and dtype.size <= MAX_VECTOR:
         return f"{vector}({dtype.size})"
     if _is_document(dtype):
         return "jsonb"
     if isinstance(dtype, (pl.List, pl.Array)):
-        return f"{_postgresql_type(dtype.inner, None)}[]"  # type: ignore[arg-type]
+        return f"{_postgresql_type(dtype.inner, None)}[]"
     if isinstance(dtype, pl.Datetime):
         return "timestamptz" if dtype.time_zone else "timestamp"
     if isinstance(dtype, pl.Decimal):
         return f"numeric({dtype.precision}, {dtype.scale})"
-    names = {
+    names: dict[object, str] = {
         pl.Boolean: "boolean",
         pl.Int32: "integer",
         pl.Int64: "bigint",
@@ -312,7 +313,7 @@ def _postgresql_type(dtype: pl.DataType, vector: str | None) -> str:
         pl.Date: "date",
         pl.Binary: "bytea",
     }
-    return names.get(dtype.base_type(), "text")  # type: ignore[call-overload]
+    return names.get(dtype.base_type(), "text")
 
 
 def _sqlite_type(dtype: pl.DataType) -> str:

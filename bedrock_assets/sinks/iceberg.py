@@ -2,12 +2,14 @@
 The table in an Iceberg catalog: each change is one commit, which a reader sees as a whole.
 
 What is replaced or gone is deleted, and what is new or changed appended, in one transaction. pyiceberg's own `upsert`
-takes the new rows as one table in memory and deletes nothing.
+takes the new rows as one table in memory and deletes nothing. A null list of structs comes out as an empty one,
+as pyiceberg writes it so (apache/iceberg-python#3833).
 """
 
+import importlib
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 from typing_extensions import override
@@ -20,7 +22,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.arrow import as_reader, polars_schema, to_arrow
 from bedrock_assets.sinks.base import Sent, Target, named, send
 from bedrock_assets.sinks.changes import Changes
-from bedrock_assets.sinks.rows import MARK, SinkRows, is_vector, require_fit
+from bedrock_assets.sinks.rows import MARK, SinkRows, require_fit
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 
@@ -72,7 +74,7 @@ class IcebergTable(Target):
 
     def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str) -> None:
         self._rows, self._where = rows, where
-        self._schema = pl.Schema({n: pl.List(d.inner) if is_vector(d) else d for n, d in rows.schema.items()})  # type: ignore[attr-defined]
+        self._schema = pl.Schema({name: _listed(dtype) for name, dtype in rows.schema.items()})
         self._table = self._opened(spec)
 
     @property
@@ -100,7 +102,7 @@ class IcebergTable(Target):
 
     @override
     def write(self, changes: Changes) -> None:
-        from pyiceberg.expressions import In, StartsWith
+        expressions: Any = importlib.import_module("pyiceberg.expressions")  # whose classes pyright takes for empty
 
         n_outdated = changes.n_changed + changes.n_gone
         replaces_all = n_outdated > MAX_IDS
@@ -108,12 +110,12 @@ class IcebergTable(Target):
         told = {REVISION: self._rows.revision}
         with announced(Effect.WRITE, self.address), self._table.transaction() as transaction:
             if replaces_all:
-                transaction.delete(StartsWith(MARK, self._rows.owner), snapshot_properties=told)
+                transaction.delete(expressions.StartsWith(MARK, self._rows.owner), snapshot_properties=told)
             elif n_outdated:
                 ids = pl.concat(list(changes.outdated())).to_list()
-                transaction.delete(In(self._rows.key, ids), snapshot_properties=told)
+                transaction.delete(expressions.In(self._rows.key, ids), snapshot_properties=told)
             if replaces_all or changes.n_written:
-                listed = (rows.cast(dict(self._schema)) for rows in frames)
+                listed = (rows.cast(self._schema) for rows in frames)
                 transaction.append(as_reader(listed, self._schema), snapshot_properties=told)
 
     def _opened(self, spec: IcebergSinkSpec) -> "Table":
@@ -133,3 +135,8 @@ class IcebergTable(Target):
             raise StoreError(f"{self._where} is partitioned, which takes no stream of rows; write to another table")
         require_fit(polars_schema(table.schema().as_arrow()), self._schema, self._where)
         return table
+
+
+def _listed(dtype: pl.DataType) -> pl.DataType:
+    """Iceberg has lists, whose length is not fixed."""
+    return pl.List(dtype.inner) if isinstance(dtype, pl.Array) else dtype

@@ -143,12 +143,13 @@ def plain_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
         return pl.List(plain_dtype(dtype.inner))
     if isinstance(dtype, pl.Datetime):
         return pl.Datetime("us", dtype.time_zone)
-    if isinstance(dtype, pl.Decimal):
-        return dtype
-    return _SCALARS.get(dtype.base_type(), pl.Int64)() if dtype.base_type() in _SCALARS else dtype  # type: ignore[return-value]
+    plain = _SCALARS.get(dtype.base_type())
+    if plain:
+        return plain()
+    return dtype if isinstance(dtype, pl.DataType) else dtype()
 
 
-_SCALARS: dict[type[pl.DataType], type[pl.DataType]] = {
+_SCALARS: dict[object, type[pl.DataType]] = {
     **dict.fromkeys((pl.UInt8, pl.UInt16, pl.UInt32, pl.UInt64, pl.Duration), pl.Int64),
     **dict.fromkeys((pl.Int8, pl.Int16), pl.Int32),
     **dict.fromkeys((pl.Enum, pl.Categorical, pl.Null, pl.Time), pl.String),
@@ -156,7 +157,7 @@ _SCALARS: dict[type[pl.DataType], type[pl.DataType]] = {
 }
 
 
-def is_vector(dtype: pl.DataType) -> bool:
+def is_vector(dtype: pl.DataType | DataTypeClass) -> bool:
     """Whether a column holds vectors: numbers, as many in each row."""
     return isinstance(dtype, pl.Array) and dtype.inner.is_float()
 

@@ -1,5 +1,6 @@
 """Golden: one table, written to every sink, reads back equal; then only what has changed is sent; then nothing."""
 
+import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
@@ -9,14 +10,15 @@ import polars as pl
 import psycopg2
 import pytest
 
+from bedrock_assets.errors import DataError, StoreConflict, StoreError
 from bedrock_assets.pipeline.workload import CIRCUMSTANCES
 from bedrock_assets.sinks import Sent, sinks_of
-from bedrock_assets.sinks.rows import plain_dtype
+from bedrock_assets.sinks.rows import MARK, plain_dtype
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.publication import read_latest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
-from tests.labs.stages import MakePipeline, Stages
+from tests.labs.stages import MakePipeline, Stages, texts
 from tests.sinks.places import Place, duckdb_place, iceberg_place, lance_place, plain, sqlite_place
 
 LIMITS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
@@ -67,9 +69,9 @@ def counts(sent: Sent) -> tuple[int, int, int]:
     return sent.n_written, sent.n_deleted, sent.n_unchanged
 
 
-def table_of(store: Store) -> pl.DataFrame:
+def table_of(store: Store, place: Place) -> pl.DataFrame:
     """The table as a sink is to have it."""
-    rows = read_latest(store, "calls")
+    rows = read_latest(store, "calls").with_columns(pl.col(place.null_lists).fill_null([]))
     return rows.cast({name: plain_dtype(dtype) for name, dtype in rows.schema.items()})  # type: ignore[arg-type]
 
 
@@ -77,7 +79,7 @@ def postgresql_place(server: str, monkeypatch: pytest.MonkeyPatch, name: str) ->
     """A table in a schema of its own."""
     monkeypatch.setenv("OUT", server)
     with psycopg2.connect(server) as opened, opened.cursor() as cursor:
-        cursor.execute(f'CREATE SCHEMA "{name}"')
+        cursor.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE; CREATE SCHEMA "{name}"')
     opened.close()
 
     def read() -> pl.DataFrame:
@@ -85,6 +87,22 @@ def postgresql_place(server: str, monkeypatch: pytest.MonkeyPatch, name: str) ->
 
     return Place("sql", {"connection_env": "OUT", "table": f"{name}.calls"}, read)
 
+
+killed_at: list[tuple[str, str]] = []
+"""The announcement at which to end."""
+
+
+class Killed(BaseException):
+    """Ends the work at an announcement, as a signal would: nothing in the package catches it."""
+
+
+def _kill(event: str, arguments: tuple[Any, ...]) -> None:
+    if (event.removeprefix("bedrock_assets."), arguments[:1] and arguments[0]) in killed_at:
+        killed_at.clear()
+        raise Killed
+
+
+sys.addaudithook(_kill)
 
 PLACES: dict[str, Callable[..., Place]] = {
     "sqlite": lambda request: sqlite_place(request.getfixturevalue("tmp_path")),
@@ -104,7 +122,7 @@ def test_golden(name: str, request: pytest.FixtureRequest, make_pipeline: MakePi
     first = odd_rows(12)
     stages, table = built(make_pipeline, store, first, **place.spec)
     assert counts(publish(stages, table)) == (12, 0, 0)
-    assert plain(place.read()) == plain(table_of(store))
+    assert plain(place.read()) == plain(table_of(store, place))
     assert counts(publish(stages, table)) == (0, 0, 12)
 
     changed = pl.concat([first.slice(0, 3), first.slice(4, 8), odd_rows(14).slice(12, 2)]).with_columns(
@@ -112,7 +130,75 @@ def test_golden(name: str, request: pytest.FixtureRequest, make_pipeline: MakePi
     )
     stages, table = built(make_pipeline, store, changed, **place.spec)
     assert counts(publish(stages, table)) == (3, 1, 10)
-    circumstances = [column for column in table_of(store).columns if column in CIRCUMSTANCES]
-    expected = table_of(store).drop(circumstances)
+    circumstances = [column for column in table_of(store, place).columns if column in CIRCUMSTANCES]
+    expected = table_of(store, place).drop(circumstances)
     assert plain(place.read().drop(circumstances)) == plain(expected)
     assert counts(publish(stages, table)) == (0, 0, 13)
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_ended_at_any_point(
+    name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store
+) -> None:
+    """What ends before or after a commit leaves the old rows or the new ones, and the next run makes them right."""
+    place = PLACES[name](request)
+    points = [("write", "before"), ("write", "after")]
+    points += [("delete", "before"), ("delete", "after")] if place.kind == "lancedb" else []
+    for round_, point in enumerate(points):
+        before = odd_rows(6 + round_)
+        stages, table = built(make_pipeline, store, before, **place.spec)
+        publish(stages, table)
+        old = plain(place.read())
+        after = before.slice(1).with_columns(text=pl.lit(f"anew {round_}"))
+        stages, table = built(make_pipeline, store, after, **place.spec)
+        killed_at.append(point)
+        with pytest.raises(Killed):
+            publish(stages, table)
+        left = plain(place.read())
+        publish(stages, table)
+        new = plain(place.read())
+        assert len(new) == len(after)
+        assert {row["text"] for row in new} == {f"anew {round_}"}
+        if place.kind != "lancedb":
+            assert left == (old if point[1] == "before" else new)
+        assert counts(publish(stages, table)) == (0, 0, len(after))
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_a_table_that_is_replaced_meanwhile(
+    name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store
+) -> None:
+    """Rows of two builds are never mixed: the sink keeps those that it has."""
+    place = PLACES[name](request)
+    stages, old = built(make_pipeline, store, odd_rows(6), **place.spec)
+    publish(stages, old)
+    before = plain(place.read())
+    built(make_pipeline, store, odd_rows(6).with_columns(text=pl.lit("anew")), **place.spec)
+    with pytest.raises(StoreConflict, match="was replaced while it was read"):
+        publish(stages, old.model_copy(update={"revision": "other"}))
+    assert plain(place.read()) == before
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_other_rows(name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store) -> None:
+    """Two pipelines share a table and leave each other's rows; an id of both, or a column that lacks, is refused."""
+    place = PLACES[name](request)
+    spec = {"sinks": {place.kind: {**place.settings, "columns": ["text"]}}}
+    stages, table = built(make_pipeline, store, texts(4), **spec)
+    assert counts(publish(stages, table)) == (4, 0, 0)
+    assert set(place.read().columns) == {"text", "record_id", MARK}
+
+    others = texts(9).slice(4).with_columns(text=pl.lit("theirs"))
+    theirs, their_table = built(make_pipeline, store, others, **spec, name="letters")
+    assert counts(publish(theirs, their_table)) == (5, 0, 0)
+    stages, table = built(make_pipeline, store, texts(3), **spec)
+    assert counts(publish(stages, table)) == (0, 1, 3)
+    assert sorted(place.read()["record_id"]) == ["c0", "c1", "c2", "c4", "c5", "c6", "c7", "c8"]
+
+    stages, table = built(make_pipeline, store, texts(5), **spec)
+    with pytest.raises(DataError, match="record id 'c4' is in the sink as a row of pipeline letters"):
+        publish(stages, table)
+    stages, table = built(make_pipeline, store, texts(3), **place.spec)
+    with pytest.raises(StoreError, match="has no column 'id'; name the columns to write under `columns`"):
+        publish(stages, table)
+    assert len(place.read()) == 8
