@@ -22,10 +22,12 @@ from bedrock_assets.errors import DataError
 from bedrock_assets.sinks.rows import MARK, SinkRows
 from bedrock_assets.storage.parquet import write_frames
 
-COMPARED_AT_ONCE = 2_000_000
-"""Rows to compare in one pass: about 200 MB."""
+COMPARED_AT_ONCE = 500_000
+"""Rows to compare in one pass: about 250 MB."""
 IDS_AT_ONCE = 100_000
-_IDS = {"id": pl.String, MARK: pl.String}
+_THEIRS = {"id": pl.String, "mark": pl.UInt64, "is_ours": pl.Boolean, "is_others": pl.Boolean}
+_OURS = {"id": pl.String, "mark": pl.UInt64, "piece": pl.Int32, "row": pl.Int32}
+"""What is compared: of marks their hashes, which take less memory; a hash holds for this process only."""
 
 
 @dataclass
@@ -89,11 +91,11 @@ class Changes:
                 for side in ("ours", "theirs")
             )
             _require_distinct(theirs)
-            joined = ours.join(theirs.rename({MARK: "there"}).with_columns(was_there=True), on="id", how="left")
-            _require_ours(joined, self.rows.owner)
-            changed = joined.filter(pl.col(MARK).ne_missing(pl.col("there")))
-            is_ours = pl.col(MARK).str.starts_with(self.rows.owner)
-            gone = theirs.filter(is_ours).join(ours, on="id", how="anti")
+            joined = ours.join(theirs.with_columns(was_there=True), on="id", how="left", suffix="_there")
+            _require_not_others(joined)
+            is_changed = pl.col("mark").ne_missing(pl.col("mark_there"))
+            changed = joined.filter(is_changed)
+            gone = theirs.filter(pl.col("is_ours")).join(ours, on="id", how="anti")
             changed.select("id", "piece", "row", pl.col("was_there").fill_null(value=False)).write_parquet(
                 self.folder / f"changed-{index}.parquet"
             )
@@ -111,19 +113,28 @@ def found_changes(rows: SinkRows, there: Iterable[pl.DataFrame]) -> Generator[Ch
     Compare the table with a sink.
 
     Args:
-        there: What the sink has: String columns `id` and `MARK`, null in rows that are nobody's.
+        there: What the sink has: String columns `id` and `MARK`, null in rows that nobody has written.
 
     Raises:
         DataError: An id repeats in the sink, or another pipeline has written it.
     """
     with TemporaryDirectory(prefix="sink-") as name:
         changes = Changes(rows, Path(name))
-        n_there = _write(changes.folder / "theirs.parquet", there, _IDS)
+        is_ours = pl.col(MARK).str.starts_with(rows.owner)
+        marks = (
+            frame.select(
+                "id",
+                mark=pl.col(MARK).hash(0),
+                is_ours=is_ours.fill_null(value=False),
+                is_others=is_ours.not_().fill_null(value=False),
+            )
+            for frame in there
+        )
+        n_there = _write(changes.folder / "theirs.parquet", marks, _THEIRS)
         if not n_there and rows.required is None:
             changes.n_new = rows.publication.manifest.n_rows
         else:
-            schema = {**_IDS, "piece": pl.Int32, "row": pl.Int32}
-            _write(changes.folder / "ours.parquet", _marks(rows), schema)
+            _write(changes.folder / "ours.parquet", _marks(rows), _OURS)
             changes.compare(n_there)
         yield changes
 
@@ -132,7 +143,7 @@ def _marks(rows: SinkRows) -> Iterator[pl.DataFrame]:
     for index, piece in enumerate(rows.pieces):
         yield rows.read(piece).select(
             column(rows.key).alias("id"),
-            MARK,
+            mark=pl.col(MARK).hash(0),
             piece=pl.lit(index, pl.Int32),
             row=pl.int_range(pl.len(), dtype=pl.Int32),
         )
@@ -161,11 +172,10 @@ def _require_distinct(theirs: pl.DataFrame) -> None:
         )
 
 
-def _require_ours(joined: pl.DataFrame, owner: str) -> None:
-    others = joined.filter(pl.col("there").is_not_null() & ~pl.col("there").str.starts_with(owner))
+def _require_not_others(joined: pl.DataFrame) -> None:
+    others = joined.filter(pl.col("is_others"))
     if len(others):
-        record_id, mark = others.row(0, named=True)["id"], others.row(0, named=True)["there"]
         raise DataError(
-            f"record id {record_id!r} is in the sink as a row of pipeline {mark.partition(':')[0]}; write to another "
-            "table, or delete that pipeline's rows. Nothing was written"
+            f"record id {others['id'][0]!r} is in the sink as a row of another pipeline; write to another table, or "
+            "delete that pipeline's rows. Nothing was written"
         )

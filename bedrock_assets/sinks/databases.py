@@ -38,7 +38,7 @@ class Database(ABC):
 
     @abstractmethod
     def load(self, table: str, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
-        """Make a temporary table of frames whose columns are as `converted` makes them."""
+        """Make frames, whose columns are as `converted` makes them, a table that can be read once, and goes."""
 
     @abstractmethod
     def types(self, schema: pl.Schema) -> dict[str, str]:
@@ -156,9 +156,7 @@ class DuckDb(Database):
 
     @override
     def load(self, table: str, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
-        self._connection.register("frames", as_reader(frames, schema))
-        self._connection.execute(f"CREATE TEMP TABLE {quoted(table)} AS SELECT * FROM frames")
-        self._connection.unregister("frames")
+        self._connection.register(table, as_reader(frames, schema))
 
     @override
     def types(self, schema: pl.Schema) -> dict[str, str]:

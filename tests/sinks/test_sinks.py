@@ -196,7 +196,7 @@ def test_other_rows(name: str, request: pytest.FixtureRequest, make_pipeline: Ma
     assert sorted(place.read()["record_id"]) == ["c0", "c1", "c2", "c4", "c5", "c6", "c7", "c8"]
 
     stages, table = built(make_pipeline, store, texts(5), **spec)
-    with pytest.raises(DataError, match="record id 'c4' is in the sink as a row of pipeline letters"):
+    with pytest.raises(DataError, match="record id 'c4' is in the sink as a row of another pipeline"):
         publish(stages, table)
     stages, table = built(make_pipeline, store, texts(3), **place.spec)
     with pytest.raises(StoreError, match="has no column 'id'; name the columns to write under `columns`"):
