@@ -37,6 +37,8 @@ EFFECTS = {
     *("self.client.copy", "self.client.delete_object"),
     *("self.client.create_model_invocation_job", "self.client.stop_model_invocation_job", "self._call"),
     "self.client.delete_message_batch",
+    *("self._client.create_index", "self._client.put_vectors", "self._client.delete_vectors"),
+    *("database.commit", "merge.execute", "self._table.delete", "write_deltalake", "api.create_commit"),
     *("instance.add_dynamic_partitions", "instance.delete_dynamic_partition"),
     "emit",
 }
