@@ -82,12 +82,7 @@ def table_agreement(store: Store, pipeline: Pipeline, gold: GoldSpec, manifest: 
 def agreement_facts(found: Agreement) -> dict[str, Any]:
     """The measures, each with its interval in words, and a table of the labels."""
     facts: dict[str, Any] = {"gold_rows": found.n, "gold_unanswered": found.n_unanswered}
-    measures = {
-        "accuracy": (found.accuracy, found.accuracy_interval),
-        "kappa": (found.kappa, found.kappa_interval),
-        "macro_f1": (found.macro_f1, None),
-    }
-    for name, (value, interval) in measures.items():
+    for name, value, interval in found.measures:
         if value is not None:
             facts[f"gold_{name}"] = significant(value, 4)
         if interval:

@@ -18,6 +18,7 @@ from bedrock_assets.assets.failures import sentence_first
 from bedrock_assets.assets.gold import gold_metadata
 from bedrock_assets.assets.metadata import raw_metadata, shard_metadata, shared_metadata, table_metadata
 from bedrock_assets.assets.queued import QueuedCollectRuns
+from bedrock_assets.assets.report import report_metadata
 from bedrock_assets.assets.source import with_rows
 from bedrock_assets.assets.versions import answers_version, prompts_version
 from bedrock_assets.assets.wait import Watch
@@ -222,7 +223,7 @@ def _joined_table(pipeline: Pipeline) -> dg.AssetsDefinition:
             return
         manifest = join_table(opened, pipeline, raw)
         facts = table_metadata(pipeline, opened, manifest) | {"raw_revision": raw.revision}
-        facts |= gold_metadata(pipeline, opened, manifest)
+        facts |= gold_metadata(pipeline, opened, manifest) | report_metadata(pipeline, opened, manifest)
         yield from materialize("joined_table", facts, manifest.revision)
 
     return joined_table  # pyright: ignore[reportReturnType] - the decorator is untyped

@@ -22,6 +22,7 @@ from bedrock_assets.cli.models import models
 from bedrock_assets.cli.new import new
 from bedrock_assets.cli.plan import plan
 from bedrock_assets.cli.reference import reference
+from bedrock_assets.cli.report import report
 from bedrock_assets.cli.run import run
 from bedrock_assets.cli.sample import sample
 from bedrock_assets.cli.status import status
@@ -32,7 +33,7 @@ app = typer.Typer(help=__doc__, no_args_is_help=True, pretty_exceptions_enable=F
 GROUPS: dict[str, tuple[Callable[..., None], ...]] = {
     "On this machine": (demo, dev, emulate),
     "Before a launch": (new, plan, sample, estimate, models),
-    "Work and progress": (run, status, errors, compare, stop),
+    "Work and progress": (run, status, errors, report, compare, stop),
     "The deployment": (doctor, deployment, iam, metrics, gc),
     "Files alone, without Dagster": (parse,),
     "More": (reference,),

@@ -277,6 +277,10 @@ class PipelineSpec(WorkloadSpec):
         description="`owner/name` of a dataset on the Hugging Face hub. The asset `hub_dataset` commits the table to "
         "it whenever you materialize it.",
     )
+    report: bool = Field(
+        default=True,
+        description="Write a page about the table, `report.html` beside its folder, whenever it is built.",
+    )
     budget_usd: float | None = Field(
         default=None, ge=0, description="Refuse a launch if its estimate plus what was already paid is above this."
     )

@@ -66,6 +66,9 @@ def _facts(result: DemoResult) -> Iterator[tuple[str, str]]:
     yield "time", duration(result.seconds)
     yield "table", f"{result.table}/part-*.parquet"
     yield "open it", open_line(result)
+    page = Path(result.table).with_name("report.html")
+    if page.exists():
+        yield "report", f"{page}, to be opened in a browser"
 
 
 def _by(n_jobs: int) -> str:

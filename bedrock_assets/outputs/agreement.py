@@ -2,7 +2,8 @@
 How far answers agree with known ones: accuracy, F1 of each label, Cohen's kappa.
 
 Sources: Wilson (1927) for the interval of a share; Cohen (1960) for kappa and its standard error; macro F1 is the plain
-mean over all labels that are known or given, as scikit-learn's `average="macro"` over them.
+mean over all labels that are known or given, as scikit-learn's `average="macro"` over them; its interval is Efron's
+percentile bootstrap (1979).
 """
 
 import math
@@ -21,6 +22,9 @@ Z = 1.959964
 """Of a 95 % interval of a normal distribution."""
 MAX_LABELS = 12
 """More are no labels that a person looks at one by one, but texts."""
+N_RESAMPLES = 2_000
+MAX_PAIRS = 1_000
+"""Pairs of a known and a given answer; of more, which are texts and no labels, no interval of F1 is computed."""
 KNOWN, GIVEN, STATUS, COUNT = "known", "given", "status", "n"
 
 
@@ -29,6 +33,14 @@ class Interval(NamedTuple):
 
     low: float
     high: float
+
+
+class Measure(NamedTuple):
+    """One number for how far answers agree; None without rows."""
+
+    name: str
+    value: float | None
+    interval: Interval | None
 
 
 class LabelScore(NamedTuple):
@@ -95,6 +107,31 @@ class Agreement:
         """Mean F1 of all labels, 0 to 1; None without rows."""
         return sum(score.f1 for score in self.labels) / len(self.labels) if self.labels else None
 
+    @cached_property
+    def macro_f1_interval(self) -> Interval | None:
+        """The middle 95 % of what as many rows, drawn anew from these with replacement, would show."""
+        if not self.pairs or len(self.pairs) > MAX_PAIRS:
+            return None
+        import numpy as np
+
+        index, one = {score.label: i for i, score in enumerate(self.labels)}, np.eye(len(self.labels))
+        known, given = (one[[index[pair[side]] for pair in self.pairs]] for side in (0, 1))
+        shares = np.array([*self.pairs.values()]) / self.n
+        draws = np.random.default_rng(0).multinomial(self.n, shares, N_RESAMPLES).astype(np.float64)
+        n_told = draws @ (known + given)
+        # A label that is not drawn is none of that sample's.
+        f1 = np.divide(2 * draws @ (known * given), n_told, out=np.full(n_told.shape, np.nan), where=n_told > 0)
+        return Interval(*map(float, np.nanpercentile(np.nanmean(f1, axis=1), (2.5, 97.5))))
+
+    @property
+    def measures(self) -> list[Measure]:
+        """All measures, each with its 95 % interval."""
+        return [
+            Measure("accuracy", self.accuracy, self.accuracy_interval),
+            Measure("macro_f1", self.macro_f1, self.macro_f1_interval),
+            Measure("kappa", self.kappa, self.kappa_interval),
+        ]
+
     @property
     def kappa(self) -> float | None:
         """Cohen's kappa, -1 to 1; None without rows, or where there is one label only."""
@@ -121,7 +158,7 @@ class Agreement:
         Args:
             least: Least value by measure: `accuracy`, `macro_f1`, `kappa`.
         """
-        found: dict[str, float | None] = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "kappa": self.kappa}
+        found = {"accuracy": self.accuracy, "macro_f1": self.macro_f1, "kappa": self.kappa}
         return [
             f"{name} is unknown, because no row has both a known answer and the model's"
             if (value := found[name]) is None

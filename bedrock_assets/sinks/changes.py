@@ -40,6 +40,8 @@ class Changes:
     n_changed: int = 0
     n_gone: int = 0
     n_unchanged: int = 0
+    n_adopted: int = 0
+    """Of the changed rows, those that nobody had written."""
     _passes: list[int] = field(default_factory=list)
 
     @property
@@ -101,6 +103,7 @@ class Changes:
             )
             gone.select("id").write_parquet(self.folder / f"gone-{index}.parquet")
             n_changed = int(changed["was_there"].sum())
+            self.n_adopted += n_changed - int(changed["is_ours"].sum())
             self.n_new += len(changed) - n_changed
             self.n_changed += n_changed
             self.n_gone += len(gone)
@@ -122,7 +125,7 @@ def found_changes(rows: SinkRows, there: Iterable[pl.DataFrame]) -> Generator[Ch
         changes = Changes(rows, Path(name))
         is_ours = pl.col(MARK).str.starts_with(rows.owner)
         marks = (
-            frame.select(
+            frame.filter(pl.col("id").is_not_null()).select(
                 "id",
                 mark=pl.col(MARK).hash(0),
                 is_ours=is_ours.fill_null(value=False),

@@ -105,7 +105,7 @@ class IcebergTable(Target):
         expressions: Any = importlib.import_module("pyiceberg.expressions")  # whose classes pyright takes for empty
 
         n_outdated = changes.n_changed + changes.n_gone
-        replaces_all = n_outdated > MAX_IDS
+        replaces_all = n_outdated > MAX_IDS and not changes.n_adopted
         frames = self._rows.batches() if replaces_all else changes.frames()
         told = {REVISION: self._rows.revision}
         with announced(Effect.WRITE, self.address), self._table.transaction() as transaction:

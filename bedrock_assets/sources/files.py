@@ -41,6 +41,10 @@ class Files(Source):
         with self._explained_errors():
             if self._is_local_json:
                 return sum(map(json_lines.count_rows, self._files.names))
+            if self._suffix == ".csv" and not self._is_remote:
+                # `pl.len()` alone maps the whole file into memory.
+                first = self._scan().collect_schema().names()[:1]
+                return sum(map(len, self._read_batches(self._scan().select(map(column, first)))))
             return self._scan().select(pl.len()).collect().item()
 
     @override

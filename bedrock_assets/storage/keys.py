@@ -105,6 +105,11 @@ def preferences_key(pipeline: str) -> str:
     return f"{pipeline}/preferences.parquet"
 
 
+def report_key(pipeline: str) -> str:
+    """A page about the table, for people."""
+    return f"{pipeline}/report.html"
+
+
 def attempt_input_key(pipeline: str, shard: str, fingerprint: str, attempt: int) -> str:
     """The records of a second or later attempt: those that earlier attempts left unanswered."""
     return f"{shard_folder(pipeline, shard)}/{fingerprint}-{attempt}.jsonl"

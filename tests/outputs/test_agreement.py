@@ -1,6 +1,8 @@
 """Agreement with known answers, against values that others have computed."""
 
 import math
+from collections import Counter
+from random import Random
 
 import polars as pl
 import pytest
@@ -30,6 +32,22 @@ def test_measures() -> None:
     assert COHEN.accuracy_interval == pytest.approx((0.562, 0.809), abs=5e-4)
     error = math.sqrt(0.7 * 0.3 / 50) / 0.5
     assert COHEN.kappa_interval == pytest.approx((0.4 - 1.959964 * error, 0.4 + 1.959964 * error))
+
+
+def test_the_interval_of_f1() -> None:
+    """It is that of rows drawn anew, one by one; more rows narrow it; texts, which are no labels, have none."""
+    rows = [pair for pair, n in COHEN.pairs.items() for _ in range(n)]
+    random = Random(1)  # noqa: S311 - a sample, not a secret
+    drawn = sorted(
+        macro for _ in range(2000) if (macro := Agreement(Counter(random.choices(rows, k=50))).macro_f1) is not None
+    )
+    assert COHEN.macro_f1_interval == pytest.approx((drawn[50], drawn[1949]), abs=0.02)
+    many = Agreement({pair: 100 * n for pair, n in COHEN.pairs.items()})
+    low, high = many.macro_f1_interval or (0, 1)
+    assert low < (COHEN.macro_f1 or 0) < high < low + 0.03
+    assert Agreement({("a", "a"): 5}).macro_f1_interval == (1.0, 1.0)
+    assert Agreement({}).macro_f1_interval is None
+    assert Agreement({(str(i), str(i)): 1 for i in range(1001)}).macro_f1_interval is None
 
 
 def test_the_ends() -> None:

@@ -69,8 +69,8 @@ def test_all_are_assets(make_pipeline: MakePipeline, tmp_path: Path) -> None:
         }
         assert requested == {"delta_table", "sql_table", "iceberg_table", "lance_table", "s3_vectors"}
     (sensor,) = [one for one in build_sensors([pipeline], 30) if one.name == "exports_sensor"]
-    keys = {key.path[-1] for key in sensor.asset_selection.resolve(assets)} if sensor.asset_selection else set[str]()
-    assert keys == requested
+    assert sensor.asset_selection
+    assert {key.path[-1] for key in sensor.asset_selection.resolve(assets)} == requested
     assert not [one for one in build_sensors([make_pipeline(texts(3))], 30) if one.name == "exports_sensor"]
 
 

@@ -4,15 +4,17 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
+import lancedb
 import polars as pl
 import psycopg2
 import pytest
 
 from bedrock_assets.errors import DataError, StoreConflict, StoreError
 from bedrock_assets.pipeline.workload import CIRCUMSTANCES
-from bedrock_assets.sinks import Sent, sinks_of
+from bedrock_assets.sinks import Sent, changes, iceberg, lance, rows, sinks_of
 from bedrock_assets.sinks.rows import MARK, plain_dtype
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.publication import read_latest
@@ -21,6 +23,13 @@ from bedrock_assets.table.join import join_table
 from tests.labs.stages import MakePipeline, Stages, texts
 from tests.sinks.places import Place, duckdb_place, iceberg_place, lance_place, plain, sqlite_place
 
+LIMITS_OF_MEMORY = (
+    (rows, "ROW_GROUP_ROWS"),
+    (changes, "COMPARED_AT_ONCE"),
+    (changes, "IDS_AT_ONCE"),
+    (iceberg, "MAX_IDS"),
+    (lance, "DELETED_AT_ONCE"),
+)
 LIMITS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
 
 
@@ -71,8 +80,8 @@ def counts(sent: Sent) -> tuple[int, int, int]:
 
 def table_of(store: Store, place: Place) -> pl.DataFrame:
     """The table as a sink is to have it."""
-    rows = read_latest(store, "calls").with_columns(pl.col(place.null_lists).fill_null([]))
-    return rows.cast({name: plain_dtype(dtype) for name, dtype in rows.schema.items()})  # type: ignore[arg-type]
+    frame = read_latest(store, "calls").with_columns(pl.col(place.null_lists).fill_null([]))
+    return frame.cast({name: plain_dtype(dtype) for name, dtype in frame.schema.items()})  # type: ignore[arg-type]
 
 
 def postgresql_place(server: str, monkeypatch: pytest.MonkeyPatch, name: str) -> Place:
@@ -202,3 +211,43 @@ def test_other_rows(name: str, request: pytest.FixtureRequest, make_pipeline: Ma
     with pytest.raises(StoreError, match="has no column 'id'; name the columns to write under `columns`"):
         publish(stages, table)
     assert len(place.read()) == 8
+
+
+@pytest.mark.parametrize("name", ["sqlite", "iceberg", "lancedb"])
+def test_in_many_steps(
+    name: str,
+    request: pytest.FixtureRequest,
+    make_pipeline: MakePipeline,
+    store: Store,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """However few rows are read, compared and deleted at once, and however many are replaced: the result is one."""
+    for module, limit in LIMITS_OF_MEMORY:
+        monkeypatch.setattr(module, limit, 2)
+    place = PLACES[name](request)
+    first = odd_rows(12)
+    stages, table = built(make_pipeline, store, first, **place.spec)
+    assert counts(publish(stages, table)) == (12, 0, 0)
+    changed = first.slice(4).with_columns(
+        text=pl.when(pl.int_range(pl.len()) > 2).then(pl.lit("anew")).otherwise("text")
+    )
+    stages, table = built(make_pipeline, store, changed, **place.spec)
+    assert counts(publish(stages, table)) == (5, 4, 3)
+    told = [column for column in table_of(store, place).columns if column in CIRCUMSTANCES]
+    assert plain(place.read().drop(told)) == plain(table_of(store, place).drop(told))
+    assert counts(publish(stages, table)) == (0, 0, 8)
+
+
+def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """Two rows with one id in the sink, and rows without any: the first is refused, the others are left."""
+    spec = {"sinks": {"lancedb": {"path": "lance", "table": "calls", "columns": ["text"]}}}
+    stages, table = built(make_pipeline, store, texts(3), **spec)
+    publish(stages, table)
+    opened = lancedb.connect(tmp_path / "lance").open_table("calls")
+    opened.add([{"text": "of nobody", "record_id": None, MARK: None}] * 2)
+    assert counts(publish(stages, table)) == (0, 0, 3)
+    opened.add([{"text": "again", "record_id": "c1", MARK: None}])
+    with pytest.raises(DataError, match="record id 'c1' is in the sink more than once"):
+        publish(stages, table)
+    opened.checkout_latest()
+    assert opened.count_rows() == 6

@@ -249,10 +249,8 @@ def test_secrets_of_a_catalog() -> None:
         PipelineSpec.model_validate(spec)
 
 
-def test_without_the_extension_there_is_a_server_too(
-    make_pipeline: MakePipeline, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """On Debian's PostgreSQL, which is another version."""
+def test_another_server(make_pipeline: MakePipeline, store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Debian's PostgreSQL is of another version, and has no extension."""
     with postgres() as env:
         monkeypatch.setenv("OUT", uri_of(env))
         assert publish(make_pipeline, store, texts(3), columns=None, table="calls").n_written == 3
