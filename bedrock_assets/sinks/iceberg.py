@@ -33,7 +33,7 @@ REVISION = "bedrock_assets_revision"
 """Property of a snapshot, for the revision of the table."""
 MAX_IDS = 100_000
 """Rows to delete by their ids; above that all rows of the pipeline are replaced."""
-FILE_BYTES = 128 * 1024 * 1024
+FILE_BYTES = 64 * 1024 * 1024
 """Of the data files of a table that is made here: a delete holds one of them in memory."""
 
 
