@@ -1,9 +1,9 @@
 """Whole files as rows: the name of each and its text, or its bytes."""
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import cached_property
-from pathlib import Path
+from functools import cached_property, partial
+from pathlib import Path, PurePosixPath
 
 import polars as pl
 from typing_extensions import override
@@ -12,12 +12,24 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.sources.base import BATCH_ROWS, Source, explained
 from bedrock_assets.sources.csv_files import encoding_problem
 from bedrock_assets.sources.file_paths import fixed_part, matching_files
+from bedrock_assets.sources.s3_files import S3Files
+from bedrock_assets.threads import N_READERS, map_ordered
 
 BYTES_AT_ONCE = 32 * 1024 * 1024
 """A batch ends here, so that memory does not depend on how many files there are."""
 BINARY = (".pdf", ".doc", ".docx", ".xls", ".xlsx", ".jpg", ".jpeg", ".png", ".gif", ".webp")
 """Files that are sent as documents or images; of all others the text is read."""
 MAX_FILE_BYTES = 1024**3
+
+
+@dataclass(frozen=True)
+class _File:
+    """A file that becomes a row."""
+
+    path: str
+    name: str
+    n_bytes: int
+    read: Callable[[], bytes]
 
 
 @dataclass(frozen=True)
@@ -29,7 +41,7 @@ class WholeFiles(Source):
     """
 
     pattern: str
-    """A local file, pattern or folder; of a folder all files below it, hidden ones left out."""
+    """A file, pattern or folder, local or `s3://`; of a folder all files below it, hidden ones left out."""
 
     @override
     def describe(self) -> str:
@@ -42,7 +54,7 @@ class WholeFiles(Source):
 
     @override
     def n_rows(self) -> int:
-        return len(self._paths)
+        return len(self._files)
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
@@ -50,25 +62,28 @@ class WholeFiles(Source):
         contents: list[bytes] = []
         n_bytes = 0
         with explained(self._what):
-            for path in self._paths:
-                names.append(path.relative_to(self._folder).as_posix())
-                contents.append(self._read(path))
-                n_bytes += len(contents[-1])
+            # In S3 most of the time is spent waiting.
+            for name, content in map_ordered(self._read, self._files, N_READERS if self._is_remote else None):
+                names.append(name)
+                contents.append(content)
+                n_bytes += len(content)
                 if len(names) >= BATCH_ROWS or n_bytes >= BYTES_AT_ONCE:
                     yield self._frame(names, contents)
                     names, contents, n_bytes = [], [], 0
             if names:
                 yield self._frame(names, contents)
 
-    def _read(self, path: Path) -> bytes:
-        if (n_bytes := path.stat().st_size) > MAX_FILE_BYTES:
-            raise ConfigError(f"{self._what}: {path} has {n_bytes:,} bytes; a file of one row has at most 1 GiB")
-        content = path.read_bytes()
+    def _read(self, file: _File) -> tuple[str, bytes]:
+        if file.n_bytes > MAX_FILE_BYTES:
+            raise ConfigError(
+                f"{self._what}: {file.path} has {file.n_bytes:,} bytes; a file of one row has at most 1 GiB"
+            )
+        content = file.read()
         if not self._is_binary:
             content = content.removeprefix(b"\xef\xbb\xbf")
             if problem := encoding_problem(content):
-                raise ConfigError(f"source {path}: {problem}")
-        return content
+                raise ConfigError(f"source {file.path}: {problem}")
+        return file.name, content
 
     def _frame(self, names: list[str], contents: list[bytes]) -> pl.DataFrame:
         values = pl.Series("content", contents, dtype=pl.Binary)
@@ -81,7 +96,7 @@ class WholeFiles(Source):
 
     @cached_property
     def _suffixes(self) -> list[str]:
-        suffixes = sorted({path.suffix.lower() for path in self._paths})
+        suffixes = sorted({PurePosixPath(file.path).suffix.lower() for file in self._files})
         kinds = {suffix in BINARY for suffix in suffixes}
         if len(kinds) > 1:
             raise ConfigError(
@@ -91,14 +106,22 @@ class WholeFiles(Source):
         return suffixes
 
     @cached_property
-    def _paths(self) -> list[Path]:
+    def _files(self) -> list[_File]:
+        if self._is_remote:
+            found = S3Files(self.pattern, "source.files")
+            return [_File(one.key, one.name, one.n_bytes, partial(found.read, one)) for one in found.objects]
         if "://" in self.pattern:
-            raise ConfigError(f"{self._what} is not local; copy the files first, for example with `aws s3 sync`")
-        return [Path(name) for name in matching_files(self.pattern, "source.files")]
+            raise ConfigError(f"{self._what} is neither local nor s3://; copy the files first")
+        paths = map(Path, matching_files(self.pattern, "source.files"))
+        folder = Path(self.pattern) if Path(self.pattern).is_dir() else fixed_part(self.pattern)
+        return [
+            _File(str(path), path.relative_to(folder).as_posix(), path.stat().st_size, path.read_bytes)
+            for path in paths
+        ]
 
     @property
-    def _folder(self) -> Path:
-        return Path(self.pattern) if Path(self.pattern).is_dir() else fixed_part(self.pattern)
+    def _is_remote(self) -> bool:
+        return self.pattern.startswith("s3://")
 
     @property
     def _what(self) -> str:

@@ -66,7 +66,7 @@ def test_what_cannot_be_read(calls: Path) -> None:
         "latin/*.txt": "x.txt: byte 0xfc is not UTF-8; save the file as UTF-8",
         "mixed": "texts and documents or images",
         "none/*.txt": "source.files '.*none/\\*.txt' matches no file",
-        "s3://bucket/calls/*.txt": "is not local; copy the files first",
+        "gs://bucket/calls/*.txt": "is neither local nor s3://; copy the files first",
     }.items():
         with pytest.raises(ConfigError, match=told):
             read(files, calls)
