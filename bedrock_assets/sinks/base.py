@@ -7,7 +7,7 @@ from typing import TypeVar
 
 import polars as pl
 
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.errors import ConfigError, panics_are_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.changes import Changes, found_changes
 from bedrock_assets.sinks.rows import SinkRows
@@ -58,9 +58,15 @@ class Target(ABC):
 
 def send(target: Target, rows: SinkRows) -> Sent:
     """Write to a sink what has changed since it was written last."""
-    with found_changes(rows, target.marks()) as changes:
+    where = f"{target.address} cannot be written"
+    with panics_are_errors(where), found_changes(rows, target.marks()) as changes:
         if changes:
-            target.write(changes)
+            try:
+                target.write(changes)
+            except Exception:
+                if changes.failure:  # drivers turn what a stream of rows raises into errors of their own
+                    raise changes.failure from None
+                raise
         n_rows = changes.n_written + changes.n_unchanged
         return Sent(target.address, n_rows, changes.n_written, changes.n_gone, changes.n_unchanged)
 

@@ -19,7 +19,7 @@ import polars as pl
 
 from bedrock_assets.columns import column
 from bedrock_assets.errors import DataError
-from bedrock_assets.sinks.rows import MARK, SinkRows
+from bedrock_assets.sinks.rows import MARK, Piece, SinkRows
 from bedrock_assets.storage.parquet import write_frames
 
 COMPARED_AT_ONCE = 500_000
@@ -42,6 +42,8 @@ class Changes:
     n_unchanged: int = 0
     n_adopted: int = 0
     """Of the changed rows, those that nobody had written."""
+    failure: Exception | None = None
+    """Why the table could not be read."""
     _passes: list[int] = field(default_factory=list)
 
     @property
@@ -55,12 +57,23 @@ class Changes:
     def frames(self) -> Iterator[pl.DataFrame]:
         """The rows to write: those that are new or changed."""
         if not self._passes:
-            yield from self.rows.batches()
+            yield from self.all_frames()
             return
         changed = self._scan("changed")
         for index in changed.select(pl.col("piece").unique().sort()).collect()["piece"]:
             positions = changed.filter(pl.col("piece") == index).select(pl.col("row").sort()).collect()["row"]
-            yield self.rows.read(self.rows.pieces[index])[positions]
+            yield self._read(self.rows.pieces[index])[positions]
+
+    def all_frames(self) -> Iterator[pl.DataFrame]:
+        """All rows of the table."""
+        return map(self._read, self.rows.pieces)
+
+    def _read(self, piece: Piece) -> pl.DataFrame:
+        try:
+            return self.rows.read(piece)
+        except Exception as error:
+            self.failure = error
+            raise
 
     def gone(self) -> Iterator[pl.Series]:
         """Ids (String) of the rows to delete."""

@@ -106,7 +106,7 @@ class IcebergTable(Target):
 
         n_outdated = changes.n_changed + changes.n_gone
         replaces_all = n_outdated > MAX_IDS and not changes.n_adopted
-        frames = self._rows.batches() if replaces_all else changes.frames()
+        frames = changes.all_frames() if replaces_all else changes.frames()
         told = {REVISION: self._rows.revision}
         with announced(Effect.WRITE, self.address), self._table.transaction() as transaction:
             if replaces_all:

@@ -1,7 +1,7 @@
 """The rows that a sink is to have: the table's, with plain types, and in each row a mark that tells its content."""
 
 import hashlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -91,9 +91,12 @@ class SinkRows:
     @cached_property
     def schema(self) -> pl.Schema:
         """Columns of the sink with their types, the mark last."""
+        return pl.Schema({**{name: plain_dtype(dtype) for name, dtype in self._written.items()}, MARK: pl.String()})
+
+    @cached_property
+    def _written(self) -> pl.Schema:
         first = self.publication.manifest.parts[0]
-        written = self.publication.read(first, lambda rows: rows.select(columns(self.names)).head(0)).schema
-        return pl.Schema({**{name: plain_dtype(dtype) for name, dtype in written.items()}, MARK: pl.String()})
+        return self.publication.read(first, lambda rows: rows.select(columns(self.names)).head(0)).schema
 
     @cached_property
     def pieces(self) -> list[Piece]:
@@ -109,12 +112,8 @@ class SinkRows:
         return rows.with_columns(self._mark.alias(MARK))
 
     def _select(self, piece: Piece) -> Callable[[pl.LazyFrame], pl.LazyFrame]:
-        plain = {name: dtype for name, dtype in self.schema.items() if name != MARK}
-        return lambda rows: (
-            rows.slice(piece.offset, ROW_GROUP_ROWS)
-            .select(columns(self.names))
-            .with_columns(column(name).cast(dtype) for name, dtype in plain.items())
-        )
+        values = [_plain(column(name), dtype).alias(name) for name, dtype in self._written.items()]
+        return lambda rows: rows.slice(piece.offset, ROW_GROUP_ROWS).select(values)
 
     @cached_property
     def _mark(self) -> pl.Expr:
@@ -123,9 +122,11 @@ class SinkRows:
         content = {name: dtype for name, dtype in self.schema.items() if name not in {MARK, *told}}
         return pl.lit(self.owner) + content_hash(content).str.head(_MARK_DIGITS)
 
-    def batches(self) -> Iterator[pl.DataFrame]:
-        """All rows."""
-        return map(self.read, self.pieces)
+
+def _plain(value: pl.Expr, dtype: pl.DataType) -> pl.Expr:
+    if isinstance(dtype, pl.Duration):  # a cast would keep its unit
+        return value.dt.total_microseconds()
+    return value.cast(plain_dtype(dtype))
 
 
 def plain_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
@@ -133,7 +134,8 @@ def plain_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     A type that databases and table formats have.
 
     Unsigned integers become Int64, smaller ones Int32, categories, times of day and all-null columns String, durations
-    Int64 (microseconds); moments have microseconds. Vectors stay Arrays, other Arrays become Lists.
+    Int64 (microseconds; within lists and structs in their own unit); moments have microseconds. Vectors stay Arrays,
+    other Arrays become Lists.
     """
     if isinstance(dtype, pl.Struct):
         return pl.Struct({field.name: plain_dtype(field.dtype) for field in dtype.fields})

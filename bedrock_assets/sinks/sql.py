@@ -55,7 +55,8 @@ def _explained(uri: str, table: str) -> Generator[None]:
     except BedrockAssetsError:
         raise
     except Exception as error:
-        told = without_secrets(first_line(error), uri)
+        # The reason is often in the second line: "Error occurred writing COPY data:".
+        told = without_secrets(" ".join(str(error).split("\n")[:2]).strip() or first_line(error), uri)
         raise StoreError(f"{WHERE}: table {table} cannot be written: {told}. Nothing was changed") from None
 
 

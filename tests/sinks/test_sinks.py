@@ -12,7 +12,7 @@ import polars as pl
 import psycopg2
 import pytest
 
-from bedrock_assets.errors import DataError, StoreConflict, StoreError
+from bedrock_assets.errors import BedrockAssetsError, DataError, StoreConflict, StoreError
 from bedrock_assets.pipeline.workload import CIRCUMSTANCES
 from bedrock_assets.sinks import Sent, changes, iceberg, lance, rows, sinks_of
 from bedrock_assets.sinks.rows import MARK, plain_dtype
@@ -48,6 +48,7 @@ def odd_rows(n_rows: int) -> pl.DataFrame:
             "yes": [bool(i % 2) for i in some],
             "day": [date(2026, 11, 1) + timedelta(i) for i in some],
             "at": [moment + timedelta(hours=i) for i in some],
+            "took": pl.Series([timedelta(milliseconds=1500 * i) for i in some], dtype=pl.Duration("ms")),
             "seen": pl.Series([moment.replace(tzinfo=UTC)] * n_rows),
             "raw": [bytes([i % 256, 0, 255]) for i in some],
             "kind": pl.Series(["good" if i % 2 else "bad" for i in some], dtype=pl.Enum(["good", "bad"])),
@@ -80,7 +81,9 @@ def counts(sent: Sent) -> tuple[int, int, int]:
 
 def table_of(store: Store, place: Place) -> pl.DataFrame:
     """The table as a sink is to have it."""
-    frame = read_latest(store, "calls").with_columns(pl.col(place.null_lists).fill_null([]))
+    frame = read_latest(store, "calls").with_columns(
+        pl.col(place.null_lists).fill_null([]), pl.col("took").dt.total_microseconds()
+    )
     return frame.cast({name: plain_dtype(dtype) for name, dtype in frame.schema.items()})  # type: ignore[arg-type]
 
 
@@ -180,11 +183,13 @@ def test_a_table_that_is_replaced_meanwhile(
     """Rows of two builds are never mixed: the sink keeps those that it has."""
     place = PLACES[name](request)
     stages, old = built(make_pipeline, store, odd_rows(6), **place.spec)
-    publish(stages, old)
-    before = plain(place.read())
-    built(make_pipeline, store, odd_rows(6).with_columns(text=pl.lit("anew")), **place.spec)
+    newer, new = built(make_pipeline, store, odd_rows(6).with_columns(text=pl.lit("anew")), **place.spec)
     with pytest.raises(StoreConflict, match="was replaced while it was read"):
-        publish(stages, old.model_copy(update={"revision": "other"}))
+        publish(stages, old)
+    publish(newer, new)
+    before = plain(place.read())
+    with pytest.raises(StoreConflict, match="was replaced while it was read"):
+        publish(stages, old)
     assert plain(place.read()) == before
 
 
@@ -251,3 +256,31 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
         publish(stages, table)
     opened.checkout_latest()
     assert opened.count_rows() == 6
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_values_that_few_places_have(
+    name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store
+) -> None:
+    """Days outside of a calendar, numbers that are none, and the largest ones: written, or one error that says why."""
+    place = PLACES[name](request)
+    odd = {
+        "day": pl.Series([10**8, None], dtype=pl.Int32).cast(pl.Date),
+        "moment": pl.Series([2**63 - 1, -(2**63)]).cast(pl.Datetime("us")),
+        "share": pl.Series([float("nan"), float("inf")]),
+        "large": pl.Series([2**64 - 1, 0], dtype=pl.UInt64),
+        "long": pl.Series(["x" * 1_000_000, ""]),
+        "void": pl.Series([[], None], dtype=pl.List(pl.Null)),
+    }
+    refused = list[str]()
+    for column, values in odd.items():
+        frame = texts(2).with_columns(values.alias("odd"))
+        spec = {"sinks": {place.kind: {**place.settings, "table": f"{place.settings['table']}_{column}"}}}
+        stages, table = built(make_pipeline, store, frame, **spec)
+        try:
+            sent = [publish(stages, table).n_written for _ in range(2)]
+        except BedrockAssetsError:
+            refused.append(column)
+        else:
+            assert sent == [2, 0]
+    assert not {"share", "long"}.intersection(refused)
