@@ -7,6 +7,7 @@ as it was or as it is, and what dies on the way leaves it as it was.
 
 from collections.abc import Generator, Iterator
 from contextlib import closing, contextmanager
+from pathlib import Path
 from typing import NamedTuple
 from urllib.parse import urlsplit
 
@@ -14,13 +15,15 @@ import polars as pl
 from typing_extensions import override
 
 from bedrock_assets.audit import Effect, announced
-from bedrock_assets.errors import BedrockAssetsError, StoreError, first_line
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError, first_line
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.base import Sent, Target, named, send
 from bedrock_assets.sinks.changes import Changes
-from bedrock_assets.sinks.databases import WHERE, Database, open_database, quoted
+from bedrock_assets.sinks.database import WHERE, Database, quoted
+from bedrock_assets.sinks.database_files import DuckDb, SQLite
+from bedrock_assets.sinks.postgresql import PostgreSql
 from bedrock_assets.sinks.rows import MARK, SinkRows
-from bedrock_assets.sources.connections import uri_of, without_secrets
+from bedrock_assets.sources.connections import scheme_of, uri_of, without_secrets
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 
@@ -38,13 +41,35 @@ def publish_sql(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
     """
     spec = named(pipeline.spec.sinks.sql, WHERE)
     uri, rows = uri_of(spec, WHERE), SinkRows.of(store, pipeline, table, spec.columns)
-    with _explained(uri, spec.table), closing(open_database(uri, pipeline.folder)) as database:
+    with _explained(uri, spec.table), closing(_open(uri, pipeline.folder)) as database:
         target = SqlTable(database, tuple(spec.table.split(".")), rows, _shown(uri, spec.table))
         target.prepare()
         sent = send(target, rows)
         with announced(Effect.WRITE, target.address):
             database.commit()
         return sent
+
+
+DATABASES: dict[str, type[PostgreSql | DuckDb | SQLite]] = {
+    "postgresql": PostgreSql,
+    "postgres": PostgreSql,
+    "duckdb": DuckDb,
+    "sqlite": SQLite,
+}
+"""By the scheme of the URI."""
+
+
+def _open(uri: str, folder: Path) -> Database:
+    """
+    Connect.
+
+    Raises:
+        ConfigError: The URI names no database that is known, or its driver is not installed.
+    """
+    if scheme_of(uri) not in DATABASES:
+        told = f"starts with {scheme_of(uri)}://" if scheme_of(uri) else "has no scheme"
+        raise ConfigError(f"{WHERE}: the URI {told}; known: {', '.join(f'{name}://' for name in DATABASES)}")
+    return DATABASES[scheme_of(uri)](uri, folder)
 
 
 @contextmanager
