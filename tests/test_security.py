@@ -37,13 +37,15 @@ EFFECTS = {
     *("self.client.copy", "self.client.delete_object"),
     *("self.client.create_model_invocation_job", "self.client.stop_model_invocation_job", "self._call"),
     "self.client.delete_message_batch",
+    *("self._client.create_index", "self._client.put_vectors", "self._client.delete_vectors"),
+    *("database.commit", "merge.execute", "self._table.delete", "write_deltalake", "api.create_commit"),
     *("instance.add_dynamic_partitions", "instance.delete_dynamic_partition"),
     "emit",
 }
 """Calls that change the world, as the package spells them; each must stand in a `with announced(...)`."""
 ADAPTERS = (
     *("storage/", "aws/", "jobs/event_log.py", "jobs/partitions.py"),
-    *("inbox/files.py", "table/delta.py", "table/hub.py"),
+    *("inbox/files.py", "sinks/"),
 )
 """Where effects are announced: next to the world, and not in stages, assets or sensors."""
 LOG_CALLS = ("log_event", "report_runless_asset_event")

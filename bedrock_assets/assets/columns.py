@@ -8,7 +8,7 @@ from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
 from bedrock_assets.config.task import POSITION
 from bedrock_assets.pipeline.ids import GIVEN_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.pipeline.workload import CIRCUMSTANCES, Workload
 
 DESCRIPTIONS = {
     "status": "What became of the row: `ok`, `error` or `missing`.",
@@ -28,8 +28,6 @@ DESCRIPTIONS = {
 RECORD_ID = "Unique id of the row, the same in all assets of the pipeline."
 GIVEN = "The `recordId` in the file, which is absent or repeated in some records; those have a `record_id` of ours."
 INPUT = "Column of the input, unchanged."
-CIRCUMSTANCES = frozenset({"model_id", "answer_source", "job_arn", "attempt"})
-"""Columns that say how an answer came about; they are not made from columns of the prompt."""
 
 
 def column_schema(workload: Workload, columns: Mapping[str, str]) -> dg.TableSchema:

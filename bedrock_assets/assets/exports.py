@@ -1,4 +1,4 @@
-"""Assets made from the joined table, if a pipeline asks for them: `preferences`, `delta_table`, `hub_dataset`."""
+"""Assets made from the joined table, if a pipeline asks for them: `preferences`, and one for each sink."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -10,19 +10,18 @@ from bedrock_assets.assets.metadata import preferences_metadata, shared_metadata
 from bedrock_assets.jobs.event_log import materialize
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.sinks import Sent, Sink, sinks_of
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.table.delta import publish_delta
-from bedrock_assets.table.hub import push_table
 from bedrock_assets.table.preferences import join_preferences
 
 
 def build_exports(pipeline: Pipeline) -> list[dg.AssetsDefinition]:
-    """Of a comparison `preferences`, with `delta:` `delta_table`, with `hub:` `hub_dataset`."""
+    """Of a comparison `preferences`, and of each sink its asset, such as `sql_table`."""
     spec = pipeline.spec
-    wanted = {_preferences: spec.task.compare, _delta_table: spec.delta, _hub_dataset: spec.hub}
-    return [build(pipeline) for build, setting in wanted.items() if setting]
+    preferences = [_preferences(pipeline)] if spec.task.compare else []
+    return [*preferences, *(_sink_asset(pipeline, sink) for sink in sinks_of(spec))]
 
 
 def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -43,46 +42,36 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def _delta_table(pipeline: Pipeline) -> dg.AssetsDefinition:
+def _sink_asset(pipeline: Pipeline, sink: Sink) -> dg.AssetsDefinition:
     @dg.asset(
-        key=pipeline.spec.key_of("delta_table"),
+        key=pipeline.spec.key_of(sink.asset),
         deps=[pipeline.spec.key_of("joined_table")],
-        automation_condition=dg.AutomationCondition.eager(),
-        description="The joined table as a Delta table; each build is a version.",
-        **shared_metadata(pipeline.spec, {"delta"}),
+        automation_condition=dg.AutomationCondition.eager() if sink.is_automatic else None,
+        description=sink.description,
+        **shared_metadata(pipeline.spec, {*sink.kinds}),
     )
     @sentence_first
-    def delta_table(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
+    def written(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
         opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
-        published = publish_delta(opened, pipeline, table)
-        metadata = {"dagster/row_count": published.n_rows, "dagster/uri": published.uri, "version": published.version}
-        yield from materialize("delta_table", metadata, table.revision)
+        sent = sink.publish(opened, pipeline, table)
+        yield from materialize(sink.asset, _metadata(sent, table), table.revision)
 
-    return delta_table  # pyright: ignore[reportReturnType] - the decorator is untyped
+    return written  # pyright: ignore[reportReturnType] - the decorator is untyped
 
 
-def _hub_dataset(pipeline: Pipeline) -> dg.AssetsDefinition:
-    @dg.asset(
-        key=pipeline.spec.key_of("hub_dataset"),
-        deps=[pipeline.spec.key_of("joined_table")],
-        description=f"The joined table as dataset `{pipeline.spec.hub}` of the Hugging Face hub. Nobody but you "
-        "materializes it: what it publishes may be read by others.",
-        **shared_metadata(pipeline.spec, {"huggingface"}),
-    )
-    @sentence_first
-    def hub_dataset(bedrock_batch_store: StoreResource) -> Iterator[dg.MaterializeResult[Any]]:
-        opened = bedrock_batch_store.open()
-        table = require_table(opened, pipeline)
-        pushed = push_table(opened, pipeline, table)
-        metadata = {
-            "dagster/row_count": pushed.n_rows,
-            "url": dg.MetadataValue.url(pushed.url),
-            "commit": pushed.commit,
-        }
-        yield from materialize("hub_dataset", metadata, table.revision)
-
-    return hub_dataset  # pyright: ignore[reportReturnType] - the decorator is untyped
+def _metadata(sent: Sent, table: TableManifest) -> dict[str, Any]:
+    more = {name: dg.MetadataValue.url(str(value)) if name == "url" else value for name, value in sent.more.items()}
+    return {
+        "dagster/uri": sent.address,
+        **more,
+        "dagster/row_count": sent.n_rows,
+        "rows": f"{sent.n_written:,} written, {sent.n_deleted:,} deleted, {sent.n_unchanged:,} unchanged",
+        "revision": table.revision,
+        "n_written": sent.n_written,
+        "n_deleted": sent.n_deleted,
+        "n_unchanged": sent.n_unchanged,
+    }
 
 
 def require_table(store: Store, pipeline: Pipeline) -> TableManifest:

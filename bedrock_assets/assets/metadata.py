@@ -12,7 +12,7 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.assets.columns import CIRCUMSTANCES, answers_lineage, column_schema, raw_lineage, table_lineage
+from bedrock_assets.assets.columns import answers_lineage, column_schema, raw_lineage, table_lineage
 from bedrock_assets.assets.sample import columns_for_people, never_fails, quoted, records_of, sample_of
 from bedrock_assets.assets.units import counted, duration, significant, size
 from bedrock_assets.assets.words import (
@@ -36,7 +36,7 @@ from bedrock_assets.outputs.outcomes import n_truncated
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.redact import shown_to_people
-from bedrock_assets.pipeline.workload import Workload
+from bedrock_assets.pipeline.workload import CIRCUMSTANCES, Workload
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import InferenceMode, RawManifest, ReusedFrom, ShardManifest, TableManifest

@@ -9,10 +9,8 @@ import dagster as dg
 import polars as pl
 from polars.exceptions import PanicException
 
-from bedrock_assets.columns import column
 from bedrock_assets.errors import first_line
-from bedrock_assets.pipeline.ids import holds_binary
-from bedrock_assets.pipeline.templates import as_text
+from bedrock_assets.pipeline.values import texts_of
 
 Params = ParamSpec("Params")
 SAMPLE_CHARS = 160
@@ -20,7 +18,6 @@ READ_CHARS = 2_000
 INLINE_CHARS = 999
 """Markdown up to this length stands on an asset's page; a longer one is behind a click (Dagster 1.13)."""
 _CELL_CHARS = (SAMPLE_CHARS, 120, 90, 70, 50, 35)
-_LIST_ITEMS = 3
 _BREAKS = str.maketrans({"\r": " ", "\n": " ", "\u2028": " ", "\u2029": " "})
 
 
@@ -125,29 +122,7 @@ def _lists(frame: pl.DataFrame, n_chars: int) -> str:
 
 
 def _cells(frame: pl.DataFrame, name: str, n_chars: int) -> list[str]:
-    """A column's values as text; a column that cannot be shown says why, and the others are shown."""
-    dtype = frame.schema[name]
-    try:
-        if isinstance(dtype, pl.List | pl.Array) and dtype.inner.is_float():
-            return [_numbers(values) for values in frame[name].to_list()]
-        if dtype == pl.Binary:
-            cut = [None if value is None else value[:SAMPLE_CHARS] for value in frame[name].to_list()]
-            return [_short("" if value is None else str(value), n_chars) for value in cut]
-        if holds_binary(dtype):
-            return [_short("" if value is None else str(value), n_chars) for value in frame[name].to_list()]
-        plain = dtype == pl.Null or dtype.is_float()
-        texts = frame.select(column(name).cast(pl.String) if plain else as_text(name, dtype)).to_series()
-        return [_short("" if text is None else text, n_chars) for text in texts]
-    except (Exception, PanicException) as error:  # one value must not hide the others
-        return [_short(f"({dtype}: {first_line(error)})", n_chars)] * len(frame)
-
-
-def _numbers(values: list[float | None] | None) -> str:
-    """The first numbers of a vector, and its length."""
-    if values is None:
-        return ""
-    shown = ["null" if value is None else f"{value:.3g}" for value in values[:_LIST_ITEMS]]
-    return f"[{', '.join(shown)}{f', ... {len(values)}' if len(values) > len(shown) else ''}]"
+    return [_short(text or "", n_chars) for text in texts_of(frame, name)]
 
 
 def _short(text: str, n_chars: int) -> str:

@@ -57,6 +57,15 @@ TAG_INTERFACE = ("ec2:CreateTags",)
 READ_METRICS = ("cloudwatch:GetMetricData",)
 """For any metric: CloudWatch cannot restrict it to a resource or namespace."""
 ASSUME = ("sts:AssumeRole",)
+WRITE_VECTORS = (
+    "s3vectors:GetIndex",
+    "s3vectors:CreateIndex",
+    "s3vectors:ListVectors",
+    "s3vectors:GetVectors",
+    "s3vectors:PutVectors",
+    "s3vectors:DeleteVectors",
+)
+"""ListVectors asks for GetVectors as well where it returns metadata. Source: boto3's documentation of it, 2026-11."""
 _ARN_PARTS = 6
 _QUEUE = re.compile(r"arn:[a-z-]+:sqs:[a-z0-9-]+:\d{12}:[A-Za-z0-9_-]{1,80}(\.fifo)?")
 
@@ -83,6 +92,8 @@ class Deployment:
     """Whether the metrics of batch jobs are read from CloudWatch."""
     assumed: str = ""
     """ARN of a role of another account that calls are made as; empty if there is none."""
+    vector_bucket: str = ""
+    """Vector bucket of the sink `s3_vectors`, in the same Region; empty if there is none."""
 
     def __post_init__(self) -> None:
         """
@@ -134,6 +145,11 @@ class Deployment:
         """All objects of the store."""
         return f"arn:{self.partition}:s3:::{self.store.removeprefix('s3://').rstrip('/')}/*"
 
+    @property
+    def indexes_arn(self) -> str:
+        """All indexes of the vector bucket."""
+        return f"arn:{self.partition}:s3vectors:{self.region}:{self.account}:bucket/{self.vector_bucket}/index/*"
+
 
 def caller_policy(deployment: Deployment) -> Document:
     """Permissions of Dagster's processes: create and watch jobs, pass the role, read and write the store."""
@@ -150,6 +166,7 @@ def caller_policy(deployment: Deployment) -> Document:
         *([_allow("Events", READ_QUEUE, deployment.events_queue)] if deployment.events_queue else []),
         *([_allow("Metrics", READ_METRICS, "*")] if deployment.cloudwatch else []),
         *([_allow("Assume", ASSUME, deployment.assumed)] if deployment.assumed else []),
+        *([_allow("Vectors", WRITE_VECTORS, deployment.indexes_arn)] if deployment.vector_bucket else []),
     )
 
 

@@ -18,6 +18,7 @@ def iam(
     tags: Annotated[bool, typer.Option("--tags", help="Jobs are tagged.")] = False,
     cloudwatch: Annotated[bool, typer.Option("--cloudwatch", help="Metrics are read from CloudWatch.")] = False,
     assume_role_arn: Annotated[str, typer.Option(help="Role of another account to assume for calls.")] = "",
+    vector_bucket: Annotated[str, typer.Option(help="Vector bucket of a sink `s3_vectors`, if there is one.")] = "",
 ) -> None:
     """Print the IAM documents of a deployment, as JSON: the caller's policy, the role's policy and its trust."""
     from bedrock_assets.aws.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
@@ -27,7 +28,17 @@ def iam(
         vpc = Vpc.of(parse_list(subnet_ids), parse_list(security_group_ids))
         subnets, groups = (vpc.subnet_ids, vpc.security_group_ids) if vpc else ((), ())
         deployment = Deployment(
-            store, role_arn, region, key_arn, events_queue, subnets, groups, tags, cloudwatch, assume_role_arn
+            store,
+            role_arn,
+            region,
+            key_arn,
+            events_queue,
+            subnets,
+            groups,
+            tags,
+            cloudwatch,
+            assume_role_arn,
+            vector_bucket,
         )
     documents = (caller_policy, doctor_policy, role_policy, role_trust)
     print_json({document.__name__: document(deployment) for document in documents})

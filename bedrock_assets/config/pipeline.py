@@ -11,6 +11,7 @@ from bedrock_assets.config.gold import Gold
 from bedrock_assets.config.job_settings import require_tags
 from bedrock_assets.config.redact import Redact
 from bedrock_assets.config.schedule import Schedule
+from bedrock_assets.config.sinks import SinksSpec
 from bedrock_assets.config.source import ExpandSpec, Name, SourceSpec
 from bedrock_assets.config.target import Target, Targets, bare_id
 from bedrock_assets.config.task import POSITION, POSITIONS, TaskSpec
@@ -277,6 +278,11 @@ class PipelineSpec(WorkloadSpec):
         default=None,
         description="Folder or s3:// URL of a Delta table, which the asset `delta_table` keeps equal to the joined "
         "table; needs the extra `delta`.",
+    )
+    sinks: SinksSpec = Field(
+        default_factory=SinksSpec,
+        description="Where else to write the table: `{sql: {connection_env: SALES_DB, table: calls}}`. Each is an "
+        "asset after `joined_table`, which sends only what is new or changed.",
     )
     hub: Annotated[str, Matching(r"^[\w.\-]+/[\w.\-]+$", "owner/name")] | None = Field(
         default=None,

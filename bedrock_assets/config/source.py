@@ -32,17 +32,16 @@ def secrets_of(uri: str) -> list[str]:
     return [secret for secret in (parts.password, unquote(parts.password or ""), *given) if secret]
 
 
-class SqlSpec(Strict):
-    """The result of a query, streamed. Credentials stay out of the YAML: name a variable that holds the URI."""
+class ConnectionSpec(Strict):
+    """How to reach a database. Credentials stay out of the YAML: name a variable that holds the URI."""
 
-    query: Text = Field(description="A SELECT. Add ORDER BY, so that rows stay in their shards from run to run.")
     connection: str | None = Field(
         default=None,
         description="URI without a password: `postgresql://reader@db.example.com/sales`, `duckdb:///sales.duckdb`, "
         "`sqlite:///sales.db`. A path with one more slash is absolute; another starts at the YAML.",
     )
     connection_env: str | None = Field(
-        default=None, description="Environment variable that holds the URI; read when the query runs."
+        default=None, description="Environment variable that holds the URI; read when a run connects."
     )
 
     @model_validator(mode="after")
@@ -53,6 +52,12 @@ class SqlSpec(Strict):
         return self
 
 
+class SqlSpec(ConnectionSpec):
+    """The result of a query, streamed."""
+
+    query: Text = Field(description="A SELECT. Add ORDER BY, so that rows stay in their shards from run to run.")
+
+
 class DeltaSpec(Strict):
     """A Delta table."""
 
@@ -60,8 +65,8 @@ class DeltaSpec(Strict):
     version: int | None = Field(default=None, ge=0, description="Version to read; by default the newest.")
 
 
-class IcebergSpec(Strict):
-    """An Iceberg table of a catalog (Glue, REST, S3 Tables, SQL), as pyiceberg is configured."""
+class CatalogTableSpec(Strict):
+    """A table of an Iceberg catalog (Glue, REST, S3 Tables, SQL), as pyiceberg is configured."""
 
     table: str = Field(description="Its name in the catalog, such as `shop.reviews`.")
     catalog: str = Field(default="default", description="Name of the catalog in `.pyiceberg.yaml` or the environment.")
@@ -69,6 +74,21 @@ class IcebergSpec(Strict):
         default_factory=dict,
         description="Properties of the catalog beside those, such as `{type: glue}`; credentials do not belong here.",
     )
+
+    @model_validator(mode="after")
+    def _no_secrets(self) -> Self:
+        for name, value in self.properties.items():
+            if re.search("password|token$|secret|credential", name, re.I) or ("://" in value and secrets_of(value)):
+                raise ValueError(
+                    f"properties.{name} holds a secret; set it in .pyiceberg.yaml or in a variable such as "
+                    f"PYICEBERG_CATALOG__{self.catalog}__{name.replace('.', '__').replace('-', '_')}".upper()
+                )
+        return self
+
+
+class IcebergSpec(CatalogTableSpec):
+    """An Iceberg table, read at one snapshot."""
+
     snapshot_id: int | None = Field(default=None, description="Snapshot to read; by default the newest.")
 
 

@@ -31,7 +31,7 @@ def content_hash(schema: Mapping[str, pl.DataType]) -> pl.Expr:
     """String: 64 hex digits per row, over all columns of *schema*."""
     parts = [
         # The hash is a plugin, whose interface ends a name at the first NUL.
-        _encodable(exactly(name), dtype).alias(name if "\0" not in name else f"{i} {name.replace(chr(0), '')}")
+        encodable(exactly(name), dtype).alias(name if "\0" not in name else f"{i} {name.replace(chr(0), '')}")
         for i, (name, dtype) in enumerate(schema.items())
     ]
     extra = [odd for name, dtype in schema.items() if (odd := outside_calendar(exactly(name), dtype)) is not None]
@@ -120,17 +120,17 @@ def holds_binary(dtype: pl.DataType | DataTypeClass) -> bool:
     return holds_binary(dtype.inner) if isinstance(dtype, (pl.List, pl.Array)) else dtype == pl.Binary
 
 
-def _encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
+def encodable(value: pl.Expr, dtype: pl.DataType | DataTypeClass) -> pl.Expr:
     """*value* with all binary in base64, because JSON has no binary type, and without moments outside the calendar."""
     if not holds_binary(dtype):
         return within_calendar(value, dtype)
     if isinstance(dtype, pl.Struct):
         members = fields(value, dtype)
-        encodable = [_encodable(members[f.name], f.dtype).alias(f.name) for f in dtype.fields]
-        return pl.when(value.is_not_null()).then(pl.struct(encodable))
+        encoded = [encodable(members[f.name], f.dtype).alias(f.name) for f in dtype.fields]
+        return pl.when(value.is_not_null()).then(pl.struct(encoded))
     if isinstance(dtype, (pl.List, pl.Array)):
         items = value.arr.to_list() if isinstance(dtype, pl.Array) else value
-        return items.list.eval(_encodable(pl.element(), dtype.inner))
+        return items.list.eval(encodable(pl.element(), dtype.inner))
     return value.bin.encode("base64")
 
 

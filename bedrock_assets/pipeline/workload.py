@@ -28,6 +28,8 @@ ANSWER_COLUMNS = (
     "attempt",
 )
 """Columns beside the record id, in order; a text pipeline has `response`, an embedding pipeline `embedding`."""
+CIRCUMSTANCES = frozenset({"model_id", "answer_source", "job_arn", "attempt"})
+"""Of these, the columns that say how an answer came about; they are not made from columns of the prompt."""
 
 
 @dataclass(frozen=True)

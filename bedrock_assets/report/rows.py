@@ -1,24 +1,20 @@
 """Rows to read, from all over the table, each value as text."""
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import chain
 from random import Random
-from typing import Any
 
 import polars as pl
 
 from bedrock_assets.columns import columns
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.redact import shown_to_people
+from bedrock_assets.pipeline.values import texts_of
 from bedrock_assets.storage.manifests import Part
 from bedrock_assets.storage.publication import Publication
 
 N_ROWS = 20
 MAX_CHARS = 4_000
-N_NUMBERS = 4
-"""Numbers shown of a vector."""
 
 
 @dataclass(frozen=True)
@@ -49,7 +45,7 @@ def random_rows(
         if within:
             rows = _read(table, part, [*inputs, *answers, *_ours(pipeline).values()], within)
             rows = shown_to_people(pipeline.spec.redact, rows)
-            found += [_row(row, pipeline, inputs, answers) for row in rows.iter_rows(named=True)]
+            found += _rows_of(rows, pipeline, inputs, answers)
         first += part.n_rows
     return found
 
@@ -68,34 +64,22 @@ def _read(table: Publication, part: Part, names: Sequence[str], places: Sequence
     return table.read(part, at)
 
 
-def _row(row: dict[str, Any], pipeline: Pipeline, inputs: Sequence[str], answers: dict[str, str]) -> Row:
-    ours = {name: row[column] for name, column in _ours(pipeline).items()}
-    shown = {title: as_text(row[name]) for name, title in answers.items()}
-    if ours["status"] != "ok":
-        shown = {name: as_text(ours[name]) for name in ("error_code", "error_message")} | {
-            name: text for name, text in shown.items() if text is not None
-        }
-    return Row(str(ours["record_id"]), str(ours["status"]), {name: as_text(row[name]) for name in inputs}, shown)
+def _rows_of(rows: pl.DataFrame, pipeline: Pipeline, inputs: Sequence[str], answers: dict[str, str]) -> list[Row]:
+    ours = {name: texts_of(rows, own) for name, own in _ours(pipeline).items()}
+    texts = {name: list(map(_cut, texts_of(rows, name))) for name in (*inputs, *answers)}
+    return [
+        Row(
+            ours["record_id"][i] or "",
+            ours["status"][i] or "",
+            {name: texts[name][i] for name in inputs},
+            {title: texts[name][i] for name, title in answers.items()}
+            if ours["status"][i] == "ok"
+            else {name: _cut(ours[name][i]) for name in ("error_code", "error_message")}
+            | {title: text for name, title in answers.items() if (text := texts[name][i]) is not None},
+        )
+        for i in range(len(rows))
+    ]
 
 
-def as_text(value: Any) -> str | None:
-    """A value for people, cut; None for null."""
-    match value:
-        case None:
-            return None
-        case str():
-            text = value
-        case bytes():
-            text = f"({len(value):,} bytes)"
-        case list() if value and all(isinstance(item, float | None) for item in value):
-            return _vector(value)
-        case dict() | list():
-            text = json.dumps(value, ensure_ascii=False, default=str)
-        case _:
-            text = str(value)
-    return text if len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]} … ({len(text):,} characters)"
-
-
-def _vector(values: Sequence[float | None]) -> str:
-    shown = ["null" if value is None else f"{value:.3g}" for value in values[:N_NUMBERS]]
-    return ", ".join(chain(shown, [f"… ({len(values):,} numbers)"] if len(values) > N_NUMBERS else []))
+def _cut(text: str | None) -> str | None:
+    return text if text is None or len(text) <= MAX_CHARS else f"{text[:MAX_CHARS]} … ({len(text):,} characters)"

@@ -9,6 +9,7 @@ import polars as pl
 from bedrock_assets.columns import column
 from bedrock_assets.config.redact import RedactSpec
 from bedrock_assets.pipeline.redact import shown_to_people
+from bedrock_assets.pipeline.values import texts_of
 from bedrock_assets.storage.manifests import Part
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
 from bedrock_assets.storage.publication import Publication
@@ -57,25 +58,30 @@ def vector_map(
     Returns:
         None if fewer than three rows have a vector.
     """
-    import numpy as np
-
     rows = shown_to_people(redact, _sample(table, embedding, texts, random))
     if len(rows) < MIN_POINTS:
         return None
-    vectors = np.array(rows[embedding].to_list(), dtype=np.float64)
-    centered = vectors - vectors.mean(axis=0)
-    _, sizes, axes = np.linalg.svd(centered, full_matrices=False)
-    places = centered @ axes[:2].T
-    low, span = places.min(axis=0), np.ptp(places, axis=0)
-    places = (places - low) / np.where(span == 0, 1, span)
-    total = float((sizes**2).sum())
+    places, explained = _plane(rows[embedding])
     by = next((name for name in texts if _is_grouping(rows[name])), None)
     names = _by_count(rows[by]) if by else []
     group = [names.index(value) for value in rows[by].fill_null("")] if by else [0] * len(rows)
-    shown = rows.select(column(texts[0]).cast(pl.String)).to_series() if texts else pl.Series([""] * len(rows))
-    points = zip(places.tolist(), shown.fill_null("").str.head(_TEXT_CHARS), group, strict=True)
-    explained = float((sizes[:2] ** 2).sum()) / total if total else 1.0
-    return VectorMap(tuple(Point(x, y, text, i) for (x, y), text, i in points), explained, by, tuple(names))
+    shown = texts_of(rows, texts[0]) if texts else [None] * len(rows)
+    points = zip(places, shown, group, strict=True)
+    found = tuple(Point(x, y, (text or "")[:_TEXT_CHARS], i) for (x, y), text, i in points)
+    return VectorMap(found, explained, by, tuple(names))
+
+
+def _plane(embeddings: pl.Series) -> tuple[list[tuple[float, float]], float]:
+    """Places between 0 and 1 on the plane, and the share of the variance that it shows."""
+    import numpy as np
+
+    vectors = np.array(embeddings.to_list(), dtype=np.float64)
+    centered = np.nan_to_num(vectors - np.nanmean(vectors, axis=0), posinf=0, neginf=0)
+    _, sizes, axes = np.linalg.svd(centered, full_matrices=False)
+    places = centered @ axes[:2].T
+    low, span = places.min(axis=0), np.ptp(places, axis=0)
+    places, total = (places - low) / np.where(span == 0, 1, span), float((sizes**2).sum())
+    return [(x, y) for x, y in places.tolist()], float((sizes[:2] ** 2).sum()) / total if total else 1.0
 
 
 def _sample(table: Publication, embedding: str, texts: Sequence[str], random: Random) -> pl.DataFrame:

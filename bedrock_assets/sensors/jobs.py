@@ -19,6 +19,7 @@ from bedrock_assets.sensors.inbox import build_inbox_sensor
 from bedrock_assets.sensors.rounds import build_rounds_sensor, build_schedule
 from bedrock_assets.sensors.tables import build_table_sensor
 from bedrock_assets.sensors.wakeup import WakeUp
+from bedrock_assets.sinks import sinks_of
 
 INTERVAL_S = 30
 EVENTS_INTERVAL_S = 5
@@ -60,7 +61,9 @@ def build_schedules(pipelines: Sequence[Pipeline]) -> list[dg.ScheduleDefinition
 
 def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.SensorDefinition]:
     """The sensor of what follows from tables by an automation condition; none where nothing does."""
-    exports = [dg.AssetKey(p.spec.key_of("delta_table")) for p in pipelines if p.spec.delta]
+    exports = [
+        dg.AssetKey(p.spec.key_of(sink.asset)) for p in pipelines for sink in sinks_of(p.spec) if sink.is_automatic
+    ]
     exports += [dg.AssetKey(p.spec.key_of("preferences")) for p in pipelines if p.spec.task.compare]
     if not exports:
         return []
@@ -70,7 +73,7 @@ def _exports_sensor(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
             target=dg.AssetSelection.assets(*exports),
             default_status=dg.DefaultSensorStatus.RUNNING,
             minimum_interval_seconds=interval_s,
-            description="Makes `delta_table` and `preferences` anew when a pipeline's table was built.",
+            description="Makes `preferences` and the assets of sinks anew when a pipeline's table was built.",
         )
     ]
 

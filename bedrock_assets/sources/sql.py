@@ -1,21 +1,25 @@
 """The result of a query, streamed: from DuckDB, SQLite, or a driver of ADBC (Arrow Database Connectivity)."""
 
-import importlib
-import os
-import re
 from collections.abc import Callable, Generator, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
-from urllib.parse import unquote, urlsplit
 
 import polars as pl
 from typing_extensions import override
 
-from bedrock_assets.config.source import SqlSpec, secrets_of
+from bedrock_assets.config.source import SqlSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, first_line
 from bedrock_assets.sources.base import BATCH_ROWS, Source, explained
+from bedrock_assets.sources.connections import (
+    database_file,
+    driver,
+    libpq_uri,
+    scheme_of,
+    uri_of,
+    without_secrets,
+)
 from bedrock_assets.sources.sqlite import sqlite_rows
 from bedrock_assets.sources.storable import storable
 
@@ -37,18 +41,10 @@ class Query(Source):
 
     @override
     def batches(self) -> Iterator[pl.DataFrame]:
-        uri = self._uri()
+        uri = uri_of(self.spec, "source.sql")
         with self._explained(uri):
             for frame in _reader(uri)(uri, self.folder, self.spec.query):
                 yield from storable(frame, "source.sql").iter_slices(BATCH_ROWS)
-
-    def _uri(self) -> str:
-        if self.spec.connection is not None:
-            return self.spec.connection
-        name = self.spec.connection_env or ""
-        if not (uri := os.environ.get(name)):
-            raise ConfigError(f"source.sql: environment variable {name} is not set; set it to the URI of the database")
-        return uri
 
     @contextmanager
     def _explained(self, uri: str) -> Generator[None]:
@@ -57,14 +53,14 @@ class Query(Source):
             with explained("source.sql"):
                 yield
         except BedrockAssetsError as error:
-            raise ConfigError(_without_secrets(str(error), uri)) from None
+            raise ConfigError(without_secrets(str(error), uri)) from None
         except Exception as error:
-            raise ConfigError(f"source.sql: {_without_secrets(first_line(error), uri)}") from None
+            raise ConfigError(f"source.sql: {without_secrets(first_line(error), uri)}") from None
 
 
 def _duckdb(uri: str, folder: Path, query: str) -> Iterator[pl.DataFrame]:
     with closing(
-        _driver("duckdb", "bedrock-assets[sql]").connect(_database(uri, folder), read_only=True)
+        driver("duckdb", "bedrock-assets[sql]", "source.sql").connect(_database(uri, folder), read_only=True)
     ) as connection:
         rows: Any = connection.sql(query)
         if rows is None:
@@ -79,9 +75,8 @@ def _sqlite(uri: str, folder: Path, query: str) -> Iterator[pl.DataFrame]:
 
 def _adbc(module: str, package: str) -> "Reader":
     def read(uri: str, _: Path, query: str) -> Iterator[pl.DataFrame]:
-        driver = _driver(module, package)
-        target = re.sub(r"^(redshift|postgresql|postgres)(\+\w+)?://", "postgresql://", uri)
-        with closing(driver.connect(target)) as connection, closing(connection.cursor()) as cursor:
+        opened = driver(module, package, "source.sql").connect(libpq_uri(uri))
+        with closing(opened) as connection, closing(connection.cursor()) as cursor:
             cursor.execute(query)
             reader: Any = cursor.fetch_record_batch()
             if not reader.schema.names:
@@ -109,35 +104,22 @@ READERS: dict[str, Reader] = {
 
 
 def _reader(uri: str) -> Reader:
-    scheme = urlsplit(uri).scheme.partition("+")[0]
+    scheme = scheme_of(uri)
     if scheme not in READERS:
         told = f"starts with {scheme}://" if scheme else "has no scheme"
         raise ConfigError(f"source.sql: the URI {told}; known: {', '.join(f'{name}://' for name in READERS)}")
     return READERS[scheme]
 
 
-def _driver(module: str, package: str) -> Any:
-    try:
-        return importlib.import_module(module)
-    except ImportError as error:
-        raise ConfigError(f"source.sql needs a driver that is not installed: pip install '{package}'") from error
-
-
 def _database(uri: str, folder: Path) -> str:
-    """The file of `sqlite:///relative.db` or `sqlite:////absolute.db`, as SQLAlchemy writes them."""
-    written = unquote(urlsplit(uri).path).removeprefix("/")
-    path = folder / written
-    if not written or not path.is_file():
-        raise ConfigError(f"source.sql: there is no database {str(path)!r}; a relative path starts at its defs.yaml")
+    path = database_file(uri, folder)
+    if path is None or not path.is_file():
+        raise ConfigError(
+            f"source.sql: there is no database {str(path or folder)!r}; a relative path starts at its defs.yaml"
+        )
     return str(path)
 
 
 def _require_names(names: list[str]) -> None:
     if twice := sorted({name for name in names if names.count(name) > 1}):
         raise ConfigError(f"source.sql: the query returns column {twice[0]!r} twice; name one with AS")
-
-
-def _without_secrets(text: str, uri: str) -> str:
-    for secret in sorted({uri, *secrets_of(uri)}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text

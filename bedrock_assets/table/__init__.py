@@ -1,5 +1,5 @@
 """
 The asset `joined_table`: every row of the dataset beside its answer, published as Parquet parts.
 
-Exports of the table are here as well: preferences, Delta, and the Hugging Face hub.
+The preferences of a comparison, which are made of it, are here as well.
 """

@@ -62,11 +62,13 @@ def test_the_caller_may_do_what_the_code_calls_and_nothing_else() -> None:
     needed |= {action for _service, name in transfers for action in TRANSFERS[name]}
     needed |= {action for operation in object_operations for action in OBSTORE_ACTIONS[operation]}
     needed |= {"iam:PassRole"}  # Create hands the role over
-    everything = replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True, assumed="arn:aws:iam::210987654321:role/x")
+    needed |= {"s3vectors:GetVectors"}  # a list with metadata asks for it
+    assumed = "arn:aws:iam::210987654321:role/x"
+    everything = replace(DEPLOYMENT, events_queue=QUEUE, cloudwatch=True, assumed=assumed, vector_bucket="vectors")
     assert actions(caller_policy(everything)) == needed
-    optional = {action for action in needed if action.startswith(("sqs:", "cloudwatch:", "sts:"))}
+    optional = {action for action in needed if action.startswith(("sqs:", "cloudwatch:", "sts:", "s3vectors:"))}
     assert actions(caller_policy(DEPLOYMENT)) == needed - optional
-    assert len(optional) == 4
+    assert len(optional) == 10
     tagged = actions(caller_policy(replace(DEPLOYMENT, tags=True)))
     assert tagged - actions(caller_policy(DEPLOYMENT)) == {"bedrock:TagResource"}
 
@@ -167,9 +169,11 @@ def called() -> tuple[set[tuple[str, str]], set[str]]:
         "aws/runtime.py": "bedrock-runtime",
         "aws/job_events.py": "sqs",
         "inbox/files.py": "s3",
+        "sources/s3_files.py": "s3",
         "storage/s3.py": "s3",
         "aws/cloudwatch.py": "cloudwatch",
         "aws/assume_role.py": "sts",
+        "sinks/s3_vectors.py": "s3vectors",
     }
     for path in PACKAGE.rglob("*.py"):
         if path.is_relative_to(PACKAGE / "emulator"):

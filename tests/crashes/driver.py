@@ -29,6 +29,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.sinks import sinks_of
 from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG
 
 ROLE = "arn:aws:iam::123456789012:role/bedrock-assets"
@@ -88,7 +89,7 @@ class Deployment:
             self.instance.report_run_failed(run)
 
     def complete(self) -> None:
-        """From wherever things stand to a table of all shards."""
+        """From wherever things stand to a table of all shards, and to the same in a database."""
         self.bury_the_dead()
         if self._version("raw_dataset") != self.settings["description"]:
             self.materialize("raw_dataset", tags={"for": self.settings["description"]})
@@ -102,6 +103,8 @@ class Deployment:
             while any(job.status.in_flight for job in self.regions.list(name_contains=self.name)):
                 time.sleep(0.02)
         self.materialize("joined_table")
+        for sink in sinks_of(self.pipeline.spec):
+            self.materialize(sink.asset)
 
     def waiting(self) -> dict[str, RequestState | None]:
         """Shards without answers to their present prompts."""

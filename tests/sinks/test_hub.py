@@ -14,9 +14,9 @@ import polars as pl
 import pytest
 
 from bedrock_assets.errors import StoreError
+from bedrock_assets.sinks.hub import push_table
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.table.hub import push_table
 from bedrock_assets.table.join import join_table
 from tests.labs.stages import MakePipeline, Stages, texts
 
@@ -114,7 +114,7 @@ def test_a_commit_has_the_whole_table(make_pipeline: MakePipeline, store: Store,
     hub.files["README.md"] = b"mine"
     stages, table = built(make_pipeline, store, 10)
     pushed = push_table(store, stages.pipeline, table)
-    assert (pushed.url, pushed.n_rows, hub.private) == (f"{hub.url}/datasets/{NAME}", 10, True)
+    assert (pushed.more["url"], pushed.n_rows, hub.private) == (f"{hub.url}/datasets/{NAME}", 10, True)
     names = sorted(set(hub.files) - {"README.md"})
     assert names == [f"data/train-{i:05d}-of-00003.parquet" for i in range(3)]
     rows = pl.concat(pl.read_parquet(hub.files[name]) for name in names)

@@ -9,9 +9,10 @@ from deltalake import DeltaTable
 
 from bedrock_assets.errors import StoreError
 from bedrock_assets.outputs.collect import Collector
+from bedrock_assets.sinks import Sent
+from bedrock_assets.sinks.delta import publish_delta
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
-from bedrock_assets.table.delta import publish_delta
 from bedrock_assets.table.join import join_table
 from tests.labs.stages import TITAN, MakePipeline, Stages, jsonl, ok, texts
 
@@ -33,13 +34,13 @@ def test_each_build_is_a_version(make_pipeline: MakePipeline, store: Store, tmp_
     odd = pl.DataFrame({"small": pl.Series(range(10), dtype=pl.UInt8), "nothing": [None] * 10})
     stages, table = built(make_pipeline, store, texts(10).hstack(odd), uri)
     first = publish_delta(store, stages.pipeline, table)
-    assert (first.version, first.n_rows) == (0, 10)
+    assert (first.more, first.n_rows, first.n_written) == ({"version": 0}, 10, 10)
     rows = pl.read_delta(uri)
     assert rows.sort("small").select("id", "status").rows() == [(f"c{i}", "ok") for i in range(10)]
-    assert publish_delta(store, stages.pipeline, table) == first
+    assert publish_delta(store, stages.pipeline, table) == Sent(first.address, 10, 0, n_unchanged=10, more=first.more)
 
     stages, table = built(make_pipeline, store, texts(5), uri)
-    assert publish_delta(store, stages.pipeline, table).version == 1
+    assert publish_delta(store, stages.pipeline, table).more == {"version": 1}
     rows = pl.read_delta(uri)
     assert (len(rows), "small" in rows.columns) == (5, False)
     assert len(pl.read_delta(uri, version=0)) == 10

@@ -1,10 +1,9 @@
 """Publish the table on the Hugging Face hub: one commit, complete or absent."""
 
-from dataclasses import dataclass
-
 from bedrock_assets.audit import Effect, announced
 from bedrock_assets.errors import StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.sinks.base import Sent
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
 
@@ -12,16 +11,7 @@ FOLDER = "data"
 SPLIT = "train"
 
 
-@dataclass(frozen=True)
-class Pushed:
-    """The published dataset."""
-
-    url: str
-    commit: str
-    n_rows: int
-
-
-def push_table(store: Store, pipeline: Pipeline, table: TableManifest) -> Pushed:
+def push_table(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
     """
     Commit the table's parts as the split `train` of the dataset `hub:`, and remove those of an earlier table.
 
@@ -50,4 +40,5 @@ def push_table(store: Store, pipeline: Pipeline, table: TableManifest) -> Pushed
     except Exception as error:  # the client raises errors of its HTTP library as well as its own
         first_line = str(error).strip().splitlines()[0] if str(error).strip() else type(error).__name__
         raise StoreError(f"the Hugging Face hub rejected dataset {name!r}: {first_line}; check HF_TOKEN") from error
-    return Pushed(f"{api.endpoint}/datasets/{name}", commit.oid, table.n_rows)
+    url = f"{api.endpoint}/datasets/{name}"
+    return Sent(url, table.n_rows, table.n_rows, more={"url": url, "commit": commit.oid})

@@ -1,7 +1,6 @@
 """Publish the table as a Delta table: each build is one version, complete or absent."""
 
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from itertools import chain
 from typing import TYPE_CHECKING
 
@@ -11,6 +10,7 @@ from bedrock_assets.audit import Effect, announced
 from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError, StoreError
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.sinks.base import Sent
 from bedrock_assets.sources import located
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.parquet import ROW_GROUP_ROWS
@@ -24,16 +24,7 @@ REVISION = "bedrock_assets_revision"
 """Key in the metadata of a commit, for the revision of the table."""
 
 
-@dataclass(frozen=True)
-class Published:
-    """The published Delta table."""
-
-    uri: str
-    version: int
-    n_rows: int
-
-
-def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Published:
+def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
     """
     Replace the Delta table at `delta:` with the joined table, unless it is there already.
 
@@ -56,7 +47,7 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
         if DeltaTable.is_deltatable(uri, options):
             current = DeltaTable(uri, storage_options=options)
             if current.history(1)[0].get(REVISION) == table.revision:
-                return Published(uri, current.version(), table.n_rows)
+                return Sent(uri, table.n_rows, 0, n_unchanged=table.n_rows, more={"version": current.version()})
         batches = _batches(Publication(store, pipeline.spec.name, table))
         first = next(batches)
         with announced(Effect.WRITE, uri):
@@ -68,7 +59,8 @@ def publish_delta(store: Store, pipeline: Pipeline, table: TableManifest) -> Pub
                 commit_properties=CommitProperties(custom_metadata={REVISION: table.revision}),
                 storage_options=options,
             )
-        return Published(uri, DeltaTable(uri, storage_options=options).version(), table.n_rows)
+        version = DeltaTable(uri, storage_options=options).version()
+        return Sent(uri, table.n_rows, table.n_rows, more={"version": version})
     except (DeltaError, OSError, pa.ArrowException) as error:
         raise StoreError(f"the Delta table {uri} cannot be written: {error}") from error
 

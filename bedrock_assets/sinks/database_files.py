@@ -1,0 +1,131 @@
+"""Databases that are files: DuckDB and SQLite."""
+
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import polars as pl
+from typing_extensions import override
+
+from bedrock_assets.columns import column
+from bedrock_assets.errors import ConfigError
+from bedrock_assets.sinks.arrow import as_reader
+from bedrock_assets.sinks.database import WHERE, Database, as_json, literal, quoted
+from bedrock_assets.sources.connections import database_file, driver
+
+_FETCHED_ROWS = 16_384
+
+
+class DuckDb(Database):
+    """A DuckDB file."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        connect = driver("duckdb", "bedrock-assets[sql]", WHERE).connect
+        self._connection: Any = connect(_file(uri, folder))
+        self._connection.execute("BEGIN")
+
+    @override
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
+
+    @override
+    def stream(self, sql: str) -> Iterator[pl.DataFrame]:
+        yield from map(pl.DataFrame, self._connection.sql(sql).to_arrow_reader(_FETCHED_ROWS))
+
+    @override
+    def load(self, table: str, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
+        self._connection.register(table, as_reader(frames, schema))
+
+    @override
+    def types(self, schema: pl.Schema) -> dict[str, str]:
+        self._connection.register("empty", as_reader(iter(()), schema))
+        found = {name: dtype for name, dtype, *_ in self.run("DESCRIBE SELECT * FROM empty")}
+        self._connection.unregister("empty")
+        return found
+
+    @override
+    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+        within = f"schema_name = {literal(table[0]) if len(table) > 1 else 'current_schema()'}"
+        return dict(
+            self.run(
+                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
+                f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
+            )
+        )
+
+    @override
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    @override
+    def close(self) -> None:
+        self._connection.close()
+
+
+class SQLite(Database):
+    """An SQLite file, where what is not a number, a text or bytes is text: dates, and lists and structs as JSON."""
+
+    def __init__(self, uri: str, folder: Path) -> None:
+        import sqlite3
+
+        # Polars reads streams in a thread of its own, while this one waits.
+        self._connection = sqlite3.connect(_file(uri, folder), isolation_level=None, check_same_thread=False)
+        self._connection.execute("BEGIN IMMEDIATE")
+
+    @override
+    def run(self, sql: str) -> list[tuple[Any, ...]]:
+        return self._connection.execute(sql).fetchall()
+
+    @override
+    def stream(self, sql: str) -> Iterator[pl.DataFrame]:
+        rows = self._connection.execute(sql)
+        names = [name for name, *_ in rows.description]
+        while some := rows.fetchmany(_FETCHED_ROWS):
+            yield pl.DataFrame(some, dict.fromkeys(names, pl.String), orient="row")
+
+    @override
+    def load(self, table: str, frames: Iterator[pl.DataFrame], schema: pl.Schema) -> None:
+        self.run(f"CREATE TEMP TABLE {quoted(table)} ({', '.join(quoted(name) for name in schema)})")
+        marks = ", ".join("?" * len(schema))
+        for frame in frames:
+            self._connection.executemany(f"INSERT INTO {quoted(table)} VALUES ({marks})", frame.iter_rows())
+
+    @override
+    def types(self, schema: pl.Schema) -> dict[str, str]:
+        return {name: _sqlite_type(dtype) for name, dtype in schema.items()}
+
+    @override
+    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+        name, within = literal(table[-1]), f", {literal(table[0])}" if len(table) > 1 else ""
+        return dict(
+            self.run(f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info({name}{within})')
+        )
+
+    @override
+    def converted(self, name: str, dtype: pl.DataType) -> pl.Expr:
+        if dtype.is_nested():
+            return as_json(name, dtype)
+        return column(name).cast(pl.String) if dtype.is_temporal() or dtype.is_decimal() else column(name)
+
+    @override
+    def commit(self) -> None:
+        self._connection.execute("COMMIT")
+
+    @override
+    def close(self) -> None:
+        self._connection.close()
+
+
+def _file(uri: str, folder: Path) -> str:
+    path = database_file(uri, folder)
+    if path is None or not path.parent.is_dir():
+        raise ConfigError(
+            f"{WHERE}: there is no folder for the database {str(path or folder)!r}; make it, or correct the URI"
+        )
+    return str(path)
+
+
+def _sqlite_type(dtype: pl.DataType) -> str:
+    if dtype.is_integer() or dtype == pl.Boolean:
+        return "INTEGER"
+    return "REAL" if dtype.is_float() else "BLOB" if dtype == pl.Binary else "TEXT"

@@ -1,0 +1,105 @@
+"""
+The table in LanceDB: merged by record id.
+
+A merge is one version of the table, and a deletion another, so a reader may for a moment see rows that have left. What
+dies between the two is finished by the next run.
+"""
+
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import polars as pl
+from typing_extensions import override
+
+from bedrock_assets.audit import Effect, announced
+from bedrock_assets.columns import column
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError, first_line
+from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.sinks.arrow import as_reader, polars_schema, to_arrow
+from bedrock_assets.sinks.base import Sent, Target, named, send
+from bedrock_assets.sinks.changes import Changes
+from bedrock_assets.sinks.rows import MARK, SinkRows, require_fit
+from bedrock_assets.sources import located
+from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.store import Store
+
+DELETED_AT_ONCE = 1000
+
+
+def publish_lance(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
+    """
+    Make the table under `sinks.lancedb` equal to the joined table.
+
+    Raises:
+        ConfigError: The extra is not installed.
+        DataError: An id repeats there, or is another pipeline's.
+        StoreError: The table there does not fit, or cannot be written; what a stopped run leaves is mended by the next.
+    """
+    spec = named(pipeline.spec.sinks.lancedb, "sinks.lancedb")
+    path, rows = located(spec.path, pipeline.folder), SinkRows.of(store, pipeline, table, spec.columns)
+    options = store.s3.delta if path.startswith("s3://") and not store.is_local else None
+    try:
+        import lancedb
+    except ImportError as error:
+        raise ConfigError("sinks.lancedb needs an extra: pip install 'bedrock-assets[lancedb]'") from error
+    with _explained(f"sinks.lancedb: table {spec.table} in {path}"):
+        database = lancedb.connect(path, storage_options=options)
+        target = LanceTable(database, spec.table, rows, f"{path}#{spec.table}")
+        sent = send(target, rows)
+        return Sent(sent.address, *sent.counts, more={"version": target.version})
+
+
+@contextmanager
+def _explained(where: str) -> Generator[None]:
+    try:
+        yield
+    except BedrockAssetsError:
+        raise
+    except Exception as error:  # the library raises ValueError, OSError and RuntimeError
+        raise StoreError(f"{where} cannot be written: {first_line(error)}") from error
+
+
+class LanceTable(Target):
+    """A table of a LanceDB database."""
+
+    def __init__(self, database: Any, name: str, rows: SinkRows, address: str) -> None:
+        self._rows, self._address = rows, address
+        try:
+            self._table = database.open_table(name)
+        except ValueError as error:
+            if "was not found" not in str(error):
+                raise
+            self._table = database.create_table(name, schema=to_arrow(pl.DataFrame(schema=rows.schema)).schema)
+        require_fit(polars_schema(self._table.schema), rows.schema, f"sinks.lancedb: table {name}")
+
+    @property
+    @override
+    def address(self) -> str:
+        return self._address
+
+    @property
+    def version(self) -> int:
+        """The newest one."""
+        return self._table.version
+
+    @override
+    def marks(self) -> Iterator[pl.DataFrame]:
+        for batch in self._table.search().select([self._rows.key, MARK]).to_batches():
+            yield pl.DataFrame(batch).select(column(self._rows.key).alias("id"), MARK)
+
+    @override
+    def write(self, changes: Changes) -> None:
+        with announced(Effect.WRITE, self._address):
+            if changes.n_written:
+                merge = self._table.merge_insert(self._rows.key).when_matched_update_all().when_not_matched_insert_all()
+                merge.execute(as_reader(changes.frames(), self._rows.schema))
+        for ids in changes.gone():
+            for some in ids.to_frame("id").iter_slices(DELETED_AT_ONCE):
+                with announced(Effect.DELETE, self._address):
+                    self._table.delete(f"{self._rows.key} IN ({', '.join(map(_literal, some['id']))})")
+        self._table.optimize()
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
