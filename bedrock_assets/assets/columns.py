@@ -4,8 +4,9 @@ from collections.abc import Iterable, Mapping
 
 import dagster as dg
 
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.task import POSITION
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.pipeline.ids import GIVEN_ID
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import CIRCUMSTANCES, Workload

@@ -1,6 +1,6 @@
 """Descriptions of the assets: what a person must know before a launch, a cancellation or another launch."""
 
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 
 PROMPT_SHARDS = """\
 Each shard's prompts as the JSONL file that Bedrock reads, within every quota.

@@ -28,7 +28,7 @@ from bedrock_assets.assets.words import (
 )
 from bedrock_assets.aws.job import Job
 from bedrock_assets.columns import column
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.attempts import ShardAttempts
 from bedrock_assets.jobs.ledger import Entry
 from bedrock_assets.outputs.collect import Collected

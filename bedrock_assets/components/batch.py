@@ -16,8 +16,9 @@ from bedrock_assets.components.location import Site
 from bedrock_assets.components.scaffold import InboxScaffolder, PipelineScaffolder
 from bedrock_assets.components.whole import require_columns, require_steps
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.templating import Attributes, attributes_of, resolve
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, describe_validation_error
 from bedrock_assets.inbox.inbox import Inbox
 from bedrock_assets.pipeline.pipeline import Pipeline

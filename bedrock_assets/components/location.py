@@ -8,7 +8,7 @@ from typing import Any
 import dagster as dg
 
 from bedrock_assets.components.broken import Broken
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.inbox.inbox import Inbox, require_separate_folders
 from bedrock_assets.pipeline.pipeline import Pipeline

@@ -8,10 +8,11 @@ from bedrock_assets.config.answer_node import Node
 from bedrock_assets.config.answer_schema import AnswerSchema, parse_schema
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.job_settings import JobSettings, Vpc
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.source import SourceSpec
 from bedrock_assets.config.target import Target, bare_id
 from bedrock_assets.config.task import EmbeddingTask, TaskSpec, TextTask
+from bedrock_assets.config.workload import WorkloadSpec
 
 __all__ = [
     "AnswerSchema",

@@ -12,8 +12,8 @@ from typing import TypeVar
 
 from bedrock_assets.aws.regions import Region, Regions
 from bedrock_assets.aws.runtime import Runtime
-from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import bare_id
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
 from bedrock_assets.prices import Estimator, Measured, Tokens
 from bedrock_assets.storage.manifests import InferenceMode

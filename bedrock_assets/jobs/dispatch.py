@@ -9,7 +9,7 @@ from dagster import DagsterInstance, UrlMetadataValue
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.regions import JobDraft, Regions
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, StoreError
 from bedrock_assets.jobs.collect_runs import JOB_TAG, MAX_RUNS, MODE_TAG, REFUSAL_TAG, CollectRuns, RunAttempts
 from bedrock_assets.jobs.ledger import Ledger, RequestState, Told

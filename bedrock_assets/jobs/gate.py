@@ -7,7 +7,8 @@ from typing import NamedTuple
 import dagster as dg
 from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import ApprovalRefused
 from bedrock_assets.jobs.canary import answered_canary, canary_of, canary_result, is_canary
 from bedrock_assets.jobs.ledger import Entry, Ledger

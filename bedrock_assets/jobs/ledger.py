@@ -16,7 +16,7 @@ import dagster as dg
 from dagster import DagsterInstance
 
 from bedrock_assets.config.asset_attributes import asset_path
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.canary import CanaryResult
 from bedrock_assets.jobs.event_log import EventLogReader, LoggedEvent, WriteObservation, write_observation
 from bedrock_assets.jobs.shard_request import Request, RequestStatus

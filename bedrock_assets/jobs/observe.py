@@ -10,8 +10,8 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK
 from bedrock_assets.aws.regions import Region, Regions
-from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockError, ConfigError
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.shard_request import Request, SubmitOption, name_prefix

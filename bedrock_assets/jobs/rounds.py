@@ -14,7 +14,8 @@ from typing import Any
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
 from bedrock_assets.jobs.gate import approval_note, held_requests
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState

@@ -16,8 +16,8 @@ from dataclasses import dataclass, field
 from pydantic import Field
 
 from bedrock_assets.aws.job import Job
-from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import bare_id
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import StoreConflict
 from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.storage.keys import SUBMIT_TURN

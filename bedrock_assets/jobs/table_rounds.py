@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 import dagster as dg
 from dagster import DagsterInstance
 
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.collect_runs import MAX_RUNTIME_TAGS
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of

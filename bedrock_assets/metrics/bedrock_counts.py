@@ -13,7 +13,7 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.inbox.files import list_files
 from bedrock_assets.inbox.rejections import Rejections
 from bedrock_assets.jobs.observe import ObservedJobs

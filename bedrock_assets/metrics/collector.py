@@ -10,7 +10,8 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, BedrockUnavailable
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.observe import pool_limit

@@ -8,7 +8,7 @@ from itertools import accumulate
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import JobFailed
 from bedrock_assets.inbox.files import InboxFile, list_files
 from bedrock_assets.jobs.shard_request import name_prefix

@@ -8,7 +8,8 @@ from dagster import DagsterInstance, DagsterRun, DagsterRunStatus, RunsFilter
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockError, StoreError
 from bedrock_assets.inbox.rejections import files_in_folder
 from bedrock_assets.jobs.collect_runs import REQUEST_TAG

@@ -9,8 +9,8 @@ from botocore.exceptions import BotoCoreError, ClientError
 from dagster import DagsterInstance
 
 from bedrock_assets.aws.regions import Region, Regions
-from bedrock_assets.config.pipeline import WorkloadSpec
 from bedrock_assets.config.target import Target, bare_id
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import ConfigError, MetricsUnavailable, RetiredModel
 from bedrock_assets.families import notices, require_living
 from bedrock_assets.operations.dagster_checks import run_dagster_checks

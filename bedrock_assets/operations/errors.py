@@ -7,7 +7,7 @@ from dagster import DagsterInstance
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.outputs.error_groups import group_errors as error_groups
 from bedrock_assets.pipeline.workload import Workload

@@ -12,7 +12,7 @@ from datetime import UTC, datetime, timedelta
 from dagster import DagsterInstance
 
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.storage.keys import (
     attempt_folder,

@@ -13,7 +13,7 @@ from dagster import DagsterInstance
 from dagster.components.definitions import LazyDefinitions
 
 from bedrock_assets import errors
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.dagster_internals import InstigatorType
 from bedrock_assets.jobs.ledger import RequestState

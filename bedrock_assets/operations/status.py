@@ -9,7 +9,8 @@ from dagster import DagsterInstance
 from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.aws.model_invocation_jobs import LOOK_BACK, Jobs
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import BedrockError, StoreError
 from bedrock_assets.inbox.files import SUFFIX
 from bedrock_assets.inbox.rejections import files_in_folder

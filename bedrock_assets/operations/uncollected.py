@@ -7,7 +7,7 @@ from dagster import DagsterInstance
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.storage.keys import outputs_key, shard_manifest_key

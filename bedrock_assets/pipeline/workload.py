@@ -8,7 +8,8 @@ from functools import cached_property
 
 from bedrock_assets.config.answer_schema import AnswerSchema
 from bedrock_assets.config.gold import GoldSpec
-from bedrock_assets.config.pipeline import CanarySpec, WorkloadSpec
+from bedrock_assets.config.pipeline import CanarySpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.families import Family
 from bedrock_assets.pipeline.ids import RECORD_ID
 from bedrock_assets.pipeline.records import RecordMaker

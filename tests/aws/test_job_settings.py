@@ -12,7 +12,7 @@ from pydantic import ValidationError
 
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.config.job_settings import PIPELINE_TAG, JobSettings, Vpc, parse_tags
-from bedrock_assets.config.pipeline import WorkloadSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.errors import BedrockError, BedrockUnavailable, ConfigError
 from bedrock_assets.limits import JobLimits

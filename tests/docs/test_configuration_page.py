@@ -11,8 +11,9 @@ import yaml
 import bedrock_assets
 from bedrock_assets.config.answer_schema import parse_schema
 from bedrock_assets.config.inbox import InboxSpec
-from bedrock_assets.config.pipeline import PipelineSpec, WorkloadSpec
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.source import SourceSpec
+from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.families import FAMILIES
 from bedrock_assets.inbox.inbox import Inbox
 from tests.labs.stages import TITAN, build_pipeline
