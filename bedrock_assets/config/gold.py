@@ -19,7 +19,7 @@ class GoldSpec(Strict):
     )
     match: Literal["exact", "normalized"] = Field(
         default="exact",
-        description="`normalized` ignores case, punctuation at both ends and how many spaces there are.",
+        description="`normalized` ignores case, spaces, and full stops, quotes and brackets at both ends.",
     )
     min_accuracy: Share | None = Field(default=None, description="Least share of right answers, 0 to 1.")
     min_macro_f1: Share | None = Field(default=None, description="Least mean F1 score of all labels, 0 to 1.")

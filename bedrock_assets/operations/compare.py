@@ -75,12 +75,12 @@ def compare_tables(
             "same `id_column`"
         )
     gold, both = GoldSpec(column=FIRST, match=match), left.join(right, on=ID, maintain_order="left")
-    other = differing(both, gold, SECOND, STATUS).select(ID, FIRST, SECOND).head(n_disagreements)
+    other = differing(both, gold, SECOND, STATUS, blank_is_known=True).select(ID, FIRST, SECOND).head(n_disagreements)
     return Comparison(
         _side(first, tables[0], answers[0]),
         _side(second, tables[1], answers[1]),
         n_both,
-        agreement_of(count_pairs(both, gold, SECOND, STATUS).collect(engine="streaming")),
+        agreement_of(count_pairs(both, gold, SECOND, STATUS, blank_is_known=True).collect(engine="streaming")),
         other.collect(engine="streaming"),
     )
 

@@ -17,6 +17,7 @@ import polars as pl
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.gold import GoldSpec
+from bedrock_assets.outputs.comparable import comparable
 
 Z = 1.959964
 """Of a 95 % interval of a normal distribution."""
@@ -168,30 +169,31 @@ class Agreement:
         ]
 
 
-def count_pairs(rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str) -> pl.LazyFrame:
+def count_pairs(
+    rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str, *, blank_is_known: bool = False
+) -> pl.LazyFrame:
     """
     Count the rows of each pair; see `agreement_of`.
 
     Args:
         answer: Column of the model's answer.
         status: Column that is `ok` where there is one.
+        blank_is_known: Whether an empty text is a known answer, and not the lack of one.
     """
-    schema = rows.collect_schema()
-    both = rows.select(
-        _comparable(gold, gold.column, schema).alias(KNOWN),
-        _comparable(gold, answer, schema).alias(GIVEN),
-        column(status).alias(STATUS),
-    )
+    known, given = comparable(rows.collect_schema(), gold, answer)
+    both = rows.select(known.alias(KNOWN), given.alias(GIVEN), column(status).alias(STATUS))
+    is_known = pl.col(KNOWN).is_not_null() if blank_is_known else pl.col(KNOWN) != ""
     answered = pl.when(pl.col(STATUS) == "ok").then(pl.col(GIVEN))
-    known = both.filter(pl.col(KNOWN).is_not_null()).select(KNOWN, answered.alias(GIVEN))
-    return known.group_by(KNOWN, GIVEN).agg(pl.len().alias(COUNT))
+    return both.filter(is_known).select(KNOWN, answered.alias(GIVEN)).group_by(KNOWN, GIVEN).agg(pl.len().alias(COUNT))
 
 
-def differing(rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str) -> pl.LazyFrame:
+def differing(
+    rows: pl.LazyFrame, gold: GoldSpec, answer: str, status: str, *, blank_is_known: bool = False
+) -> pl.LazyFrame:
     """The rows with an answer that is not the known one; all columns."""
-    schema = rows.collect_schema()
-    is_other = _comparable(gold, gold.column, schema) != _comparable(gold, answer, schema)
-    return rows.filter(is_other & (column(status) == "ok"))
+    known, given = comparable(rows.collect_schema(), gold, answer)
+    is_known = pl.lit(value=True) if blank_is_known else known != ""
+    return rows.filter(is_known & (known != given) & (column(status) == "ok"))
 
 
 def agreement_of(counts: pl.DataFrame) -> Agreement:
@@ -204,18 +206,3 @@ def agreement_of(counts: pl.DataFrame) -> Agreement:
     rows = list(counts.select(KNOWN, GIVEN, COUNT).iter_rows())
     pairs = {(known, given): n for known, given, n in rows if given is not None}
     return Agreement(pairs, sum(n for _, given, n in rows if given is None))
-
-
-def _comparable(gold: GoldSpec, name: str, schema: pl.Schema) -> pl.Expr:
-    """A column as text; numbers are equal as numbers, and a list is the same in any order."""
-    dtype, value = schema[name], column(name)
-    if isinstance(dtype, pl.List):
-        return value.list.unique().list.sort().cast(pl.List(pl.String)).list.join(", ")
-    if dtype.is_float():
-        whole = value == value.round()
-        value = pl.when(whole).then(value.cast(pl.Int64, strict=False).cast(pl.String)).otherwise(value.cast(pl.String))
-    text = value.cast(pl.String).str.strip_chars()
-    if gold.match == "exact":
-        return text
-    plain = text.str.normalize("NFKC").str.to_lowercase().str.replace_all(r"\s+", " ")
-    return plain.str.replace_all(r"^[\p{P}\s]+|[\p{P}\s]+$", "")

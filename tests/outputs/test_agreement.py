@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from decimal import Decimal
 from random import Random
 
 import polars as pl
@@ -76,6 +77,16 @@ def test_what_is_compared() -> None:
     assert differing(frame, GoldSpec(column="gold"), "label", "status").collect()["label"].to_list() == ["b"]
 
 
+def test_blanks() -> None:
+    """A blank is no known answer, whatever the file calls it; NaN is none either. Two tables may both say nothing."""
+    found = agreement(["a", "", "  ", None], ["a", "a", "a", "a"])
+    assert dict(found.pairs) == {("a", "a"): 1}
+    assert agreement([1.0, math.nan], [1, 1]).n == 1
+    frame = pl.LazyFrame({"gold": ["", "a"], "label": ["", "b"], "status": ["ok", "ok"]})
+    pairs = count_pairs(frame, GoldSpec(column="gold"), "label", "status", blank_is_known=True)
+    assert agreement_of(pairs.collect()).pairs == {("", ""): 1, ("a", "b"): 1}
+
+
 @pytest.mark.parametrize(
     ("known", "given", "match", "is_equal"),
     [
@@ -92,7 +103,29 @@ def test_what_is_compared() -> None:
         ("True", True, "normalized", True),
         (["b", "a"], ["a", "b", "b"], "exact", True),
         ("a, b", ["b", "a"], "exact", True),
-        ("", "", "exact", True),
+        ("5.0", 5, "exact", True),
+        ("+5", 5, "exact", True),
+        ("0.10", 0.1, "exact", True),
+        (".3", 0.3, "exact", True),
+        (Decimal("4.00"), 4, "exact", True),
+        ("five", 5, "exact", False),
+        (2**53 + 1, 2**53, "exact", False),
+        (str(2**60 + 1), 2**60 + 1, "exact", True),
+        ("True", True, "exact", True),
+        ("1", True, "exact", True),
+        ("no", True, "exact", False),
+        ("b, a", ["a", "b"], "exact", True),
+        ('["b", "a"]', ["a", "b"], "exact", True),
+        ("", ["a"], "exact", False),
+        ([], [], "exact", True),
+        ("[]", [], "exact", True),
+        (-1, 1, "normalized", False),
+        ("-1", "1", "normalized", False),
+        ("-1", 1, "normalized", False),
+        ("C#", "C", "normalized", False),
+        ("5%", "5", "normalized", False),
+        ("?", "!", "normalized", False),
+        ("“Yes.”", "yes", "normalized", True),
     ],
 )
 def test_equal_answers(known: object, given: object, match: str, is_equal: bool) -> None:
