@@ -1,5 +1,6 @@
 """How a column's values are distributed: shares of labels, or a histogram of numbers or of lengths."""
 
+import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -9,7 +10,8 @@ import polars as pl
 from bedrock_assets.columns import column, fields
 
 MAX_LABELS = 20
-"""More different values are no labels."""
+MAX_LABEL_CHARS = 120
+"""More different values, or longer ones, are no labels but texts."""
 N_BINS = 16
 VALUE, COUNT = "value", "n"
 
@@ -64,10 +66,11 @@ def distributions(rows: pl.LazyFrame, names: Mapping[str, str]) -> list[Distribu
     if not found:
         return []
     stats = rows.select(
-        stat.alias(f"{i}-{of}") for i, one in enumerate(found) for of, stat in _stats(one.value).items()
+        stat.alias(f"{i}-{of}") for i, one in enumerate(found) for of, stat in _stats(one).items()
     ).collect(engine="streaming")
-    told = [{of: stats.item(0, f"{i}-{of}") for of in _stats(pl.lit(0))} for i in range(len(found))]
-    return [_distribution(rows, one, facts) for one, facts in zip(found, told, strict=True) if facts["n"]]
+    told = [{of: stats.item(0, f"{i}-{of}") for of in _stats(one)} for i, one in enumerate(found)]
+    made = [_distribution(rows, one, facts) for one, facts in zip(found, told, strict=True) if facts["n"]]
+    return [one for one in made if one.bars]
 
 
 def _values(name: str, value: pl.Expr, dtype: pl.DataType) -> Iterator[_Values]:
@@ -91,17 +94,16 @@ def _values(name: str, value: pl.Expr, dtype: pl.DataType) -> Iterator[_Values]:
             return
 
 
-def _stats(value: pl.Expr) -> dict[str, pl.Expr]:
-    return {
-        "n": value.count(),
-        "null": value.null_count(),
-        "distinct": value.drop_nulls().approx_n_unique(),
-    }
+def _stats(one: _Values) -> dict[str, pl.Expr]:
+    value = one.value
+    stats = {"n": value.count(), "null": value.null_count(), "distinct": value.drop_nulls().approx_n_unique()}
+    return stats | ({"longest": value.str.len_chars().max()} if one.kind == "labels" else {})
 
 
 def _distribution(rows: pl.LazyFrame, one: _Values, facts: Mapping[str, Any]) -> Distribution:
     value, kind = one.value, one.kind
-    if kind == "labels" and facts["distinct"] > MAX_LABELS and not one.is_label:
+    is_text = kind == "labels" and (facts["distinct"] > MAX_LABELS or facts["longest"] > MAX_LABEL_CHARS)
+    if is_text and not one.is_label:
         kind, value = "characters", value.str.len_chars()
     values = rows.select(value.alias(VALUE)).drop_nulls()
     bars = _labels(values, facts["n"]) if kind == "labels" else _bins(values, facts["n"])
@@ -111,15 +113,17 @@ def _distribution(rows: pl.LazyFrame, one: _Values, facts: Mapping[str, Any]) ->
 def _labels(values: pl.LazyFrame, n_values: int) -> tuple[Bar, ...]:
     counts = values.group_by(VALUE).agg(pl.len().alias(COUNT)).collect(engine="streaming")
     shown = counts.sort([COUNT, VALUE], descending=[True, False]).head(MAX_LABELS)
-    return _bars([(str(label), n) for label, n in shown.select(VALUE, COUNT).iter_rows()], n_values)
+    return _bars([(str(label)[:MAX_LABEL_CHARS], n) for label, n in shown.select(VALUE, COUNT).iter_rows()], n_values)
 
 
 def _bins(values: pl.LazyFrame, n_values: int) -> tuple[Bar, ...]:
-    """Few whole numbers each have a bar; other numbers share bins of one width."""
+    """Few whole numbers each have a bar; other numbers share bins of one width. None where no width is finite."""
     low, high, is_whole = values.select(
         low=pl.col(VALUE).min(), high=pl.col(VALUE).max(), whole=(pl.col(VALUE) == pl.col(VALUE).round()).all()
     ).collect(engine="streaming").row(0)  # fmt: skip
     span = float(high) - float(low)
+    if not math.isfinite(span):
+        return ()
     step = 1.0 if is_whole and span < MAX_LABELS else _nice(span / N_BINS, whole=is_whole)
     first = float(low) // step
     index = (pl.col(VALUE).cast(pl.Float64) / step).floor() - first

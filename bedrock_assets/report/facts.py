@@ -9,6 +9,7 @@ import polars as pl
 
 from bedrock_assets.columns import column
 from bedrock_assets.config.gold import GoldSpec
+from bedrock_assets.errors import ConfigError
 from bedrock_assets.outputs.agreement import Agreement, agreement_of, count_pairs
 from bedrock_assets.outputs.error_groups import group_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
@@ -78,8 +79,10 @@ def report_of(store: Store, pipeline: Pipeline, table: Publication) -> Report:
     The same table gives the same sample.
 
     Raises:
+        ConfigError: The table was made with other settings, and has not the columns that these give it.
         StoreConflict: The table was replaced while it was read.
     """
+    _require_columns(pipeline, table.manifest)
     names, manifest, records = pipeline.answer_columns, table.manifest, pipeline.records
     random = Random(manifest.revision)  # noqa: S311 - a sample, not a secret
     answers = [*pipeline.schema.fields] if pipeline.schema else ["response" if "response" in names else "embedding"]
@@ -102,6 +105,15 @@ def report_of(store: Store, pipeline: Pipeline, table: Publication) -> Report:
         records.system.text if records.system else None,
         json.dumps(records.parameters, indent=2, ensure_ascii=False, default=str),
     )
+
+
+def _require_columns(pipeline: Pipeline, manifest: TableManifest) -> None:
+    missing = [name for name in (pipeline.record_id, *pipeline.answer_columns.values()) if name not in manifest.columns]
+    if missing:
+        raise ConfigError(
+            f"{pipeline.spec.name}/joined_table has no column {missing[0]!r}: it was made with other settings "
+            "than those of the YAML; materialize it again, or take the change back"
+        )
 
 
 def _input_columns(pipeline: Pipeline, manifest: TableManifest) -> list[str]:

@@ -118,7 +118,9 @@ def _matches(pattern: str, what: str) -> list[str]:
         return [pattern] if path.exists() else []
     if pattern.startswith("/**"):
         raise ConfigError(f"{what} {pattern!r} searches the whole file system; name a folder")
-    return [name for name in sorted(glob(pattern, recursive=True)) if not Path(name).is_dir()]  # noqa: PTH207
+    folder = fixed_part(pattern)
+    inside = glob(str(path.relative_to(folder)), root_dir=folder, recursive=True)  # noqa: PTH207 - as polars reads it
+    return [str(folder / name) for name in sorted(inside) if not (folder / name).is_dir()]
 
 
 def _required(found: list[str], pattern: str, what: str) -> list[str]:
@@ -155,10 +157,13 @@ def _require_regular(name: str, what: str) -> None:
 
 
 def fixed_part(pattern: str) -> Path:
-    """The folders of a pattern before its first wildcard; of a file its folder."""
-    parts = Path(pattern).parts
-    wild = next((i for i, part in enumerate(parts) if has_magic(part)), len(parts) - 1)
-    return Path(*parts[:wild])
+    """The folders of a pattern before its first wildcard; of a file its folder. A folder may be called `a [1]`."""
+    fixed = Path()
+    for part in Path(pattern).parts[:-1]:
+        if has_magic(part) and not (fixed / part).is_dir():
+            break
+        fixed /= part
+    return fixed
 
 
 def _pairs(folders: Sequence[str]) -> Mapping[str, str]:

@@ -1,5 +1,6 @@
 """Whole files as rows: the name of each and its text, or its bytes."""
 
+import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import cached_property, partial
@@ -19,6 +20,8 @@ BYTES_AT_ONCE = 32 * 1024 * 1024
 """A batch ends here, so that memory does not depend on how many files there are."""
 BINARY = (".pdf", ".doc", ".docx", ".xls", ".xlsx", ".jpg", ".jpeg", ".png", ".gif", ".webp")
 """Files that are sent as documents or images; of all others the text is read."""
+TEXT = (".txt", ".md", ".html", ".htm", ".xml", ".json", ".eml", ".log", ".vtt", ".srt")
+"""Common names of texts, whose columns are known before anything is read."""
 MAX_FILE_BYTES = 1024**3
 
 
@@ -49,8 +52,10 @@ class WholeFiles(Source):
 
     @override
     def columns(self) -> list[str] | None:
-        suffix = Path(self.pattern).suffix.lower()
-        return ["name", "content" if suffix in BINARY else "text"] if suffix else None
+        suffix = PurePosixPath(self.pattern).suffix.lower()
+        if suffix in BINARY:
+            return ["name", "content"]
+        return ["name", "text"] if suffix in TEXT else None  # else it may be a folder, or match files of any kind
 
     @override
     def n_rows(self) -> int:
@@ -114,10 +119,7 @@ class WholeFiles(Source):
             raise ConfigError(f"{self._what} is neither local nor s3://; copy the files first")
         paths = map(Path, matching_files(self.pattern, "source.files"))
         folder = Path(self.pattern) if Path(self.pattern).is_dir() else fixed_part(self.pattern)
-        return [
-            _File(str(path), path.relative_to(folder).as_posix(), path.stat().st_size, path.read_bytes)
-            for path in paths
-        ]
+        return [_File(str(path), _name(path, folder), path.stat().st_size, path.read_bytes) for path in paths]
 
     @property
     def _is_remote(self) -> bool:
@@ -126,3 +128,12 @@ class WholeFiles(Source):
     @property
     def _what(self) -> str:
         return f"source.files {self.pattern!r}"
+
+
+def _name(path: Path, folder: Path) -> str:
+    name = path.relative_to(folder).as_posix()
+    try:
+        name.encode()
+    except UnicodeEncodeError as error:
+        raise ConfigError(f"source.files: the name {os.fsencode(name)!r} is not UTF-8; rename the file") from error
+    return name

@@ -62,6 +62,13 @@ def test_bars_of_numbers(values: list[float], expected: dict[str, int]) -> None:
     assert counts(of(values)[0]) == expected
 
 
+def test_what_has_no_bars() -> None:
+    """Numbers that are too far apart for any width; and whole texts are told by their length, however few they are."""
+    assert of([1e308, -1e308]) == []
+    (found,) = of(["x" * 121, "y"])
+    assert (found.kind, sum(counts(found).values())) == ("characters", 2)
+
+
 def test_other_types() -> None:
     """Long texts by length, lists of words by word, other lists by length, structs field by field."""
     texts = of([f"{'x' * i}" for i in range(1, 60)])[0]

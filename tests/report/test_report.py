@@ -141,6 +141,15 @@ def test_no_answer_at_all(store: Store, labelled: Pipeline) -> None:
     page = page_of(report)
     assert "<h2>Errors</h2>" in page
     assert "<h2>Answers</h2>" not in page
+    assert "0 answers held against column <code>human</code>; 30 more rows have a known answer" in page
+
+
+def test_other_settings(store: Store, labelled: Pipeline) -> None:
+    """A table that is older than the YAML is told as that."""
+    publish(labelled, store)
+    renamed = Pipeline(labelled.spec.model_copy(update={"output_prefix": "ai_"}), labelled.folder)
+    with pytest.raises(ConfigError, match="calls/joined_table has no column 'ai_record_id': it was made with other"):
+        report_page(store, renamed)
 
 
 def test_while_a_table_is_built(store: Store, labelled: Pipeline) -> None:

@@ -1,5 +1,6 @@
 """Whole files as rows: texts and documents, from a pattern or a folder."""
 
+import os
 from pathlib import Path
 
 import polars as pl
@@ -43,6 +44,26 @@ def test_texts(calls: Path) -> None:
     assert (source.n_rows(), source.columns()) == (2, ["name", "text"])
 
 
+def test_what_is_known_before_reading(tmp_path: Path) -> None:
+    """The columns, only where the pattern tells them; a folder's own name may look like a pattern, or like a suffix."""
+    for files, columns in {
+        "scans/*.pdf": ["name", "content"],
+        "calls/**/*.txt": ["name", "text"],
+        "scans/*.[pP][dD][fF]": None,
+        "scans/*.*": None,
+        "scans.2026": None,
+    }.items():
+        assert open_source(SourceSpec(files=files), None, tmp_path).columns() == columns, files
+    home = tmp_path / "new [2026]"
+    (home / "calls [1]").mkdir(parents=True)
+    (home / "calls [1]" / "a.txt").write_text("A")
+    for files in ("calls [1]/a.txt", "calls [1]/*.txt", "calls [1]"):
+        assert read(files, home).rows() == [("a.txt", "A")], files
+    assert read("*/*.txt", home).rows() == [("calls [1]/a.txt", "A")]
+    pl.DataFrame({"x": [1]}).write_parquet(home / "calls [1]" / "a.parquet")
+    assert len(pl.concat(open_source(SourceSpec(path="*/*.parquet"), None, home).batches())) == 1
+
+
 def test_documents(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """PDF files are rows of bytes; batches are cut by their size."""
     for i in range(5):
@@ -62,7 +83,9 @@ def test_what_cannot_be_read(calls: Path) -> None:
     (calls / "mixed").mkdir()
     for name in ("a.txt", "b.pdf"):
         (calls / "mixed" / name).write_text("x")
+    Path(os.fsdecode(os.fsencode(calls / "latin") + b"/caf\xe9.md")).write_text("x")
     for files, told in {
+        "latin/*.md": r"the name b'caf\\xe9.md' is not UTF-8; rename the file",
         "latin/*.txt": "x.txt: byte 0xfc is not UTF-8; save the file as UTF-8",
         "mixed": "texts and documents or images",
         "none/*.txt": "source.files '.*none/\\*.txt' matches no file",
