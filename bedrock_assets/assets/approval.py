@@ -32,6 +32,11 @@ class ApprovedConfig(dg.Config):
         description="Approve answers that miss a threshold of `canary` or `gold`; then launch the shards again.",
     )
     by: str = Field(default="", description="Your name, to be kept with the approval.")
+    fingerprint: str = Field(
+        default="",
+        description="`canary_fingerprint` of the observation that you have looked at; if the canary has other answers "
+        "by now, nothing is approved.",
+    )
 
 
 def build_approved(pipeline: Pipeline) -> dg.AssetsDefinition:
@@ -59,7 +64,13 @@ def build_approved(pipeline: Pipeline) -> dg.AssetsDefinition:
             approval = current_approval(opened, spec.name)
         else:
             by = config.by or by_run(run.run_id, run.tags.get("user"))
-            approval = approve(opened, pipeline.workload, by, despite_thresholds=config.despite_thresholds)
+            approval = approve(
+                opened,
+                pipeline.workload,
+                by,
+                despite_thresholds=config.despite_thresholds,
+                shown=config.fingerprint,
+            )
         if approval is None:
             context.log.warning("this run makes other assets too, so it approves nothing; materialize this one alone")
             return
@@ -102,6 +113,7 @@ def review_metadata(store: Store, workload: Workload, ledger: Ledger) -> dict[st
         **(agreement_facts(result.agreement) if result.agreement else {}),
         "sample": records_in_full(review.sample),
         "canary": review.shard,
+        "canary_fingerprint": review.fingerprint,
     }
 
 

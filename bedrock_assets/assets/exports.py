@@ -37,7 +37,7 @@ def _preferences(pipeline: Pipeline) -> dg.AssetsDefinition:
         opened = bedrock_batch_store.open()
         table = require_table(opened, pipeline)
         joined = join_preferences(opened, pipeline, table)
-        yield from materialize("preferences", preferences_metadata(opened, joined), table.revision)
+        yield from materialize("preferences", preferences_metadata(pipeline, opened, joined), table.revision)
 
     return preferences  # pyright: ignore[reportReturnType] - the decorator is untyped
 

@@ -18,6 +18,7 @@ from bedrock_assets.outputs.agreement import (
     differing,
 )
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.pipeline.redact import shown_to_people
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
@@ -121,11 +122,12 @@ def _cell(text: str) -> str:
 
 
 def _disagreements(store: Store, pipeline: Pipeline, gold: GoldSpec, manifest: TableManifest) -> Any:
-    """The first rows whose answers differ, to be read."""
+    """The first rows whose answers differ, to be read; without what `redact` keeps from the model."""
     names = [pipeline.record_id, gold.column, gold.answer or ""]
     status = pipeline.answer_columns["status"]
-    return store.read_parquet(
+    found = store.read_parquet(
         [part.key for part in manifest.parts],
         lambda rows: differing(rows, gold, gold.answer or "", status).select(columns(names)).head(SAMPLE_ROWS),
         streaming=True,
     )
+    return shown_to_people(pipeline.spec.redact, found)

@@ -270,13 +270,14 @@ def _table_sample(pipeline: Pipeline, store: Store, manifest: TableManifest) -> 
 
 
 @never_fails
-def preferences_metadata(store: Store, preferences: Preferences) -> Metadata:
+def preferences_metadata(pipeline: Pipeline, store: Store, preferences: Preferences) -> Metadata:
     """Metadata of `preferences`."""
+    rows = store.read_parquet(preferences.key, lambda rows: rows.head(SAMPLE_ROWS))
     return {
         "dagster/uri": store.path(preferences.key),
         "open_with": open_with(store.path(preferences.key)),
         "dagster/row_count": preferences.n_pairs,
-        "sample": sample_of(store.read_parquet(preferences.key, lambda rows: rows.head(SAMPLE_ROWS))),
+        "sample": sample_of(shown_to_people(pipeline.spec.redact, rows)),
         **{f"n_{verdict}": preferences.verdicts[verdict] for verdict in VERDICTS},
         "first_share": significant(preferences.n_first / max(1, preferences.n_answers)),
     }

@@ -201,7 +201,7 @@ def build_batch_outputs(
         if config.wait:
             metrics = WorkloadMetrics.of(context, workload, bedrock_batch, regions)
             queued = QueuedCollectRuns(context, workload, opened, bedrock_batch, on_answered, config.queued_s)
-            note = partial(approval_note, opened, spec)
+            note = partial(approval_note, opened, spec, workload=workload)
             Watch(context, spec.name, ledger, regions, config.poll_s, queued, metrics, note).until_done()
 
     return batch_outputs  # pyright: ignore[reportReturnType] - the decorator is untyped

@@ -53,7 +53,12 @@ def approve(
                 raise ApprovalRefused(f"the answers of the canary of {name} are gone; launch it again")
             confirm(f"send the other shards of {name}?", yes=yes)
             found = approve_canary(
-                instance, env.store, workload, getpass.getuser(), despite_thresholds=despite_thresholds
+                instance,
+                env.store,
+                workload,
+                getpass.getuser(),
+                despite_thresholds=despite_thresholds,
+                shown=review.fingerprint,
             )
     if as_json:
         print_json(_facts(review) | found.model_dump(mode="json"))

@@ -53,7 +53,12 @@ def errors(
             print_json([dataclasses.asdict(group) for group in groups])
         else:
             if not groups:
-                say("no row of an answered shard is without an answer" if n_answered else "no shard is answered yet")
+                say(
+                    "no row of an answered shard is without an answer"
+                    if n_answered
+                    else f"no shard of {chosen.spec.name} is answered yet in the store {env.store.root}; for another "
+                    "store name a local stack with --home, or set BEDROCK_ASSETS_STORE"
+                )
             _show(groups)
             _show_failed(env, chosen.spec)
         if retry and groups:

@@ -15,6 +15,7 @@ from bedrock_assets.cli.common import (
     warn,
     working,
 )
+from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
     from bedrock_assets.aws.model_invocation_jobs import Jobs
@@ -40,7 +41,6 @@ def estimate(pipeline: WorkloadName, home: LocalHome = None, as_json: Json = Fal
     """
     with session(home) as env:
         chosen = env.workload(pipeline)
-        _ = env.regions  # a Region that is missing is no fault of the file
         with env.naming(chosen), working(f"reading the rows of {chosen.spec.name}", quiet=as_json):
             result = _gather(env, chosen)
     if as_json:
@@ -53,7 +53,12 @@ def _gather(env: Environment, chosen: "Pipeline | Inbox") -> "PipelineEstimate":
     from bedrock_assets.errors import BedrockError
 
     try:
-        return _estimate(env, chosen, env.regions)
+        regions = env.regions
+    except ConfigError as error:
+        warn(f"how long jobs take is unknown: {error}")
+        return _estimate(env, chosen, None)
+    try:
+        return _estimate(env, chosen, regions)
     except BedrockError as error:
         warn(f"how long jobs take is unknown: {error}")
         return _estimate(env, chosen, None)

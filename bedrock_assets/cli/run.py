@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from bedrock_assets.assets.units import counted
-from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session
+from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session, warn
 from bedrock_assets.errors import ConfigError
 
 if TYPE_CHECKING:
@@ -49,7 +49,10 @@ def run(
     with session(home) as env:
         if approve and not wait:
             raise ConfigError("--approve needs --wait: without it nothing is there when the canary is answered")
-        workload = env.pipeline(pipeline).workload
+        chosen = env.pipeline(pipeline)
+        for notice in chosen.notices:
+            warn(notice)
+        workload = chosen.workload
         name, approves_as = workload.spec.name, f"{getpass.getuser()}, by --approve" if approve else ""
         with env.instance() as instance, notes_console.status(f"loading {name}") as status:
             result = _round(instance, workload, _teller(status), env.store, approves_as, wait=wait)

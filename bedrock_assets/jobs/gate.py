@@ -10,7 +10,14 @@ from dagster import DagsterInstance, DagsterRunStatus, RunsFilter
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.errors import ApprovalRefused
-from bedrock_assets.jobs.canary import answered_canary, canary_of, canary_result, is_canary
+from bedrock_assets.jobs.canary import (
+    AnsweredCanary,
+    CanaryResult,
+    answered_canary,
+    canary_of,
+    canary_result,
+    is_canary,
+)
 from bedrock_assets.jobs.ledger import Entry, Ledger
 from bedrock_assets.jobs.shard_request import RequestStatus
 from bedrock_assets.pipeline.workload import Workload
@@ -42,11 +49,7 @@ def canary_gate(store: Store, workload: Workload, ledger: Ledger, key: str) -> C
     canary = answered_canary(store, workload.spec.name, key)
     if canary is None:
         return _unanswered(workload, ledger, key)
-    settings = (*canary.identity, str(workload.canary), str(workload.gold))
-    if ledger.canary is None or ledger.canary[0] != settings:
-        # Read once, and not at every tick: it is the same until its prompts or its answers are others.
-        ledger.canary = settings, canary_result(store, workload, canary)
-    result = ledger.canary[1]
+    result = _remembered_result(store, workload, ledger, canary)
     approval = approval_of(store, canary.shard) if workload.approval else None
     if not (result.passed or (approval and approval.despite_thresholds)):
         refusal = f"not sent, because the answers of canary {key} exceed a threshold: {'; '.join(result.reasons)}. "
@@ -54,6 +57,14 @@ def canary_gate(store: Store, workload: Workload, ledger: Ledger, key: str) -> C
         return CanaryGate(refusal=f"{refusal}Look at them, and at the prompt{despite}")
     is_held = workload.approval and approval is None
     return CanaryGate(waits=True, for_approval=True) if is_held else OPEN_GATE
+
+
+def _remembered_result(store: Store, workload: Workload, ledger: Ledger, canary: AnsweredCanary) -> CanaryResult:
+    """Read once, and not at every tick: it is the same until the canary's prompts or its answers are others."""
+    settings = (*canary.identity, str(workload.canary), str(workload.gold))
+    if ledger.canary is None or ledger.canary[0] != settings:
+        ledger.canary = settings, canary_result(store, workload, canary)
+    return ledger.canary[1]
 
 
 def _unanswered(workload: Workload, ledger: Ledger, key: str) -> CanaryGate:
@@ -89,21 +100,34 @@ class Held(NamedTuple):
     """Whether only the person is missing; else the canary has no answers to its current prompts."""
 
 
-def held_requests(store: Store, spec: WorkloadSpec, ledger: Ledger) -> Held:
-    """What waits behind the canary of a pipeline with `approval`; from three small reads."""
+def held_requests(store: Store, spec: WorkloadSpec, ledger: Ledger, workload: Workload | None = None) -> Held:
+    """
+    What waits behind the canary of a pipeline with `approval`; from three small reads.
+
+    Args:
+        workload: The pipeline's, to know whether the answers miss a threshold: then nobody is waited for, as the next
+            tick refuses the others. Without it that is not looked at.
+    """
     if not (isinstance(spec, PipelineSpec) and spec.approval):
         return Held([], for_person=False)
     pending = [entry for entry in ledger.open_entries if not entry.job_arn and not is_canary(entry.request.shard)]
     held = [entry for entry in pending if ledger.status_of(entry.request) is RequestStatus.WANTED]
     canary = answered_canary(store, spec.name, canary_of(held[0].request.shard)) if held else None
-    is_approved = canary is not None and approval_of(store, canary.shard) is not None
-    return Held([] if is_approved else held, for_person=canary is not None and not is_approved)
+    if canary is None:
+        return Held(held, for_person=False)
+    is_settled = approval_of(store, canary.shard) is not None
+    if workload and not is_settled:
+        is_settled = not _remembered_result(store, workload, ledger, canary).passed
+    return Held([] if is_settled else held, for_person=not is_settled)
 
 
-def approval_note(store: Store, spec: WorkloadSpec, ledger: Ledger) -> str:
-    """What is told while shards wait for a person; empty if none does."""
-    held = held_requests(store, spec, ledger)
-    return f"{len(held.entries)} shards {APPROVAL}: {how_to_approve(spec)}" if held.for_person else ""
+def approval_note(store: Store, spec: WorkloadSpec, ledger: Ledger, workload: Workload | None = None) -> str:
+    """What is told while shards wait for a person; empty if none does. Arguments as of `held_requests`."""
+    held = held_requests(store, spec, ledger, workload)
+    if not held.for_person:
+        return ""
+    n_shards = "1 shard has to" if len(held.entries) == 1 else f"{len(held.entries)} shards"
+    return f"{n_shards} {APPROVAL}: {how_to_approve(spec)}"
 
 
 def how_to_approve(spec: WorkloadSpec) -> str:
@@ -154,20 +178,28 @@ def canary_to_approve(store: Store, workload: Workload, *, despite_thresholds: b
     return canary.shard
 
 
-def approve(store: Store, workload: Workload, by: str, *, despite_thresholds: bool = False) -> Approval:
+def approve(
+    store: Store, workload: Workload, by: str, *, despite_thresholds: bool = False, shown: str = ""
+) -> Approval:
     """
     Approve the answers of the canary, so that the next tick sends the other shards.
 
     Args:
         by: Who approves.
+        shown: Fingerprint of the prompts whose answers the person has seen; empty if that is not known.
 
     Returns:
         The approval in the store; an earlier one of the same answers stays as it is.
 
     Raises:
-        ApprovalRefused: As `canary_to_approve`.
+        ApprovalRefused: As `canary_to_approve`; or the canary is another one than the person has seen.
     """
     canary = canary_to_approve(store, workload, despite_thresholds=despite_thresholds)
+    if shown and shown != canary.fingerprint:
+        raise ApprovalRefused(
+            f"the canary of {workload.spec.name} has other prompts, and other answers, than those that you have seen; "
+            "look at these, and approve again"
+        )
     former = approval_of(store, canary)
     if former and former.fingerprint == canary.fingerprint and former.despite_thresholds >= despite_thresholds:
         return former

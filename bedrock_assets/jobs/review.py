@@ -24,6 +24,8 @@ class CanaryReview:
     """A canary's answers, and what it would take to answer the rest."""
 
     shard: str
+    fingerprint: str
+    """Of its prompts."""
     result: CanaryResult
     sample: pl.DataFrame
     """Up to `SAMPLE_ROWS` rows from all over the canary: the record id, what the prompt uses, the answer."""
@@ -54,6 +56,7 @@ def review_canary(store: Store, workload: Workload, ledger: Ledger) -> CanaryRev
     nothing: Tokens = {}
     return CanaryReview(
         shard=canary.shard.shard.key,
+        fingerprint=canary.shard.fingerprint,
         result=canary_result(store, workload, canary),
         sample=_sample(store, workload, raw, canary),
         cost_usd=price.cost_usd(canary.facts.tokens) if price else None,

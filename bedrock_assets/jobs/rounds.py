@@ -93,14 +93,14 @@ class Rounds:
         if under_way.will_make(keys):
             return "a backfill is under way"
         # What waits for a person holds up no round: if nobody has said yes by then, the next one replaces it.
-        held = held_requests(self.store, self.spec, self.ledger).entries if self.store else []
+        held = held_requests(self.store, self.spec, self.ledger, self.workload).entries if self.store else []
         n_open = sum(self._is_served(entry) for entry in self.ledger.open_entries)
         n_open -= sum(self._is_served(entry) for entry in held)
         return f"a round is under way: {n_open} shards wait for answers" if n_open else None
 
     def approval_note(self) -> str:
         """What is told while shards wait for a person; empty if none does."""
-        return approval_note(self.store, self.spec, self.ledger) if self.store else ""
+        return approval_note(self.store, self.spec, self.ledger, self.workload) if self.store else ""
 
     def _is_served(self, entry: Entry) -> bool:
         """Whether an open request goes on by itself; others wait for new prompts."""

@@ -11,7 +11,13 @@ from bedrock_assets.storage.store import Store
 
 
 def approve_canary(
-    instance: DagsterInstance, store: Store, workload: Workload, by: str, *, despite_thresholds: bool = False
+    instance: DagsterInstance,
+    store: Store,
+    workload: Workload,
+    by: str,
+    *,
+    despite_thresholds: bool = False,
+    shown: str = "",
 ) -> Approval:
     """
     Approve the canary's answers, and materialize the asset `approved` without a run.
@@ -19,11 +25,12 @@ def approve_canary(
     Args:
         by: Who approves.
         despite_thresholds: Whether the answers may miss the thresholds.
+        shown: As of `approve`.
 
     Raises:
         ApprovalRefused: There are no answers, they are of other settings, or they miss a threshold.
     """
-    approval = approve(store, workload, by, despite_thresholds=despite_thresholds)
+    approval = approve(store, workload, by, despite_thresholds=despite_thresholds, shown=shown)
     key = dg.AssetKey(workload.spec.key_of(APPROVED))
     emit = instance.report_runless_asset_event
     log_materialization(emit, key, None, approval_facts(approval), approval.fingerprint)

@@ -1,5 +1,6 @@
 """Run one round of a pipeline from a terminal, cron or CI: read the data, send what has changed, build the table."""
 
+import logging
 import sys
 import time
 import warnings
@@ -201,6 +202,8 @@ def load_job(project: Project) -> dg.JobDefinition:
     Raises:
         ConfigError: Its module has no Definitions.
     """
+    # What is to be known of the other pipelines is told where they are loaded for themselves.
+    logging.getLogger("bedrock_assets.components").setLevel(logging.ERROR)
     # Dagster warns of what components use of its own; whoever runs a command can do nothing about it.
     warnings.filterwarnings("ignore", category=dg.BetaWarning)
     warnings.filterwarnings("ignore", category=dg.PreviewWarning)

@@ -149,6 +149,8 @@ class BedrockResource(Boto3Resource):
             )
         except (NoRegionError, ProfileNotFound) as error:
             raise ConfigError(f"{error} Set AWS_REGION, and AWS_PROFILE if you use profiles") from error
+        except ValueError as error:  # of a variable that is set and empty, or has a space
+            raise ConfigError(f"{error}; correct AWS_REGION, or the endpoint's URL") from error
 
     def _session(self, config: RegionConfig) -> Any:
         own: Any = open_session(

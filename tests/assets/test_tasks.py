@@ -32,7 +32,10 @@ def facts(lab: Lab, asset: str) -> dict[str, Any]:
 def test_a_comparison(tmp_path: Path) -> None:
     """Each row is asked about twice, and has one row in `preferences`, whose counts add up."""
     task = {"compare": {"a": "{transcript}", "b": "Nothing.", "criteria": "Says more."}}
-    with open_lab(tmp_path, n_rows=10, task=task) as lab:
+    with open_lab(tmp_path, n_rows=10, task=task, redact=["transcript"]) as lab:
+        calls = tmp_path / "calls.parquet"
+        told = pl.read_parquet(calls).with_columns(transcript=pl.format("{} Write to bob@example.com.", "transcript"))
+        told.write_parquet(calls)
         answered(lab)
         assert lab.materialize("preferences")
         assert sum(job.n_success for job in lab.jobs()) == 20
@@ -42,6 +45,9 @@ def test_a_comparison(tmp_path: Path) -> None:
     assert {name: found[f"n_{name}"] for name in verdicts} == verdicts
     assert found["dagster/row_count"] == 10
     assert 0 <= found["first_share"] <= 1
+    assert "<EMAIL_1>" in found["sample"].replace("&lt;", "<")
+    assert "bob@" not in found["sample"]
+    assert "bob@example.com" in rows["transcript"][0]
 
 
 def test_labels_and_the_next_pipeline(tmp_path: Path) -> None:

@@ -8,7 +8,11 @@ import dagster as dg
 import pytest
 
 from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.errors import ApprovalRefused
+from bedrock_assets.jobs.canary import answered_canary
+from bedrock_assets.jobs.gate import approval_note, approve
 from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.operations.run_round import Progress, RoundRun
 from tests.cli.test_commands import desk, run, told
 from tests.labs.dispatch import Lab, open_lab
@@ -51,12 +55,33 @@ def test_approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "thresholds met" in shown
         assert f"the rest 86 records in {n_others} shards, about $" in shown
 
+        with pytest.raises(ApprovalRefused, match="other prompts, and other answers, than those that you have seen"):
+            approve(lab.store, lab.pipeline.workload, "a test", shown="what was shown an hour ago")
+        assert not lab.store.exists("calls/approval.json")
         done = told("approve", path, "--yes")
         assert (done["shard"], done["n_records"], len(done["sample"])) == (lab.shards[0], 86, 10)
         assert 0 < done["cost_usd"] < done["rest_usd"] < 3 * done["cost_usd"]
         assert lab.instance.get_latest_materialization_event(dg.AssetKey(["calls", "approved"]))
         assert "wait for approval" not in run("status", path).output
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
+
+
+def test_nobody_is_waited_for_where_a_threshold_is_missed(tmp_path: Path) -> None:
+    """Between the canary's answers and the tick that refuses the others, a round goes on instead of asking a person."""
+    with open_lab(tmp_path, **LAB | {"canary": {"rows": 64, "max_mean_output_tokens": 1}}) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        lab.tick()
+        rounds = Rounds(lab.pipeline.workload, store=lab.store)
+        rounds.ledger.refresh(lab.instance)
+        assert answered_canary(lab.store, "calls", lab.shards[0])
+        assert any(not entry.job_arn for entry in rounds.ledger.open_entries)
+        assert approval_note(lab.store, lab.pipeline.spec, rounds.ledger) != ""
+        assert rounds.approval_note() == ""
+        states = lab.finish()
+        states.pop(lab.shards[0])
+        assert set(states.values()) == {RequestState.FAILED}
 
 
 def test_there_is_nobody_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -69,7 +94,7 @@ def test_there_is_nobody_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_round_stops_for_a_person(tmp_path: Path) -> None:
     """`run --wait` ends and says so where only a person is missing; with `--approve` it goes on to the table."""
-    with open_lab(tmp_path, **LAB) as lab:
+    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
         resources = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": lab.bedrock_resource}
         defs = dg.Definitions(build_assets(lab.pipeline), resources=resources)
         job, steps = defs.resolve_implicit_global_asset_job_def(), list[Progress]()

@@ -139,6 +139,12 @@ def test_estimate(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert "tokens of 40 answered records" in after["basis"]
         assert after["job_hours"] > 0
         assert "answered already" in run("estimate", path).output
+        monkeypatch.delenv("AWS_ENDPOINT_URL_BEDROCK")
+        for region, told_of in {None: "You must specify a region", "": "correct AWS_REGION"}.items():
+            monkeypatch.delenv("AWS_REGION") if region is None else monkeypatch.setenv("AWS_REGION", region)
+            without = run("estimate", path)
+            assert (without.exit_code, told_of in without.stderr) == (0, True)
+            assert "answered already" in without.stdout
 
 
 def test_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -162,6 +168,8 @@ def test_sample(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_errors(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Failed rows are gathered; asked for once more, they alone are sent, as the next attempt, and the rest is kept."""
     with desk(tmp_path, monkeypatch, n_rows=20, faults=FAULTY, max_attempts=1) as (lab, path):
+        early = " ".join(run("errors", path).output.split())
+        assert f"no shard of calls is answered yet in the store {lab.store_resource.url}" in early
         lab.ask()
         lab.finish()
         found = told("errors", path)
