@@ -2,19 +2,24 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
 import polars as pl
 
-from bedrock_assets.errors import ConfigError, panics_are_errors
+from bedrock_assets.errors import ConfigError, StoreConflict, panics_are_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.changes import Changes, found_changes
 from bedrock_assets.sinks.rows import SinkRows
+from bedrock_assets.storage.keys import sink_lock_key
 from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 
 Setting = TypeVar("Setting")
+TRIES = 3
+"""How often a change is made anew, because somebody else has changed the place meanwhile."""
 
 
 @dataclass(frozen=True)
@@ -53,7 +58,48 @@ class Target(ABC):
 
     @abstractmethod
     def write(self, changes: Changes) -> None:
-        """Write and delete; all at once where the place can."""
+        """
+        Write and delete; all at once where the place can.
+
+        Raises:
+            ChangedMeanwhile: The rows there are not those any more whose marks were read.
+        """
+
+
+class ChangedMeanwhile(StoreConflict):
+    """Somebody else has changed the place of a sink since its marks were read."""
+
+    def __init__(self, where: str) -> None:
+        super().__init__(
+            f"{where} was changed by somebody else while this run was working; materialize it again. Nothing was "
+            "written over"
+        )
+
+
+def turn(store: Store, pipeline: Pipeline, asset: str) -> PublishLock:
+    """
+    Take the right to write to a sink, for places that do not keep two runs apart themselves.
+
+    Raises:
+        StoreConflict: Another run takes it at the same moment.
+    """
+    name = pipeline.spec.name
+    lock = PublishLock(store, sink_lock_key(name, asset), f"{name}/{asset}")
+    lock.take()
+    return lock
+
+
+def until_unchanged(attempt: Callable[[], Sent]) -> Sent:
+    """
+    Read, compare and write anew if somebody else, such as another pipeline, has changed the place meanwhile.
+
+    Raises:
+        ChangedMeanwhile: It was changed each time.
+    """
+    for _ in range(TRIES - 1):
+        with suppress(ChangedMeanwhile):
+            return attempt()
+    return attempt()
 
 
 def send(target: Target, rows: SinkRows) -> Sent:

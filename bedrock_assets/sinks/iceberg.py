@@ -20,10 +20,11 @@ from bedrock_assets.config.sinks import IcebergSinkSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError, first_line
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.arrow import as_reader, polars_schema, to_arrow
-from bedrock_assets.sinks.base import Sent, Target, named, send
+from bedrock_assets.sinks.base import ChangedMeanwhile, Sent, Target, named, send, turn, until_unchanged
 from bedrock_assets.sinks.changes import Changes
 from bedrock_assets.sinks.rows import MARK, SinkRows, require_fit
 from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -44,17 +45,23 @@ def publish_iceberg(store: Store, pipeline: Pipeline, table: TableManifest) -> S
     Raises:
         ConfigError: The extra is not installed, or the catalog cannot be opened.
         DataError: An id repeats there, or is another pipeline's.
+        StoreConflict: Another run of this sink has begun meanwhile, or others keep changing the table.
         StoreError: The table there does not fit, or cannot be written; it stays as it was.
     """
     spec = named(pipeline.spec.sinks.iceberg, "sinks.iceberg")
     rows, where = SinkRows.of(store, pipeline, table, spec.columns), f"sinks.iceberg: table {spec.table}"
-    with _explained(where, spec.catalog):
-        target = IcebergTable(spec, rows, where)
-        if target.revision == rows.revision:
+    lock = turn(store, pipeline, "iceberg_table")
+
+    def attempt() -> Sent:
+        target = IcebergTable(spec, rows, where, lock)
+        if target.has_all:
             n_rows = table.n_rows
             return Sent(target.address, n_rows, 0, n_unchanged=n_rows, more={"snapshot_id": target.snapshot_id})
         sent = send(target, rows)
         return Sent(sent.address, *sent.counts, more={"snapshot_id": target.snapshot_id})
+
+    with _explained(where, spec.catalog):
+        return until_unchanged(attempt)
 
 
 @contextmanager
@@ -72,10 +79,12 @@ def _explained(where: str, catalog: str) -> Generator[None]:
 class IcebergTable(Target):
     """A table of a catalog."""
 
-    def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str) -> None:
-        self._rows, self._where = rows, where
+    def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str, lock: PublishLock) -> None:
+        self._rows, self._where, self._lock = rows, where, lock
         self._schema = pl.Schema({name: _listed(dtype) for name, dtype in rows.schema.items()})
         self._table = self._opened(spec)
+        # pyiceberg would commit what was compared with one snapshot on top of another. The property stays in memory.
+        self._table.metadata.properties["commit.retry.num-retries"] = "0"
 
     @property
     @override
@@ -83,10 +92,12 @@ class IcebergTable(Target):
         return self._table.location()
 
     @property
-    def revision(self) -> str:
-        """The revision that the newest snapshot has; empty if it is nobody's."""
+    def has_all(self) -> bool:
+        """Whether the newest snapshot is of the rows' revision, and has as many rows: no copies, nobody else's."""
         snapshot = self._table.current_snapshot()
-        return (snapshot.summary or {}).get(REVISION, "") if snapshot and snapshot.summary else ""
+        told = (snapshot.summary or {}) if snapshot else {}
+        n_rows = str(self._rows.publication.manifest.n_rows)
+        return (told.get(REVISION), told.get("total-records")) == (self._rows.revision, n_rows)
 
     @property
     def snapshot_id(self) -> str:
@@ -108,7 +119,7 @@ class IcebergTable(Target):
         replaces_all = n_outdated > MAX_IDS and not changes.n_adopted
         frames = changes.all_frames() if replaces_all else changes.frames()
         told = {REVISION: self._rows.revision}
-        with announced(Effect.WRITE, self.address), self._table.transaction() as transaction:
+        with announced(Effect.WRITE, self.address), self._unchanged(), self._table.transaction() as transaction:
             if replaces_all:
                 transaction.delete(expressions.StartsWith(MARK, self._rows.owner), snapshot_properties=told)
             elif n_outdated:
@@ -117,6 +128,16 @@ class IcebergTable(Target):
             if replaces_all or changes.n_written:
                 listed = (rows.cast(self._schema) for rows in frames)
                 transaction.append(as_reader(listed, self._schema), snapshot_properties=told)
+            self._lock.hold()
+
+    @contextmanager
+    def _unchanged(self) -> Generator[None]:
+        from pyiceberg.exceptions import CommitFailedException
+
+        try:
+            yield
+        except CommitFailedException as error:
+            raise ChangedMeanwhile(self._where) from error
 
     def _opened(self, spec: IcebergSinkSpec) -> "Table":
         try:
