@@ -2,11 +2,11 @@
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedrock_assets.config.templating import Text
+from bedrock_assets.config.uri_secrets import NOT_ENCODED, is_encoded, secrets_of
 from bedrock_assets.limits import Matching, Strict
 
 Name = Annotated[
@@ -23,13 +23,6 @@ class HuggingFaceSpec(Strict):
     split: str = Field(default="train", description="Split to read, such as `train` or `train[:1000]`.")
     name: str | None = Field(default=None, description="Configuration (subset) of the dataset, if it has several.")
     revision: str | None = Field(default=None, description="Commit, tag or branch; name a commit for repeatable runs.")
-
-
-def secrets_of(uri: str) -> list[str]:
-    """Passwords in a URI: before the host, or among its parameters, as libpq and others take them."""
-    parts = urlsplit(uri)
-    given = [value for name, value in parse_qsl(parts.query) if re.search("password|token|secret|key", name, re.I)]
-    return [secret for secret in (parts.password, unquote(parts.password or ""), *given) if secret]
 
 
 class ConnectionSpec(Strict):
@@ -49,6 +42,8 @@ class ConnectionSpec(Strict):
         self.require_exactly_one("connection", "connection_env")
         if self.connection and secrets_of(self.connection):
             raise ValueError("`connection` holds a password; put the URI into a variable and name it: connection_env")
+        if self.connection and not is_encoded(self.connection):
+            raise ValueError(f"connection: {NOT_ENCODED}")
         return self
 
 

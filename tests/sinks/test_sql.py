@@ -179,6 +179,27 @@ def test_who_may_not_write(
     psql("REVOKE ALL ON calls FROM reader; DROP ROLE reader")
 
 
+def test_passwords_with_delimiters(
+    psql: Psql, make_pipeline: MakePipeline, store: Store, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused where a URI cannot have them, without a piece of the password; encoded ones are shown nowhere."""
+    for written in ("pa#word1", "pa/word1", "pa?word1", "pa[word1", "pa]word1", "pa@word1", "12/word1", "pa/x?y@word1"):
+        monkeypatch.setenv("OUT", server.replace(PASSWORD, written))
+        with pytest.raises(ConfigError, match=r"variable OUT: .*percent-encode the password") as raised:
+            publish(make_pipeline, store, texts(2))
+        assert not [part for part in ("word1", "pa#", "127.0.0.1", written) if part in str(raised.value)]
+    psql("DROP ROLE IF EXISTS odd; CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'pa#w/?[@%word1'")
+    encoded = server.replace(f"dagster:{PASSWORD}", "odd:pa%23w%2F%3F%5B%40%25word1")
+    monkeypatch.setenv("OUT", encoded)
+    assert "word1" not in publish(make_pipeline, store, texts(2)).address
+    for wrong in (encoded.replace("word1", "word1%zz"), encoded.replace("word1", "word2"), f"{encoded}_word1"):
+        monkeypatch.setenv("OUT", wrong)
+        with pytest.raises(StoreError, match="cannot be written") as refused:
+            publish(make_pipeline, store, texts(2))
+        assert not [part for part in ("word1", "word2", "pa%23", "pa#") if part in str(refused.value)]
+    psql("DROP OWNED BY odd CASCADE; DROP ROLE odd")
+
+
 def test_the_address_has_no_secret(psql: Psql, make_pipeline: MakePipeline, store: Store, server: str) -> None:
     """Neither user nor password nor parameters of the URI are in what Dagster shows."""
     sent = publish(make_pipeline, store, texts(2))
@@ -210,6 +231,9 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
     ("sql", "told"),
     [
         ({"connection": "postgresql://u:secret@h/d"}, "holds a password"),
+        ({"connection": "postgresql://u:se#cret@h/d"}, "holds a password|percent-encode"),
+        ({"connection": "host=h user=u password=secret"}, "holds a password"),
+        ({"connection": "u:secret@h/d"}, "holds a password"),
         ({"table": "a.b.c"}, "a table, or schema.table"),
         ({"connection": None}, "exactly one of connection, connection_env"),
         ({"columns": []}, "at least 1 item"),
