@@ -1,9 +1,12 @@
 """The sink `sql`: vectors by pgvector, tables that do not fit, rights that lack, and no password told to anybody."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
 import polars as pl
@@ -12,9 +15,9 @@ import pytest
 from pydantic import ValidationError
 
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreConflict, StoreError
 from bedrock_assets.outputs.collect import Collector
-from bedrock_assets.sinks import Sent
+from bedrock_assets.sinks import Sent, database_files
 from bedrock_assets.sinks.sql import publish_sql
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
@@ -225,6 +228,38 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
         with pytest.raises(StoreError, match="ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE"):
             publish(make_pipeline, store, texts(3), **place)
         assert opened.execute("SELECT count(*) FROM calls").fetchone() == (2,)
+
+
+HOLDERS = {
+    "duckdb": "import duckdb; held = duckdb.connect({path!r})",
+    "sqlite": "import sqlite3; held = sqlite3.connect({path!r}); held.execute('BEGIN IMMEDIATE')",
+}
+"""Programs that hold a file."""
+
+
+@pytest.mark.parametrize("scheme", HOLDERS)
+def test_a_file_that_another_process_holds(
+    scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for, however long the other one works, up to a limit; then the error says who has it."""
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls"}
+    stages, table = built(make_pipeline, store, texts(3), **place)
+    program = f"{HOLDERS[scheme].format(path=str(tmp_path / 'out.db'))}; print('holds', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        assert holder.stdout.readline() == "holds\n"
+        monkeypatch.setattr(database_files, "WAIT_S", 0.3)
+        with pytest.raises(StoreConflict, match=r"another process.* holds the database '.*out\.db'") as raised:
+            publish_sql(store, stages.pipeline, table)
+        assert scheme == "sqlite" or f"(PID {holder.pid})" in str(raised.value)
+        monkeypatch.setattr(database_files, "WAIT_S", 30)
+        ending = Timer(1, holder.stdin.close)
+        ending.start()
+        assert publish_sql(store, stages.pipeline, table).n_written == 3
+        ending.join()
 
 
 @pytest.mark.parametrize(
