@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 from typing_extensions import override
 
 from bedrock_assets.audit import Effect, announced
@@ -81,7 +82,7 @@ class IcebergTable(Target):
 
     def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str, lock: PublishLock) -> None:
         self._rows, self._where, self._lock = rows, where, lock
-        self._schema = pl.Schema({name: _listed(dtype) for name, dtype in rows.schema.items()})
+        self._schema = pl.Schema({name: _iceberg_dtype(dtype) for name, dtype in rows.schema.items()})
         self._table = self._opened(spec)
         # pyiceberg would commit what was compared with one snapshot on top of another. The property stays in memory.
         self._table.metadata.properties["commit.retry.num-retries"] = "0"
@@ -158,6 +159,12 @@ class IcebergTable(Target):
         return table
 
 
-def _listed(dtype: pl.DataType) -> pl.DataType:
-    """Iceberg has lists, whose length is not fixed."""
-    return pl.List(dtype.inner) if isinstance(dtype, pl.Array) else dtype
+def _iceberg_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    """Iceberg has lists, whose length is not fixed, and no zone of time but UTC."""
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _iceberg_dtype(field.dtype) for field in dtype.fields})
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return pl.List(_iceberg_dtype(dtype.inner))
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        return pl.Datetime("us", "UTC")
+    return dtype if isinstance(dtype, pl.DataType) else dtype()

@@ -6,6 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
+from zoneinfo import ZoneInfo
 
 import lancedb
 import polars as pl
@@ -263,6 +264,22 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
         publish(stages, table)
     opened.checkout_latest()
     assert opened.count_rows() == 6
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_zones_of_time(name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store) -> None:
+    """A moment is the same one in each place, within lists and structs too, and what is unchanged stays so."""
+    place = PLACES[name](request)
+    moment = datetime(2026, 7, 1, 12, tzinfo=ZoneInfo("Europe/Berlin"))
+    at = pl.Series([moment, moment + timedelta(days=180)], dtype=pl.Datetime("us", "Europe/Berlin"))
+    frame = texts(2).with_columns(
+        at.alias("at"), pl.struct(at.alias("at")).alias("who"), pl.concat_list(at).alias("all")
+    )
+    stages, table = built(make_pipeline, store, frame, **place.spec)
+    assert counts(publish(stages, table)) == (2, 0, 0)
+    assert counts(publish(stages, table)) == (0, 0, 2)
+    found = place.read().sort("record_id")["at"].to_list()
+    assert [datetime.fromisoformat(one) if isinstance(one, str) else one for one in found] == at.to_list()
 
 
 @pytest.mark.parametrize("name", PLACES)
