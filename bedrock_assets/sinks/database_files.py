@@ -12,7 +12,7 @@ from typing_extensions import override
 from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError, StoreConflict
 from bedrock_assets.sinks.arrow import as_reader
-from bedrock_assets.sinks.database import WHERE, Database, as_json, literal, quoted
+from bedrock_assets.sinks.database import WHERE, Database, Found, as_json, ascii_folded, literal, quoted
 from bedrock_assets.sources.connections import database_file, driver
 
 _FETCHED_ROWS = 16_384
@@ -49,14 +49,21 @@ class DuckDb(Database):
         return found
 
     @override
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+    def columns(self, table: Sequence[str]) -> list[Found]:
         within = f"schema_name = {literal(table[0]) if len(table) > 1 else 'current_schema()'}"
-        return dict(
-            self.run(
-                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
-                f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
-            )
+        rows = self.run(
+            "SELECT column_name, NOT is_nullable AND column_default IS NULL, data_type FROM duckdb_columns() "
+            f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
         )
+        return [Found(*row) for row in rows]
+
+    @override
+    def keeps_text(self, type_: str) -> bool:
+        return type_ == "VARCHAR"
+
+    @override
+    def folded(self, name: str) -> str:
+        return ascii_folded(name)
 
     @override
     def commit(self) -> None:
@@ -107,11 +114,23 @@ class SQLite(Database):
         return {name: _sqlite_type(dtype) for name, dtype in schema.items()}
 
     @override
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+    def columns(self, table: Sequence[str]) -> list[Found]:
         name, within = literal(table[-1]), f", {literal(table[0])}" if len(table) > 1 else ""
-        return dict(
-            self.run(f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info({name}{within})')
+        rows = self.run(
+            f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk, type FROM pragma_table_info({name}{within})'
         )
+        return [Found(*row) for row in rows]
+
+    @override
+    def keeps_text(self, type_: str) -> bool:
+        """Others make numbers of texts that look like some. Source: sqlite.org, "Determination Of Column Affinity"."""
+        name = type_.upper()
+        is_text = any(part in name for part in ("CHAR", "CLOB", "TEXT"))
+        return "INT" not in name and (is_text or "BLOB" in name or not name)
+
+    @override
+    def folded(self, name: str) -> str:
+        return ascii_folded(name)
 
     @override
     def converted(self, name: str, dtype: pl.DataType) -> pl.Expr:

@@ -9,6 +9,7 @@ from pathlib import Path
 from threading import Timer
 from typing import Any
 
+import duckdb
 import polars as pl
 import psycopg2
 import pytest
@@ -146,6 +147,12 @@ NAMES = "record_id text PRIMARY KEY, text text, bedrock_row text"
         (f"({NAMES}, status text, more int NOT NULL)", "a column 'more' that is NOT NULL, has no default"),
         (f"({NAMES}, status int)", 'column "status" is of type integer but expression is of type text'),
         ("(record_id text, text text, status text, bedrock_row text)", "no unique or exclusion constraint"),
+        ("(record_id char(10) PRIMARY KEY, text text, status text, bedrock_row text)", "'record_id' .* is character,"),
+        (
+            "(record_id int PRIMARY KEY, text text, status text, bedrock_row text)",
+            "'record_id' .* is integer, .*`text`",
+        ),
+        (f"({NAMES.removesuffix('text')} char(40), status text)", "'bedrock_row' of table public.calls is character,"),
         (f"({NAMES}, status varchar(1))", r"value too long for type character varying\(1\)"),
     ],
 )
@@ -228,6 +235,47 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
         with pytest.raises(StoreError, match="ON CONFLICT clause does not match any PRIMARY KEY or UNIQUE"):
             publish(make_pipeline, store, texts(3), **place)
         assert opened.execute("SELECT count(*) FROM calls").fetchone() == (2,)
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_keys_that_are_no_texts(scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """Refused before a row is written; names of a table of one's own may have other capitals."""
+    modules: dict[str, Any] = {"duckdb": duckdb, "sqlite": sqlite3}
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls"}
+    ids = texts(3).with_columns(id=pl.col("id").str.slice(1))
+    for key in ("INTEGER", "NUMERIC(9)"):
+        with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+            opened.execute(
+                f"CREATE TABLE calls (record_id {key} PRIMARY KEY, text text, status text, bedrock_row text)"
+            )
+        with pytest.raises(
+            StoreError, match=r"'record_id' of table calls is (INTEGER|NUMERIC|DECIMAL).*make it `text`"
+        ):
+            publish(make_pipeline, store, ids, **place)
+        with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+            assert opened.execute("SELECT count(*) FROM calls").fetchone() == (0,)
+            opened.execute("DROP TABLE calls")
+    with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+        opened.execute("CREATE TABLE calls (Record_ID varchar PRIMARY KEY, TEXT text, status text, bedrock_row text)")
+    assert publish(make_pipeline, store, ids, **place).n_written == 3
+    assert publish(make_pipeline, store, ids[:2], **place).n_deleted == 1
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_names_with_other_capitals(scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """Told before anything is written where they are one name; the cures that the message names are some."""
+    frame = texts(3).with_columns(Status=pl.lit("open"))
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls", "columns": None}
+    with pytest.raises(ConfigError, match=r"columns 'Status' and 'status' are the same to this .*`output_prefix`"):
+        publish(make_pipeline, store, frame, **place)
+    assert publish(make_pipeline, store, frame, **{**place, "columns": ["Status"]}).n_written == 3
+    assert publish(make_pipeline, store, frame, **{**place, "columns": ["Status"]}).n_written == 0
+
+
+def test_capitals_in_postgresql(psql: Psql, make_pipeline: MakePipeline, store: Store) -> None:
+    """There they make another name."""
+    publish(make_pipeline, store, texts(2).with_columns(Status=pl.lit("open")), columns=["Status", "status"])
+    assert psql('SELECT DISTINCT "Status", status FROM calls') == [("open", "ok")]
 
 
 HOLDERS = {
