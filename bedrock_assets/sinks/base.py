@@ -1,8 +1,8 @@
 """What a sink is: a place that keeps the table a second time."""
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from typing import TypeVar
 
@@ -65,6 +65,10 @@ class Target(ABC):
             ChangedMeanwhile: The rows there are not those any more whose marks were read.
         """
 
+    def forget(self) -> None:
+        """Remove a table that was made for this write, if it is empty; nothing where a transaction does so."""
+        return
+
 
 class ChangedMeanwhile(StoreConflict):
     """Somebody else has changed the place of a sink since its marks were read."""
@@ -105,7 +109,7 @@ def until_unchanged(attempt: Callable[[], Sent]) -> Sent:
 def send(target: Target, rows: SinkRows) -> Sent:
     """Write to a sink what has changed since it was written last."""
     where = f"{target.address} cannot be written"
-    with panics_are_errors(where), found_changes(rows, target.marks()) as changes:
+    with _forgotten(target), panics_are_errors(where), found_changes(rows, target.marks()) as changes:
         if changes:
             try:
                 target.write(changes)
@@ -115,6 +119,17 @@ def send(target: Target, rows: SinkRows) -> Sent:
                 raise
         n_rows = changes.n_written + changes.n_unchanged
         return Sent(target.address, n_rows, changes.n_written, changes.n_gone, changes.n_unchanged)
+
+
+@contextmanager
+def _forgotten(target: Target) -> Generator[None]:
+    """After a failed write there is no table that was not there before."""
+    try:
+        yield
+    except Exception:
+        with suppress(Exception):  # the failure is what has to be told; an empty table does no harm
+            target.forget()
+        raise
 
 
 Publish = Callable[[Store, Pipeline, TableManifest], Sent]

@@ -83,6 +83,7 @@ class IcebergTable(Target):
     def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str, lock: PublishLock) -> None:
         self._rows, self._where, self._lock = rows, where, lock
         self._schema = pl.Schema({name: _iceberg_dtype(dtype) for name, dtype in rows.schema.items()})
+        self._is_new = False
         self._table = self._opened(spec)
         # pyiceberg would commit what was compared with one snapshot on top of another. The property stays in memory.
         self._table.metadata.properties["commit.retry.num-retries"] = "0"
@@ -131,6 +132,12 @@ class IcebergTable(Target):
                 transaction.append(as_reader(listed, self._schema), snapshot_properties=told)
             self._lock.hold()
 
+    @override
+    def forget(self) -> None:
+        self._lock.hold()  # the table is that of another run, if there is one
+        if self._is_new and self._table.refresh().current_snapshot() is None:
+            self._table.catalog.purge_table(self._table.name())
+
     @contextmanager
     def _unchanged(self) -> Generator[None]:
         from pyiceberg.exceptions import CommitFailedException
@@ -152,6 +159,7 @@ class IcebergTable(Target):
         except NoSuchTableError:
             catalog.create_namespace_if_not_exists(spec.table.rpartition(".")[0])
             size = {"write.target-file-size-bytes": str(FILE_BYTES)}
+            self._is_new = True
             return catalog.create_table(spec.table, to_arrow(pl.DataFrame(schema=self._schema)).schema, properties=size)
         if not table.spec().is_unpartitioned():
             raise StoreError(f"{self._where} is partitioned, which takes no stream of rows; write to another table")

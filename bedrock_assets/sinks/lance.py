@@ -75,11 +75,13 @@ class LanceTable(Target):
 
     def __init__(self, database: Any, name: str, rows: SinkRows, address: str, lock: PublishLock) -> None:
         self._rows, self._address, self._lock = rows, address, lock
+        self._database, self._is_new = database, False
         try:
             self._table = database.open_table(name)
         except ValueError as error:
             if "was not found" not in str(error):
                 raise
+            self._is_new = True
             self._table = database.create_table(name, schema=_keyed(rows))
         require_fit(polars_schema(self._table.schema), rows.schema, f"sinks.lancedb: table {name}")
 
@@ -110,6 +112,13 @@ class LanceTable(Target):
                 merge.execute(reader if key.nullable else reader.cast(_keyed(self._rows)))
         self._delete(changes.gone())
         self._table.optimize()
+
+    @override
+    def forget(self) -> None:
+        self._lock.hold()  # the table is that of another run, if there is one
+        self._table.checkout_latest()
+        if self._is_new and not self._table.count_rows():
+            self._database.drop_table(self._table.name)
 
     def _require_unchanged(self) -> None:
         """

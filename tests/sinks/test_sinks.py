@@ -267,6 +267,23 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
 
 
 @pytest.mark.parametrize("name", PLACES)
+def test_a_first_write_that_fails(
+    name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store
+) -> None:
+    """It leaves no table, so that one with other columns can be made next."""
+    place = PLACES[name](request)
+    stages, old = built(make_pipeline, store, texts(6), **place.spec)
+    built(make_pipeline, store, texts(6).with_columns(text=pl.lit("anew")), **place.spec)
+    with pytest.raises(StoreConflict, match="was replaced while it was read"):
+        publish(stages, old)
+    with pytest.raises(Exception, match=r"calls|not found|does not exist"):
+        place.read()
+    stages, table = built(make_pipeline, store, texts(6).with_columns(n=pl.int_range(pl.len())), **place.spec)
+    assert counts(publish(stages, table)) == (6, 0, 0)
+    assert place.read()["n"].sort().to_list() == list(range(6))
+
+
+@pytest.mark.parametrize("name", PLACES)
 def test_zones_of_time(name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store) -> None:
     """A moment is the same one in each place, within lists and structs too, and what is unchanged stays so."""
     place = PLACES[name](request)
