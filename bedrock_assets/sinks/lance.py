@@ -5,7 +5,7 @@ A merge is one version of the table, and a deletion another, so a reader may for
 dies between the two is finished by the next run.
 """
 
-from collections.abc import Generator, Iterator
+from collections.abc import Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
@@ -82,7 +82,7 @@ class LanceTable(Target):
             if "was not found" not in str(error):
                 raise
             self._is_new = True
-            self._table = database.create_table(name, schema=_keyed(rows))
+            self._table = database.create_table(name, schema=_keyed(rows.schema, rows.key))
         require_fit(polars_schema(self._table.schema), rows.schema, f"sinks.lancedb: table {name}")
 
     @property
@@ -107,9 +107,13 @@ class LanceTable(Target):
             self._delete(changes.repeated())  # of which a merge would leave copies
             if changes.n_written:
                 merge = self._table.merge_insert(self._rows.key).when_matched_update_all().when_not_matched_insert_all()
-                reader = as_reader(changes.frames(), self._rows.schema)
+                there = polars_schema(self._table.schema)
+                nulls = {name: there[name] for name in self._rows.void if name in there}
+                schema = pl.Schema({**self._rows.schema, **nulls})
+                frames = (rows.with_columns(_nulls(nulls)) for rows in changes.frames())
                 key = self._table.schema.field(self._rows.key)
-                merge.execute(reader if key.nullable else reader.cast(_keyed(self._rows)))
+                reader = as_reader(frames, schema)
+                merge.execute(reader if key.nullable else reader.cast(_keyed(schema, self._rows.key)))
         self._delete(changes.gone())
         self._table.optimize()
 
@@ -139,10 +143,14 @@ class LanceTable(Target):
                     self._table.delete(f"{self._rows.key} IN ({', '.join(map(_literal, some['id']))})")
 
 
-def _keyed(rows: SinkRows) -> "pa.Schema":
+def _nulls(columns: Mapping[str, pl.DataType]) -> list[pl.Expr]:
+    return [pl.lit(None, dtype).alias(name) for name, dtype in columns.items()]
+
+
+def _keyed(columns: pl.Schema, name: str) -> "pa.Schema":
     """The schema of a new table, whose key lets LanceDB tell that two merges at once insert the same row."""
-    schema = to_arrow(pl.DataFrame(schema=rows.schema)).schema
-    index = schema.get_field_index(rows.key)
+    schema = to_arrow(pl.DataFrame(schema=columns)).schema
+    index = schema.get_field_index(name)
     key = schema.field(index).with_nullable(False).with_metadata({"lance-schema:unenforced-primary-key": "true"})
     return schema.set(index, key)
 

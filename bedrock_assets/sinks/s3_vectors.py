@@ -87,6 +87,7 @@ class VectorIndex(Target):
     def __init__(self, client: Any, spec: S3VectorsSpec, rows: SinkRows, vector: str, lock: PublishLock) -> None:
         self._client, self._spec, self._rows, self._vector, self._lock = client, spec, rows, vector, lock
         self._place = {"vectorBucketName": spec.bucket, "indexName": spec.index}
+        self._metadata = [name for name in spec.metadata if name not in rows.void]
         dtype = rows.schema[vector]
         self._size = dtype.size if isinstance(dtype, pl.Array) else 0
         if self._size > MAX_DIMENSIONS:
@@ -150,7 +151,7 @@ class VectorIndex(Target):
         n_bytes = 0
         for row in rows.select(self._shown(rows)).iter_rows(named=True):
             key, vector = row[self._rows.key], row[self._vector]
-            metadata = {name: row[name] for name in (*self._spec.metadata, MARK) if row[name] is not None}
+            metadata = {name: row[name] for name in (*self._metadata, MARK) if row[name] is not None}
             size = self._size * _FLOAT_BYTES + self._checked(key, metadata)
             if request and (len(request) == MAX_VECTORS or n_bytes + size > MAX_REQUEST_BYTES):
                 yield request
@@ -161,7 +162,7 @@ class VectorIndex(Target):
             yield request
 
     def _shown(self, rows: pl.DataFrame) -> list[pl.Expr]:
-        metadata = [_as_metadata(name, rows.schema[name]) for name in self._spec.metadata]
+        metadata = [_as_metadata(name, rows.schema[name]) for name in self._metadata]
         return [column(self._rows.key), column(self._vector), *metadata, column(MARK)]
 
     def _checked(self, key: str, metadata: dict[str, Any]) -> int:

@@ -108,6 +108,7 @@ class SqlTable(Target):
         self._names, self._table = table, quoted(*table)
         self._require_distinct_names()
         types = database.types(rows.schema)
+        self._void: list[str] = []
         self._columns = [Assigned(name, dtype, types[name]) for name, dtype in rows.schema.items()]
 
     @property
@@ -132,6 +133,9 @@ class SqlTable(Target):
                 f"{WHERE}: table {'.'.join(self._names)} has no column {absent[0].name!r}; name the columns to write "
                 f"under `columns`, or change it: ALTER TABLE {self._table} {added}"
             )
+        self._void = [
+            there[folded].name for name in self._rows.void if (folded := self._database.folded(name)) in there
+        ]
         ours = {self._database.folded(one.name) for one in self._columns}
         if given := [found.name for name, found in there.items() if found.is_required and name not in ours]:
             raise StoreError(
@@ -196,7 +200,9 @@ class SqlTable(Target):
     def _merge(self, rows: str) -> str:
         names = ", ".join(quoted(one.name) for one in self._columns)
         others = [quoted(one.name) for one in self._columns if one.name != self._rows.key]
-        changed = ", ".join(f"{name} = excluded.{name}" for name in others)
+        changed = ", ".join(
+            [*(f"{name} = excluded.{name}" for name in others), *(f"{quoted(name)} = NULL" for name in self._void)]
+        )
         key = quoted(self._rows.key)
         return f"INSERT INTO {self._table} ({names}) {rows} ON CONFLICT ({key}) DO UPDATE SET {changed}"
 

@@ -83,7 +83,8 @@ def counts(sent: Sent) -> tuple[int, int, int]:
 
 def table_of(store: Store, place: Place) -> pl.DataFrame:
     """The table as a sink is to have it."""
-    frame = read_latest(store, "calls").with_columns(
+    rows_ = read_latest(store, "calls")
+    frame = rows_.drop([name for name, dtype in rows_.schema.items() if dtype == pl.Null]).with_columns(
         pl.col(place.null_lists).fill_null([]), pl.col("took").dt.total_microseconds()
     )
     return frame.cast({name: plain_dtype(dtype) for name, dtype in frame.schema.items()})  # type: ignore[arg-type]
@@ -96,8 +97,8 @@ def postgresql_place(server: str, monkeypatch: pytest.MonkeyPatch, name: str) ->
         cursor.execute(f'DROP SCHEMA IF EXISTS "{name}" CASCADE; CREATE SCHEMA "{name}"')
     opened.close()
 
-    def read() -> pl.DataFrame:
-        return pl.read_database_uri(f'SELECT * FROM "{name}".calls', server, engine="adbc")  # noqa: S608
+    def read(table: str = "calls") -> pl.DataFrame:
+        return pl.read_database_uri(f'SELECT * FROM "{name}".{table}', server, engine="adbc")  # noqa: S608
 
     return Place("sql", {"connection_env": "OUT", "table": f"{name}.calls"}, read)
 
@@ -281,6 +282,26 @@ def test_a_first_write_that_fails(
     stages, table = built(make_pipeline, store, texts(6).with_columns(n=pl.int_range(pl.len())), **place.spec)
     assert counts(publish(stages, table)) == (6, 0, 0)
     assert place.read()["n"].sort().to_list() == list(range(6))
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_columns_without_a_type(
+    name: str, request: pytest.FixtureRequest, make_pipeline: MakePipeline, store: Store
+) -> None:
+    """A column of nulls only is left out of a new table, and makes null what was there in one that has it."""
+    place = PLACES[name](request)
+    nulls = texts(3).with_columns(n=pl.lit(None))
+    stages, table = built(make_pipeline, store, nulls, **place.spec)
+    assert counts(publish(stages, table)) == (3, 0, 0)
+    assert "n" not in place.read().columns
+    assert counts(publish(stages, table)) == (0, 0, 3)
+
+    typed = {"sinks": {place.kind: {**place.settings, "table": f"{place.settings['table']}_2"}}}
+    for frame, expected in ((texts(3).with_columns(n=pl.lit(7)), [7, 7, 7]), (nulls, [None, None, None])):
+        stages, table = built(make_pipeline, store, frame, **typed)
+        assert counts(publish(stages, table)) == (3, 0, 0)
+        assert counts(publish(stages, table)) == (0, 0, 3)
+        assert place.read("calls_2")["n"].to_list() == expected
 
 
 @pytest.mark.parametrize("name", PLACES)
