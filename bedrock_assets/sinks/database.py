@@ -54,6 +54,10 @@ class Database(ABC):
         """What names of the same column have in common; by default capital letters make another name."""
         return name
 
+    def reserve(self, name: str) -> None:
+        """Keep others from making a table of a name until the transaction ends; files are held as a whole."""
+        del name
+
     def lock(self, table: str) -> None:
         """Keep others from writing to a table until the transaction ends; by default the database does so itself."""
         del table

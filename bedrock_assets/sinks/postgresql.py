@@ -74,6 +74,10 @@ class PostgreSql(Database):
         return type_ in {"text", "character varying"}
 
     @override
+    def reserve(self, name: str) -> None:
+        self.run(f"SELECT pg_advisory_xact_lock(hashtext({literal(f'bedrock_assets {name}')}))::text")
+
+    @override
     def lock(self, table: str) -> None:
         self.run(f"LOCK TABLE {table} IN SHARE ROW EXCLUSIVE MODE")
 

@@ -123,6 +123,7 @@ class SqlTable(Target):
         Raises:
             StoreError: It lacks columns, or has others that have to be given, or its key is of no type of text.
         """
+        self._database.reserve(self._table)
         there = {self._database.folded(found.name): found for found in self._database.columns(self._names)}
         if not there:
             self._create()

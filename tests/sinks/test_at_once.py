@@ -1,23 +1,28 @@
 """Two writers of one place at once: each row is there once, whoever is overtaken says so, and copies are put right."""
 
 import sys
+import time
 from collections.abc import Callable
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import lancedb
 import polars as pl
+import psycopg2
 import pyarrow as pa
 import pytest
 from pyiceberg.catalog import load_catalog
 
 from bedrock_assets.errors import DataError, StoreConflict
+from bedrock_assets.sinks import Sent
 from bedrock_assets.sinks.iceberg import REVISION
 from bedrock_assets.storage.keys import sink_lock_key
 from bedrock_assets.storage.store import Store
 from tests.labs.stages import MakePipeline, texts
 from tests.sinks.places import Place, iceberg_place, lance_place
-from tests.sinks.test_sinks import built, counts, publish
+from tests.sinks.test_sinks import built, counts, postgresql_place, publish
 
 PLACES: dict[str, Callable[[Path], Place]] = {"iceberg": iceberg_place, "lancedb": lance_place}
 meanwhile: list[Callable[[], object]] = []
@@ -143,6 +148,31 @@ def test_two_merges_of_lancedb(make_pipeline: MakePipeline, store: Store, tmp_pa
 
     merged(first, pa.RecordBatchReader.from_batches(new.schema, batches()))
     assert sorted(place.read()["record_id"]) == ["c0", "c1", "c9"]
+
+
+def test_two_runs_in_postgresql(
+    server: str, make_pipeline: MakePipeline, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The second waits for the first, which makes the table, and finds nothing to write."""
+    place = postgresql_place(server, monkeypatch, "at once")
+    stages, table = built(make_pipeline, store, texts(4), **sink_of(place))
+    with ThreadPoolExecutor() as threads, closing(psycopg2.connect(server)) as watching:
+        second: list[Future[Sent]] = []
+
+        def wait_for_the_second() -> None:
+            second.append(threads.submit(publish, stages, table))
+            watching.autocommit = True
+            with watching.cursor() as cursor:
+                deadline = time.monotonic() + 20
+                waiting = 0
+                while not waiting and time.monotonic() < deadline and not second[0].done():
+                    cursor.execute("SELECT count(*) FROM pg_locks WHERE NOT granted")
+                    waiting = (cursor.fetchone() or (0,))[0]
+            assert waiting
+
+        meanwhile.append(wait_for_the_second)
+        assert counts(publish(stages, table)) == (4, 0, 0)
+        assert counts(second[0].result(20)) == (0, 0, 4)
 
 
 def test_the_table_keeps_its_settings(make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
