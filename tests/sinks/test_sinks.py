@@ -273,11 +273,11 @@ def test_a_first_write_that_fails(
 ) -> None:
     """It leaves no table, so that one with other columns can be made next."""
     place = PLACES[name](request)
-    stages, old = built(make_pipeline, store, texts(6), **place.spec)
-    built(make_pipeline, store, texts(6).with_columns(text=pl.lit("anew")), **place.spec)
+    stages, table = built(make_pipeline, store, texts(6), **place.spec)
+    store.delete([table.parts[-1].key])
     with pytest.raises(StoreConflict, match="was replaced while it was read"):
-        publish(stages, old)
-    with pytest.raises(Exception, match=r"calls|not found|does not exist"):
+        publish(stages, table)
+    with pytest.raises(Exception, match=r"calls"):
         place.read()
     stages, table = built(make_pipeline, store, texts(6).with_columns(n=pl.int_range(pl.len())), **place.spec)
     assert counts(publish(stages, table)) == (6, 0, 0)
