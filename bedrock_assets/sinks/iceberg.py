@@ -150,7 +150,7 @@ class IcebergTable(Target):
     def _opened(self, spec: IcebergSinkSpec) -> "Table":
         try:
             from pyiceberg.catalog import load_catalog
-            from pyiceberg.exceptions import NoSuchTableError
+            from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
         except ImportError as error:
             raise ConfigError("sinks.iceberg needs an extra: pip install 'bedrock-assets[iceberg]'") from error
         catalog = load_catalog(spec.catalog, **spec.properties)
@@ -160,7 +160,11 @@ class IcebergTable(Target):
             catalog.create_namespace_if_not_exists(spec.table.rpartition(".")[0])
             size = {"write.target-file-size-bytes": str(FILE_BYTES)}
             self._is_new = True
-            return catalog.create_table(spec.table, to_arrow(pl.DataFrame(schema=self._schema)).schema, properties=size)
+            empty = to_arrow(pl.DataFrame(schema=self._schema))
+            try:
+                return catalog.create_table(spec.table, empty.schema, properties=size)
+            except TableAlreadyExistsError as error:
+                raise ChangedMeanwhile(self._where) from error
         if not table.spec().is_unpartitioned():
             raise StoreError(f"{self._where} is partitioned, which takes no stream of rows; write to another table")
         require_fit(polars_schema(table.schema().as_arrow()), self._schema, self._where)

@@ -82,8 +82,16 @@ class LanceTable(Target):
             if "was not found" not in str(error):
                 raise
             self._is_new = True
-            self._table = database.create_table(name, schema=_keyed(rows.schema, rows.key))
+            self._table = self._created(name)
         require_fit(polars_schema(self._table.schema), rows.schema, f"sinks.lancedb: table {name}")
+
+    def _created(self, name: str) -> Any:
+        try:
+            return self._database.create_table(name, schema=_keyed(self._rows.schema, self._rows.key))
+        except ValueError as error:
+            if "already exists" not in str(error):
+                raise
+            raise ChangedMeanwhile(f"sinks.lancedb: {self._address}") from error
 
     @property
     @override

@@ -16,7 +16,7 @@ import pytest
 from pyiceberg.catalog import load_catalog
 
 from bedrock_assets.errors import DataError, StoreConflict
-from bedrock_assets.sinks import Sent
+from bedrock_assets.sinks import Sent, iceberg, lance
 from bedrock_assets.sinks.iceberg import REVISION
 from bedrock_assets.storage.keys import sink_lock_key
 from bedrock_assets.storage.store import Store
@@ -79,6 +79,27 @@ def test_two_pipelines(name: str, make_pipeline: MakePipeline, store: Store, tmp
     with pytest.raises(DataError, match="as a row of another pipeline"):
         publish(ours, table)
     assert sorted(place.read()["record_id"]) == [f"c{i}" for i in range(10)]
+
+
+@pytest.mark.parametrize("name", PLACES)
+def test_two_make_the_table(
+    name: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever comes second writes to the one that is there then."""
+    place = PLACES[name](tmp_path)
+    ours, table = built(make_pipeline, store, texts(4), **sink_of(place))
+    theirs, their_table = built(make_pipeline, store, texts(9).slice(4), **sink_of(place), name="letters")
+    module, schema_of = (lance, "_keyed") if name == "lancedb" else (iceberg, "to_arrow")
+    original = getattr(module, schema_of)
+
+    def after_theirs(*arguments: Any) -> Any:
+        monkeypatch.setattr(module, schema_of, original)
+        assert counts(publish(theirs, their_table)) == (5, 0, 0)
+        return original(*arguments)
+
+    monkeypatch.setattr(module, schema_of, after_theirs)
+    assert counts(publish(ours, table)) == (4, 0, 0)
+    assert sorted(place.read()["record_id"]) == [f"c{i}" for i in range(9)]
 
 
 @pytest.mark.parametrize("name", PLACES)
