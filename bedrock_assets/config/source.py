@@ -6,7 +6,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedrock_assets.config.templating import Text
-from bedrock_assets.config.uri_secrets import NOT_ENCODED, is_encoded, secrets_of
+from bedrock_assets.config.uri_secrets import is_encoded, secrets_of
 from bedrock_assets.limits import Matching, Strict
 
 Name = Annotated[
@@ -40,10 +40,11 @@ class ConnectionSpec(Strict):
     @model_validator(mode="after")
     def _one_connection(self) -> Self:
         self.require_exactly_one("connection", "connection_env")
-        if self.connection and secrets_of(self.connection):
-            raise ValueError("`connection` holds a password; put the URI into a variable and name it: connection_env")
-        if self.connection and not is_encoded(self.connection):
-            raise ValueError(f"connection: {NOT_ENCODED}")
+        if self.connection and (secrets_of(self.connection) or not is_encoded(self.connection)):
+            raise ValueError(
+                "`connection` holds a password; put the URI, with the password percent-encoded, into a variable and name "
+                "it: connection_env"
+            )
         return self
 
 
