@@ -42,7 +42,7 @@ class ConnectionSpec(Strict):
         self.require_exactly_one("connection", "connection_env")
         if self.connection and (secrets_of(self.connection) or not is_encoded(self.connection)):
             raise ValueError(
-                "`connection` holds a password; put the URI, with the password percent-encoded, into a variable and name "
+                "`connection` holds a password; put the URI, with that percent-encoded, into a variable and name "
                 "it: connection_env"
             )
         return self
