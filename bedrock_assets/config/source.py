@@ -2,11 +2,11 @@
 
 import re
 from typing import Annotated, Any, Literal, Self
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from pydantic import BeforeValidator, Field, StringConstraints, model_validator
 
 from bedrock_assets.config.templating import Text
+from bedrock_assets.config.uri_secrets import is_encoded, secrets_of
 from bedrock_assets.limits import Matching, Strict
 
 Name = Annotated[
@@ -25,13 +25,6 @@ class HuggingFaceSpec(Strict):
     revision: str | None = Field(default=None, description="Commit, tag or branch; name a commit for repeatable runs.")
 
 
-def secrets_of(uri: str) -> list[str]:
-    """Passwords in a URI: before the host, or among its parameters, as libpq and others take them."""
-    parts = urlsplit(uri)
-    given = [value for name, value in parse_qsl(parts.query) if re.search("password|token|secret|key", name, re.I)]
-    return [secret for secret in (parts.password, unquote(parts.password or ""), *given) if secret]
-
-
 class ConnectionSpec(Strict):
     """How to reach a database. Credentials stay out of the YAML: name a variable that holds the URI."""
 
@@ -47,8 +40,11 @@ class ConnectionSpec(Strict):
     @model_validator(mode="after")
     def _one_connection(self) -> Self:
         self.require_exactly_one("connection", "connection_env")
-        if self.connection and secrets_of(self.connection):
-            raise ValueError("`connection` holds a password; put the URI into a variable and name it: connection_env")
+        if self.connection and (secrets_of(self.connection) or not is_encoded(self.connection)):
+            raise ValueError(
+                "`connection` holds a password; put the URI, with that percent-encoded, into a variable and name "
+                "it: connection_env"
+            )
         return self
 
 

@@ -40,6 +40,8 @@ class Changes:
     n_changed: int = 0
     n_gone: int = 0
     n_unchanged: int = 0
+    n_repeated: int = 0
+    """Ids that are there more than once, as rows of the pipeline."""
     n_adopted: int = 0
     """Of the changed rows, those that nobody had written."""
     failure: Exception | None = None
@@ -84,6 +86,10 @@ class Changes:
         yield from self.gone()
         yield from self._ids("changed", pl.col("was_there"))
 
+    def repeated(self) -> Iterator[pl.Series]:
+        """Ids (String) of rows of the pipeline that are there more than once; each is to be deleted, and written."""
+        return self._ids("repeated")
+
     def _ids(self, what: str, condition: pl.Expr | None = None) -> Iterator[pl.Series]:
         if self._passes:
             found = self._scan(what)
@@ -105,7 +111,8 @@ class Changes:
                 .collect()
                 for side in ("ours", "theirs")
             )
-            _require_distinct(theirs)
+            theirs, repeated = _distinct(theirs)
+            repeated.select("id").write_parquet(self.folder / f"repeated-{index}.parquet")
             joined = ours.join(theirs.with_columns(was_there=True), on="id", how="left", suffix="_there")
             _require_not_others(joined)
             is_changed = pl.col("mark").ne_missing(pl.col("mark_there"))
@@ -120,6 +127,7 @@ class Changes:
             self.n_new += len(changed) - n_changed
             self.n_changed += n_changed
             self.n_gone += len(gone)
+            self.n_repeated += len(repeated)
             self.n_unchanged += len(joined) - len(changed)
 
 
@@ -132,7 +140,8 @@ def found_changes(rows: SinkRows, there: Iterable[pl.DataFrame]) -> Generator[Ch
         there: What the sink has: String columns `id` and `MARK`, null in rows that nobody has written.
 
     Raises:
-        DataError: An id repeats in the sink, or another pipeline has written it.
+        DataError: An id repeats in the sink in rows that the pipeline has not written, or another pipeline has
+            written it.
     """
     with TemporaryDirectory(prefix="sink-") as name:
         changes = Changes(rows, Path(name))
@@ -179,13 +188,16 @@ def _write(path: Path, frames: Iterable[pl.DataFrame], schema: Mapping[str, type
     return n_rows
 
 
-def _require_distinct(theirs: pl.DataFrame) -> None:
-    repeated = theirs.filter(pl.col("id").is_duplicated())
-    if len(repeated):
+def _distinct(theirs: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    """Each id once, of copies without a mark, so that its row is written anew; and those of which there are copies."""
+    copies = theirs.filter(pl.col("id").is_duplicated())
+    if others := copies.filter(~pl.col("is_ours"))["id"].head(1).to_list():
         raise DataError(
-            f"record id {repeated['id'][0]!r} is in the sink more than once, so its row cannot be replaced; delete the "
+            f"record id {others[0]!r} is in the sink more than once, so its row cannot be replaced; delete the "
             "copies. Nothing was written"
         )
+    repeated = copies.unique("id").with_columns(mark=pl.lit(None, pl.UInt64))
+    return (pl.concat([theirs.filter(~pl.col("id").is_duplicated()), repeated]) if len(copies) else theirs), repeated
 
 
 def _require_not_others(joined: pl.DataFrame) -> None:

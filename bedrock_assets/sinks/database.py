@@ -2,7 +2,7 @@
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -11,6 +11,16 @@ from bedrock_assets.pipeline.ids import encodable
 
 WHERE = "sinks.sql"
 """The key, for messages."""
+
+
+class Found(NamedTuple):
+    """A column of a table that is there."""
+
+    name: str
+    is_required: bool
+    """Whether it has to be given a value."""
+    type: str
+    """As the database calls it."""
 
 
 class Database(ABC):
@@ -33,8 +43,20 @@ class Database(ABC):
         """The types of the columns of a new table."""
 
     @abstractmethod
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
-        """Columns of a table and whether each has to be given a value; empty if there is no such table."""
+    def columns(self, table: Sequence[str]) -> list[Found]:
+        """Columns of a table; empty if there is no such table."""
+
+    @abstractmethod
+    def keeps_text(self, type_: str) -> bool:
+        """Whether a column of a type that `columns` tells gives a text back as it was written."""
+
+    def folded(self, name: str) -> str:
+        """What names of the same column have in common; by default capital letters make another name."""
+        return name
+
+    def reserve(self, name: str) -> None:
+        """Keep others from making a table of a name until the transaction ends; files are held as a whole."""
+        del name
 
     def lock(self, table: str) -> None:
         """Keep others from writing to a table until the transaction ends; by default the database does so itself."""
@@ -57,6 +79,11 @@ class Database(ABC):
 def quoted(*names: str) -> str:
     """An identifier, with its schema before it."""
     return ".".join('"' + name.replace('"', '""') + '"' for name in names)
+
+
+def ascii_folded(name: str) -> str:
+    """A name with small letters from a to z, as databases fold it that do not know others."""
+    return name.encode().lower().decode()
 
 
 def literal(text: str) -> str:

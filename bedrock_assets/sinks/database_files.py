@@ -1,5 +1,7 @@
 """Databases that are files: DuckDB and SQLite."""
 
+import re
+import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -8,20 +10,23 @@ import polars as pl
 from typing_extensions import override
 
 from bedrock_assets.columns import column
-from bedrock_assets.errors import ConfigError
+from bedrock_assets.errors import ConfigError, StoreConflict
 from bedrock_assets.sinks.arrow import as_reader
-from bedrock_assets.sinks.database import WHERE, Database, as_json, literal, quoted
+from bedrock_assets.sinks.database import WHERE, Database, Found, as_json, ascii_folded, literal, quoted
 from bedrock_assets.sources.connections import database_file, driver
 
 _FETCHED_ROWS = 16_384
+WAIT_S = 60.0
+"""For another process that has the file, such as another pipeline's sink."""
+_BETWEEN_S = 0.2
 
 
 class DuckDb(Database):
     """A DuckDB file."""
 
     def __init__(self, uri: str, folder: Path) -> None:
-        connect = driver("duckdb", "bedrock-assets[sql]", WHERE).connect
-        self._connection: Any = connect(_file(uri, folder))
+        duckdb = driver("duckdb", "bedrock-assets[sql]", WHERE)
+        self._connection: Any = _when_free(duckdb, _file(uri, folder))
         self._connection.execute("BEGIN")
 
     @override
@@ -44,14 +49,21 @@ class DuckDb(Database):
         return found
 
     @override
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+    def columns(self, table: Sequence[str]) -> list[Found]:
         within = f"schema_name = {literal(table[0]) if len(table) > 1 else 'current_schema()'}"
-        return dict(
-            self.run(
-                "SELECT column_name, NOT is_nullable AND column_default IS NULL FROM duckdb_columns() "
-                f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
-            )
+        rows = self.run(
+            "SELECT column_name, NOT is_nullable AND column_default IS NULL, data_type FROM duckdb_columns() "
+            f"WHERE database_name = current_database() AND {within} AND table_name = {literal(table[-1])}"
         )
+        return [Found(*row) for row in rows]
+
+    @override
+    def keeps_text(self, type_: str) -> bool:
+        return type_ == "VARCHAR"
+
+    @override
+    def folded(self, name: str) -> str:
+        return ascii_folded(name)
 
     @override
     def commit(self) -> None:
@@ -69,8 +81,15 @@ class SQLite(Database):
         import sqlite3
 
         # Polars reads streams in a thread of its own, while this one waits.
-        self._connection = sqlite3.connect(_file(uri, folder), isolation_level=None, check_same_thread=False)
-        self._connection.execute("BEGIN IMMEDIATE")
+        path = _file(uri, folder)
+        self._connection = sqlite3.connect(path, WAIT_S, isolation_level=None, check_same_thread=False)
+        try:
+            self._connection.execute("BEGIN IMMEDIATE")
+        except sqlite3.OperationalError as error:
+            self._connection.close()
+            if error.sqlite_errorcode & 0xFF != sqlite3.SQLITE_BUSY:  # the rest of the code says why it is busy
+                raise
+            raise _held(path, "") from error
 
     @override
     def run(self, sql: str) -> list[tuple[Any, ...]]:
@@ -95,11 +114,23 @@ class SQLite(Database):
         return {name: _sqlite_type(dtype) for name, dtype in schema.items()}
 
     @override
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+    def columns(self, table: Sequence[str]) -> list[Found]:
         name, within = literal(table[-1]), f", {literal(table[0])}" if len(table) > 1 else ""
-        return dict(
-            self.run(f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk FROM pragma_table_info({name}{within})')
+        rows = self.run(
+            f'SELECT name, "notnull" AND dflt_value IS NULL AND NOT pk, type FROM pragma_table_info({name}{within})'
         )
+        return [Found(*row) for row in rows]
+
+    @override
+    def keeps_text(self, type_: str) -> bool:
+        """Others make numbers of texts that look like some. Source: sqlite.org, "Determination Of Column Affinity"."""
+        name = type_.upper()
+        is_text = any(part in name for part in ("CHAR", "CLOB", "TEXT"))
+        return "INT" not in name and (is_text or "BLOB" in name or not name)
+
+    @override
+    def folded(self, name: str) -> str:
+        return ascii_folded(name)
 
     @override
     def converted(self, name: str, dtype: pl.DataType) -> pl.Expr:
@@ -114,6 +145,28 @@ class SQLite(Database):
     @override
     def close(self) -> None:
         self._connection.close()
+
+
+def _when_free(duckdb: Any, path: str) -> Any:
+    """A connection to a DuckDB file, which only one process at a time can open for writing."""
+    deadline = time.monotonic() + WAIT_S
+    while True:
+        try:
+            return duckdb.connect(path)
+        except duckdb.IOException as error:
+            if "Could not set lock" not in str(error):
+                raise
+            if time.monotonic() > deadline:
+                holder = re.search(r"held in (.+? \(PID \d+\))", str(error))
+                raise _held(path, f", {holder[1]}" if holder else "") from error
+            time.sleep(_BETWEEN_S)
+
+
+def _held(path: str, holder: str) -> StoreConflict:
+    return StoreConflict(
+        f"{WHERE}: another process{holder} holds the database {path!r}, and did not let go of it in {WAIT_S:g} s; end "
+        "it, or materialize the asset again when it has ended. Nothing was changed"
+    )
 
 
 def _file(uri: str, folder: Path) -> str:

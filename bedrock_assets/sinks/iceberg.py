@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 import polars as pl
+from polars.datatypes import DataTypeClass
 from typing_extensions import override
 
 from bedrock_assets.audit import Effect, announced
@@ -20,10 +21,11 @@ from bedrock_assets.config.sinks import IcebergSinkSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError, first_line
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.arrow import as_reader, polars_schema, to_arrow
-from bedrock_assets.sinks.base import Sent, Target, named, send
+from bedrock_assets.sinks.base import ChangedMeanwhile, Sent, Target, named, send, turn, until_unchanged
 from bedrock_assets.sinks.changes import Changes
 from bedrock_assets.sinks.rows import MARK, SinkRows, require_fit
 from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 
 if TYPE_CHECKING:
@@ -44,17 +46,23 @@ def publish_iceberg(store: Store, pipeline: Pipeline, table: TableManifest) -> S
     Raises:
         ConfigError: The extra is not installed, or the catalog cannot be opened.
         DataError: An id repeats there, or is another pipeline's.
+        StoreConflict: Another run of this sink has begun meanwhile, or others keep changing the table.
         StoreError: The table there does not fit, or cannot be written; it stays as it was.
     """
     spec = named(pipeline.spec.sinks.iceberg, "sinks.iceberg")
     rows, where = SinkRows.of(store, pipeline, table, spec.columns), f"sinks.iceberg: table {spec.table}"
-    with _explained(where, spec.catalog):
-        target = IcebergTable(spec, rows, where)
-        if target.revision == rows.revision:
+    lock = turn(store, pipeline, "iceberg_table")
+
+    def attempt() -> Sent:
+        target = IcebergTable(spec, rows, where, lock)
+        if target.has_all:
             n_rows = table.n_rows
             return Sent(target.address, n_rows, 0, n_unchanged=n_rows, more={"snapshot_id": target.snapshot_id})
         sent = send(target, rows)
         return Sent(sent.address, *sent.counts, more={"snapshot_id": target.snapshot_id})
+
+    with _explained(where, spec.catalog):
+        return until_unchanged(attempt)
 
 
 @contextmanager
@@ -72,10 +80,13 @@ def _explained(where: str, catalog: str) -> Generator[None]:
 class IcebergTable(Target):
     """A table of a catalog."""
 
-    def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str) -> None:
-        self._rows, self._where = rows, where
-        self._schema = pl.Schema({name: _listed(dtype) for name, dtype in rows.schema.items()})
+    def __init__(self, spec: IcebergSinkSpec, rows: SinkRows, where: str, lock: PublishLock) -> None:
+        self._rows, self._where, self._lock = rows, where, lock
+        self._schema = pl.Schema({name: _iceberg_dtype(dtype) for name, dtype in rows.schema.items()})
+        self._is_new = False
         self._table = self._opened(spec)
+        # pyiceberg would commit what was compared with one snapshot on top of another. The property stays in memory.
+        self._table.metadata.properties["commit.retry.num-retries"] = "0"
 
     @property
     @override
@@ -83,10 +94,12 @@ class IcebergTable(Target):
         return self._table.location()
 
     @property
-    def revision(self) -> str:
-        """The revision that the newest snapshot has; empty if it is nobody's."""
+    def has_all(self) -> bool:
+        """Whether the newest snapshot is of the rows' revision, and has as many rows: no copies, nobody else's."""
         snapshot = self._table.current_snapshot()
-        return (snapshot.summary or {}).get(REVISION, "") if snapshot and snapshot.summary else ""
+        told = (snapshot.summary or {}) if snapshot else {}
+        n_rows = str(self._rows.publication.manifest.n_rows)
+        return (told.get(REVISION), told.get("total-records")) == (self._rows.revision, n_rows)
 
     @property
     def snapshot_id(self) -> str:
@@ -108,7 +121,7 @@ class IcebergTable(Target):
         replaces_all = n_outdated > MAX_IDS and not changes.n_adopted
         frames = changes.all_frames() if replaces_all else changes.frames()
         told = {REVISION: self._rows.revision}
-        with announced(Effect.WRITE, self.address), self._table.transaction() as transaction:
+        with announced(Effect.WRITE, self.address), self._unchanged(), self._table.transaction() as transaction:
             if replaces_all:
                 transaction.delete(expressions.StartsWith(MARK, self._rows.owner), snapshot_properties=told)
             elif n_outdated:
@@ -117,11 +130,27 @@ class IcebergTable(Target):
             if replaces_all or changes.n_written:
                 listed = (rows.cast(self._schema) for rows in frames)
                 transaction.append(as_reader(listed, self._schema), snapshot_properties=told)
+            self._lock.hold()
+
+    @override
+    def forget(self) -> None:
+        self._lock.hold()  # the table is that of another run, if there is one
+        if self._is_new and self._table.refresh().current_snapshot() is None:
+            self._table.catalog.purge_table(self._table.name())
+
+    @contextmanager
+    def _unchanged(self) -> Generator[None]:
+        from pyiceberg.exceptions import CommitFailedException
+
+        try:
+            yield
+        except CommitFailedException as error:
+            raise ChangedMeanwhile(self._where) from error
 
     def _opened(self, spec: IcebergSinkSpec) -> "Table":
         try:
             from pyiceberg.catalog import load_catalog
-            from pyiceberg.exceptions import NoSuchTableError
+            from pyiceberg.exceptions import NoSuchTableError, TableAlreadyExistsError
         except ImportError as error:
             raise ConfigError("sinks.iceberg needs an extra: pip install 'bedrock-assets[iceberg]'") from error
         catalog = load_catalog(spec.catalog, **spec.properties)
@@ -130,13 +159,24 @@ class IcebergTable(Target):
         except NoSuchTableError:
             catalog.create_namespace_if_not_exists(spec.table.rpartition(".")[0])
             size = {"write.target-file-size-bytes": str(FILE_BYTES)}
-            return catalog.create_table(spec.table, to_arrow(pl.DataFrame(schema=self._schema)).schema, properties=size)
+            self._is_new = True
+            empty = to_arrow(pl.DataFrame(schema=self._schema))
+            try:
+                return catalog.create_table(spec.table, empty.schema, properties=size)
+            except TableAlreadyExistsError as error:
+                raise ChangedMeanwhile(self._where) from error
         if not table.spec().is_unpartitioned():
             raise StoreError(f"{self._where} is partitioned, which takes no stream of rows; write to another table")
         require_fit(polars_schema(table.schema().as_arrow()), self._schema, self._where)
         return table
 
 
-def _listed(dtype: pl.DataType) -> pl.DataType:
-    """Iceberg has lists, whose length is not fixed."""
-    return pl.List(dtype.inner) if isinstance(dtype, pl.Array) else dtype
+def _iceberg_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
+    """Iceberg has lists, whose length is not fixed, and no zone of time but UTC."""
+    if isinstance(dtype, pl.Struct):
+        return pl.Struct({field.name: _iceberg_dtype(field.dtype) for field in dtype.fields})
+    if isinstance(dtype, (pl.List, pl.Array)):
+        return pl.List(_iceberg_dtype(dtype.inner))
+    if isinstance(dtype, pl.Datetime) and dtype.time_zone:
+        return pl.Datetime("us", "UTC")
+    return dtype if isinstance(dtype, pl.DataType) else dtype()

@@ -12,7 +12,7 @@ from typing_extensions import override
 from bedrock_assets.columns import column
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.sinks.arrow import as_reader
-from bedrock_assets.sinks.database import WHERE, Database, as_json, literal, quoted
+from bedrock_assets.sinks.database import WHERE, Database, Found, as_json, literal, quoted
 from bedrock_assets.sinks.rows import is_vector
 from bedrock_assets.sources.connections import driver, libpq_uri
 
@@ -59,14 +59,23 @@ class PostgreSql(Database):
         return {name: _postgresql_type(dtype, found[0][0] if found else None) for name, dtype in schema.items()}
 
     @override
-    def columns(self, table: Sequence[str]) -> dict[str, bool]:
+    def columns(self, table: Sequence[str]) -> list[Found]:
         name = literal(quoted(*table))
-        return dict(
-            self.run(
-                "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '' FROM pg_attribute "
-                f"WHERE attrelid = to_regclass({name}) AND attnum > 0 AND NOT attisdropped"
-            )
+        rows = self.run(
+            "SELECT attname::text, attnotnull AND NOT atthasdef AND attidentity = '', "
+            "format_type(CASE WHEN typbasetype <> 0 THEN typbasetype ELSE atttypid END, NULL) "
+            "FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid "
+            f"WHERE attrelid = to_regclass({name}) AND attnum > 0 AND NOT attisdropped"
         )
+        return [Found(*row) for row in rows]
+
+    @override
+    def keeps_text(self, type_: str) -> bool:
+        return type_ in {"text", "character varying"}
+
+    @override
+    def reserve(self, name: str) -> None:
+        self.run(f"SELECT pg_advisory_xact_lock(hashtext({literal(f'bedrock_assets {name}')}))::text")
 
     @override
     def lock(self, table: str) -> None:

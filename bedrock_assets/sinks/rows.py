@@ -90,11 +90,20 @@ class SinkRows:
 
     @cached_property
     def schema(self) -> pl.Schema:
-        """Columns of the sink with their types, the mark last."""
+        """Columns of the sink with their types, the mark last; without those that have no type yet."""
         return pl.Schema({**{name: plain_dtype(dtype) for name, dtype in self._written.items()}, MARK: pl.String()})
 
     @cached_property
+    def void(self) -> list[str]:
+        """Columns that are null in all rows and have no type, which are written only where they have one."""
+        return [name for name, dtype in self._read.items() if dtype == pl.Null]
+
+    @cached_property
     def _written(self) -> pl.Schema:
+        return pl.Schema({name: dtype for name, dtype in self._read.items() if dtype != pl.Null})
+
+    @cached_property
+    def _read(self) -> pl.Schema:
         first = self.publication.manifest.parts[0]
         return self.publication.read(first, lambda rows: rows.select(columns(self.names)).head(0)).schema
 
@@ -133,7 +142,7 @@ def plain_dtype(dtype: pl.DataType | DataTypeClass) -> pl.DataType:
     """
     A type that databases and table formats have.
 
-    Unsigned integers become Int64, smaller ones Int32, categories, times of day and all-null columns String, durations
+    Unsigned integers become Int64, smaller ones Int32, categories, times of day and what is null String, durations
     Int64 (microseconds; within lists and structs in their own unit); moments have microseconds. Vectors stay Arrays,
     other Arrays become Lists.
     """

@@ -18,10 +18,11 @@ from bedrock_assets.columns import column
 from bedrock_assets.config.sinks import S3VectorsSpec
 from bedrock_assets.errors import BedrockAssetsError, ConfigError, DataError, StoreError, first_line
 from bedrock_assets.pipeline.pipeline import Pipeline
-from bedrock_assets.sinks.base import Sent, Target, named, send
+from bedrock_assets.sinks.base import Sent, Target, named, send, turn
 from bedrock_assets.sinks.changes import Changes
 from bedrock_assets.sinks.rows import MARK, SinkRows, is_vector
 from bedrock_assets.storage.manifests import TableManifest
+from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 
 WHERE = "sinks.s3_vectors"
@@ -45,14 +46,16 @@ def publish_s3_vectors(store: Store, pipeline: Pipeline, table: TableManifest) -
     Raises:
         ConfigError: The table has no vectors, or none in the named column.
         DataError: An id or metadata are longer than the service takes.
+        StoreConflict: Another run of this sink has begun meanwhile.
         StoreError: The service refuses; what a stopped run leaves is mended by the next.
     """
     spec = named(pipeline.spec.sinks.s3_vectors, WHERE)
     vector = _vector_column(SinkRows.of(store, pipeline, table), spec.vector)
     rows = SinkRows.of(store, pipeline, table, (vector, *spec.metadata), required=vector)
+    lock = turn(store, pipeline, "s3_vectors")
     with _explained(spec):
         client = store.open_session().client("s3vectors", region_name=spec.region or store.region)
-        return send(VectorIndex(client, spec, rows, vector), rows)
+        return send(VectorIndex(client, spec, rows, vector, lock), rows)
 
 
 def _vector_column(rows: SinkRows, wanted: str | None) -> str:
@@ -81,9 +84,10 @@ def _explained(spec: S3VectorsSpec) -> Generator[None]:
 class VectorIndex(Target):
     """An index in a vector bucket; made if it is not there."""
 
-    def __init__(self, client: Any, spec: S3VectorsSpec, rows: SinkRows, vector: str) -> None:
-        self._client, self._spec, self._rows, self._vector = client, spec, rows, vector
+    def __init__(self, client: Any, spec: S3VectorsSpec, rows: SinkRows, vector: str, lock: PublishLock) -> None:
+        self._client, self._spec, self._rows, self._vector, self._lock = client, spec, rows, vector, lock
         self._place = {"vectorBucketName": spec.bucket, "indexName": spec.index}
+        self._metadata = [name for name in spec.metadata if name not in rows.void]
         dtype = rows.schema[vector]
         self._size = dtype.size if isinstance(dtype, pl.Array) else 0
         if self._size > MAX_DIMENSIONS:
@@ -132,10 +136,12 @@ class VectorIndex(Target):
     def write(self, changes: Changes) -> None:
         for ids in changes.gone():
             for some in ids.to_frame("id").iter_slices(MAX_VECTORS):
+                self._lock.hold()
                 with announced(Effect.DELETE, self.address):
                     self._client.delete_vectors(**self._place, keys=some["id"].to_list())
         for rows in changes.frames():
             for vectors in self._requests(rows):
+                self._lock.hold()
                 with announced(Effect.WRITE, self.address):
                     self._client.put_vectors(**self._place, vectors=vectors)
 
@@ -145,7 +151,7 @@ class VectorIndex(Target):
         n_bytes = 0
         for row in rows.select(self._shown(rows)).iter_rows(named=True):
             key, vector = row[self._rows.key], row[self._vector]
-            metadata = {name: row[name] for name in (*self._spec.metadata, MARK) if row[name] is not None}
+            metadata = {name: row[name] for name in (*self._metadata, MARK) if row[name] is not None}
             size = self._size * _FLOAT_BYTES + self._checked(key, metadata)
             if request and (len(request) == MAX_VECTORS or n_bytes + size > MAX_REQUEST_BYTES):
                 yield request
@@ -156,7 +162,7 @@ class VectorIndex(Target):
             yield request
 
     def _shown(self, rows: pl.DataFrame) -> list[pl.Expr]:
-        metadata = [_as_metadata(name, rows.schema[name]) for name in self._spec.metadata]
+        metadata = [_as_metadata(name, rows.schema[name]) for name in self._metadata]
         return [column(self._rows.key), column(self._vector), *metadata, column(MARK)]
 
     def _checked(self, key: str, metadata: dict[str, Any]) -> int:

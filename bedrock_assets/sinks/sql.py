@@ -19,7 +19,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError, f
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.sinks.base import Sent, Target, named, send
 from bedrock_assets.sinks.changes import Changes
-from bedrock_assets.sinks.database import WHERE, Database, quoted
+from bedrock_assets.sinks.database import WHERE, Database, Found, quoted
 from bedrock_assets.sinks.database_files import DuckDb, SQLite
 from bedrock_assets.sinks.postgresql import PostgreSql
 from bedrock_assets.sinks.rows import MARK, SinkRows
@@ -35,7 +35,7 @@ def publish_sql(store: Store, pipeline: Pipeline, table: TableManifest) -> Sent:
     Make the table under `sinks.sql` equal to the joined table.
 
     Raises:
-        ConfigError: The database is not known, or its driver is not installed.
+        ConfigError: The database is not known, its driver is not installed, or two columns have one name there.
         DataError: An id repeats there, or is another pipeline's.
         StoreError: The table there does not fit, or cannot be written; it stays as it was.
     """
@@ -106,7 +106,9 @@ class SqlTable(Target):
     def __init__(self, database: Database, table: tuple[str, ...], rows: SinkRows, address: str) -> None:
         self._database, self._rows, self._address = database, rows, address
         self._names, self._table = table, quoted(*table)
+        self._require_distinct_names()
         types = database.types(rows.schema)
+        self._void: list[str] = []
         self._columns = [Assigned(name, dtype, types[name]) for name, dtype in rows.schema.items()]
 
     @property
@@ -119,28 +121,57 @@ class SqlTable(Target):
         Make the table, or check one that is there by writing no rows to it.
 
         Raises:
-            StoreError: It lacks columns, or has others that have to be given.
+            StoreError: It lacks columns, or has others that have to be given, or its key is of no type of text.
         """
-        there = self._database.columns(self._names)
+        self._database.reserve(self._table)
+        there = {self._database.folded(found.name): found for found in self._database.columns(self._names)}
         if not there:
             self._create()
             return
-        if absent := [one for one in self._columns if one.name not in there]:
+        if absent := [one for one in self._columns if self._database.folded(one.name) not in there]:
             added = ", ".join(f"ADD COLUMN {quoted(one.name)} {one.type}" for one in absent)
             raise StoreError(
                 f"{WHERE}: table {'.'.join(self._names)} has no column {absent[0].name!r}; name the columns to write "
                 f"under `columns`, or change it: ALTER TABLE {self._table} {added}"
             )
-        ours = {one.name for one in self._columns}
-        if given := [name for name, is_required in there.items() if is_required and name not in ours]:
+        self._void = [
+            there[folded].name for name in self._rows.void if (folded := self._database.folded(name)) in there
+        ]
+        ours = {self._database.folded(one.name) for one in self._columns}
+        if given := [found.name for name, found in there.items() if found.is_required and name not in ours]:
             raise StoreError(
                 f"{WHERE}: table {'.'.join(self._names)} has a column {given[0]!r} that is NOT NULL, has no default "
                 "and is not in our table; give it a default"
             )
+        for name in (self._rows.key, MARK):
+            self._require_text(there[self._database.folded(name)])
         self._database.lock(self._table)
         # Types that do not go together, no unique key, no right to write: told before anything is sent.
         nulls = ", ".join(f"CAST(NULL AS {one.type})" for one in self._columns)
         self._database.run(self._merge(f"SELECT {nulls} WHERE 1 = 0"))
+
+    def _require_text(self, found: Found) -> None:
+        """Of numbers and padded texts none is equal to what was written, so all rows would be deleted and written."""
+        if not self._database.keeps_text(found.type):
+            raise StoreError(
+                f"{WHERE}: column {found.name!r} of table {'.'.join(self._names)} is {found.type}, which does not keep "
+                "texts as they are; make it `text`, or write to another table. Nothing was changed"
+            )
+
+    def _require_distinct_names(self) -> None:
+        """
+        Raises:
+            ConfigError: Two columns have the same name in a database to which capital letters are no others.
+        """
+        seen: dict[str, str] = {}
+        for name in self._rows.schema:
+            first = seen.setdefault(self._database.folded(name), name)
+            if first != name:
+                raise ConfigError(
+                    f"{WHERE}: columns {first!r} and {name!r} are the same to this database, which takes no account of "
+                    "capital letters; name the columns to write under `columns`, or set `output_prefix` if one of "
+                    "them is an answer. Nothing was written"
+                )
 
     def _create(self) -> None:
         columns = [f"{quoted(one.name)} {one.type}" for one in self._columns]
@@ -170,7 +201,9 @@ class SqlTable(Target):
     def _merge(self, rows: str) -> str:
         names = ", ".join(quoted(one.name) for one in self._columns)
         others = [quoted(one.name) for one in self._columns if one.name != self._rows.key]
-        changed = ", ".join(f"{name} = excluded.{name}" for name in others)
+        changed = ", ".join(
+            [*(f"{name} = excluded.{name}" for name in others), *(f"{quoted(name)} = NULL" for name in self._void)]
+        )
         key = quoted(self._rows.key)
         return f"INSERT INTO {self._table} ({names}) {rows} ON CONFLICT ({key}) DO UPDATE SET {changed}"
 

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import unquote, urlsplit
 
-from bedrock_assets.config.source import ConnectionSpec, secrets_of
+from bedrock_assets.config.source import ConnectionSpec
+from bedrock_assets.config.uri_secrets import NOT_ENCODED, is_encoded, masked, secrets_of
 from bedrock_assets.errors import ConfigError
 
 
@@ -19,19 +20,22 @@ def uri_of(spec: ConnectionSpec, where: str) -> str:
         where: Path of the key, for messages.
 
     Raises:
-        ConfigError: The variable is not set.
+        ConfigError: The variable is not set, or its password is not percent-encoded.
     """
     if spec.connection is not None:
         return spec.connection
     name = spec.connection_env or ""
     if not (uri := os.environ.get(name)):
         raise ConfigError(f"{where}: environment variable {name} is not set; set it to the URI of the database")
+    if not is_encoded(uri):
+        raise ConfigError(f"{where}: environment variable {name}: {NOT_ENCODED}")
     return uri
 
 
 def scheme_of(uri: str) -> str:
     """`postgresql` of `postgresql+psycopg2://...`; empty without one."""
-    return urlsplit(uri).scheme.partition("+")[0]
+    found = re.match(r"([A-Za-z][\w.-]*)(\+[\w.+-]+)?://", uri)
+    return found[1].lower() if found else ""
 
 
 def libpq_uri(uri: str) -> str:
@@ -59,7 +63,5 @@ def database_file(uri: str, folder: Path) -> Path | None:
 
 
 def without_secrets(text: str, uri: str) -> str:
-    """A text, such as a driver's error, without the URI and its passwords."""
-    for secret in sorted({uri, libpq_uri(uri), *secrets_of(uri)}, key=len, reverse=True):
-        text = text.replace(secret, "***")
-    return text
+    """A text, such as a driver's error, without the URI, its passwords and parts of them."""
+    return masked(text.replace(uri, "***").replace(libpq_uri(uri), "***"), secrets_of(uri))

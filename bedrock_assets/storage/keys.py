@@ -85,6 +85,11 @@ def publish_lock_key(pipeline: str) -> str:
     return f"{pipeline}/table-lock.json"
 
 
+def sink_lock_key(pipeline: str, asset: str) -> str:
+    """Lock for writing to a sink, by the name of its asset."""
+    return f"{pipeline}/sinks/{asset}-lock.json"
+
+
 def table_part_key(pipeline: str, index: int) -> str:
     """A published part of the table."""
     return f"{pipeline}/table/part-{index:05d}.parquet"

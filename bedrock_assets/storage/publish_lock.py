@@ -1,5 +1,5 @@
 """
-The right to publish a table of many files; only one process at a time may move its files.
+The right to publish a table of many files, or to write to a sink; only one process at a time may do so.
 
 A build notes who has the right when it starts, and takes it only from that holder: of two builds at once, the second
 fails before it changes anything. A build that starts later may take the right at any time, also from a killed build.
@@ -69,6 +69,6 @@ class PublishLock:
 
     def _lost(self) -> StoreConflict:
         return StoreConflict(
-            f"{self._what} was taken over by another run while this one was working, so its files are that run's; "
+            f"{self._what} was taken over by another run while this one was working, so what is there is that run's; "
             "if there are new answers, materialize it again when that run has ended"
         )

@@ -22,7 +22,7 @@ class Place:
     kind: str
     settings: Mapping[str, Any]
     """Under `sinks.<kind>`."""
-    read: Callable[[], pl.DataFrame]
+    read: Callable[..., pl.DataFrame]
     """All rows that are there, in any order, in the types that the reader has."""
     null_lists: tuple[str, ...] = ()
     """Columns whose nulls the place makes empty lists."""
@@ -53,10 +53,10 @@ def _parsed(value: Any) -> Any:
 def sqlite_place(folder: Path) -> Place:
     """An SQLite file."""
 
-    def read() -> pl.DataFrame:
+    def read(name: str = "calls") -> pl.DataFrame:
         with sqlite3.connect(folder / "out.db") as opened:
-            rows = opened.execute("SELECT * FROM calls")
-            names = [name for name, *_ in rows.description]
+            rows = opened.execute(f"SELECT * FROM {name}")  # noqa: S608
+            names = [found for found, *_ in rows.description]
             return pl.DataFrame(rows.fetchall(), names, orient="row", infer_schema_length=None)
 
     return Place("sql", {"connection": "sqlite:///out.db", "table": "calls"}, read)
@@ -65,9 +65,9 @@ def sqlite_place(folder: Path) -> Place:
 def duckdb_place(folder: Path) -> Place:
     """A DuckDB file."""
 
-    def read() -> pl.DataFrame:
+    def read(name: str = "calls") -> pl.DataFrame:
         with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as opened:
-            return opened.sql("SELECT * FROM calls").pl()
+            return opened.sql(f"SELECT * FROM {name}").pl()  # noqa: S608
 
     return Place("sql", {"connection": "duckdb:///out.duckdb", "table": "calls"}, read)
 
@@ -76,8 +76,8 @@ def iceberg_place(folder: Path) -> Place:
     """A table of a catalog in SQLite, read by polars and by DuckDB."""
     properties = {"uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}/warehouse"}
 
-    def read() -> pl.DataFrame:
-        table = load_catalog("out", **properties).load_table("shop.calls")
+    def read(name: str = "calls") -> pl.DataFrame:
+        table = load_catalog("out", **properties).load_table(f"shop.{name}")
         with duckdb.connect() as opened:
             opened.register("calls", table.scan().to_arrow())
             rows = opened.sql("SELECT * FROM calls").pl()
@@ -90,7 +90,7 @@ def iceberg_place(folder: Path) -> Place:
 def lance_place(folder: Path) -> Place:
     """A database of LanceDB."""
 
-    def read() -> pl.DataFrame:
-        return pl.DataFrame(lancedb.connect(folder / "lance").open_table("calls").search().to_arrow())
+    def read(name: str = "calls") -> pl.DataFrame:
+        return pl.DataFrame(lancedb.connect(folder / "lance").open_table(name).search().to_arrow())
 
     return Place("lancedb", {"path": "lance", "table": "calls"}, read)

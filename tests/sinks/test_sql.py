@@ -1,20 +1,24 @@
 """The sink `sql`: vectors by pgvector, tables that do not fit, rights that lack, and no password told to anybody."""
 
 import sqlite3
+import subprocess
+import sys
 from collections.abc import Generator
 from contextlib import closing
 from pathlib import Path
+from threading import Timer
 from typing import Any
 
+import duckdb
 import polars as pl
 import psycopg2
 import pytest
 from pydantic import ValidationError
 
 from bedrock_assets.config.pipeline import PipelineSpec
-from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreError
+from bedrock_assets.errors import BedrockAssetsError, ConfigError, StoreConflict, StoreError
 from bedrock_assets.outputs.collect import Collector
-from bedrock_assets.sinks import Sent
+from bedrock_assets.sinks import Sent, database_files
 from bedrock_assets.sinks.sql import publish_sql
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
@@ -143,6 +147,12 @@ NAMES = "record_id text PRIMARY KEY, text text, bedrock_row text"
         (f"({NAMES}, status text, more int NOT NULL)", "a column 'more' that is NOT NULL, has no default"),
         (f"({NAMES}, status int)", 'column "status" is of type integer but expression is of type text'),
         ("(record_id text, text text, status text, bedrock_row text)", "no unique or exclusion constraint"),
+        ("(record_id char(10) PRIMARY KEY, text text, status text, bedrock_row text)", "'record_id' .* is character,"),
+        (
+            "(record_id int PRIMARY KEY, text text, status text, bedrock_row text)",
+            "'record_id' .* is integer, .*`text`",
+        ),
+        (f"({NAMES.removesuffix('text')} char(40), status text)", "'bedrock_row' of table public.calls is character,"),
         (f"({NAMES}, status varchar(1))", r"value too long for type character varying\(1\)"),
     ],
 )
@@ -179,6 +189,27 @@ def test_who_may_not_write(
     psql("REVOKE ALL ON calls FROM reader; DROP ROLE reader")
 
 
+def test_passwords_with_delimiters(
+    psql: Psql, make_pipeline: MakePipeline, store: Store, server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Refused where a URI cannot have them, without a piece of the password; encoded ones are shown nowhere."""
+    for written in ("pa#word1", "pa/word1", "pa?word1", "pa[word1", "pa]word1", "pa@word1", "12/word1", "pa/x?y@word1"):
+        monkeypatch.setenv("OUT", server.replace(PASSWORD, written))
+        with pytest.raises(ConfigError, match=r"variable OUT: .*percent-encode the password") as raised:
+            publish(make_pipeline, store, texts(2))
+        assert not [part for part in ("word1", "pa#", "127.0.0.1", written) if part in str(raised.value)]
+    psql("DROP ROLE IF EXISTS odd; CREATE ROLE odd LOGIN SUPERUSER PASSWORD 'pa#w/?[@%word1'")
+    encoded = server.replace(f"dagster:{PASSWORD}", "odd:pa%23w%2F%3F%5B%40%25word1")
+    monkeypatch.setenv("OUT", encoded)
+    assert "word1" not in publish(make_pipeline, store, texts(2)).address
+    for wrong in (encoded.replace("word1", "word1%zz"), encoded.replace("word1", "word2"), f"{encoded}_word1"):
+        monkeypatch.setenv("OUT", wrong)
+        with pytest.raises(StoreError, match="cannot be written") as refused:
+            publish(make_pipeline, store, texts(2))
+        assert not [part for part in ("word1", "word2", "pa%23", "pa#") if part in str(refused.value)]
+    psql("DROP OWNED BY odd CASCADE; DROP ROLE odd")
+
+
 def test_the_address_has_no_secret(psql: Psql, make_pipeline: MakePipeline, store: Store, server: str) -> None:
     """Neither user nor password nor parameters of the URI are in what Dagster shows."""
     sent = publish(make_pipeline, store, texts(2))
@@ -206,10 +237,86 @@ def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path:
         assert opened.execute("SELECT count(*) FROM calls").fetchone() == (2,)
 
 
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_keys_that_are_no_texts(scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """Refused before a row is written; names of a table of one's own may have other capitals."""
+    modules: dict[str, Any] = {"duckdb": duckdb, "sqlite": sqlite3}
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls"}
+    ids = texts(3).with_columns(id=pl.col("id").str.slice(1))
+    for key in ("INTEGER", "NUMERIC(9)"):
+        with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+            opened.execute(
+                f"CREATE TABLE calls (record_id {key} PRIMARY KEY, text text, status text, bedrock_row text)"
+            )
+        with pytest.raises(
+            StoreError, match=r"'record_id' of table calls is (INTEGER|NUMERIC|DECIMAL).*make it `text`"
+        ):
+            publish(make_pipeline, store, ids, **place)
+        with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+            assert opened.execute("SELECT count(*) FROM calls").fetchone() == (0,)
+            opened.execute("DROP TABLE calls")
+    with closing(modules[scheme].connect(str(tmp_path / "out.db"))) as opened:
+        opened.execute("CREATE TABLE calls (Record_ID varchar PRIMARY KEY, TEXT text, status text, bedrock_row text)")
+    assert publish(make_pipeline, store, ids, **place).n_written == 3
+    assert publish(make_pipeline, store, ids[:2], **place).n_deleted == 1
+
+
+@pytest.mark.parametrize("scheme", ["duckdb", "sqlite"])
+def test_names_with_other_capitals(scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
+    """Told before anything is written where they are one name; the cures that the message names are some."""
+    frame = texts(3).with_columns(Status=pl.lit("open"))
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls", "columns": None}
+    with pytest.raises(ConfigError, match=r"columns 'Status' and 'status' are the same to this .*`output_prefix`"):
+        publish(make_pipeline, store, frame, **place)
+    assert publish(make_pipeline, store, frame, **{**place, "columns": ["Status"]}).n_written == 3
+    assert publish(make_pipeline, store, frame, **{**place, "columns": ["Status"]}).n_written == 0
+
+
+def test_capitals_in_postgresql(psql: Psql, make_pipeline: MakePipeline, store: Store) -> None:
+    """There they make another name."""
+    publish(make_pipeline, store, texts(2).with_columns(Status=pl.lit("open")), columns=["Status", "status"])
+    assert psql('SELECT DISTINCT "Status", status FROM calls') == [("open", "ok")]
+
+
+HOLDERS = {
+    "duckdb": "import duckdb; held = duckdb.connect({path!r})",
+    "sqlite": "import sqlite3; held = sqlite3.connect({path!r}); held.execute('BEGIN IMMEDIATE')",
+}
+"""Programs that hold a file."""
+
+
+@pytest.mark.parametrize("scheme", HOLDERS)
+def test_a_file_that_another_process_holds(
+    scheme: str, make_pipeline: MakePipeline, store: Store, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is waited for, however long the other one works, up to a limit; then the error says who has it."""
+    place = {"connection_env": None, "connection": f"{scheme}:///out.db", "table": "calls"}
+    stages, table = built(make_pipeline, store, texts(3), **place)
+    program = f"{HOLDERS[scheme].format(path=str(tmp_path / 'out.db'))}; print('holds', flush=True); input()"
+    with subprocess.Popen(
+        [sys.executable, "-c", program], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    ) as holder:
+        assert holder.stdout
+        assert holder.stdin
+        assert holder.stdout.readline() == "holds\n"
+        monkeypatch.setattr(database_files, "WAIT_S", 0.3)
+        with pytest.raises(StoreConflict, match=r"another process.* holds the database '.*out\.db'") as raised:
+            publish_sql(store, stages.pipeline, table)
+        assert scheme == "sqlite" or f"(PID {holder.pid})" in str(raised.value)
+        monkeypatch.setattr(database_files, "WAIT_S", 30)
+        ending = Timer(1, holder.stdin.close)
+        ending.start()
+        assert publish_sql(store, stages.pipeline, table).n_written == 3
+        ending.join()
+
+
 @pytest.mark.parametrize(
     ("sql", "told"),
     [
         ({"connection": "postgresql://u:secret@h/d"}, "holds a password"),
+        ({"connection": "postgresql://u:se#cret@h/d"}, "holds a password"),
+        ({"connection": "host=h user=u password=secret"}, "holds a password"),
+        ({"connection": "u:secret@h/d"}, "holds a password"),
         ({"table": "a.b.c"}, "a table, or schema.table"),
         ({"connection": None}, "exactly one of connection, connection_env"),
         ({"columns": []}, "at least 1 item"),
