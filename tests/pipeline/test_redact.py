@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from bedrock_assets.config.redact import KINDS, RedactSpec
 from bedrock_assets.errors import ConfigError, PromptError
 from bedrock_assets.pipeline.detectors import DETECTORS, IBAN_LENGTHS, Tokens, luhn, mod_97, replace
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_MESSAGE, KEY, LINE, REDACTED
 from bedrock_assets.pipeline.redact import Redactor
-from tests.labs.stages import MakePipeline
+from bedrock_assets.storage.store import Store
+from tests.labs.stages import MakePipeline, Stages
 
 FOUND = {
     "write to Bob.O'Hara+x@mail.example.co.uk.": "write to <EMAIL_1>.",
@@ -159,6 +161,28 @@ def test_a_text_to_embed(make_pipeline: MakePipeline) -> None:
     assert "bob" not in "".join(made[LINE])
     assert "<EMAIL_1>" in made[LINE][0]
     assert made[ERROR_MESSAGE].to_list()[1] is None
+
+
+def test_the_text_of_a_group(make_pipeline: MakePipeline, store: Store) -> None:
+    """What a group's text shows of a column is replaced there, too; a pipeline that would send it is refused."""
+    turns = {"call": ["1", "1"], "who": ["bob@x.com", "ann"], "text": ["call 0171 1234567", "not bob@x.com?"]}
+    group = {"columns": "call", "each": "{who}: {text}", "into": "talk"}
+
+    path = make_pipeline(pl.DataFrame(turns)).path
+
+    def make(redact: Sequence[str], prompt: str = "Sum up: {talk}") -> Pipeline:
+        source = {"path": path, "group_by": group}
+        return make_pipeline(pl.DataFrame(turns), source=source, prompt=prompt, redact=redact)
+
+    with pytest.raises(ConfigError, match=r"`group_by.each` writes column 'who' into 'talk', .*; add 'talk' to"):
+        make(["who", "text"])
+    for redact in (["talk"], ["who", "text", "talk"]):
+        pipeline = make(redact)
+        assert not any("redact" in notice for notice in pipeline.notices)
+        (record,) = Stages.of(pipeline, store).sent()
+        shown = "Sum up: <EMAIL_1>: call <PHONE_1>\nann: not <EMAIL_1>?"
+        assert record["modelInput"]["messages"][0]["content"][0]["text"] == shown
+    assert "redact: column 'who' is not in the prompt, so it is not sent anyway" in make(["who", "talk"], "a").notices
 
 
 def test_mistakes(make_pipeline: MakePipeline) -> None:
