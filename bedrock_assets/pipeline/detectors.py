@@ -13,8 +13,25 @@ from ipaddress import ip_address
 
 from bedrock_assets.config.redact import Kind
 
-_GAP = "[ \u00a0-]?"
-_BETWEEN = r"[ \u00a0\-./()]{0,2}"
+_SPACE = " \u00a0\u2009\u202f"
+_HYPHEN = "\u2010\u2011\u2013-"
+"""Last in a class, as it ends with the plain one."""
+_GAP = f"[{_SPACE}{_HYPHEN}]?"
+_BETWEEN = f"[{_SPACE}./(){_HYPHEN}]{{0,3}}"
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0e4e\u00ad\u200b-\u200d\u2060"
+"""Accents that are characters of their own, and what has no width: no word characters for `re`."""
+_LOCAL = f"\\w{_MARKS}.%+'{_HYPHEN}"
+_NO_FRACTION = r"(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)"
+"""After the first character, by which `re` finds places faster: it may follow `Tel.`, but is not within a decimal."""
+_NUMBER_STARTS = rf"{_NO_FRACTION}(?<![/-].)(?<![0-9]:.)"
+"""Nor within a time, a path or a name with hyphens."""
+_AREA, _JOINT, _EXTENSION = "[2-9][0-9]{2}", f"[{_SPACE}.{_HYPHEN}]?", "(?:x|X|[eE]xt\\.?|#)"
+_IN_PARENTHESES = rf"{_AREA}\){_BETWEEN}{_AREA}{_JOINT}"
+_IN_GAPS = (
+    f"[0-9]{{2}}(?:[{_SPACE}./{_HYPHEN}]|[{_SPACE}][/{_HYPHEN}][{_SPACE}])"
+    f"{_AREA}(?:[{_SPACE}.{_HYPHEN}]|[{_SPACE}][{_HYPHEN}][{_SPACE}])"
+)
+"""The digits between the first one and the last four, of North American numbers."""
 _IBAN_LENGTHS = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
     "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
@@ -111,7 +128,10 @@ DETECTORS = (
     Detector(
         "email",
         "@",
-        re.compile(r"(?<![\w.%+'-])[\w.%+'-]{1,256}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,63}"),
+        re.compile(
+            f"(?<![{_LOCAL}])[{_LOCAL}][!#$&*/=?^`{{|}}~{_LOCAL}]{{0,255}}"
+            rf"@(?:[\w{_MARKS}{_HYPHEN}]{{1,63}}\.){{1,8}}[^\W\d_]{{2,63}}"
+        ),
         _whole,
         str.lower,
     ),
@@ -147,24 +167,28 @@ DETECTORS = (
     ),
     Detector(
         "phone",
-        r"(?:\+|00)[1-9](?:[ \u00a0\-./()]{0,2}[0-9]){7}".replace(r"\u00a0", "\u00a0"),
-        re.compile(rf"(?<![\w+.,])(?:\+|00)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"),
+        rf"(?:\+|00)[1-9](?:{_BETWEEN}[0-9]){{7}}",
+        re.compile(rf"(?:\+(?<![A-Za-z0-9_+].)|0{_NO_FRACTION}(?<!\+.)0)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"),
         _phone_of(8, 15),
         _phone,
     ),
     Detector(
         "phone",
-        r"[2-9][0-9]{2}\)?[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}",
+        rf"\){_BETWEEN}{_AREA}{_JOINT}[0-9]{{4}}|{_AREA}{_BETWEEN}{_AREA}{_BETWEEN}[0-9]{{4}}",
         re.compile(
-            r"(?<![\w.,-])(?:1[ .-]?)?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?![\w-])"
+            rf"(?:1{_NUMBER_STARTS}{_JOINT}(?:\({_IN_PARENTHESES}|[2-9]{_IN_GAPS})"
+            rf"|\({_NUMBER_STARTS}{_IN_PARENTHESES}|[2-9]{_NUMBER_STARTS}{_IN_GAPS})[0-9]{{4}}"
+            rf"(?:[{_SPACE}]?{_EXTENSION}[{_SPACE}]?[0-9]{{1,8}})?(?![A-Za-z0-9_]|-[0-9])"
         ),
-        _phone_of(10, 11),
-        lambda text: _phone(text)[-10:],
+        _whole,
+        lambda text: "x".join([_digits(part)[-10:] for part in re.split(_EXTENSION, text)]),
     ),
     Detector(
         "phone",
-        r"0[1-9](?:[ \-/)]{0,2}[0-9]){7}",
-        re.compile(r"(?<![\w.,:/-])\(?0[1-9](?:[ \-/)]{0,2}[0-9]){7,10}(?![\w]|[.,:-][0-9])"),
+        f"0[1-9](?:{_BETWEEN}[0-9]){{7}}",
+        re.compile(
+            rf"(?:0{_NUMBER_STARTS}|\({_NUMBER_STARTS}0)[1-9](?:{_BETWEEN}[0-9]){{7,10}}(?![A-Za-z0-9_]|[.,:-][0-9])"
+        ),
         _phone_of(9, 12),
         _phone,
     ),
