@@ -21,10 +21,10 @@ _BETWEEN = f"[{_SPACE}./(){_HYPHEN}]{{0,3}}"
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0e4e\u00ad\u200b-\u200d\u2060"
 """Accents that are characters of their own, and what has no width: no word characters for `re`."""
 _LOCAL = f"\\w{_MARKS}.%+'{_HYPHEN}"
-_NO_FRACTION = r"(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)"
-"""After the first character, by which `re` finds places faster: it may follow `Tel.`, but is not within a decimal."""
-_NUMBER_STARTS = rf"{_NO_FRACTION}(?<![/-].)(?<![0-9]:.)"
-"""Nor within a time, a path or a name with hyphens."""
+_NO_FRACTION = r"(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)(?<![0-9]:.)"
+"""After the first character, by which `re` finds places faster: it may follow `Tel.`, but no decimal or time."""
+_NUMBER_STARTS = rf"{_NO_FRACTION}(?<![/-].)"
+"""Nor within a path or a name with hyphens."""
 _AREA, _JOINT, _EXTENSION = "[2-9][0-9]{2}", f"[{_SPACE}.{_HYPHEN}]?", "(?:x|X|[eE]xt\\.?|#)"
 _IN_PARENTHESES = rf"{_AREA}\){_BETWEEN}{_AREA}{_JOINT}"
 _IN_GAPS = (
@@ -42,6 +42,15 @@ IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_LENGTHS.split()}
 """Characters of an IBAN by country."""
 MIN_CARD_DIGITS, MAX_CARD_DIGITS = 13, 19
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_TO = f"[{_SPACE}{_HYPHEN}]{{1,3}}"
+_DAY = "[0-3][0-9](?:/[0-3][0-9]/|-[0-3][0-9]-|[.][0-3][0-9][.])"
+_MOMENT = (
+    f"(?:{_DAY}(?:[0-9]{{2}}(?:[0-9]{{2}})?)?"  # 05.11., 05/11/24, 05-11-2024
+    "|[01][0-9][./-](?:19|20)[0-9]{2}"  # 11/2024
+    "|[0-2][0-9][.][0-5][0-9])(?![0-9])"  # 08.30
+)
+_DATE = re.compile(rf"\(?(?:{_DAY}(?:19|20)[0-9]{{2}}(?![0-9])|{_MOMENT}{_TO}{_MOMENT})")
+"""How what looks like a number with a leading 0 begins if it is a date, or two dates or times."""
 
 
 @dataclass(frozen=True)
@@ -109,7 +118,9 @@ def _address(text: str) -> int:
         ip_address(text)
     except ValueError:
         return 0
-    return len(text) if "." in text or sum(char.isalnum() for char in text) > 3 else 0  # noqa: PLR2004 - `::1`, `a::b`
+    # `::1`, and names in code: `a::b`, `dead::beef`
+    likely = any(map(str.isdecimal, text)) and sum(map(str.isalnum, text)) > 3  # noqa: PLR2004
+    return len(text) if "." in text or likely else 0
 
 
 def _digits(text: str) -> str:
@@ -121,7 +132,7 @@ def _phone(text: str) -> str:
 
 
 def _phone_of(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: len(text) if least <= len(_phone(text)) <= most else 0
+    return lambda text: len(text) if least <= len(_phone(text)) <= most and not _DATE.match(text) else 0
 
 
 DETECTORS = (
@@ -154,7 +165,7 @@ DETECTORS = (
     Detector(
         "ip",
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])"),
+        re.compile(r"(?<![\w.])(?<![A-Za-z]/)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])"),
         _address,
         str,
     ),
