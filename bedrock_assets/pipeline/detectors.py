@@ -21,7 +21,10 @@ _BETWEEN = f"[{_SPACE}./(){_HYPHEN}]{{0,3}}"
 _MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0e4e\u00ad\u200b-\u200d\u2060"
 """Accents that are characters of their own, and what has no width: no word characters for `re`."""
 _LOCAL = f"\\w{_MARKS}.%+'{_HYPHEN}"
-_NO_FRACTION = r"(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)(?<![0-9]:.)"
+_ESCAPED = r"(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})"
+"""After an escape of JSON that a text holds: its letter is no part of a word."""
+_ESCAPED_1 = r"(?<=\\[nrtbf].)|(?<=\\u[0-9A-Fa-f]{4}.)"
+_NO_FRACTION = rf"(?:(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)(?<![0-9]:.)|{_ESCAPED_1})"
 """After the first character, by which `re` finds places faster: it may follow `Tel.`, but no decimal or time."""
 _NUMBER_STARTS = rf"{_NO_FRACTION}(?<![/-].)"
 """Nor within a path or a name with hyphens."""
@@ -149,7 +152,7 @@ DETECTORS = (
     Detector(
         "iban",
         f"[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11}}",
-        re.compile(f"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11,29}}"),
+        re.compile(f"(?:(?<![A-Za-z0-9])|{_ESCAPED})[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11,29}}"),
         _iban,
         lambda text: re.sub(_GAP, "", text).upper(),
     ),
@@ -157,7 +160,7 @@ DETECTORS = (
         "card",
         f"[2-6](?:{_GAP}[0-9]){{12}}",
         re.compile(
-            f"(?<![0-9+])[2-6][0-9]{{3}}{_GAP}[0-9]{{4,6}}{_GAP}[0-9]{{4,5}}(?:{_GAP}[0-9]{{1,4}}){{0,2}}(?![0-9])"
+            f"(?:(?<![0-9+])|{_ESCAPED})[2-6][0-9]{{3}}{_GAP}[0-9]{{4,6}}{_GAP}[0-9]{{4,5}}(?:{_GAP}[0-9]{{1,4}}){{0,2}}(?![0-9])"
         ),
         _card,
         _digits,
@@ -165,21 +168,26 @@ DETECTORS = (
     Detector(
         "ip",
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        re.compile(r"(?<![\w.])(?<![A-Za-z]/)(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])"),
+        re.compile(rf"(?:(?<![\w.])(?<![A-Za-z]/)|{_ESCAPED})(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}(?![\w]|\.[0-9])"),
         _address,
         str,
     ),
     Detector(
         "ip",
         "::|(?:[0-9A-Fa-f]{1,4}:){7}",
-        re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|:(?=:)|:(?=[0-9A-Fa-f])){2,8}[0-9A-Fa-f]{1,4}(?![\w:])"),
+        re.compile(
+            rf"(?:(?<![\w:.])|{_ESCAPED})"
+            r"(?:[0-9A-Fa-f]{1,4}:|:(?=:)|:(?=[0-9A-Fa-f])){2,8}[0-9A-Fa-f]{1,4}(?![\w:])"
+        ),
         _address,
         lambda text: str(ip_address(text)),
     ),
     Detector(
         "phone",
         rf"(?:\+|00)[1-9](?:{_BETWEEN}[0-9]){{7}}",
-        re.compile(rf"(?:\+(?<![A-Za-z0-9_+].)|0{_NO_FRACTION}(?<!\+.)0)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"),
+        re.compile(
+            rf"(?:\+(?:(?<![A-Za-z0-9_+].)|{_ESCAPED_1})|0{_NO_FRACTION}(?<!\+.)0)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"
+        ),
         _phone_of(8, 15),
         _phone,
     ),

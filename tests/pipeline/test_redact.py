@@ -39,6 +39,12 @@ FOUND = {
     "4111\u202f1111\u202f1111\u202f1111, 4111\u20111111\u20111111\u20111111": "<CARD_1>, <CARD_1>",
     "01.02.2024 0151 23456789, (01/02/2024) +49 151 23456789": "01.02.2024 <PHONE_2>, (01/02/2024) <PHONE_1>",
     "http://192.168.1.10/a 01.02.03.04.05": "http://<IP_1>/a <PHONE_1>",
+    r'{"a": "Call\n+4915123456789\t0151 23456789\r808-782-1557\u00a00049 151 23456789"}': (
+        r'{"a": "Call\n<PHONE_1>\t<PHONE_3>\r<PHONE_2>\u00a0<PHONE_1>"}'
+    ),
+    r"\n192.168.1.10\nfe80::1ff:fe23\n4111111111111111\u00a04111111111111111\nDE89370400440532013000": (
+        r"\n<IP_1>\n<IP_2>\n<CARD_1>\u00a0<CARD_1>\n<IBAN_1>"
+    ),
     "電話03-1234-5678です": "電話<PHONE_1>です",
     "a&b@example.com, jo\u0301se@mu\u0308ller.de": "<EMAIL_1>, <EMAIL_2>",
     "bounce+bob=x.com@list.org, {ann@x.com}": "<EMAIL_1>, {<EMAIL_2>}",
@@ -168,6 +174,26 @@ def test_columns_of_a_row(make_pipeline: MakePipeline) -> None:
     assert repaired[LINE].str.contains("did not conform: no JSON", literal=True).all()
     assert "@x.com" not in "".join(repaired[LINE])
     assert pipeline.records.make(rows.clear(), keyed=True).is_empty()
+
+
+def test_nested_values(make_pipeline: MakePipeline) -> None:
+    """Names of a struct, whole floats, and JSON as a text within it; names that get one token stay two."""
+    held = {"bob@x.com": 1.5, "BOB@x.com": True, "n": [4111111111111111.0, 0.25], "t": r'{"a": "\n+49 170 1234567"}'}
+    frame = pl.DataFrame({"a": [held], "b": [[4111111111111111.0]]})
+    records = make_pipeline(frame, prompt="{a} {b}", redact=["a", "b"]).records
+    rows = frame.with_columns(record_id=pl.Series(["1"]))
+    (text,) = records.texts(rows)
+    first, second = text.split(" [")
+    assert json.loads(first) == {
+        "<EMAIL_1>": 1.5,
+        "<EMAIL_1> (2)": True,
+        "n": ["<CARD_1>.0", 0.25],
+        "t": r'{"a": "\n<PHONE_1>"}',
+    }
+    assert second == '"<CARD_1>.0"]'
+    made = records.make(rows, keyed=True)
+    assert made[REDACTED].to_list() == [{"email": 2, "iban": 0, "card": 2, "ip": 0, "phone": 1}]
+    assert not any(secret in made[LINE][0] for secret in ("x.com", "4111", "1234567"))
 
 
 def test_kinds(make_pipeline: MakePipeline) -> None:
