@@ -102,7 +102,7 @@ def _has(name: str, detectors: Sequence[Detector]) -> pl.Expr:
 
 
 def _nested(value: str, tokens: Tokens, detectors: Sequence[Detector]) -> tuple[str, list[Kind]]:
-    """A list or a struct as JSON: each of its names and values is looked at, as an escape would hide what is beside it."""
+    """A list or a struct as JSON: each name and value is looked at, as an escape would hide what is beside it."""
     found = list[Kind]()
 
     def clean(text: str) -> str:
