@@ -259,6 +259,12 @@ def test_mistakes(make_pipeline: MakePipeline) -> None:
     for wrong in ([], ["text", 3], {"columns": ["text"], "kinds": ["name"]}, {"columns": ["text"], "kinds": []}):
         with pytest.raises(ValidationError, match="redact"):
             make_pipeline(frame, redact=wrong)
+    for empty in ([], {"columns": []}, {"columns": ["text"], "kinds": []}):
+        with pytest.raises(ValidationError, match="nothing is named, so nothing would be replaced; name what to"):
+            make_pipeline(frame, redact=empty)
+    twice = make_pipeline(frame, redact={"columns": ["text", "text"], "kinds": ["ip", "email", "ip"]})
+    assert twice.records.redactor == Redactor(("text",), ("ip", "email"))
+    assert twice.records.texts(pl.DataFrame({"text": ["bob@x.com"]})).to_list() == ["Say <EMAIL_1>"]
     assert make_pipeline(frame, redact="text").spec.redact == RedactSpec(columns=("text",))
     noted = make_pipeline(frame, redact=["text", "scan"], task={"text": {"prompt": "{text}"}})
     assert "redact: column 'scan' is not in the prompt, so it is not sent anyway" in noted.notices
