@@ -204,7 +204,8 @@ DETECTORS = (
     ),
     Detector(
         "phone",
-        f"0[1-9](?:{_BETWEEN}[0-9]){{7}}",
+        # Within a number, such as a year, only after an escape.
+        rf"(?:^|[^0-9]|\\u[0-9A-Fa-f]{{4}})0[1-9](?:{_BETWEEN}[0-9]){{7}}",
         re.compile(
             rf"(?:0{_NUMBER_STARTS}|\({_NUMBER_STARTS}0)[1-9](?:{_BETWEEN}[0-9]){{7,10}}(?![A-Za-z0-9_]|[.,:-][0-9])"
         ),
