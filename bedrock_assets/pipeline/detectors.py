@@ -26,8 +26,10 @@ _ESCAPED = r"(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})"
 _ESCAPED_1 = r"(?<=\\[nrtbf].)|(?<=\\u[0-9A-Fa-f]{4}.)"
 _NO_FRACTION = rf"(?:(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)(?<![0-9]:.)|{_ESCAPED_1})"
 """After the first character, by which `re` finds places faster: it may follow `Tel.`, but no decimal or time."""
-_NUMBER_STARTS = rf"{_NO_FRACTION}(?<![/-].)"
-"""Nor within a path or a name with hyphens."""
+_NO_NAME = rf"{_NO_FRACTION}(?<!-.)"
+"""Nor within a name with hyphens."""
+_NO_PATH = rf"{_NO_NAME}(?<![^>]/.)(?<!\A/.)"
+"""Nor within a path or a date, but after a number that was replaced."""
 _AREA, _JOINT, _EXTENSION = "[2-9][0-9]{2}", f"[{_SPACE}.{_HYPHEN}]?", "(?:x|X|[eE]xt\\.?|#)"
 _IN_PARENTHESES = rf"{_AREA}\){_BETWEEN}{_AREA}{_JOINT}"
 _IN_GAPS = (
@@ -195,8 +197,8 @@ DETECTORS = (
         "phone",
         rf"\){_BETWEEN}{_AREA}{_JOINT}[0-9]{{4}}|{_AREA}{_BETWEEN}{_AREA}{_BETWEEN}[0-9]{{4}}",
         re.compile(
-            rf"(?:1{_NUMBER_STARTS}{_JOINT}(?:\({_IN_PARENTHESES}|[2-9]{_IN_GAPS})"
-            rf"|\({_NUMBER_STARTS}{_IN_PARENTHESES}|[2-9]{_NUMBER_STARTS}{_IN_GAPS})[0-9]{{4}}"
+            rf"(?:1{_NO_NAME}{_JOINT}(?:\({_IN_PARENTHESES}|[2-9]{_IN_GAPS})"
+            rf"|\({_NO_NAME}{_IN_PARENTHESES}|[2-9]{_NO_NAME}{_IN_GAPS})[0-9]{{4}}"
             rf"(?:[{_SPACE}]?{_EXTENSION}[{_SPACE}]?[0-9]{{1,8}})?(?![A-Za-z0-9_]|-[0-9])"
         ),
         _whole,
@@ -206,9 +208,7 @@ DETECTORS = (
         "phone",
         # Within a number, such as a year, only after an escape.
         rf"(?:^|[^0-9]|\\u[0-9A-Fa-f]{{4}})0[1-9](?:{_BETWEEN}[0-9]){{7}}",
-        re.compile(
-            rf"(?:0{_NUMBER_STARTS}|\({_NUMBER_STARTS}0)[1-9](?:{_BETWEEN}[0-9]){{7,10}}(?![A-Za-z0-9_]|[.,:-][0-9])"
-        ),
+        re.compile(rf"(?:0{_NO_PATH}|\({_NO_PATH}0)[1-9](?:{_BETWEEN}[0-9]){{7,10}}(?![A-Za-z0-9_]|[.,:-][0-9])"),
         _phone_of(9, 12),
         _phone,
     ),

@@ -45,6 +45,7 @@ FOUND = {
     r"\n192.168.1.10\nfe80::1ff:fe23\n4111111111111111\u00a04111111111111111\nDE89370400440532013000": (
         r"\n<IP_1>\n<IP_2>\n<CARD_1>\u00a0<CARD_1>\n<IBAN_1>"
     ),
+    "cell/808-782-1557, 0171 1234567/0172 1234567": "cell/<PHONE_1>, <PHONE_2>/<PHONE_3>",
     "電話03-1234-5678です": "電話<PHONE_1>です",
     "a&b@example.com, jo\u0301se@mu\u0308ller.de": "<EMAIL_1>, <EMAIL_2>",
     "bounce+bob=x.com@list.org, {ann@x.com}": "<EMAIL_1>, {<EMAIL_2>}",
