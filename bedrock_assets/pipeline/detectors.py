@@ -13,8 +13,30 @@ from ipaddress import ip_address
 
 from bedrock_assets.config.redact import Kind
 
-_GAP = "[ \u00a0-]?"
-_BETWEEN = r"[ \u00a0\-./()]{0,2}"
+_SPACE = " \u00a0\u2009\u202f"
+_HYPHEN = "\u2010\u2011\u2013-"
+"""Last in a class, as it ends with the plain one."""
+_GAP = f"[{_SPACE}{_HYPHEN}]?"
+_BETWEEN = f"[{_SPACE}./(){_HYPHEN}]{{0,3}}"
+_MARKS = "\u0300-\u036f\u0591-\u05c7\u0610-\u065f\u0900-\u0e4e\u00ad\u200b-\u200d\u2060"
+"""Accents that are characters of their own, and what has no width: no word characters for `re`."""
+_LOCAL = f"\\w{_MARKS}.%+'{_HYPHEN}"
+_ESCAPED = r"(?<=\\[nrtbf])|(?<=\\u[0-9A-Fa-f]{4})"
+"""After an escape of JSON that a text holds: its letter is no part of a word."""
+_ESCAPED_1 = r"(?<=\\[nrtbf].)|(?<=\\u[0-9A-Fa-f]{4}.)"
+_NO_FRACTION = rf"(?:(?<![A-Za-z0-9_].)(?<![0-9],.)(?<![\W\d_]\..)(?<!\A\..)(?<![0-9]:.)|{_ESCAPED_1})"
+"""After the first character, by which `re` finds places faster: it may follow `Tel.`, but no decimal or time."""
+_NO_NAME = rf"{_NO_FRACTION}(?<!-.)"
+"""Nor within a name with hyphens."""
+_NO_PATH = rf"{_NO_NAME}(?<![^>]/.)(?<!\A/.)"
+"""Nor within a path or a date, but after a number that was replaced."""
+_AREA, _JOINT, _EXTENSION = "[2-9][0-9]{2}", f"[{_SPACE}.{_HYPHEN}]?", "(?:x|X|[eE]xt\\.?|#)"
+_IN_PARENTHESES = rf"{_AREA}\){_BETWEEN}{_AREA}{_JOINT}"
+_IN_GAPS = (
+    f"[0-9]{{2}}(?:[{_SPACE}./{_HYPHEN}]|[{_SPACE}][/{_HYPHEN}][{_SPACE}])"
+    f"{_AREA}(?:[{_SPACE}.{_HYPHEN}]|[{_SPACE}][{_HYPHEN}][{_SPACE}])"
+)
+"""The digits between the first one and the last four, of North American numbers."""
 _IBAN_LENGTHS = (
     "AD24 AE23 AL28 AT20 AZ28 BA20 BE16 BG22 BH22 BI27 BR29 BY28 CH21 CR22 CY28 CZ24 DE22 DJ27 DK18 DO28 EE20 EG29 "
     "ES24 FI18 FK18 FO18 FR27 GB22 GE22 GI23 GL18 GR27 GT28 HN28 HR21 HU28 IE22 IL23 IQ23 IS26 IT27 JO30 KW30 KZ20 "
@@ -25,6 +47,15 @@ IBAN_LENGTHS = {entry[:2]: int(entry[2:]) for entry in _IBAN_LENGTHS.split()}
 """Characters of an IBAN by country."""
 MIN_CARD_DIGITS, MAX_CARD_DIGITS = 13, 19
 _DOUBLED = (0, 2, 4, 6, 8, 1, 3, 5, 7, 9)
+_TO = f"[{_SPACE}{_HYPHEN}]{{1,3}}"
+_DAY = "[0-3][0-9](?:/[0-3][0-9]/|-[0-3][0-9]-|[.][0-3][0-9][.])"
+_MOMENT = (
+    f"(?:{_DAY}(?:[0-9]{{2}}(?:[0-9]{{2}})?)?"  # 05.11., 05/11/24, 05-11-2024
+    "|[01][0-9][./-](?:19|20)[0-9]{2}"  # 11/2024
+    "|[0-2][0-9][.][0-5][0-9])(?![0-9])"  # 08.30
+)
+_DATE = re.compile(rf"\(?(?:{_DAY}(?:19|20)[0-9]{{2}}(?![0-9])|{_MOMENT}{_TO}{_MOMENT})")
+"""How what looks like a number with a leading 0 begins if it is a date, or two dates or times."""
 
 
 @dataclass(frozen=True)
@@ -92,7 +123,9 @@ def _address(text: str) -> int:
         ip_address(text)
     except ValueError:
         return 0
-    return len(text) if "." in text or sum(char.isalnum() for char in text) > 3 else 0  # noqa: PLR2004 - `::1`, `a::b`
+    # `::1`, and names in code: `a::b`, `dead::beef`
+    likely = any(map(str.isdecimal, text)) and sum(map(str.isalnum, text)) > 3  # noqa: PLR2004
+    return len(text) if "." in text or likely else 0
 
 
 def _digits(text: str) -> str:
@@ -104,21 +137,24 @@ def _phone(text: str) -> str:
 
 
 def _phone_of(least: int, most: int) -> Callable[[str], int]:
-    return lambda text: len(text) if least <= len(_phone(text)) <= most else 0
+    return lambda text: len(text) if least <= len(_phone(text)) <= most and not _DATE.match(text) else 0
 
 
 DETECTORS = (
     Detector(
         "email",
         "@",
-        re.compile(r"(?<![\w.%+'-])[\w.%+'-]{1,256}@(?:[\w-]{1,63}\.){1,8}[^\W\d_]{2,63}"),
+        re.compile(
+            f"(?<![{_LOCAL}])[{_LOCAL}][!#$&*/=?^`{{|}}~{_LOCAL}]{{0,255}}"
+            rf"@(?:[\w{_MARKS}{_HYPHEN}]{{1,63}}\.){{1,8}}[^\W\d_]{{2,63}}"
+        ),
         _whole,
         str.lower,
     ),
     Detector(
         "iban",
         f"[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11}}",
-        re.compile(f"(?<![A-Za-z0-9])[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11,29}}"),
+        re.compile(f"(?:(?<![A-Za-z0-9])|{_ESCAPED})[A-Za-z]{{2}}[0-9]{{2}}(?:{_GAP}[A-Za-z0-9]){{11,29}}"),
         _iban,
         lambda text: re.sub(_GAP, "", text).upper(),
     ),
@@ -126,7 +162,7 @@ DETECTORS = (
         "card",
         f"[2-6](?:{_GAP}[0-9]){{12}}",
         re.compile(
-            f"(?<![0-9+])[2-6][0-9]{{3}}{_GAP}[0-9]{{4,6}}{_GAP}[0-9]{{4,5}}(?:{_GAP}[0-9]{{1,4}}){{0,2}}(?![0-9])"
+            f"(?:(?<![0-9+])|{_ESCAPED})[2-6][0-9]{{3}}{_GAP}[0-9]{{4,6}}{_GAP}[0-9]{{4,5}}(?:{_GAP}[0-9]{{1,4}}){{0,2}}(?![0-9])"
         ),
         _card,
         _digits,
@@ -134,37 +170,45 @@ DETECTORS = (
     Detector(
         "ip",
         r"[0-9]\.[0-9]{1,3}\.[0-9]{1,3}\.[0-9]",
-        re.compile(r"(?<![\w.])(?:[0-9]{1,3}\.){3}[0-9]{1,3}(?![\w]|\.[0-9])"),
+        re.compile(rf"(?:(?<![\w.])(?<![A-Za-z]/)|{_ESCAPED})(?:[0-9]{{1,3}}\.){{3}}[0-9]{{1,3}}(?![\w]|\.[0-9])"),
         _address,
         str,
     ),
     Detector(
         "ip",
         "::|(?:[0-9A-Fa-f]{1,4}:){7}",
-        re.compile(r"(?<![\w:.])(?:[0-9A-Fa-f]{1,4}:|:(?=:)|:(?=[0-9A-Fa-f])){2,8}[0-9A-Fa-f]{1,4}(?![\w:])"),
+        re.compile(
+            rf"(?:(?<![\w:.])|{_ESCAPED})"
+            r"(?:[0-9A-Fa-f]{1,4}:|:(?=:)|:(?=[0-9A-Fa-f])){2,8}[0-9A-Fa-f]{1,4}(?![\w:])"
+        ),
         _address,
         lambda text: str(ip_address(text)),
     ),
     Detector(
         "phone",
-        r"(?:\+|00)[1-9](?:[ \u00a0\-./()]{0,2}[0-9]){7}".replace(r"\u00a0", "\u00a0"),
-        re.compile(rf"(?<![\w+.,])(?:\+|00)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"),
+        rf"(?:\+|00)[1-9](?:{_BETWEEN}[0-9]){{7}}",
+        re.compile(
+            rf"(?:\+(?:(?<![A-Za-z0-9_+].)|{_ESCAPED_1})|0{_NO_FRACTION}(?<!\+.)0)[1-9](?:{_BETWEEN}[0-9]){{7,14}}(?![0-9])"
+        ),
         _phone_of(8, 15),
         _phone,
     ),
     Detector(
         "phone",
-        r"[2-9][0-9]{2}\)?[ .-]?[2-9][0-9]{2}[ .-][0-9]{4}",
+        rf"\){_BETWEEN}{_AREA}{_JOINT}[0-9]{{4}}|{_AREA}{_BETWEEN}{_AREA}{_BETWEEN}[0-9]{{4}}",
         re.compile(
-            r"(?<![\w.,-])(?:1[ .-]?)?(?:\([2-9][0-9]{2}\) ?|[2-9][0-9]{2}[ .-])[2-9][0-9]{2}[ .-][0-9]{4}(?![\w-])"
+            rf"(?:1{_NO_NAME}{_JOINT}(?:\({_IN_PARENTHESES}|[2-9]{_IN_GAPS})"
+            rf"|\({_NO_NAME}{_IN_PARENTHESES}|[2-9]{_NO_NAME}{_IN_GAPS})[0-9]{{4}}"
+            rf"(?:[{_SPACE}]?{_EXTENSION}[{_SPACE}]?[0-9]{{1,8}})?(?![A-Za-z0-9_]|-[0-9])"
         ),
-        _phone_of(10, 11),
-        lambda text: _phone(text)[-10:],
+        _whole,
+        lambda text: "x".join([_digits(part)[-10:] for part in re.split(_EXTENSION, text)]),
     ),
     Detector(
         "phone",
-        r"0[1-9](?:[ \-/)]{0,2}[0-9]){7}",
-        re.compile(r"(?<![\w.,:/-])\(?0[1-9](?:[ \-/)]{0,2}[0-9]){7,10}(?![\w]|[.,:-][0-9])"),
+        # Within a number, such as a year, only after an escape.
+        rf"(?:^|[^0-9]|\\u[0-9A-Fa-f]{{4}})0[1-9](?:{_BETWEEN}[0-9]){{7}}",
+        re.compile(rf"(?:0{_NO_PATH}|\({_NO_PATH}0)[1-9](?:{_BETWEEN}[0-9]){{7,10}}(?![A-Za-z0-9_]|[.,:-][0-9])"),
         _phone_of(9, 12),
         _phone,
     ),

@@ -58,11 +58,17 @@ class Pipeline:
     def _check_redact(self) -> None:
         """
         Raises:
-            ConfigError: A column would be sent all the same: as a record id, or as a file.
+            ConfigError: A column would be sent all the same: as a record id, as a file, or in the text of a group.
         """
         source, redact = self.spec.source, self.spec.redact
         files, repeated = self.records.attachments.columns, [step.column for step in self.spec.expansions]
+        into = source.group_by.into if source.group_by else ""
         for name in redact.columns if redact else ():
+            if redact and name in self._grouped and into not in redact.columns:
+                raise ConfigError(
+                    f"redact: `group_by.each` writes column {name!r} into {into!r}, where it would stay as it is; "
+                    f"add {into!r} to `redact`"
+                )
             if name == source.id_column or (source.id_column and name in repeated):
                 raise ConfigError(
                     f"redact: column {name!r} makes the record ids, which are sent with each prompt; name another "
@@ -73,6 +79,12 @@ class Pipeline:
                     f"redact: column {name!r} holds images or documents, which are sent as they are; remove it from "
                     "`redact`, or do not send them"
                 )
+
+    @property
+    def _grouped(self) -> tuple[str, ...]:
+        """Columns that the text of a group shows."""
+        group = self.spec.source.group_by
+        return parse_template(group.each, "group_by.each").columns if group else ()
 
     def require_placeholder(self) -> None:
         """
@@ -164,7 +176,9 @@ class Pipeline:
     def notices(self) -> list[str]:
         """What people should know of the models, and of how they are asked, that is no error."""
         mode = choose_schema_mode(self.spec, self.family, task_of(self.spec))[1] if self.schema else None
-        redact, used = self.spec.redact, self.records.columns
+        redact, group = self.spec.redact, self.spec.source.group_by
+        used = [*self.records.columns]
+        used += self._grouped if group and group.into in used else ()
         unused = [name for name in (redact.columns if redact else ()) if name not in used]
         unsent = [f"redact: column {name!r} is not in the prompt, so it is not sent anyway" for name in unused]
         return [*notices(self.spec), *([mode] if mode else []), *unsent]

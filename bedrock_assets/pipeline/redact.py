@@ -102,21 +102,38 @@ def _has(name: str, detectors: Sequence[Detector]) -> pl.Expr:
 
 
 def _nested(value: str, tokens: Tokens, detectors: Sequence[Detector]) -> tuple[str, list[Kind]]:
-    """A list or a struct as JSON: each of its values is looked at, as an escape would hide what is beside it."""
+    """A list or a struct as JSON: each name and value is looked at, as an escape would hide what is beside it."""
     found = list[Kind]()
+
+    def clean(text: str) -> str:
+        text, kinds = replace(text, tokens, detectors)
+        found.extend(kinds)
+        return text
 
     def walk(node: Any) -> Any:
         match node:
             case dict():
-                return {name: walk(child) for name, child in node.items()}
+                return _distinct((clean(name), walk(child)) for name, child in node.items())
             case list():
                 return [walk(child) for child in node]
-            case str() | int() if not isinstance(node, bool):
-                text, kinds = replace(str(node), tokens, detectors)
-                found.extend(kinds)
-                return text if kinds else node
+            case str():
+                return clean(node)
+            case int() | float() if not isinstance(node, bool):
+                text = str(node)
+                return node if (cleaned := clean(text)) == text else cleaned
             case _:
                 return node
 
     walked = walk(json.loads(value))
     return (json.dumps(walked, ensure_ascii=False, separators=(",", ":")) if found else value), found
+
+
+def _distinct(members: Iterable[tuple[str, Any]]) -> dict[str, Any]:
+    """An object of these members; a name that occurs again, as two names may have one token, is numbered."""
+    named = dict[str, Any]()
+    for name, value in members:
+        number, free = 1, name
+        while free in named:
+            number, free = number + 1, f"{name} ({number + 1})"
+        named[free] = value
+    return named

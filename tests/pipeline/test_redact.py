@@ -13,9 +13,11 @@ from pydantic import ValidationError
 from bedrock_assets.config.redact import KINDS, RedactSpec
 from bedrock_assets.errors import ConfigError, PromptError
 from bedrock_assets.pipeline.detectors import DETECTORS, IBAN_LENGTHS, Tokens, luhn, mod_97, replace
+from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.records import ERROR_MESSAGE, KEY, LINE, REDACTED
 from bedrock_assets.pipeline.redact import Redactor
-from tests.labs.stages import MakePipeline
+from bedrock_assets.storage.store import Store
+from tests.labs.stages import MakePipeline, Stages
 
 FOUND = {
     "write to Bob.O'Hara+x@mail.example.co.uk.": "write to <EMAIL_1>.",
@@ -29,6 +31,24 @@ FOUND = {
     "+49 170 1234567, 0049 170/1234567 (+49) 170": "<PHONE_1>, <PHONE_1> (+49) 170",
     "(555) 234-5678 or 555-234-5678 or 1 555.234.5678": "<PHONE_1> or <PHONE_1> or <PHONE_1>",
     "London 020 7946 0958, Berlin 030/12345678, 06 12 34 56 78": "London <PHONE_1>, Berlin <PHONE_2>, <PHONE_3>",
+    "06.12.34.56.78, 030 / 1234567, Tel:0151 23456789": "<PHONE_1>, <PHONE_2>, Tel:<PHONE_3>",
+    "(808)-782-1557, 808-782-1557x22, 808-782-1557 ext. 22": "<PHONE_1>, <PHONE_2>, <PHONE_2>",
+    "Tel.:089/1234567, Tel.0151 - 2345678": "Tel.:<PHONE_1>, Tel.<PHONE_2>",
+    "+49 151 - 23456789, +49 30 / 1234567": "<PHONE_1>, <PHONE_2>",
+    "0151\u202f2345678, 0151\u20112345678": "<PHONE_1>, <PHONE_1>",
+    "4111\u202f1111\u202f1111\u202f1111, 4111\u20111111\u20111111\u20111111": "<CARD_1>, <CARD_1>",
+    "01.02.2024 0151 23456789, (01/02/2024) +49 151 23456789": "01.02.2024 <PHONE_2>, (01/02/2024) <PHONE_1>",
+    "http://192.168.1.10/a 01.02.03.04.05": "http://<IP_1>/a <PHONE_1>",
+    r'{"a": "Call\n+4915123456789\t0151 23456789\r808-782-1557\u00a00049 151 23456789"}': (
+        r'{"a": "Call\n<PHONE_1>\t<PHONE_3>\r<PHONE_2>\u00a0<PHONE_1>"}'
+    ),
+    r"\n192.168.1.10\nfe80::1ff:fe23\n4111111111111111\u00a04111111111111111\nDE89370400440532013000": (
+        r"\n<IP_1>\n<IP_2>\n<CARD_1>\u00a0<CARD_1>\n<IBAN_1>"
+    ),
+    "cell/808-782-1557, 0171 1234567/0172 1234567": "cell/<PHONE_1>, <PHONE_2>/<PHONE_3>",
+    "電話03-1234-5678です": "電話<PHONE_1>です",
+    "a&b@example.com, jo\u0301se@mu\u0308ller.de": "<EMAIL_1>, <EMAIL_2>",
+    "bounce+bob=x.com@list.org, {ann@x.com}": "<EMAIL_1>, {<EMAIL_2>}",
     "a@b.com+4915112345678": "<EMAIL_1><PHONE_1>",
 }
 KEPT = (
@@ -37,6 +57,11 @@ KEPT = (
     "GB30 NWBK 6016 1331 9268 19 and XX29 NWBK 6016 1331 9268 19",
     "v1.2.3.4, 1.2.3.4.5, 300.1.1.1, std::vector and a::b, 12:30:45",
     "me @ home, @handle, user@host, <EMAIL_1>",
+    "Stay 01/02/2024 3 nights, 01/02/2024-05/02/2024, 01/02/2024 05/02/2024, on 03/04/2025 12 people came",
+    "am 05-11-2024 14 Uhr, 01.02.2024 1234 Euro, 2024-05-11 10:12:14 2024-05-12 11:13, 2024/05/11 14 30 55",
+    "01-02-24 - 05-02-24, 01.02.24-05.02.24, 01/2024-12/2024, 08.00-12.00 14.00-18.00",
+    "08.30 05.11.2024, 12:00 15/11/2024, 05.11. 08.00-09.30",
+    "Chrome/119.0.0.0 Safari/537.36, dead::beef, add::bad",
     "978-0-19-852663-6, 12 34 56 78 90, pages 100-200",
     "",
 )
@@ -103,7 +128,25 @@ def test_the_hints_miss_nothing(texts: Sequence[str | None]) -> None:
 
 def test_long_texts_take_no_longer() -> None:
     """No text makes a pattern go back and forth: 200 kB of what nearly matches take moments."""
-    for piece in ("1 ", "0", "4111 ", "a.", "a@", "1.1.", "a:", "DE89 ", "+1 (", "0 0", "@a.", "-", "00 1", "%"):
+    for piece in (
+        "1 ",
+        "0",
+        "4111 ",
+        "a.",
+        "a@",
+        "1.1.",
+        "a:",
+        "DE89 ",
+        "+1 (",
+        "0 0",
+        "@a.",
+        "-",
+        "00 1",
+        "%",
+        "a&",
+        "0 / 1",
+        "(808) ",
+    ):
         text = piece * (200_000 // len(piece))
         started = time.process_time()
         redacted(text)
@@ -134,6 +177,26 @@ def test_columns_of_a_row(make_pipeline: MakePipeline) -> None:
     assert pipeline.records.make(rows.clear(), keyed=True).is_empty()
 
 
+def test_nested_values(make_pipeline: MakePipeline) -> None:
+    """Names of a struct, whole floats, and JSON as a text within it; names that get one token stay two."""
+    held = {"bob@x.com": 1.5, "BOB@x.com": True, "n": [4111111111111111.0, 0.25], "t": r'{"a": "\n+49 170 1234567"}'}
+    frame = pl.DataFrame({"a": [held], "b": [[4111111111111111.0]]})
+    records = make_pipeline(frame, prompt="{a} {b}", redact=["a", "b"]).records
+    rows = frame.with_columns(record_id=pl.Series(["1"]))
+    (text,) = records.texts(rows)
+    first, second = text.split(" [")
+    assert json.loads(first) == {
+        "<EMAIL_1>": 1.5,
+        "<EMAIL_1> (2)": True,
+        "n": ["<CARD_1>.0", 0.25],
+        "t": r'{"a": "\n<PHONE_1>"}',
+    }
+    assert second == '"<CARD_1>.0"]'
+    made = records.make(rows, keyed=True)
+    assert made[REDACTED].to_list() == [{"email": 2, "iban": 0, "card": 2, "ip": 0, "phone": 1}]
+    assert not any(secret in made[LINE][0] for secret in ("x.com", "4111", "1234567"))
+
+
 def test_kinds(make_pipeline: MakePipeline) -> None:
     """Only what is asked for; rows that say the same without it are one prompt."""
     frame = pl.DataFrame({"text": ["bob@x.com 0171 1234567", "ann@x.com 0171 1234567"]})
@@ -161,6 +224,28 @@ def test_a_text_to_embed(make_pipeline: MakePipeline) -> None:
     assert made[ERROR_MESSAGE].to_list()[1] is None
 
 
+def test_the_text_of_a_group(make_pipeline: MakePipeline, store: Store) -> None:
+    """What a group's text shows of a column is replaced there, too; a pipeline that would send it is refused."""
+    turns = {"call": ["1", "1"], "who": ["bob@x.com", "ann"], "text": ["call 0171 1234567", "not bob@x.com?"]}
+    group = {"columns": "call", "each": "{who}: {text}", "into": "talk"}
+
+    path = make_pipeline(pl.DataFrame(turns)).path
+
+    def make(redact: Sequence[str], prompt: str = "Sum up: {talk}") -> Pipeline:
+        source = {"path": path, "group_by": group}
+        return make_pipeline(pl.DataFrame(turns), source=source, prompt=prompt, redact=redact)
+
+    with pytest.raises(ConfigError, match=r"`group_by.each` writes column 'who' into 'talk', .*; add 'talk' to"):
+        make(["who", "text"])
+    for redact in (["talk"], ["who", "text", "talk"]):
+        pipeline = make(redact)
+        assert not any("redact" in notice for notice in pipeline.notices)
+        (record,) = Stages.of(pipeline, store).sent()
+        shown = "Sum up: <EMAIL_1>: call <PHONE_1>\nann: not <EMAIL_1>?"
+        assert record["modelInput"]["messages"][0]["content"][0]["text"] == shown
+    assert "redact: column 'who' is not in the prompt, so it is not sent anyway" in make(["who", "talk"], "a").notices
+
+
 def test_mistakes(make_pipeline: MakePipeline) -> None:
     """Each is told before anything is read or paid; a column that is not in the prompt is only noted."""
     frame = pl.DataFrame({"id": ["a"], "text": ["b"], "scan": [b"c"]})
@@ -175,6 +260,12 @@ def test_mistakes(make_pipeline: MakePipeline) -> None:
     for wrong in ([], ["text", 3], {"columns": ["text"], "kinds": ["name"]}, {"columns": ["text"], "kinds": []}):
         with pytest.raises(ValidationError, match="redact"):
             make_pipeline(frame, redact=wrong)
+    for empty in ([], {"columns": []}, {"columns": ["text"], "kinds": []}):
+        with pytest.raises(ValidationError, match="nothing is named, so nothing would be replaced; name what to"):
+            make_pipeline(frame, redact=empty)
+    twice = make_pipeline(frame, redact={"columns": ["text", "text"], "kinds": ["ip", "email", "ip"]})
+    assert twice.records.redactor == Redactor(("text",), ("ip", "email"))
+    assert twice.records.texts(pl.DataFrame({"text": ["bob@x.com"]})).to_list() == ["Say <EMAIL_1>"]
     assert make_pipeline(frame, redact="text").spec.redact == RedactSpec(columns=("text",))
     noted = make_pipeline(frame, redact=["text", "scan"], task={"text": {"prompt": "{text}"}})
     assert "redact: column 'scan' is not in the prompt, so it is not sent anyway" in noted.notices
