@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from bedrock_assets.cli.common import Json, console, notes_console, print_json, session, warn, working
+from bedrock_assets.errors import ConfigError
 
 Home = Annotated[Path, typer.Option(help="Folder for everything the local stack keeps.")]
 Speed = Annotated[float, typer.Option(min=0.001, help="Emulated seconds of a job's life per real second.")]
@@ -33,6 +34,11 @@ def demo(
     with session():
         project = find_project() if pipeline else DEMO
         chosen = load_pipeline(pipeline or DEMO_PIPELINE, project)
+        if not chosen.folder.resolve().is_relative_to(project.defs.resolve()):
+            raise ConfigError(
+                f"{pipeline}: Dagster does not load it, as it is not in {project}; move its folder into the `defs/` of "
+                "a Dagster project (`create-dagster project my-project` writes one), and run this there"
+            )
         with local_stack(Settings(home, speed=speed, max_jobs=max_jobs, project=project)) as stack:
             _tell_note(stack.note)
             result = run_demo(stack, chosen, notes_console if as_json else console)

@@ -6,17 +6,21 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from io import StringIO
+from pathlib import Path
 
 import pytest
+import yaml
 from rich.console import Console
+from typer.testing import CliRunner
 
 from bedrock_assets.aws.job import Job, JobStatus
+from bedrock_assets.cli.app import app
 from bedrock_assets.local.demo import DemoResult
 from bedrock_assets.local.following import Moment, Narrator
 from bedrock_assets.local.report import open_line, share_lines, show
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
-from tests.labs.stages import MakePipeline, Stages, texts
+from tests.labs.stages import HAIKU, MakePipeline, Stages, texts
 
 RUNNING = Job("arn", "a", JobStatus.IN_PROGRESS, "m", datetime(2026, 11, 1, tzinfo=UTC), n_processed=40)
 ENDED = replace(RUNNING, status=JobStatus.COMPLETED, n_processed=100)
@@ -75,3 +79,17 @@ def test_the_last_lines(store: Store, make_pipeline: MakePipeline, monkeypatch: 
     command = shlex.split(open_line(result))
     opened = subprocess.run([sys.executable, *command[1:]], capture_output=True, text=True, check=False)
     assert opened.stdout.startswith("shape: (10, "), opened.stderr
+
+
+def test_a_pipeline_outside_a_project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Dagster would not load it, so nothing is started; the message says where it belongs."""
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "a.csv").write_text("id,text\n1,a\n")
+    attributes = {"name": "x", "source": {"path": "a.csv"}, "model": HAIKU, "task": {"text": {"prompt": "Say {text}"}}}
+    (tmp_path / "defs.yaml").write_text(
+        yaml.safe_dump({"type": "bedrock_assets.BatchInference", "attributes": attributes})
+    )
+    result = CliRunner().invoke(app, ["demo", "defs.yaml"])
+    assert result.exit_code == 2
+    assert "defs.yaml: Dagster does not load it, as it is not in the demo" in result.stderr
+    assert not (tmp_path / "bedrock-assets-demo").exists()
