@@ -34,7 +34,10 @@ def demo(
     with session():
         project = find_project() if pipeline else DEMO
         chosen = load_pipeline(pipeline or DEMO_PIPELINE, project)
-        if not chosen.folder.resolve().is_relative_to(project.defs.resolve()):
+        # As it was named, or as it is: a folder of `defs/` may be a link.
+        if not any(
+            folder.is_relative_to(project.defs) for folder in (chosen.folder.absolute(), chosen.folder.resolve())
+        ):
             raise ConfigError(
                 f"{pipeline}: Dagster does not load it, as it is not in {project}; move its folder into the `defs/` of "
                 "a Dagster project (`create-dagster project my-project` writes one), and run this there"
