@@ -34,7 +34,7 @@ class ApprovedConfig(dg.Config):
     by: str = Field(default="", description="Your name, to be kept with the approval.")
     fingerprint: str = Field(
         default="",
-        description="`canary_fingerprint` of the observation that you have looked at; if the canary has other answers "
+        description="`canary_fingerprint` of the observation that you have looked at; if the canary has other prompts "
         "by now, nothing is approved.",
     )
 

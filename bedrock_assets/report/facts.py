@@ -45,7 +45,6 @@ class ErrorGroup:
     """Rows that failed for the same reason."""
 
     code: str
-    pattern: str
     n_rows: int
     record_id: str
     """Of an example."""
@@ -74,7 +73,8 @@ class Report:
 
 def report_of(store: Store, pipeline: Pipeline, table: Publication) -> Report:
     """
-    Read what the page tells. Texts of answers are read once, of embeddings a sample; memory holds a few shards.
+    Read what the page tells. Columns of answers are read some times each, one after the other, of embeddings a sample;
+    memory holds a few shards.
 
     The same table gives the same sample.
 
@@ -152,7 +152,7 @@ def _errors(table: Publication, pipeline: Pipeline) -> list[ErrorGroup]:
         pl.col("n_rows").sum(), pl.col("example").first(), pl.col("error_message").first()
     )
     frequent = merged.sort("n_rows", descending=True, maintain_order=True).head(MAX_ERRORS)
-    shown = frequent.select("error_code", "pattern", "n_rows", "example", "error_message").fill_null("")
+    shown = frequent.select("error_code", "n_rows", "example", "error_message").fill_null("")
     return [ErrorGroup(*row) for row in shown.iter_rows()]
 
 
