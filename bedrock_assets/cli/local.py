@@ -69,14 +69,13 @@ def dev(
 
     It serves the Dagster project of the current folder; without one, the demo's pipelines.
     """
-    from bedrock_assets.local.stack import Settings, local_stack
+    from bedrock_assets.local.stack import CALM_INTERVAL_S, Settings, local_stack
     from bedrock_assets.local.ui import DagsterUI, LocationError
     from bedrock_assets.pipeline.project import DEMO, find_project
 
-    with (
-        session(),
-        local_stack(Settings(home, port, speed, max_jobs, workspace, DEMO if workspace else find_project())) as stack,
-    ):
+    project = DEMO if workspace else find_project()
+    settings = Settings(home, port, speed, max_jobs, workspace, project, CALM_INTERVAL_S)
+    with session(), local_stack(settings) as stack:
         _tell_note(stack.note)
         try:
             notes_console.print("starting Dagster: its web server, its daemon and the code of the project")

@@ -48,6 +48,9 @@ PATIENCE = {
 """Makes the daemon wait for a code location that does not load or is slow, instead of failing backfills and runs."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
+"""Seconds between two looks of a sensor."""
+CALM_INTERVAL_S = 15
+"""The same for a stack that is open all day: a look costs up to 0.1 s of processor time, nearly all of it Dagster's."""
 
 INSTANCE = """\
 telemetry: {enabled: false}
@@ -79,6 +82,7 @@ class Settings:
     """A workspace.yaml, in place of the project."""
     project: Project = DEMO
     """The code location that Dagster loads."""
+    sensor_interval_s: int = SENSOR_INTERVAL_S
 
 
 @dataclass(frozen=True)
@@ -128,7 +132,7 @@ def local_stack(settings: Settings) -> Generator[Stack]:
         # account are made up here: they say nothing of the profiles and roles that a pipeline names for its own.
         options: dict[str, Any] = {"speed": settings.speed, "max_jobs": 20, "any_model": True}
         with Emulator(str(home / "s3"), home / "emulator.sqlite", **options) as emulator:
-            env = environment(home, emulator.endpoint_url)
+            env = environment(home, emulator.endpoint_url, settings.sensor_interval_s)
             keys, note = placeholders()
             env |= keys
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
@@ -144,13 +148,13 @@ def local_stack(settings: Settings) -> Generator[Stack]:
                 stop(dagster)
 
 
-def environment(home: Path, emulator_url: str) -> dict[str, str]:
+def environment(home: Path, emulator_url: str, sensor_interval_s: int = SENSOR_INTERVAL_S) -> dict[str, str]:
     """Variables that make a pipeline use the emulator; deployments on AWS set the same ones."""
     return {
         "DAGSTER_HOME": str(home / "dagster"),
         **PATIENCE,
         "BEDROCK_ASSETS_STORE": str(store_folder(home)),
-        "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(SENSOR_INTERVAL_S),
+        "BEDROCK_ASSETS_SENSOR_INTERVAL_S": str(sensor_interval_s),
         **dict.fromkeys(ENDPOINT_VARIABLES, emulator_url),
         # A profile may tell boto3 to ignore such addresses.
         "AWS_IGNORE_CONFIGURED_ENDPOINT_URLS": "false",
