@@ -10,7 +10,6 @@ from bedrock_assets.assets.failures import sentence_first
 from bedrock_assets.assets.gold import agreement_facts
 from bedrock_assets.assets.metadata import shared_metadata
 from bedrock_assets.assets.sample import never_fails, records_in_full
-from bedrock_assets.assets.units import counted, significant
 from bedrock_assets.jobs.canary import is_canary
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
 from bedrock_assets.jobs.event_log import materialize, write_observation
@@ -22,6 +21,7 @@ from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import NO_PRICE, NO_TOKENS, usd
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted, significant
 
 
 class ApprovedConfig(dg.Config):

@@ -8,7 +8,6 @@ import polars as pl
 
 from bedrock_assets.assets.gold import agreement_facts, build_gold_check
 from bedrock_assets.assets.metadata import MEAN_OUTPUT
-from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import column
 from bedrock_assets.config.task import ClassifyTask
 from bedrock_assets.jobs.canary import CanaryResult, answered_canary, canary_result
@@ -19,6 +18,7 @@ from bedrock_assets.storage.manifests import Part, RawManifest, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.conservation import conservation_facts, conserved, shard_facts
 from bedrock_assets.threads import N_READERS, map_ordered
+from bedrock_assets.units import significant
 
 PARTITION_TAG = "dagster/partition"
 CONSERVATION = "every_row_has_one_outcome"

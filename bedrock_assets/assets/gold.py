@@ -5,7 +5,6 @@ from typing import Any
 import dagster as dg
 
 from bedrock_assets.assets.sample import never_fails, sample_of
-from bedrock_assets.assets.units import significant
 from bedrock_assets.columns import columns
 from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.outputs.agreement import (
@@ -23,6 +22,7 @@ from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import significant
 
 GOLD = "agrees_with_gold"
 BAR = 20

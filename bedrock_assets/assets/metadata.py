@@ -14,7 +14,6 @@ import polars as pl
 
 from bedrock_assets.assets.columns import answers_lineage, column_schema, raw_lineage, table_lineage
 from bedrock_assets.assets.sample import columns_for_people, never_fails, quoted, records_of, sample_of
-from bedrock_assets.assets.units import counted, duration, significant, size
 from bedrock_assets.assets.words import (
     Outcome,
     cost_in_words,
@@ -42,6 +41,7 @@ from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import InferenceMode, RawManifest, ReusedFrom, ShardManifest, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.preferences import VERDICTS, Preferences
+from bedrock_assets.units import counted, duration, significant, size
 
 Metadata = dict[str, Any]
 SAMPLE_ROWS = 3

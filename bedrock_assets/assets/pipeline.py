@@ -43,6 +43,7 @@ from bedrock_assets.storage.manifests import RawManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table, readiness
 from bedrock_assets.table.parts import prepare_part
+from bedrock_assets.units import counted
 
 
 class PromptShardsConfig(dg.Config):
@@ -115,7 +116,8 @@ def _raw_dataset(pipeline: Pipeline, upstream: dg.AssetKey | None) -> dg.AssetsD
         manifest = ingest(with_rows(pipeline, context), opened)
         removed = register_shards(context.instance, pipeline.spec.name, [shard.key for shard in manifest.shards])
         context.log.info(
-            f"{manifest.n_rows:,} rows in {len(manifest.shards)} shards; removed {removed or 'no'} old shards"
+            f"{counted(manifest.n_rows, 'row')} in {counted(len(manifest.shards), 'shard')}; "
+            f"removed {counted(len(removed), 'old shard')}"
         )
         facts = raw_metadata(pipeline, opened, manifest, upstream)
         # What the ledger reads is there even if what people read could not be made.

@@ -17,6 +17,7 @@ from bedrock_assets.jobs.cancellations import Cancellations
 from bedrock_assets.jobs.gate import APPROVAL
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix
+from bedrock_assets.units import counted
 
 QUIET_POLLS = 8
 """After so many polls without a change the last line is logged again, to show that the run is alive."""
@@ -96,8 +97,9 @@ class Watch:
         n_done += sum(job.n_processed for job in jobs)
         n_running = sum(job.status is JobStatus.IN_PROGRESS for job in jobs)
         self._warn(jobs)
+        done = counted(len(keys) - len(waiting), "shard", of=len(keys))
         return (
-            f"{len(keys) - len(waiting)} of {len(keys)} shards done ({n_failed} failed), {n_running} running, "
+            f"{done} done ({n_failed} failed), {n_running} running, "
             f"{len(jobs) - n_running} queued at Bedrock, {len(waiting) - len(jobs)} to be submitted"
             f"{self._on_hold(waiting)}; {n_done:,} of {n_records:,} records{self._pace(n_done, n_records)}"
         )
@@ -146,7 +148,7 @@ class Watch:
         if unanswered:
             listed = "\n".join(f"{entry.request.shard}: {entry.message or entry.state}" for entry in unanswered)
             raise dg.Failure(
-                f"{len(unanswered)} of {len(keys)} shards have no answers:\n{listed}\n"
+                f"{counted(len(unanswered), 'shard', 'have', of=len(keys))} no answers:\n{listed}\n"
                 "Launch these partitions again for a new attempt; answers that arrived are kept.",
                 allow_retries=False,
             )

@@ -4,11 +4,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from bedrock_assets.assets.units import counted, rounded, significant
 from bedrock_assets.aws.job import Job
 from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Entry, RequestState
 from bedrock_assets.prices import NO_PRICE, NO_TOKENS, Tokens, price_of, total_of, usd
+from bedrock_assets.units import counted, rounded, significant
 
 Facts = dict[str, Any]
 

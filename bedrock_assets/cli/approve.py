@@ -5,9 +5,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import Json, LocalHome, Name, Yes, confirm, console, print_json, say, session
 from bedrock_assets.errors import ApprovalRefused, ConfigError
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from bedrock_assets.jobs.review import CanaryReview

@@ -9,6 +9,7 @@ import typer
 
 from bedrock_assets.cli.common import Environment, LocalHome, console, print_json, say, session, warn
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from bedrock_assets.aws.regions import Regions
@@ -146,4 +147,6 @@ def _report(plan: "CleanPlan", *, deleted: bool, n_withdrawn: int, as_json: bool
         more = {"n_dropped": len(plan.dropped), "folders": folders}
         print_json({"pipeline": plan.pipeline, "jobs": jobs, **counts, **more})
     elif deleted:
-        console.print(f"deleted {n_files:,} files, {plan.n_bytes / 1e6:,.1f} MB; withdrew {n_withdrawn:,} shards")
+        console.print(
+            f"deleted {n_files:,} files, {plan.n_bytes / 1e6:,.1f} MB; withdrew {counted(n_withdrawn, 'shard')}"
+        )

@@ -6,8 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 from rich.table import Table
 
-from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import Json, LocalHome, console, print_json, say, session, working
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from bedrock_assets.operations.compare import Comparison, Side

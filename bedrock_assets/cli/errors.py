@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.table import Table
 
-from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import (
     Environment,
     Json,
@@ -22,6 +21,7 @@ from bedrock_assets.cli.common import (
     say,
     session,
 )
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from bedrock_assets.config import WorkloadSpec

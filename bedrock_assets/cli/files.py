@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from bedrock_assets.cli.common import Json, fail, print_json, say, session, warn, working
+from bedrock_assets.units import counted
 
 Input = Annotated[str, typer.Option("--input", help="Parquet, CSV or JSONL file or glob, local or s3://.")]
 PipelineName = Annotated[
@@ -66,7 +67,8 @@ def format_command(
     for warning in notes.warnings:
         warn(warning)
     say(
-        f"{notes.n_rows:,} rows: {notes.n_records:,} records in {len(notes.shards)} shards, {notes.n_bytes:,} bytes, "
+        f"{counted(notes.n_rows, 'row')}: {counted(notes.n_records, 'record')} in "
+        f"{counted(len(notes.shards), 'shard')}, {notes.n_bytes:,} bytes, "
         f"{notes.n_rejected:,} rows without a record; {out}/*.jsonl"
     )
 

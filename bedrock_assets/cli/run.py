@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import Json, LocalHome, Name, console, fail, notes_console, print_json, session, warn
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance

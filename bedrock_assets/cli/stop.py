@@ -5,7 +5,6 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from bedrock_assets.assets.units import counted
 from bedrock_assets.cli.common import (
     Environment,
     Json,
@@ -18,6 +17,7 @@ from bedrock_assets.cli.common import (
     print_json,
     session,
 )
+from bedrock_assets.units import counted
 
 if TYPE_CHECKING:
     from dagster import DagsterInstance
@@ -60,7 +60,7 @@ def stop(
         for reason in result.refused:
             notes_console.print(f"not stopped: {reason}", style="yellow", soft_wrap=True)
     if n_waiting:
-        waiting = "1 file waits" if n_waiting == 1 else f"{n_waiting} files wait"
+        waiting = counted(n_waiting, "file", "wait")
         note = f"{waiting} in the folder and will be taken; turn off the sensor {spec.name}_files_sensor"
         notes_console.print(note, style="yellow", soft_wrap=True)
     if result.refused:

@@ -21,6 +21,7 @@ from bedrock_assets.jobs.submit_turn import Turn
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 
 @dataclass
@@ -142,14 +143,14 @@ class Tick:
             if n_taken is not None:
                 self.slots[pool] = Slots(pool, n_taken, n_slots)
             in_use = "slots in use: unknown" if n_taken is None else f"{n_taken} of {n_slots} slots in use"
-            self.notes.append(f"pool {pool}: {in_use}, {n_open} shards open")
+            self.notes.append(f"pool {pool}: {in_use}, {counted(n_open, 'shard')} open")
         pending = [request for request in requests if request.identity not in jobs]
         n_gated = sum(self.open.gate(request).waits for request in pending)
         n_on_hold = sum(request.status is RequestStatus.ON_HOLD for request in pending) - n_gated
         self.notes += self.open.notes_on_gates(pending)
         if n_on_hold > 0:
             reason = "raw_dataset is newer than their prompts; materialize prompt_shards"
-            self.notes.append(f"{n_on_hold} shards on hold: {reason}")
+            self.notes.append(f"{counted(n_on_hold, 'shard')} on hold: {reason}")
         return n_free
 
     def _is_left_alone(self, request: Request, observed: ObservedJobs) -> bool:

@@ -26,6 +26,7 @@ from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import job_folder, raw_manifest_key
 from bedrock_assets.storage.manifests import InferenceMode, RawManifest, ShardManifest
 from bedrock_assets.threads import N_READERS, map_ordered
+from bedrock_assets.units import counted
 
 TERMINAL_STATES = frozenset({RequestState.FAILED, RequestState.WITHDRAWN})
 """A shard in one of these states gets a new attempt when it is launched again."""
@@ -86,7 +87,9 @@ class Launch:
         stage(used, [request for request in requests if request.inference_mode is InferenceMode.BATCH])
         for request in requests:
             ledger.log(self.context.log_event, request, RequestState.REQUESTED)
-        self.context.log.info(f"requested {len(keys)} shards with {sum(r.n_records for r in requests):,} records")
+        self.context.log.info(
+            f"requested {counted(len(keys), 'shard')}, {counted(sum(r.n_records for r in requests), 'record')}"
+        )
         return ledger
 
     @property
@@ -179,14 +182,14 @@ class Launch:
         old = [shard.shard.key for shard in shards if raw and shard.raw_revision != raw.revision]
         if old:
             raise StaleShard(
-                f"the prompts of {len(old)} shards ({', '.join(old[:3])}) were made from an earlier dataset, so their "
-                f"answers could not be joined; {cure}"
+                f"the prompts of {counted(len(old), 'shard')} ({', '.join(old[:3])}) were made from an earlier "
+                f"dataset, so the answers could not be joined; {cure}"
             )
         changes = [(shard.shard.key, self.workload.changed_since(shard.configuration)) for shard in shards]
         if others := [(key, parts) for key, parts in changes if parts]:
             raise StaleShard(
-                f"the prompts of {len(others)} shards ({', '.join(key for key, _ in others[:3])}) were made with "
-                f"another {' and '.join(others[0][1])}; {cure}, or undo the change"
+                f"the prompts of {counted(len(others), 'shard')} ({', '.join(key for key, _ in others[:3])}) were made "
+                f"with another {' and '.join(others[0][1])}; {cure}, or undo the change"
             )
 
 

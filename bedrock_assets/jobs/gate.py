@@ -24,10 +24,11 @@ from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.keys import approval_key, raw_manifest_key
 from bedrock_assets.storage.manifests import Approval, RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 APPROVED = "approved"
 """The asset that a person materializes."""
-APPROVAL = "wait for approval"
+APPROVAL = "waiting for approval"
 """In every text that says so."""
 
 
@@ -126,8 +127,12 @@ def approval_note(store: Store, spec: WorkloadSpec, ledger: Ledger, workload: Wo
     held = held_requests(store, spec, ledger, workload)
     if not held.for_person:
         return ""
-    n_shards = "1 shard has to" if len(held.entries) == 1 else f"{len(held.entries)} shards"
-    return f"{n_shards} {APPROVAL}: {how_to_approve(spec)}"
+    return waiting_for_approval(len(held.entries), spec)
+
+
+def waiting_for_approval(n_shards: int, spec: WorkloadSpec) -> str:
+    """Says that so many shards of a pipeline wait for a person, and what the person does."""
+    return f"{counted(n_shards, 'shard')} of {spec.name} {APPROVAL}: {how_to_approve(spec)}"
 
 
 def how_to_approve(spec: WorkloadSpec) -> str:

@@ -10,12 +10,13 @@ from dagster import DagsterInstance
 
 from bedrock_assets.jobs.canary import canary_of, is_canary
 from bedrock_assets.jobs.cancellations import Cancellations
-from bedrock_assets.jobs.gate import OPEN_GATE, CanaryGate, canary_gate, how_to_approve, take_queued_approval
+from bedrock_assets.jobs.gate import OPEN_GATE, CanaryGate, canary_gate, take_queued_approval, waiting_for_approval
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.shard_request import Request, RequestStatus
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 SERVED = (RequestStatus.WANTED, RequestStatus.ON_HOLD)
 
@@ -62,10 +63,9 @@ class OpenRequests:
         waiting = [request for request in pending if self.gate(request).waits]
         held = Counter(request.pipeline for request in waiting if self.gate(request).for_approval)
         n_behind_canary = len(waiting) - held.total()
-        notes = [f"{n_behind_canary} shards wait for their canary"] if n_behind_canary else []
+        notes = [counted(n_behind_canary, "shard", "wait") + " for the canary"] if n_behind_canary else []
         return notes + [
-            f"{n_shards} shards of {pipeline} wait for approval: {how_to_approve(self.workloads[pipeline].spec)}"
-            for pipeline, n_shards in sorted(held.items())
+            waiting_for_approval(n_shards, self.workloads[pipeline].spec) for pipeline, n_shards in sorted(held.items())
         ]
 
     def notes(self) -> list[str]:
@@ -87,9 +87,9 @@ class OpenRequests:
         requests = [request for request in self.all if request.status is RequestStatus.RECONFIGURED]
         counts = Counter((request.pipeline, " and ".join(self._changed(request))) for request in requests)
         return [
-            f"{n_shards} shards of {pipeline} wait: the pipeline has another {parts} than when their prompts were "
-            "made. Materialize prompt_shards and launch them again, or undo the change; if the YAML is newer than this "
-            "code location, reload it"
+            f"{counted(n_shards, 'shard')} of {pipeline} on hold: the pipeline has another {parts} than when the "
+            "prompts were made. Materialize prompt_shards and launch them again, or undo the change; if the YAML is "
+            "newer than this code location, reload it"
             for (pipeline, parts), n_shards in sorted(counts.items())
         ]
 

@@ -24,6 +24,7 @@ from bedrock_assets.jobs.staleness import Dataset
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 ROUND_TAG = "bedrock_assets/round"
 """On runs that a step launches: which step of which round."""
@@ -81,9 +82,15 @@ class Rounds:
         unanswered = [shard for shard in shards if self._is_to_be_requested(shard, dataset)]
         if unanswered:
             return self._step(under_way, "batch_outputs", self._name_of(dataset), list(ranges(shards, unanswered)))
+        return self.approval_note() or self._outcome(shards)
+
+    def _outcome(self, shards: Sequence[str]) -> str:
+        """How a round that is over has ended."""
         n_failed = sum(not self._is_answered(shard) for shard in shards)
-        failed = f"{n_failed} of {len(shards)} shards have failed; the next round, or a launch, sends them again"
-        return self.approval_note() or (failed if n_failed else f"all {len(shards)} shards are answered")
+        failed = counted(n_failed, "shard", "have", of=len(shards))
+        if n_failed:
+            return f"{failed} failed; the next round, or a launch, sends them again"
+        return f"{counted(len(shards), 'shard')} answered"
 
     def busy(self, under_way: UnderWay) -> str | None:
         """Why no step can be taken now: a round, or a launch by a person, is under way."""
@@ -96,7 +103,7 @@ class Rounds:
         held = held_requests(self.store, self.spec, self.ledger, self.workload).entries if self.store else []
         n_open = sum(self._is_served(entry) for entry in self.ledger.open_entries)
         n_open -= sum(self._is_served(entry) for entry in held)
-        return f"a round is under way: {n_open} shards wait for answers" if n_open else None
+        return f"a round is under way: {counted(n_open, 'shard', 'wait')} for answers" if n_open else None
 
     def approval_note(self) -> str:
         """What is told while shards wait for a person; empty if none does."""

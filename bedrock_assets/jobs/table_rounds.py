@@ -16,6 +16,7 @@ from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
 from bedrock_assets.jobs.shard_request import RequestStatus
 from bedrock_assets.jobs.under_way import UnderWay
+from bedrock_assets.units import counted
 
 TABLE_TAG = "bedrock_assets/table"
 """On runs that build a table: of which answers and dataset."""
@@ -66,7 +67,7 @@ class TableRounds:
         entries = [entry for shard in shards if (entry := self.ledger.entries.get(shard)) and self._is_answered(shard)]
         n_planned = dataset.n_shards if dataset else len(shards)
         if not entries or len(entries) < max(n_planned, len(shards)):
-            return f"{len(entries)} of {max(n_planned, len(shards))} shards have answers to their prompts"
+            return counted(len(entries), "shard", "have", of=max(n_planned, len(shards))) + " answers to the prompts"
         newest, revision = max(entry.storage_id for entry in entries), dataset.revision if dataset else ""
         for record in instance.fetch_materializations(self.key, limit=1).records:
             event = record.asset_materialization

@@ -20,6 +20,7 @@ from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.conservation import conservation_facts, conserved
+from bedrock_assets.units import counted
 
 POLL_S = 1.0
 _OPEN = ("REQUESTED", "CANCELING", "FAILING")
@@ -74,7 +75,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         console.print(f"              Dagster UI while this runs: [link={stack.ui_url}]{stack.ui_url}[/link]")
         narrator.tell(Moment("reading the rows and planning the jobs"))
         raw = _ingest(ui, store, pipeline)
-        shards = "one shard" if len(raw.shards) == 1 else f"{len(raw.shards)} shards: parts that are one job each"
+        shards = counted(len(raw.shards), "shard") + (": parts that are one job each" if len(raw.shards) > 1 else "")
         source = raw.source.rpartition("/")[2] if raw.source.startswith("/") else raw.source
         console.print(f"              {raw.n_rows:,} rows from {source}, in {shards}", highlight=False)
         backfill_id = ui.backfill(

@@ -9,8 +9,8 @@ from typing import Self
 from rich.console import Console
 from rich.progress import BarColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
-from bedrock_assets.assets.units import duration
 from bedrock_assets.aws.job import Job
+from bedrock_assets.units import counted, duration
 
 
 @dataclass(frozen=True)
@@ -97,7 +97,7 @@ class Narrator:
 
 
 def _jobs(n: int) -> str:
-    return "1 job" if n == 1 else f"{n} jobs"
+    return counted(n, "job")
 
 
 def _before_jobs(is_writing: bool, n_records: int, n_needed: int) -> str:

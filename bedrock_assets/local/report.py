@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from bedrock_assets.assets.units import duration
 from bedrock_assets.local.demo import DemoResult
 from bedrock_assets.prices import usd
+from bedrock_assets.units import duration
 
 N_ROWS = 5
 BAR_CHARS = 24

@@ -10,6 +10,7 @@ from bedrock_assets.errors import StoreError
 from bedrock_assets.storage.keys import table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 
 @dataclass(frozen=True)
@@ -32,7 +33,7 @@ class TableState:
         built = f"built {self.built_at:%Y-%m-%d %H:%M} UTC"
         if self.counts:
             parts = {"ok": self.counts.n_ok, "error": self.counts.n_error, "missing": self.counts.n_missing}
-            rows = "1 row" if self.counts.n_rows == 1 else f"{self.counts.n_rows:,} rows"
+            rows = counted(self.counts.n_rows, "row")
             built += f", {rows}: " + ", ".join(f"{n:,} {name}" for name, n in parts.items() if n)
         return built + ("; stale: there are newer answers" if self.is_stale else "") + failed
 

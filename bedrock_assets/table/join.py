@@ -25,6 +25,7 @@ from bedrock_assets.storage.publish_lock import PublishLock
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.parts import TablePart, find_part, make_part
 from bedrock_assets.threads import N_READERS, map_ordered
+from bedrock_assets.units import counted
 
 TRIES = 3
 """Builds of a table before giving up, if new answers keep arriving during publication."""
@@ -41,8 +42,8 @@ class NotReady:
 
     def __str__(self) -> str:
         reasons = [
-            f"{len(shards)} shards {what} ({', '.join(shards[:3])}{', ...' if len(shards) > 3 else ''})"  # noqa: PLR2004
-            for shards, what in ((self.missing, "have no answers yet"), (self.stale, "have answers to earlier prompts"))
+            f"{counted(len(shards), 'shard', 'have')} {what} ({', '.join([*shards[:3], '...'][: len(shards)])})"
+            for shards, what in ((self.missing, "no answers yet"), (self.stale, "answers to earlier prompts"))
             if shards
         ]
         return "; ".join(reasons) + "; materialize prompt_shards and batch_outputs for them"

@@ -13,7 +13,6 @@ from dagster._core.loader import LoadingContextForTest
 from bedrock_assets.assets.columns import DESCRIPTIONS
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.assets.sample import INLINE_CHARS
-from bedrock_assets.assets.units import counted, duration, rounded, significant, size
 from bedrock_assets.assets.versions import answers_version, prompts_version
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.sessions import open_session
@@ -21,6 +20,7 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.pipeline.workload import ANSWER_COLUMNS
 from bedrock_assets.prices import usd
+from bedrock_assets.units import counted, duration, rounded, significant, size
 from tests.labs.dispatch import KEYS, ROLE, Lab, open_lab
 from tests.labs.stages import build_pipeline, texts
 

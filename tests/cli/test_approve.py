@@ -39,10 +39,12 @@ def test_approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (early.exit_code, "raw_dataset has not been materialized" in early.stderr) == (2, True)
         lab.ask()
         assert "has no answers to its prompts yet" in run("approve", path, "--yes").stderr
-        assert "wait for approval" not in run("status", path).output
+        assert "waiting for approval" not in run("status", path).output
         until_held(lab)
         n_others = len(lab.shards) - 1
-        assert f"{n_others} shards wait for approval: look at" in run("status", path).output.replace("\n", " ")
+        assert f"{n_others} shards of calls waiting for approval: look at" in run("status", path).output.replace(
+            "\n", " "
+        )
         (found,) = [one for one in told("doctor", path, code=1) if one["check"] == "approval of calls"]
         assert (found["status"], "bedrock-assets approve calls" in found["fix"]) == ("warn", True)
 
@@ -62,7 +64,7 @@ def test_approve(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         assert (done["shard"], done["n_records"], len(done["sample"])) == (lab.shards[0], 86, 10)
         assert 0 < done["cost_usd"] < done["rest_usd"] < 3 * done["cost_usd"]
         assert lab.instance.get_latest_materialization_event(dg.AssetKey(["calls", "approved"]))
-        assert "wait for approval" not in run("status", path).output
+        assert "waiting for approval" not in run("status", path).output
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 

@@ -94,7 +94,7 @@ def test_results_for_people(source: Path, prompt: Path, tmp_path: Path) -> None:
     base = ["--input", source, "--model", HAIKU]
     result = run("format", *base, "--prompt-file", prompt, "--out", tmp_path / "shards")
     assert result.exit_code == 0
-    assert result.stdout.startswith("10 rows: 10 records in 1 shards")
+    assert result.stdout.startswith("10 rows: 10 records in 1 shard,")
     assert result.stderr.startswith("warning: 00000-of-00001 has 10 records; Bedrock fails a job with fewer than 100")
     answer_all(tmp_path / "shards", tmp_path / "outputs")
     folders = ["--shards", tmp_path / "shards", "--outputs", tmp_path / "outputs"]

@@ -65,7 +65,7 @@ def is_held(lab: Lab) -> bool:
     """Whether the next tick sends nothing, and says that a person is waited for."""
     n_jobs = len(lab.jobs())
     notes = lab.tick().notes
-    return len(lab.jobs()) == n_jobs and any("wait for approval" in note for note in notes)
+    return len(lab.jobs()) == n_jobs and any("waiting for approval" in note for note in notes)
 
 
 def paid(lab: Lab) -> int:
@@ -81,7 +81,7 @@ def test_the_others_wait_for_a_person(tmp_path: Path) -> None:
         assert "has no answers to its prompts yet" in failure(yes(lab))
         n_others = len(lab.shards) - 1
         (note,) = [note for note in until_held(lab) if "approval" in note]
-        assert note.startswith(f"{n_others} shards of calls wait for approval: ")
+        assert note.startswith(f"{n_others} shards of calls waiting for approval: ")
         assert "calls/approved" in note
         assert "bedrock-assets approve calls" in note
         seen = lab.ledger.canary
@@ -237,8 +237,8 @@ def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
         lab.finish()
         thread.join(60)
         assert ended[0].success
-        (line,) = says()
-        assert f"({len(lab.shards) - 1} shards wait for approval: look at the canary's answers" in line
+        told = f"({len(lab.shards) - 1} shards of calls waiting for approval: look at the canary's answers"
+        assert all(told in line for line in says())
 
 
 def step(lab: Lab, rounds: Rounds) -> list[dg.RunRequest] | str:
@@ -262,7 +262,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         assert lab.materialize("raw_dataset")
         assert take(lab, rounds).startswith("a round is under way: ")
         until_held(lab)
-        assert "wait for approval" in take(lab, rounds)
+        assert "waiting for approval" in take(lab, rounds)
         assert rounds.busy(UnderWay(lab.instance)) is None
 
         rows = pl.read_parquet(tmp_path / "calls.parquet")
@@ -272,8 +272,8 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         (prompts,) = step(lab, rounds)
         assert isinstance(prompts, dg.RunRequest)
         assert lab.materialize("prompt_shards", tags=dict(prompts.tags))
-        assert any("wait for their canary" in note for note in lab.tick().notes)
-        assert take(lab, rounds) == "a round is under way: 1 shards wait for answers"
+        assert any("for the canary" in note for note in lab.tick().notes)
+        assert take(lab, rounds) == "a round is under way: 1 shard waits for answers"
         until_held(lab)
         assert is_held(lab)
         assert paid(lab) == 64 + 1
@@ -299,7 +299,7 @@ def test_the_next_night_is_not_skipped(tmp_path: Path) -> None:
         scheduled = lab.pipeline.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
         schedule = build_schedule(replace(lab.pipeline, spec=scheduled))
         context = dg.build_schedule_context(lab.instance, resources={"bedrock_batch_store": lab.store_resource})
-        assert "shards wait for answers" in (schedule.evaluate_tick(context).skip_message or "")
+        assert "1 shard waits for answers" in (schedule.evaluate_tick(context).skip_message or "")
         until_held(lab)
         assert schedule.evaluate_tick(context).run_requests
 

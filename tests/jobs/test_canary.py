@@ -69,7 +69,7 @@ def test_the_others_wait(tmp_path: Path) -> None:
         for _ in range(2):
             tick = lab.tick()
             assert len(lab.jobs()) == 1
-            assert any(f"{len(lab.shards) - 1} shards wait for their canary" in note for note in tick.notes)
+            assert any(f"{len(lab.shards) - 1} shards wait for the canary" in note for note in tick.notes)
         assert not check(lab).passed
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert check(lab).passed

@@ -39,7 +39,7 @@ def test_shards_of_another_configuration_wait(tmp_path: Path, part: str) -> None
         tick = lab.tick()
         assert len(lab.jobs()) == 2
         assert tick.collect_runs.run_requests == []
-        assert any(f"4 shards of calls wait: the pipeline has another {part} than" in note for note in tick.notes)
+        assert any(f"4 shards of calls on hold: the pipeline has another {part} than" in note for note in tick.notes)
         lab.pipeline = before
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert len(lab.jobs()) == 4

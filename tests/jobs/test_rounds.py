@@ -47,13 +47,13 @@ def test_three_nights(tmp_path: Path) -> None:
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         assert step(lab, rounds) == "a round is under way: 4 shards wait for answers"
         lab.finish()
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "4 shards answered"
         n_paid = sum(job.n_processed for job in lab.jobs())
         assert n_paid == 40
 
         assert lab.materialize("raw_dataset")
         assert take(lab, rounds) == []
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "4 shards answered"
 
         is_edited = pl.col("id").is_in([f"c{i}" for i in range(5)])
         texts = pl.when(is_edited).then(pl.format("Call {}: something else.", "id")).otherwise("transcript")
@@ -63,7 +63,7 @@ def test_three_nights(tmp_path: Path) -> None:
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert sum(job.n_processed for job in lab.jobs()) == n_paid + 5
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "4 shards answered"
 
 
 def test_only_changed_shards_are_requested(tmp_path: Path) -> None:
@@ -92,12 +92,12 @@ def test_an_edit_counts_from_the_next_round_on(tmp_path: Path) -> None:
         lab.finish()
         lab.change_prompt("Count: {transcript}")
         rounds = Rounds(lab.pipeline.workload)
-        assert step(lab, rounds) == "all 2 shards are answered"
+        assert step(lab, rounds) == "2 shards answered"
         assert lab.materialize("raw_dataset")
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert len(lab.jobs()) == 4
-        assert step(lab, rounds) == "all 2 shards are answered"
+        assert step(lab, rounds) == "2 shards answered"
         assert all(text.startswith("Count") for shard in lab.shards for text in lab.outputs(shard)["response"])
 
 
@@ -111,7 +111,7 @@ def test_an_edit_while_jobs_run_does_not_hold_the_next_round_up(tmp_path: Path) 
         assert lab.materialize("raw_dataset")
         assert take(lab, Rounds(lab.pipeline.workload)) == ["prompt_shards", "batch_outputs"]
         lab.finish()
-        assert step(lab, Rounds(lab.pipeline.workload)) == "all 2 shards are answered"
+        assert step(lab, Rounds(lab.pipeline.workload)) == "2 shards answered"
 
 
 def test_an_upstream_asset_begins_a_round(tmp_path: Path) -> None:
@@ -126,7 +126,7 @@ def test_an_upstream_asset_begins_a_round(tmp_path: Path) -> None:
         assert step(lab, rounds) == "a round is under way: 2 shards wait for answers"
         lab.finish()
         assert take(lab, rounds) == ["raw_dataset"], "its rows are the same"
-        assert step(lab, rounds) == "all 2 shards are answered"
+        assert step(lab, rounds) == "2 shards answered"
 
 
 def test_a_failed_shard_waits_for_the_next_round(tmp_path: Path) -> None:
@@ -136,12 +136,12 @@ def test_a_failed_shard_waits_for_the_next_round(tmp_path: Path) -> None:
         assert lab.materialize("raw_dataset")
         take(lab, rounds)
         lab.finish()
-        assert step(lab, rounds) == "1 of 2 shards have failed; the next round, or a launch, sends them again"
+        assert step(lab, rounds) == "1 of 2 shards has failed; the next round, or a launch, sends them again"
         lab.emulator.set_faults(Faults())
         assert lab.materialize("raw_dataset")
         assert take(lab, rounds) == ["batch_outputs"]
         lab.finish()
-        assert step(lab, rounds) == "all 2 shards are answered"
+        assert step(lab, rounds) == "2 shards answered"
 
 
 def test_a_step_that_fails_is_tried_three_times(tmp_path: Path) -> None:

@@ -69,7 +69,7 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
         lab.wait_for_jobs()
         tick = lab.tick()
         assert len(lab.jobs()) == 1
-        assert any("1 shards on hold: raw_dataset is newer" in note for note in tick.notes)
+        assert any("1 shard on hold: raw_dataset is newer" in note for note in tick.notes)
         for shard in lab.shards:
             assert lab.materialize("prompt_shards", shard)
         lab.finish()

@@ -25,9 +25,9 @@ def test_once_for_its_answers(tmp_path: Path) -> None:
     """Not before the last shard is answered, then once, and again when rows or answers are others."""
     with open_lab(tmp_path, n_rows=20) as lab:
         rounds = TableRounds(lab.pipeline.spec)
-        assert next_of(lab, rounds) == "0 of 0 shards have answers to their prompts"
+        assert next_of(lab, rounds) == "0 of 0 shards have answers to the prompts"
         lab.ask()
-        assert next_of(lab, rounds) == "0 of 2 shards have answers to their prompts"
+        assert next_of(lab, rounds) == "0 of 2 shards have answers to the prompts"
         lab.finish()
         request = next_of(lab, rounds)
         assert isinstance(request, dg.RunRequest)
@@ -39,7 +39,7 @@ def test_once_for_its_answers(tmp_path: Path) -> None:
         rows = pl.read_parquet(tmp_path / "calls.parquet").with_columns(note=pl.lit("new"))
         rows.write_parquet(tmp_path / "calls.parquet")
         assert lab.materialize("raw_dataset")
-        assert next_of(lab, rounds) == "0 of 2 shards have answers to their prompts"
+        assert next_of(lab, rounds) == "0 of 2 shards have answers to the prompts"
         for shard in lab.shards:
             assert lab.materialize("prompt_shards", shard)
         again = next_of(lab, rounds)

@@ -106,7 +106,7 @@ def test_shards_without_answers_are_told(stages: Stages) -> None:
     found = readiness(stages.store, stages.pipeline, stages.raw)
     assert found is not None
     assert (found.missing, found.stale) == (("00001-of-00003",), ())
-    assert str(found).startswith("1 shards have no answers yet (00001-of-00003); materialize prompt_shards")
+    assert str(found).startswith("1 shard has no answers yet (00001-of-00003); materialize prompt_shards")
 
 
 def test_answers_to_earlier_prompts_are_stale(stages: Stages, make_pipeline: MakePipeline) -> None:

@@ -37,6 +37,15 @@ def rounded(n: int) -> str:
     return f"{n:,}"
 
 
-def counted(n: int, noun: str) -> str:
-    """`1 row`, `3,626 rows`."""
-    return f"{n:,} {noun}" if n == 1 else f"{n:,} {noun}s"
+def counted(n: int, noun: str, verb: str = "", of: int | None = None) -> str:
+    """
+    A count in words: `1 row`, `3,626 rows`, `1 shard waits`, `2 of 3 shards have`.
+
+    Args:
+        verb: As said of many: `have`, `wait`.
+        of: All that are there.
+    """
+    n_named = n if of is None else of
+    words = f"{n_named:,} {noun}" if n_named == 1 else f"{n_named:,} {noun}s"
+    verb = {"have": "has", "are": "is"}.get(verb, f"{verb}s") if verb and n == 1 else verb
+    return (words if of is None else f"{n:,} of {words}") + (f" {verb}" if verb else "")
