@@ -10,7 +10,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
 from bedrock_assets.jobs.ledger import RequestState
-from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
+from tests.labs.dispatch import Lab, open_lab
 
 BACKFILL = "abcdefgh"
 
@@ -26,11 +26,10 @@ def add_backfill(instance: DagsterInstance, status: BulkActionStatus = BulkActio
 
 def ask(lab: Lab) -> PartitionBackfill:
     """Launch all shards by a backfill; two of four have a job then."""
-    assert lab.materialize("raw_dataset")
-    span = {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1], BACKFILL_TAG: BACKFILL}
+    lab.ingest()
+    lab.format()
     backfill = add_backfill(lab.instance)
-    assert lab.materialize("prompt_shards", tags=span)
-    assert lab.materialize("batch_outputs", tags=span)
+    assert lab.materialize("batch_outputs", tags={**lab.span, BACKFILL_TAG: BACKFILL})
     lab.tick()
     return backfill
 

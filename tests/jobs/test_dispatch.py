@@ -1,5 +1,6 @@
 """The sensor's tick and the runs it asks for, on a real Dagster instance and the emulator over HTTP."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -31,6 +32,41 @@ def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
         answers = pl.concat(lab.outputs(shard) for shard in lab.shards)
         assert answers["record_id"].to_list() == [f"c{i}" for i in range(40)]
         assert set(answers["status"]) == {"ok"}
+
+
+def test_a_lab_leaves_what_runs_leave(tmp_path: Path) -> None:
+    """Stages, by which other tests come to a request, leave the same files, partitions and facts as the runs do."""
+    left = []
+    for name in ("runs", "stages"):
+        (tmp_path / name).mkdir()
+        with open_lab(tmp_path / name, source={"path": "calls.parquet", "id_column": "id"}) as lab:
+            if name == "stages":
+                lab.ingest()
+                lab.format()
+            else:
+                assert lab.materialize("raw_dataset")
+                assert lab.materialize("prompt_shards", tags=lab.span)
+            assert lab.materialize("batch_outputs", tags=lab.span)
+            lab.ledger.refresh(lab.instance)
+            staleness = lab.ledger.staleness
+            assert staleness.dataset
+            key = dg.AssetKey(["calls", "raw_dataset"])
+            (record,) = lab.instance.fetch_materializations(key, limit=9).records
+            assert record.asset_materialization
+            assert record.asset_materialization.tags
+            left.append(
+                (
+                    {file.key: lab.store.get(file.key) for file in lab.store.files("calls")},
+                    lab.shards,
+                    {shard: replace(prompts, storage_id=0) for shard, prompts in staleness.prompts.items()},
+                    replace(staleness.dataset, storage_id=0),
+                    record.asset_materialization.tags["dagster/data_version"],
+                    {s: replace(e.request, storage_id=0, run_id="") for s, e in lab.ledger.entries.items()},
+                )
+            )
+    by_runs, by_stages = left
+    assert by_runs == by_stages
+    assert by_runs[-1]
 
 
 def test_pool_limit_is_read_at_every_tick(tmp_path: Path) -> None:

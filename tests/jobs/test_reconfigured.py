@@ -49,9 +49,9 @@ def test_shards_of_another_configuration_wait(tmp_path: Path, part: str) -> None
 def test_old_prompts_are_not_launched_with_new_settings(tmp_path: Path) -> None:
     """A launch after the edit is refused until the prompts are made again; then rows say the new model."""
     with open_lab(tmp_path, n_rows=20) as lab:
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+            lab.format(shard)
         edit(lab, EDITS["model"])
         assert not lab.materialize("batch_outputs", lab.shards[0])
         lab.ask()
