@@ -204,7 +204,7 @@ def test_a_yes_that_gets_no_run_slot(tmp_path: Path) -> None:
 
 def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
     """It goes on waiting, and says what a person has to do; after the yes it ends."""
-    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
+    with open_lab(tmp_path, **LAB) as lab:
         lab.ingest()
         lab.format()
         ended: list[dg.ExecuteInProcessResult] = []
@@ -293,7 +293,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
 
 def test_the_next_night_is_not_skipped(tmp_path: Path) -> None:
     """Shards that wait for jobs hold the schedule up; those that wait for a person do not."""
-    with open_lab(tmp_path, on_disk=True, **LAB | {"n_rows": 80}) as lab:
+    with open_lab(tmp_path, **LAB | {"n_rows": 80}) as lab:
         lab.ask()
         scheduled = lab.pipeline.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
         schedule = build_schedule(replace(lab.pipeline, spec=scheduled))

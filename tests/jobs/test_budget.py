@@ -72,8 +72,7 @@ def test_what_was_paid_counts_for_the_budget(tmp_path: Path) -> None:
     price = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 200_000}
     with open_lab(tmp_path, n_rows=20, task=task, price=price, budget_usd=6) as lab:
         lab.ingest()
-        for shard in lab.shards:
-            lab.format(shard)
+        lab.format()
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.finish() == {lab.shards[0]: RequestState.ANSWERED}
         spent = metadata(lab, "batch_outputs", lab.shards[0])["cost_usd"]

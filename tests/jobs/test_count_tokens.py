@@ -105,8 +105,7 @@ def test_a_sample_is_spread(tmp_path: Path) -> None:
     assert spread(list[int](), 4) == []
     with open_lab(tmp_path, n_rows=100) as lab:
         lab.ingest()
-        for shard in lab.shards:
-            lab.format(shard)
+        lab.format()
         keys = [file.key for file in lab.store.files("calls/prompts") if file.key.endswith(".jsonl")]
         lines = list(sample_of(lab.store, keys))
         assert len(set(lines)) == len(lines) <= MAX_COUNTED

@@ -99,7 +99,7 @@ def test_jobs_of_others_on_the_model_take_slots(tmp_path: Path) -> None:
 
 def test_lost_response_is_adopted(tmp_path: Path) -> None:
     """A job whose Create was answered by a lost response is found at the next tick and not created again."""
-    with open_lab(tmp_path, max_jobs=4, faults=Faults(lost_response_rate=1)) as lab:
+    with open_lab(tmp_path, n_rows=20, faults=Faults(lost_response_rate=1)) as lab:
         lab.ask()
         impatient = boto3.client(
             "bedrock",
@@ -114,12 +114,12 @@ def test_lost_response_is_adopted(tmp_path: Path) -> None:
         assert set(lab.states.values()) == {RequestState.REQUESTED}
         lab.emulator.set_faults(Faults())
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert len(lab.jobs()) == 4
+        assert len(lab.jobs()) == 2
 
 
 def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
     """With the event log lost, asking again finds the jobs by their names and pays nothing."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         lab.finish()
         with open_instance(tmp_path / "dagster2") as fresh:
@@ -127,12 +127,12 @@ def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
             lab.seen_run_keys.clear()
             lab.ask()
             assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert len(lab.jobs()) == 4
+        assert len(lab.jobs()) == 2
 
 
 def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
     """A throttled tick changes nothing and says why; the next one goes on."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         lab.emulator.set_faults(Faults(throttle_rate=1))
         with pytest.raises(BedrockUnavailable, match="Throttling"):
@@ -154,7 +154,7 @@ def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
 
 def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
     """Nobody at the endpoint is told as such, and nothing is lost."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         nobody = boto3.client(
             "bedrock",
@@ -283,7 +283,7 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
 
 def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
     """A ledger that has read the log and one that reads it from the start agree after every step."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1) as lab:
         lab.ask()
         for _ in range(6):
             lab.tick()

@@ -40,20 +40,20 @@ def rows_of(folder: Path) -> pl.DataFrame:
 
 def test_three_nights(tmp_path: Path) -> None:
     """All rows, then none, then only the rows that are new or changed are paid for; each round ends by itself."""
-    with open_lab(tmp_path, n_rows=40) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         rounds = Rounds(lab.pipeline.workload)
         assert step(lab, rounds) == "raw_dataset has not been materialized"
         lab.ingest()
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
-        assert step(lab, rounds) == "a round is under way: 4 shards wait for answers"
+        assert step(lab, rounds) == "a round is under way: 2 shards wait for answers"
         lab.finish()
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "all 2 shards are answered"
         n_paid = sum(job.n_processed for job in lab.jobs())
-        assert n_paid == 40
+        assert n_paid == 20
 
         lab.ingest()
         assert take(lab, rounds) == []
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "all 2 shards are answered"
 
         is_edited = pl.col("id").is_in([f"c{i}" for i in range(5)])
         texts = pl.when(is_edited).then(pl.format("Call {}: something else.", "id")).otherwise("transcript")
@@ -63,12 +63,12 @@ def test_three_nights(tmp_path: Path) -> None:
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert sum(job.n_processed for job in lab.jobs()) == n_paid + 5
-        assert step(lab, rounds) == "all 4 shards are answered"
+        assert step(lab, rounds) == "all 2 shards are answered"
 
 
 def test_only_changed_shards_are_requested(tmp_path: Path) -> None:
     """A shard whose prompts are the same is not launched again."""
-    with open_lab(tmp_path, n_rows=40) as lab:
+    with open_lab(tmp_path, n_rows=30) as lab:
         rounds = Rounds(lab.pipeline.workload)
         lab.ingest()
         take(lab, rounds)

@@ -33,8 +33,7 @@ def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: J
         lab.ask()
         lab.tick()
         lab.change_prompt("Translate: {transcript}")
-        for shard in lab.shards:
-            lab.format(shard)
+        lab.format()
         assert set(lab.finish().values()) == {RequestState.FAILED}
         assert [job.status for job in lab.jobs()] == [status]
 
@@ -70,8 +69,7 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
         tick = lab.tick()
         assert len(lab.jobs()) == 1
         assert any("1 shards on hold: raw_dataset is newer" in note for note in tick.notes)
-        for shard in lab.shards:
-            lab.format(shard)
+        lab.format()
         lab.finish()
         assert [lab.materialize("batch_outputs", shard) for shard in lab.shards] == [True, True]
         assert set(lab.finish().values()) == {RequestState.ANSWERED}

@@ -40,8 +40,7 @@ def test_once_for_its_answers(tmp_path: Path) -> None:
         rows.write_parquet(tmp_path / "calls.parquet")
         lab.ingest()
         assert next_of(lab, rounds) == "0 of 2 shards have answers to their prompts"
-        for shard in lab.shards:
-            lab.format(shard)
+        lab.format()
         again = next_of(lab, rounds)
         assert isinstance(again, dg.RunRequest), again
         assert again.run_key != request.run_key

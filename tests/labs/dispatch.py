@@ -207,7 +207,7 @@ class Lab:
             if self.stepped:
                 self.emulator.advance(STEP_S)
             else:
-                time.sleep(0.02)
+                time.sleep(0.03)
 
     def wait_for_jobs(self) -> list[Job]:
         """Wait until no job is in flight."""
