@@ -95,7 +95,7 @@ def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
 def test_while_it_collects_no_other_run_is_launched(tmp_path: Path) -> None:
     """The tag that it bears at that moment counts as a run of the request."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.tick_only()
         lab.wait_for_jobs()
         (request,) = lab.tick_only().collect_runs.run_requests

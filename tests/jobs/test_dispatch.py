@@ -24,7 +24,7 @@ from tests.labs.instances import open_instance
 def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
     """Two jobs are submitted, two wait for a slot, and all four shards are answered in the end."""
     with open_lab(tmp_path) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.tick()
         assert len(lab.jobs()) == 2
         assert set(lab.finish().values()) == {RequestState.ANSWERED}

@@ -144,8 +144,14 @@ class Lab:
             kept = self._jobs[asset] = pipeline, settings, defs.resolve_job_def(name)
         return kept[2]
 
+    def ask_in_runs(self) -> None:
+        """Format all shards and ask for their answers, each in one run as a backfill does: where these are the point."""
+        assert self.materialize("raw_dataset")
+        for asset in ("prompt_shards", "batch_outputs"):
+            assert self.materialize(asset, tags=self.span)
+
     def ask(self) -> None:
-        """Format all shards and ask for their answers in one run, as a backfill does."""
+        """The same, with runs only where answers are asked for."""
         self.ingest()
         self.format()
         assert self.materialize("batch_outputs", tags=self.span)

@@ -11,6 +11,9 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+NO_COPIES = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+"""Setting `compute_logs`: what a step prints stays where the test sees it, as to copy it takes four processes a run."""
+
 ALIVE: list[dg.DagsterInstance] = []
 """Dagster's context may name the storage of an instance that is closed, and fails if that is collected, too."""
 
@@ -49,12 +52,10 @@ def _empty_tables() -> Path:
 
 def _write_settings(folder: Path) -> None:
     kind = {"module": "dagster._core.storage.event_log", "class": "ConsolidatedSqliteEventLogStorage"}
-    # What a step prints stays where the test sees it: to copy it takes four processes a run.
-    no_copies = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
     settings = {
         "telemetry": {"enabled": False},
         "run_monitoring": {"enabled": True},
-        "compute_logs": no_copies,
+        "compute_logs": NO_COPIES,
         "event_log_storage": {**kind, "config": {"base_dir": str(folder / "events")}},
     }
     (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))
