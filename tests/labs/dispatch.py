@@ -145,7 +145,7 @@ class Lab:
         return kept[2]
 
     def ask_in_runs(self) -> None:
-        """Format all shards and ask for their answers, each in one run as a backfill does: where these are the point."""
+        """Format all shards and ask for their answers, each in one run: where these are the point."""
         assert self.materialize("raw_dataset")
         for asset in ("prompt_shards", "batch_outputs"):
             assert self.materialize(asset, tags=self.span)
