@@ -95,7 +95,7 @@ def test_secrets_are_told_to_nobody(
     monkeypatch.setenv("AWS_SESSION_TOKEN", SECRET)
     with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(partial_fraction=0.9)) as lab:
         lab.secret = SECRET
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         told = [repr(lab.tick_only().notes)]

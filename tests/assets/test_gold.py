@@ -46,7 +46,7 @@ def test_at_the_table(lab: Lab, tmp_path: Path) -> None:
     """Three of four known answers are the model's: the numbers say so, and the check tells what is below."""
     write_gold(tmp_path / "calls.parquet", 40, 0.75)
     assert evaluate(lab).metadata["missing"].value == "joined_table"
-    lab.ask()
+    lab.ask_in_runs()
     assert set(lab.finish().values()) == {RequestState.ANSWERED}
     assert lab.materialize("joined_table")
     event = lab.instance.get_latest_materialization_event(dg.AssetKey(["calls", "joined_table"]))
@@ -75,7 +75,7 @@ def test_at_the_table(lab: Lab, tmp_path: Path) -> None:
 def test_at_the_canary(lab: Lab, tmp_path: Path) -> None:
     """A canary whose answers are wrong keeps the others from being sent; with better known answers they go."""
     write_gold(tmp_path / "calls.parquet", 150, 0)
-    lab.ask()
+    lab.ask_in_runs()
     states = lab.finish()
     assert states.pop(lab.shards[0]) == RequestState.ANSWERED
     assert set(states.values()) == {RequestState.FAILED}
@@ -86,7 +86,7 @@ def test_at_the_canary(lab: Lab, tmp_path: Path) -> None:
 @pytest.mark.parametrize("lab", [{"n_rows": 150, "canary": {"rows": 64}}], indirect=True)
 def test_named_before_the_dataset_has_it(lab: Lab) -> None:
     """`gold` is added while shards wait: ticks go on, nothing more is sent, and the table says what to do."""
-    lab.ask()
+    lab.ask_in_runs()
     lab.tick()
     lab.wait_for_jobs()
     spec = lab.pipeline.spec.model_dump(by_alias=True, exclude_unset=True)

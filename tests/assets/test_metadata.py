@@ -56,7 +56,7 @@ def stale(lab: Lab, pipeline: Pipeline, asset: str, shard: str | None = None) ->
 def test_what_a_shard_and_the_table_show(tmp_path: Path) -> None:
     """Every column has a description, and says which columns of the prompt it is made from; numbers have units."""
     with open_lab(tmp_path, n_rows=10) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         raw, table, shard = (facts_of(lab, name) for name in ("raw_dataset", "joined_table", "batch_outputs"))
@@ -84,7 +84,7 @@ def test_what_a_shard_and_the_table_show(tmp_path: Path) -> None:
 def test_what_people_look_for_comes_first(tmp_path: Path) -> None:
     """Address, how to open it, rows, cost, tokens, sample; what is 0 is no plot; the job's page is the emulator's."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         prompts, shard, table = (facts_of(lab, name) for name in ("prompt_shards", "batch_outputs", "joined_table"))
@@ -151,7 +151,7 @@ def test_columns_with_a_prefix_and_a_schema(tmp_path: Path) -> None:
     """The columns of `batch_outputs` have the names of its file, and the fields of a schema their own descriptions."""
     task = {"text": {"prompt": "Sum up: {transcript}"}}
     with open_lab(tmp_path, n_rows=10, task=task, schema=SCHEMA, output_prefix="ai_") as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         facts = facts_of(lab, "batch_outputs")
         described = {column.name: column.description for column in facts["dagster/column_schema"].columns}
@@ -169,7 +169,7 @@ def test_every_answer_column_is_described() -> None:
 def test_an_edit_shows_and_pays_nothing(tmp_path: Path) -> None:
     """After an edit of the prompt Dagster shows prompts, answers and table as changed; nothing is sent by itself."""
     with open_lab(tmp_path, n_rows=10) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         shard, n_jobs = lab.shards[0], len(lab.jobs())

@@ -40,7 +40,7 @@ def table_of(lab: Lab, frame: pl.DataFrame, **spec: Any) -> pl.DataFrame:
     path = Path(lab.pipeline.folder) / "odd.parquet"
     frame.write_parquet(path)
     lab.pipeline = pipeline_of(lab.pipeline.folder, **{"source": {"path": str(path)}, **spec})
-    lab.ask()
+    lab.ask_in_runs()
     assert set(lab.finish().values()) <= {RequestState.ANSWERED}
     assert lab.materialize("joined_table")
     for asset in ASSETS:

@@ -55,8 +55,8 @@ def queue(lab: Lab) -> str:
 def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
     """It takes the run out of the queue, materializes the partition, and ends; the sensor launches no other."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         thread, ended = launch(lab)
         lab.tick_only()
         lab.wait_for_jobs()
@@ -79,8 +79,8 @@ def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
 def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
     """A job that failed fails its shard with Bedrock's own message, in the run that waits for it."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(fail_message="no permission")) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         thread, ended = launch(lab)
         lab.tick_only()
         lab.wait_for_jobs()
@@ -95,7 +95,7 @@ def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
 def test_while_it_collects_no_other_run_is_launched(tmp_path: Path) -> None:
     """The tag that it bears at that moment counts as a run of the request."""
     with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.tick_only()
         lab.wait_for_jobs()
         (request,) = lab.tick_only().collect_runs.run_requests

@@ -13,7 +13,7 @@ from tests.labs.dispatch import open_lab
 def test_written_with_the_table(tmp_path: Path, settings: dict[str, Any], is_there: bool) -> None:
     """It lies beside the table's folder, and the materialization says where; `report: false` leaves it out."""
     with open_lab(tmp_path, **settings) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.finish()
         assert lab.materialize("joined_table")
         event = lab.instance.get_latest_materialization_event(dg.AssetKey(["calls", "joined_table"]))

@@ -491,7 +491,7 @@ def test_rows_are_paid_once(tmp_path: Path) -> None:
         lab.instance.report_runless_asset_event(event)
 
     def night() -> int:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         return sum(job.n_success for job in lab.jobs()) + lab.n_invoked

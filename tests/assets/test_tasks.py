@@ -16,7 +16,7 @@ from tests.labs.dispatch import Lab, open_lab, pipeline_of
 
 def answered(lab: Lab) -> None:
     """All shards, and the table."""
-    lab.ask()
+    lab.ask_in_runs()
     assert set(lab.finish().values()) == {RequestState.ANSWERED}
     assert lab.materialize("joined_table")
 

@@ -1,9 +1,6 @@
 """CloudWatch's metrics of batch jobs reach Dagster where there are any, and disturb nothing where there are none."""
 
-import json
-import subprocess
-import sys
-import time
+import threading
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -24,25 +21,18 @@ from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.operations.doctor import run_checks
 from bedrock_assets.operations.probes import CheckResult, Probe
 from bedrock_assets.resources.environment import CLOUDWATCH, bedrock_resource
-from tests.emulator.worlds import KEY, REGION, S3, moto_server
-from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
+from tests.emulator.worlds import KEY, REGION, S3
+from tests.labs.dispatch import Lab, open_lab
 from tests.labs.stages import HAIKU
 
 PROFILE = f"arn:aws:bedrock:us-east-1:123456789012:inference-profile/us.{HAIKU}"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """moto's server, over HTTP."""
-    with moto_server(tmp_path_factory.mktemp("aws")) as started:
-        yield started
-
-
 @pytest.fixture
-def client(server: S3, monkeypatch: pytest.MonkeyPatch) -> Any:
+def client(moto: S3, monkeypatch: pytest.MonkeyPatch) -> Any:
     """An empty CloudWatch, and the settings by which it is found."""
-    urllib.request.urlopen(f"{server.url}/moto-api/reset", b"", timeout=10).close()
-    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", server.url)
+    urllib.request.urlopen(f"{moto.url}/moto-api/reset", b"", timeout=10).close()
+    monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", moto.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
     return boto3.client("cloudwatch", region_name=REGION)
@@ -114,29 +104,31 @@ def queries(client: Any) -> Iterator[list[int]]:
 @contextmanager
 def asked(folder: Path, **settings: Any) -> Iterator[Lab]:
     """A lab whose prompts are made, and whose runs read CloudWatch."""
-    with open_lab(folder, n_rows=20, on_disk=True) as lab:
+    with open_lab(folder, n_rows=20) as lab:
         lab.settings = {"cloudwatch": True, "cloudwatch_interval_s": 0.3, **settings}
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", tags=span(lab))
+        lab.ingest()
+        lab.format()
         yield lab
 
 
-def span(lab: Lab) -> dict[str, str]:
-    """Tags of a run of all shards."""
-    return {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1]}
-
-
-def launch(lab: Lab, folder: Path) -> str:
+def launch(lab: Lab) -> str:
     """Run all shards as a person does, with the sensor beside it; what the run that waits has logged."""
-    told = [folder, lab.emulator.endpoint_url, json.dumps(span(lab)), json.dumps(lab.settings)]
-    with (folder / "run.log").open("w+") as log:
-        run = subprocess.Popen([sys.executable, "-m", "tests.labs.waiting_run", *map(str, told)], stderr=log)
-        while run.poll() is None:
-            lab.tick()
-            time.sleep(0.3)
-        assert run.returncode == 0
-        log.seek(0)
-        return log.read()
+    ended: list[dg.ExecuteInProcessResult] = []
+    config = {"ops": {"calls__batch_outputs": {"config": {"poll_s": 0.2}}}}
+
+    def run() -> None:
+        job = lab.job("batch_outputs")
+        ended.append(job.execute_in_process(config, lab.instance, raise_on_error=False, tags=lab.span))
+
+    thread = threading.Thread(target=run)
+    thread.start()
+    lab.until(lambda: len(lab.states) == len(lab.shards))
+    while thread.is_alive():
+        lab.tick()
+        thread.join(0.3)
+    (result,) = ended
+    assert result.success
+    return "\n".join(entry.user_message for entry in lab.instance.all_logs(result.run_id))
 
 
 def observed(lab: Lab) -> list[dg.AssetObservation]:
@@ -157,7 +149,7 @@ def test_they_reach_the_asset(tmp_path: Path, client: Any) -> None:
     """The run that waits observes them over time; each shard's materialization has them too; no shard is disturbed."""
     put(client, HAIKU, records_pending=40, input_tokens_per_min=1000, output_tokens_per_min=100)
     with asked(tmp_path) as lab:
-        assert launch(lab, tmp_path)
+        assert launch(lab)
         assert set(lab.states.values()) == {RequestState.ANSWERED}
         events = observed(lab)
         assert len(events) >= 2
@@ -179,7 +171,7 @@ def test_the_table_is_built_once(tmp_path: Path, client: Any) -> None:
         rounds, requested = TableRounds(lab.pipeline.spec), 0
         for step in range(5):
             if step == 1:
-                assert launch(lab, tmp_path)
+                assert launch(lab)
             if step == 3:
                 lab.instance.report_runless_asset_event(observed(lab)[0])
             if isinstance(rounds.next(lab.instance, UnderWay(lab.instance)), dg.RunRequest):
@@ -192,7 +184,7 @@ def test_off_unless_asked_for(tmp_path: Path, client: Any, monkeypatch: pytest.M
     """Without the setting nobody asks CloudWatch; a setting that is neither on nor off is told."""
     put(client, HAIKU, records_pending=40)
     with asked(tmp_path, cloudwatch=False) as lab:
-        assert launch(lab, tmp_path)
+        assert launch(lab)
         assert observed(lab) == []
         assert not any("cloudwatch_model" in metadata for metadata in answered(lab))
     monkeypatch.setenv("AWS_REGION", REGION)
@@ -209,7 +201,7 @@ def test_cloudwatch_that_is_away(tmp_path: Path, client: Any, monkeypatch: pytes
     """The work goes on as without it, and the run that waits says so once."""
     monkeypatch.setenv("AWS_ENDPOINT_URL_CLOUDWATCH", url)
     with asked(tmp_path) as lab:
-        assert launch(lab, tmp_path).count("no metrics from CloudWatch, the run goes on without them") == 1
+        assert launch(lab).count("no metrics from CloudWatch, the run goes on without them") == 1
         assert set(lab.states.values()) == {RequestState.ANSWERED}
         assert (observed(lab), len(answered(lab))) == ([], 2)
 
@@ -217,14 +209,14 @@ def test_cloudwatch_that_is_away(tmp_path: Path, client: Any, monkeypatch: pytes
 def test_what_is_not_there_is_told_once(tmp_path: Path, client: Any) -> None:
     """A model without metrics is no trouble."""
     with asked(tmp_path) as lab:
-        assert launch(lab, tmp_path).count("CloudWatch has no metrics of") == 1
+        assert launch(lab).count("CloudWatch has no metrics of") == 1
 
 
-def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
+def test_doctor_looks_at_the_permission(tmp_path: Path, moto: S3) -> None:
     """Refused, it warns and tells the cure; else it tells what there is. What the policy allows is in test_iam.py."""
-    with moto_server(tmp_path) as server, open_lab(tmp_path) as lab:
+    with asking_who_calls(moto), open_lab(tmp_path, n_rows=10) as lab:
         at: dict[str, Any] = {"region_name": REGION, "aws_access_key_id": KEY, "aws_secret_access_key": KEY}
-        cloudwatch = CloudWatch(boto3.client("cloudwatch", endpoint_url=server.url, **at))
+        cloudwatch = CloudWatch(boto3.client("cloudwatch", endpoint_url=moto.url, **at))
         quotas: Any = boto3.client("service-quotas", endpoint_url=lab.emulator.endpoint_url, **at)
         patient = Probe(lab.store, lab.bedrock, REGION, lambda _: quotas, on_aws=False, cloudwatch=cloudwatch)
         regions = lab.bedrock_resource.open(lab.store)
@@ -234,7 +226,7 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
             return next(one for one in found if one.check.startswith("CloudWatch"))
 
         for n_free, verdict, told in ((0, "warn", "(403)"), (1000, "ok", "no metrics of the last minutes")):
-            require_permissions(server, n_free)
+            require_permissions(moto, n_free)
             one = finding()
             assert (one.status, told in one.message) == (verdict, True), one
             assert ("iam --cloudwatch" in one.fix) is (verdict == "warn")
@@ -245,7 +237,17 @@ def test_doctor_looks_at_the_permission(tmp_path: Path) -> None:
         assert not [one for one in found if one.check.startswith("CloudWatch")]
 
 
-def require_permissions(server: S3, n_free: int) -> None:
+@contextmanager
+def asking_who_calls(server: S3) -> Iterator[None]:
+    """Begin with no metrics, and leave the server as it is for other tests."""
+    urllib.request.urlopen(f"{server.url}/moto-api/reset", b"", timeout=10).close()
+    try:
+        yield
+    finally:
+        require_permissions(server, float("inf"))
+
+
+def require_permissions(server: S3, n_free: float) -> None:
     """Let moto ask who is calling, after so many calls for which it does not."""
     plain = {"Content-Type": "text/plain"}
     request = urllib.request.Request(f"{server.url}/moto-api/reset-auth", str(n_free).encode(), plain)

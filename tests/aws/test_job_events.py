@@ -1,7 +1,6 @@
 """Events wake the dispatcher early, whatever order they come in; without them its interval holds."""
 
 import json
-from collections.abc import Iterator
 from itertools import count
 from pathlib import Path
 from typing import Any
@@ -12,7 +11,7 @@ import pytest
 from bedrock_assets.aws.job_events import AT_ONCE, PATTERN, EventQueue
 from bedrock_assets.emulator import Faults
 from bedrock_assets.jobs.ledger import RequestState
-from tests.emulator.worlds import KEY, REGION, S3, moto_server
+from tests.emulator.worlds import KEY, REGION, S3
 from tests.labs.inbox import Lab, lines, open_lab
 
 SENSOR = "bedrock_jobs_sensor"
@@ -20,18 +19,11 @@ HOUR_S = 3600
 _numbers = count()
 
 
-@pytest.fixture(scope="module")
-def aws(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """A server of SQS and EventBridge, over HTTP."""
-    with moto_server(tmp_path_factory.mktemp("aws")) as server:
-        yield server
-
-
 @pytest.fixture
-def queue(aws: S3, monkeypatch: pytest.MonkeyPatch) -> EventQueue:
+def queue(moto: S3, monkeypatch: pytest.MonkeyPatch) -> EventQueue:
     """An empty queue, and the settings by which it is found."""
     for name in ("SQS", "EVENTBRIDGE"):
-        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", aws.url)
+        monkeypatch.setenv(f"AWS_ENDPOINT_URL_{name}", moto.url)
     monkeypatch.setenv("AWS_ACCESS_KEY_ID", KEY)
     monkeypatch.setenv("AWS_SECRET_ACCESS_KEY", KEY)
     client: Any = boto3.client("sqs", region_name=REGION)

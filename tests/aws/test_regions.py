@@ -187,8 +187,8 @@ def test_a_second_attempt_may_go_elsewhere(tmp_path: Path) -> None:
 def test_a_region_that_is_not_listed(tmp_path: Path) -> None:
     """A launch tells that the deployment lacks a Region before anything is asked for."""
     with opened(tmp_path, HAIKU, at("eu-west-1")) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert not lab.states
         with pytest.raises(ConfigError, match=r"has no Region eu-west-1 .* BEDROCK_ASSETS_REGIONS"):

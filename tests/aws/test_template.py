@@ -3,7 +3,7 @@
 import json
 import re
 import urllib.request
-from collections.abc import Generator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
@@ -22,7 +22,7 @@ from bedrock_assets.aws.job_events import PATTERN
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.aws import TEMPLATE
 from bedrock_assets.storage.store import Store
-from tests.emulator.worlds import KEY, REGION, S3, moto_server
+from tests.emulator.worlds import KEY, REGION, S3
 
 TEXT = TEMPLATE.read_text("utf-8")
 FOREIGN_KEY = "arn:aws:kms:us-east-1:123456789012:key/12345678-1234-1234-1234-123456789012"
@@ -90,18 +90,12 @@ class Account:
         return [*documents, *(self.policy(each["PolicyArn"]) for each in attached)]
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Generator[S3]:
-    """moto's server, which is all of AWS."""
-    with moto_server(tmp_path_factory.mktemp("moto")) as started:
-        yield started
-
-
 @pytest.fixture
-def account(server: S3) -> Account:
-    """An empty account."""
-    urllib.request.urlopen(f"{server.url}/moto-api/reset", b"", timeout=10).close()
-    return Account(server)
+def account(moto: S3) -> Iterator[Account]:
+    """An empty account, of which nothing is left."""
+    urllib.request.urlopen(f"{moto.url}/moto-api/reset", b"", timeout=10).close()
+    yield Account(moto)
+    urllib.request.urlopen(f"{moto.url}/moto-api/reset", b"", timeout=10).close()
 
 
 @pytest.fixture

@@ -96,7 +96,7 @@ def test_there_is_nobody_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_round_stops_for_a_person(tmp_path: Path) -> None:
     """`run --wait` ends and says so where only a person is missing; with `--approve` it goes on to the table."""
-    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
+    with open_lab(tmp_path, **LAB) as lab:
         resources = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": lab.bedrock_resource}
         defs = dg.Definitions(build_assets(lab.pipeline), resources=resources)
         job, steps = defs.resolve_implicit_global_asset_job_def(), list[Progress]()
@@ -104,7 +104,7 @@ def test_a_round_stops_for_a_person(tmp_path: Path) -> None:
         def round_run(approves_as: str = "") -> RoundRun:
             return RoundRun(lab.instance, job, lab.pipeline.workload, steps.append, lab.store, approves_as, poll_s=0.1)
 
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         waiting = round_run()
         waiting.request()
         assert waiting.held() is None

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+import yaml
 from dagster import DagsterInstance
 
 from bedrock_assets.emulator import Emulator
@@ -23,6 +24,7 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.limits import JobLimits
 from tests.crashes.inbox_driver import opened, play
 from tests.labs.inbox import lines
+from tests.labs.instances import NO_COPIES
 from tests.labs.short import some_of
 
 AT_ONCE = 2
@@ -43,7 +45,9 @@ class Bench:
         home = self.folder / name
         (home / "dagster").mkdir(parents=True)
         (home / "to-process").mkdir()
-        (home / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        (home / "dagster" / "dagster.yaml").write_text(
+            yaml.safe_dump({"telemetry": {"enabled": False}, "compute_logs": NO_COPIES})
+        )
         for i, (file, content) in enumerate(FILES.items()):
             (home / "to-process" / file).write_bytes(content)
             os.utime(home / "to-process" / file, (1_700_000_000 + i, 1_700_000_000 + i))

@@ -24,6 +24,7 @@ from typing import Any
 import boto3
 import polars as pl
 import pytest
+import yaml
 from dagster import DagsterInstance
 
 from bedrock_assets.audit import Effect
@@ -32,6 +33,7 @@ from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.storage.store import Store
 from tests.crashes.driver import AWS, ROLE, play
+from tests.labs.instances import NO_COPIES
 from tests.labs.short import some_of
 
 N_ROWS = 30
@@ -120,7 +122,9 @@ class Bench:
         """Make the home that every process of the case begins with."""
         template = self.folder / "template"
         (template / "dagster").mkdir(parents=True)
-        (template / "dagster" / "dagster.yaml").write_text("telemetry: {enabled: false}\n")
+        (template / "dagster" / "dagster.yaml").write_text(
+            yaml.safe_dump({"telemetry": {"enabled": False}, "compute_logs": NO_COPIES})
+        )
         with DagsterInstance.from_config(str(template / "dagster")) as instance:
             instance.event_log_storage.get_concurrency_info("bedrock_batch")
         if self.case.begun_with:

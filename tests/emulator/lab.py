@@ -104,15 +104,15 @@ class Lab:
         deadline = time.monotonic() + timeout_s
         while (job := self.get(arn)).get("status") not in (statuses or ENDED):
             assert time.monotonic() < deadline, f"the job is still {job.get('status')}"
-            self.go_on()
+            self.go_on(1 if statuses else 5)
         return job
 
-    def go_on(self) -> None:
-        """Let some time pass: a second of a stepped clock, which goes on here and nowhere else, or a moment."""
+    def go_on(self, seconds: float = 1) -> None:
+        """Let some time pass: so much of a stepped clock, which goes on here and nowhere else, or a moment."""
         if self.emulator and self.emulator.backend.clock.stepped:
-            self.emulator.advance(1)
+            self.emulator.advance(seconds)
         else:
-            time.sleep(0.01)
+            time.sleep(0.03)
 
     def output_names(self, arn: str) -> list[str]:
         """Names of the objects that the job has written."""

@@ -108,7 +108,7 @@ def test_quota_queues(start: StartLab) -> None:
         statuses = [job["status"] for job in lab.client.list_model_invocation_jobs()["invocationJobSummaries"]]
         assert set(statuses) <= {"Submitted", "Validating", "Scheduled", "InProgress", "Completed"}
         assert sum(status in ("Validating", "Scheduled", "InProgress") for status in statuses) <= 2
-        lab.go_on()
+        lab.go_on(5)
 
 
 def test_life_of_a_job(start: StartLab) -> None:
@@ -122,7 +122,7 @@ def test_life_of_a_job(start: StartLab) -> None:
         seen += [job["status"]] if job["status"] not in seen[-1:] else []
         counts.append(job["processedRecordCount"])
         assert job["processedRecordCount"] == job["successRecordCount"] + job["errorRecordCount"]
-        lab.go_on()
+        lab.go_on(5)
     assert seen == ["Submitted", "Validating", "Scheduled", "InProgress", "Completed"]
     assert counts == sorted(counts)
     assert len(set(counts)) > 2, "the counts are live"

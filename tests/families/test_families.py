@@ -7,7 +7,7 @@ from typing import Any
 
 import polars as pl
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bedrock_assets.config.pipeline import PipelineSpec
@@ -109,13 +109,15 @@ values = st.recursive(
 
 
 @pytest.mark.parametrize("name", FAMILIES)
-@given(output=values, ascii_only=st.booleans())
-def test_no_answer_breaks_the_parser(name: str, output: Any, ascii_only: bool) -> None:
-    """Whatever JSON stands for the answer, there is one row with a status and the fixed types, or a counted line."""
+@settings(max_examples=24)
+@given(outputs=st.lists(values, min_size=1, max_size=5), ascii_only=st.booleans())
+def test_no_answer_breaks_the_parser(name: str, outputs: list[Any], ascii_only: bool) -> None:
+    """Whatever JSON stands for an answer, there is one row with a status and the fixed types, or a counted line."""
+    lines = [{"recordId": f"a{i}", "modelOutput": output} for i, output in enumerate(outputs)]
     answers = Answers(FAMILIES[name])
-    answers.add(json.dumps({"recordId": "a", "modelOutput": output}, ensure_ascii=ascii_only).encode() + b"\n")
+    answers.add("".join(json.dumps(line, ensure_ascii=ascii_only) + "\n" for line in lines).encode())
     rows = answers.outcomes()
-    assert len(rows) + answers.n_unreadable == 1
+    assert len(rows) + answers.n_unreadable == len(lines)
     assert rows["status"].is_in(["ok", "error"]).all()
     assert rows.filter(pl.col("status") == "error")["error_code"].null_count() == 0
     assert rows.filter(pl.col("status") == "ok")[answers.answer].null_count() == 0

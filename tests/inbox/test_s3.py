@@ -10,27 +10,20 @@ from bedrock_assets.inbox.files import list_files, look
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
-from tests.emulator.worlds import REGION, S3, moto_server
+from tests.emulator.worlds import REGION, S3
 from tests.labs.inbox import lines, open_lab
 
 BUCKET, PREFIX = "calls-bucket", "some/prefix/to-process"
 
 
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[S3]:
-    """An S3 server."""
-    with moto_server(tmp_path_factory.mktemp("s3")) as running:
-        yield running
-
-
 @pytest.fixture
-def s3(server: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
-    """The same with an empty bucket, and the settings by which it is found."""
-    for name, value in server.environment.items():
+def s3(moto: S3, monkeypatch: pytest.MonkeyPatch) -> Iterator[S3]:
+    """An S3 server with an empty bucket, and the settings by which it is found."""
+    for name, value in moto.environment.items():
         monkeypatch.setenv(name, value)
-    server.create_bucket(BUCKET)
-    yield server
-    server.clear()
+    moto.create_bucket(BUCKET)
+    yield moto
+    moto.clear()
 
 
 @pytest.fixture

@@ -22,7 +22,7 @@ from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.sensors.rounds import build_schedule
 from bedrock_assets.storage.manifests import Approval
-from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab, pipeline_of
+from tests.labs.dispatch import Lab, open_lab, pipeline_of
 
 KEY = dg.AssetKey(["calls", "approved"])
 LAB: dict[str, Any] = {
@@ -204,10 +204,9 @@ def test_a_yes_that_gets_no_run_slot(tmp_path: Path) -> None:
 
 def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
     """It goes on waiting, and says what a person has to do; after the yes it ends."""
-    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
-        assert lab.materialize("raw_dataset")
-        span = {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1]}
-        assert lab.materialize("prompt_shards", tags=span)
+    with open_lab(tmp_path, **LAB) as lab:
+        lab.ingest()
+        lab.format()
         ended: list[dg.ExecuteInProcessResult] = []
 
         def launch() -> None:
@@ -217,7 +216,7 @@ def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
                 instance=lab.instance,
                 resources={"bedrock_batch_store": lab.store_resource, "bedrock_batch": lab.bedrock_resource},
                 run_config={"ops": {"calls__batch_outputs": {"config": {"poll_s": 0.2}}}},
-                tags=span,
+                tags=lab.span,
                 raise_on_error=False,
             )
             ended.append(result)
@@ -237,8 +236,8 @@ def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
         lab.finish()
         thread.join(60)
         assert ended[0].success
-        told = f"({len(lab.shards) - 1} shards of calls waiting for approval: look at the canary's answers"
-        assert all(told in line for line in says())
+        for line in says():
+            assert f"({len(lab.shards) - 1} shards of calls waiting for approval: look at the canary's answers" in line
 
 
 def step(lab: Lab, rounds: Rounds) -> list[dg.RunRequest] | str:
@@ -259,7 +258,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
     """The requests wait and hold up nothing: the next round's replace them. First rows that stay need no other yes."""
     with open_lab(tmp_path, **LAB) as lab:
         rounds = Rounds(lab.pipeline.workload, store=lab.store)
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds).startswith("a round is under way: ")
         until_held(lab)
         assert "waiting for approval" in take(lab, rounds)
@@ -268,7 +267,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         rows = pl.read_parquet(tmp_path / "calls.parquet")
         changed = pl.when(pl.col("id") == "c3").then(pl.lit("Call 3 again.")).otherwise("transcript")
         rows.with_columns(transcript=changed).write_parquet(tmp_path / "calls.parquet")
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         (prompts,) = step(lab, rounds)
         assert isinstance(prompts, dg.RunRequest)
         assert lab.materialize("prompt_shards", tags=dict(prompts.tags))
@@ -285,7 +284,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
         more = pl.DataFrame({"id": [f"d{i}" for i in range(200)], "transcript": [f"New {i}." for i in range(200)]})
         pl.concat([pl.read_parquet(tmp_path / "calls.parquet"), more]).write_parquet(tmp_path / "calls.parquet")
         before = lab.shards
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert lab.shards != before
         take(lab, rounds)
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
@@ -294,7 +293,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
 
 def test_the_next_night_is_not_skipped(tmp_path: Path) -> None:
     """Shards that wait for jobs hold the schedule up; those that wait for a person do not."""
-    with open_lab(tmp_path, on_disk=True, **LAB | {"n_rows": 80}) as lab:
+    with open_lab(tmp_path, **LAB | {"n_rows": 80}) as lab:
         lab.ask()
         scheduled = lab.pipeline.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
         schedule = build_schedule(replace(lab.pipeline, spec=scheduled))

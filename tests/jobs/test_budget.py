@@ -60,8 +60,8 @@ def test_estimates_learn_from_what_was_measured() -> None:
 def test_a_budget_is_kept_before_the_first_job(tmp_path: Path) -> None:
     """A launch that may cost more than the budget fails; nothing is asked for, nothing sent."""
     with open_lab(tmp_path, n_rows=20, price=OWN, budget_usd=1) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert (lab.states, lab.jobs()) == ({}, [])
 
@@ -71,9 +71,8 @@ def test_what_was_paid_counts_for_the_budget(tmp_path: Path) -> None:
     task = {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 4}}
     price = {"input_usd_per_mtok": 0, "output_usd_per_mtok": 200_000}
     with open_lab(tmp_path, n_rows=20, task=task, price=price, budget_usd=6) as lab:
-        assert lab.materialize("raw_dataset")
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.ingest()
+        lab.format()
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.finish() == {lab.shards[0]: RequestState.ANSWERED}
         spent = metadata(lab, "batch_outputs", lab.shards[0])["cost_usd"]
@@ -119,8 +118,8 @@ def test_an_unknown_price_is_told_as_such(tmp_path: Path) -> None:
         assert "cost_usd" not in told
     (tmp_path / "b").mkdir()
     with open_lab(tmp_path / "b", budget_usd=1, **unknown) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         assert not lab.materialize("batch_outputs", lab.shards[0])
 
 

@@ -96,8 +96,8 @@ def test_the_others_are_refused(tmp_path: Path) -> None:
 def test_without_the_canary_nothing_is_sent(tmp_path: Path) -> None:
     """Launching other shards alone fails them, and tells to launch the canary."""
     with open_lab(tmp_path, canary=CANARY, **LAB) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[1])
+        lab.ingest()
+        lab.format(lab.shards[1])
         assert lab.materialize("batch_outputs", lab.shards[1])
         assert set(lab.finish().values()) == {RequestState.FAILED}
         assert lab.jobs() == []

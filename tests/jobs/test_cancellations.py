@@ -10,7 +10,7 @@ from dagster._core.execution.backfill import BulkActionStatus, PartitionBackfill
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.jobs.collect_runs import BACKFILL_TAG
 from bedrock_assets.jobs.ledger import RequestState
-from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, Lab, open_lab
+from tests.labs.dispatch import Lab, open_lab
 
 BACKFILL = "abcdefgh"
 
@@ -25,12 +25,11 @@ def add_backfill(instance: DagsterInstance, status: BulkActionStatus = BulkActio
 
 
 def ask(lab: Lab) -> PartitionBackfill:
-    """Launch all shards by a backfill; two of four have a job then."""
-    assert lab.materialize("raw_dataset")
-    span = {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1], BACKFILL_TAG: BACKFILL}
+    """Launch all shards by a backfill; one of two has a job then."""
+    lab.ingest()
+    lab.format()
     backfill = add_backfill(lab.instance)
-    assert lab.materialize("prompt_shards", tags=span)
-    assert lab.materialize("batch_outputs", tags=span)
+    assert lab.materialize("batch_outputs", tags={**lab.span, BACKFILL_TAG: BACKFILL})
     lab.tick()
     return backfill
 
@@ -46,25 +45,25 @@ def cancel(lab: Lab) -> None:
 @pytest.mark.parametrize("status", [BulkActionStatus.FAILING, BulkActionStatus.FAILED])
 def test_a_backfill_that_dagster_fails_stops_nothing(tmp_path: Path, status: BulkActionStatus) -> None:
     """Its jobs go on, the shards that wait are submitted, all are collected, and a note says what to do."""
-    with open_lab(tmp_path, speed=None) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
         backfill = ask(lab)
         lab.instance.update_backfill(backfill.with_status(status))
         cancel(lab)
         tick = lab.tick()
-        assert [job.status.in_flight for job in lab.jobs()] == [True, True]
+        assert [job.status.in_flight for job in lab.jobs()] == [True]
         assert any(f"backfill {BACKFILL} was ended by Dagster and not by a person" in note for note in tick.notes)
         lab.wait_for_jobs()
         launched = lab.tick_only().collect_runs.run_requests
         assert launched
         assert all(BACKFILL_TAG not in run.tags for run in launched), "Dagster would cancel them with the backfill"
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert len(lab.jobs()) == 4
+        assert len(lab.jobs()) == 2
 
 
 @pytest.mark.parametrize("change", [{"status": BulkActionStatus.CANCELING}, {"status": BulkActionStatus.CANCELED}, {}])
 def test_a_person_withdraws(tmp_path: Path, change: dict[str, Any]) -> None:
     """The backfill is cancelled, or its run alone: jobs in flight are stopped, and no other shard is submitted."""
-    with open_lab(tmp_path, speed=None) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
         backfill = ask(lab)
         if change:
             lab.instance.update_backfill(backfill.with_status(change["status"]))
@@ -72,5 +71,5 @@ def test_a_person_withdraws(tmp_path: Path, change: dict[str, Any]) -> None:
         lab.tick()
         lab.until(lambda: all(job.status is JobStatus.STOPPED for job in lab.jobs()))
         lab.tick()
-        assert len(lab.jobs()) == 2
+        assert len(lab.jobs()) == 1
         assert set(lab.states.values()) == {RequestState.WITHDRAWN}

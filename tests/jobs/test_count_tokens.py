@@ -104,9 +104,8 @@ def test_a_sample_is_spread(tmp_path: Path) -> None:
     assert spread([1, 2, 3], 16) == [1, 2, 3]
     assert spread(list[int](), 4) == []
     with open_lab(tmp_path, n_rows=100) as lab:
-        assert lab.materialize("raw_dataset")
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.ingest()
+        lab.format()
         keys = [file.key for file in lab.store.files("calls/prompts") if file.key.endswith(".jsonl")]
         lines = list(sample_of(lab.store, keys))
         assert len(set(lines)) == len(lines) <= MAX_COUNTED

@@ -1,5 +1,6 @@
 """The sensor's tick and the runs it asks for, on a real Dagster instance and the emulator over HTTP."""
 
+from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
@@ -23,7 +24,7 @@ from tests.labs.instances import open_instance
 def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
     """Two jobs are submitted, two wait for a slot, and all four shards are answered in the end."""
     with open_lab(tmp_path) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.tick()
         assert len(lab.jobs()) == 2
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
@@ -31,6 +32,44 @@ def test_four_shards_under_a_cap_of_two(tmp_path: Path) -> None:
         answers = pl.concat(lab.outputs(shard) for shard in lab.shards)
         assert answers["record_id"].to_list() == [f"c{i}" for i in range(40)]
         assert set(answers["status"]) == {"ok"}
+
+
+def test_a_lab_leaves_what_runs_leave(tmp_path: Path) -> None:
+    """Stages, by which other tests come to a request, leave the same prompts, partitions and facts as the runs do."""
+    left = []
+    for name in ("runs", "stages"):
+        (tmp_path / name).mkdir()
+        with open_lab(tmp_path / name, source={"path": "calls.parquet", "id_column": "id"}) as lab:
+            if name == "stages":
+                lab.ingest()
+                lab.format()
+            else:
+                assert lab.materialize("raw_dataset")
+                assert lab.materialize("prompt_shards", tags=lab.span)
+            assert lab.materialize("batch_outputs", tags=lab.span)
+            lab.ledger.refresh(lab.instance)
+            staleness = lab.ledger.staleness
+            assert staleness.dataset
+            key = dg.AssetKey(["calls", "raw_dataset"])
+            (record,) = lab.instance.fetch_materializations(key, limit=9).records
+            assert record.asset_materialization
+            assert record.asset_materialization.tags
+            left.append(
+                (
+                    {file.key: lab.store.get(file.key) for file in lab.store.files("calls/prompts")},
+                    lab.shards,
+                    {shard: replace(prompts, storage_id=0) for shard, prompts in staleness.prompts.items()},
+                    replace(staleness.dataset, storage_id=0),
+                    record.asset_materialization.tags["dagster/data_version"],
+                    {
+                        s: replace(e.request, storage_id=0, run_id="", requested_at=0)
+                        for s, e in lab.ledger.entries.items()
+                    },
+                )
+            )
+    by_runs, by_stages = left
+    assert by_runs == by_stages
+    assert by_runs[-1]
 
 
 def test_pool_limit_is_read_at_every_tick(tmp_path: Path) -> None:
@@ -63,7 +102,7 @@ def test_jobs_of_others_on_the_model_take_slots(tmp_path: Path) -> None:
 
 def test_lost_response_is_adopted(tmp_path: Path) -> None:
     """A job whose Create was answered by a lost response is found at the next tick and not created again."""
-    with open_lab(tmp_path, max_jobs=4, faults=Faults(lost_response_rate=1)) as lab:
+    with open_lab(tmp_path, n_rows=20, faults=Faults(lost_response_rate=1)) as lab:
         lab.ask()
         impatient = boto3.client(
             "bedrock",
@@ -78,12 +117,12 @@ def test_lost_response_is_adopted(tmp_path: Path) -> None:
         assert set(lab.states.values()) == {RequestState.REQUESTED}
         lab.emulator.set_faults(Faults())
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert len(lab.jobs()) == 4
+        assert len(lab.jobs()) == 2
 
 
 def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
     """With the event log lost, asking again finds the jobs by their names and pays nothing."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         lab.finish()
         with open_instance(tmp_path / "dagster2") as fresh:
@@ -91,12 +130,12 @@ def test_new_dagster_instance_adopts_the_jobs(tmp_path: Path) -> None:
             lab.seen_run_keys.clear()
             lab.ask()
             assert set(lab.finish().values()) == {RequestState.ANSWERED}
-        assert len(lab.jobs()) == 4
+        assert len(lab.jobs()) == 2
 
 
 def test_throttling_leaves_shards_pending(tmp_path: Path) -> None:
     """A throttled tick changes nothing and says why; the next one goes on."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         lab.emulator.set_faults(Faults(throttle_rate=1))
         with pytest.raises(BedrockUnavailable, match="Throttling"):
@@ -118,7 +157,7 @@ def test_quota_of_the_account_is_waited_for(tmp_path: Path) -> None:
 
 def test_unreachable_bedrock_is_one_clear_message(tmp_path: Path) -> None:
     """Nobody at the endpoint is told as such, and nothing is lost."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         lab.ask()
         nobody = boto3.client(
             "bedrock",
@@ -247,7 +286,7 @@ def test_crashing_collect_runs_end(tmp_path: Path) -> None:
 
 def test_ledger_reads_only_what_is_new(tmp_path: Path) -> None:
     """A ledger that has read the log and one that reads it from the start agree after every step."""
-    with open_lab(tmp_path) as lab:
+    with open_lab(tmp_path, n_rows=20, max_jobs=1) as lab:
         lab.ask()
         for _ in range(6):
             lab.tick()

@@ -20,7 +20,7 @@ PREFIX = {"key_prefix": "marts/support-team"}
 def open_requested(lab: Lab) -> None:
     """Ask for all shards, with a ledger that knows the prefix."""
     lab.ledger = Ledger.of(lab.pipeline.spec)
-    lab.ask()
+    lab.ask_in_runs()
 
 
 def test_a_prefix_from_end_to_end(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.resources.environment import bedrock_resource, resources
 from bedrock_assets.resources.regions import RegionConfig
 from tests.cli.test_commands import desk
-from tests.labs.dispatch import RANGE_END_TAG, RANGE_START_TAG, ROLE, Lab, open_lab
+from tests.labs.dispatch import ROLE, Lab, open_lab
 from tests.labs.stages import HAIKU, TITAN
 
 ON: dict[str, Any] = {"n_rows": 20, "preflight": True}
@@ -34,13 +34,8 @@ def refusing(message: str = DEPRECATED, code: int | str = 400, **more: Any) -> F
 
 def prepare(lab: Lab) -> None:
     """Make the prompts of all shards."""
-    assert lab.materialize("raw_dataset")
-    assert lab.materialize("prompt_shards", tags=span(lab))
-
-
-def span(lab: Lab) -> dict[str, str]:
-    """All shards in one run, as a backfill launches them."""
-    return {RANGE_START_TAG: lab.shards[0], RANGE_END_TAG: lab.shards[-1]}
+    lab.ingest()
+    lab.format()
 
 
 def told(lab: Lab) -> list[dict[str, Any]]:
@@ -83,14 +78,14 @@ def test_a_launch_is_refused_before_any_job(tmp_path: Path) -> None:
     task = {"text": {"prompt": "Summarise: {transcript}", "temperature": 0.5}}
     with open_lab(tmp_path, **ON, task=task, faults=refusing()) as lab:
         prepare(lab)
-        assert not lab.materialize("batch_outputs", tags=span(lab))
+        assert not lab.materialize("batch_outputs", tags=lab.span)
         assert (lab.states, lab.jobs(), lab.n_invoked, states_of_forms(lab)) == ({}, [], 0, [])
         message = failure(lab)
         assert DEPRECATED in message
         assert "leave `temperature` out of the task" in message
         assert "preflight: false" in message
         lab.emulator.set_faults(Faults())
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.n_invoked == 1
 
@@ -147,12 +142,12 @@ def test_each_target_is_asked_where_it_is(tmp_path: Path) -> None:
     faults = refusing("You don't have access to the model with the specified model ID.", 403, only_models=r"^us\.")
     with open_lab(tmp_path / "lab", **ON, model=models, regions=[west], faults=faults) as lab:
         prepare(lab)
-        assert not lab.materialize("batch_outputs", tags=span(lab))
+        assert not lab.materialize("batch_outputs", tags=lab.span)
         assert f"us.{HAIKU}@us-west-2 gave no answer" in failure(lab)
         assert "request access to the model" in failure(lab)
         assert lab.n_invoked == 1
         lab.emulator.set_faults(Faults())
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         assert lab.n_invoked == 2
         assert {form.target for form in states_of_forms(lab)} == {HAIKU, f"us.{HAIKU}@us-west-2"}
 
@@ -175,7 +170,7 @@ def test_what_concerns_only_the_call_blocks_nothing(tmp_path: Path, faults: Faul
     """Without an answer that tells, the launch goes on with a warning, and the next one asks again."""
     with open_lab(tmp_path, **ON, faults=faults) as lab:
         prepare(lab)
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         (metadata,) = told(lab)
         assert "tells nothing" in metadata["preflight"]
         assert words in metadata["warnings"]
@@ -193,7 +188,7 @@ def test_one_bad_record_is_not_all(tmp_path: Path) -> None:
         seeds = (faults.model_copy(update={"seed": seed}) for seed in range(100))
         chosen, before = next(each for each in seeds if _strikes_first_alone(lab, each)), lab.n_invoked
         lab.emulator.set_faults(chosen)
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         (metadata,) = told(lab)
         assert "Input is too long." in metadata["warnings"]
         assert "passed" in metadata["preflight"]
@@ -214,7 +209,7 @@ def test_an_answer_that_breaks_the_schema_is_told(tmp_path: Path) -> None:
     task = {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 512}}
     with open_lab(tmp_path, **ON, task=task, schema=SCHEMA, schema_mode="prompt") as lab:
         prepare(lab)
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         assert "schema" in told(lab)[0]["warnings"]
 
 
@@ -223,7 +218,7 @@ def test_an_answer_that_never_ends_is_refused(tmp_path: Path) -> None:
     task = {"text": {"prompt": "Summarise: {transcript}", "max_tokens": 2}}
     with open_lab(tmp_path, **ON, task=task, schema=SCHEMA, schema_mode="prompt") as lab:
         prepare(lab)
-        assert not lab.materialize("batch_outputs", tags=span(lab))
+        assert not lab.materialize("batch_outputs", tags=lab.span)
         assert "raise `max_tokens`" in failure(lab)
         assert "all of 3 records" in failure(lab)
         assert lab.jobs() == []
@@ -250,7 +245,7 @@ def test_a_code_location_asks_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
             selection=[dg.AssetKey(["calls", "batch_outputs"])],
             instance=lab.instance,
             resources=resources(),
-            tags=span(lab),
+            tags=lab.span,
             run_config={"ops": {"calls__batch_outputs": {"config": {"wait": False}}}},
             raise_on_error=False,
         )

@@ -37,7 +37,7 @@ def test_nothing_leaves(tmp_path: Path) -> None:
     setting = {"redact": ["transcript"], "schema": {"summary": "string"}, "repair": 1, "preflight": True}
     with open_lab(tmp_path, n_rows=21, faults=faults, **setting) as lab:
         rows = with_secrets(tmp_path)
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert "<EMAIL_1>, <PHONE_1>, card <CARD_1>." in sent(lab)
         assert lab.n_invoked > 0

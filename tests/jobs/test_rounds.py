@@ -40,60 +40,60 @@ def rows_of(folder: Path) -> pl.DataFrame:
 
 def test_three_nights(tmp_path: Path) -> None:
     """All rows, then none, then only the rows that are new or changed are paid for; each round ends by itself."""
-    with open_lab(tmp_path, n_rows=40) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         rounds = Rounds(lab.pipeline.workload)
         assert step(lab, rounds) == "raw_dataset has not been materialized"
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
-        assert step(lab, rounds) == "a round is under way: 4 shards wait for answers"
+        assert step(lab, rounds) == "a round is under way: 2 shards wait for answers"
         lab.finish()
-        assert step(lab, rounds) == "4 shards answered"
+        assert step(lab, rounds) == "2 shards answered"
         n_paid = sum(job.n_processed for job in lab.jobs())
-        assert n_paid == 40
+        assert n_paid == 20
 
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds) == []
-        assert step(lab, rounds) == "4 shards answered"
+        assert step(lab, rounds) == "2 shards answered"
 
         is_edited = pl.col("id").is_in([f"c{i}" for i in range(5)])
         texts = pl.when(is_edited).then(pl.format("Call {}: something else.", "id")).otherwise("transcript")
         edited = rows_of(tmp_path).with_columns(transcript=texts)
         edited.write_parquet(tmp_path / "calls.parquet")
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert sum(job.n_processed for job in lab.jobs()) == n_paid + 5
-        assert step(lab, rounds) == "4 shards answered"
+        assert step(lab, rounds) == "2 shards answered"
 
 
 def test_only_changed_shards_are_requested(tmp_path: Path) -> None:
     """A shard whose prompts are the same is not launched again."""
-    with open_lab(tmp_path, n_rows=40) as lab:
+    with open_lab(tmp_path, n_rows=20) as lab:
         rounds = Rounds(lab.pipeline.workload)
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         take(lab, rounds)
         lab.finish()
-        changed = pl.when(pl.col("id") == "c25").then(pl.lit("Call 25 again.")).otherwise("transcript")
+        changed = pl.when(pl.col("id") == "c15").then(pl.lit("Call 15 again.")).otherwise("transcript")
         rows_of(tmp_path).with_columns(transcript=changed).write_parquet(tmp_path / "calls.parquet")
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         (prompts,) = step(lab, rounds)
         assert isinstance(prompts, dg.RunRequest)
         assert lab.materialize("prompt_shards", tags=dict(prompts.tags))
         (outputs,) = step(lab, rounds)
         assert isinstance(outputs, dg.RunRequest)
-        assert [outputs.tags[tag] for tag in outputs.tags if "range" in tag] == [lab.shards[2]] * 2
+        assert [outputs.tags[tag] for tag in outputs.tags if "range" in tag] == [lab.shards[1]] * 2
 
 
 def test_an_edit_counts_from_the_next_round_on(tmp_path: Path) -> None:
     """Not at once, as a deploy is no order to pay; when the data are read again, all rows have new prompts."""
     with open_lab(tmp_path, n_rows=20) as lab:
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         take(lab, Rounds(lab.pipeline.workload))
         lab.finish()
         lab.change_prompt("Count: {transcript}")
         rounds = Rounds(lab.pipeline.workload)
         assert step(lab, rounds) == "2 shards answered"
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert len(lab.jobs()) == 4
@@ -104,11 +104,11 @@ def test_an_edit_counts_from_the_next_round_on(tmp_path: Path) -> None:
 def test_an_edit_while_jobs_run_does_not_hold_the_next_round_up(tmp_path: Path) -> None:
     """Requests of other settings are not waited for: they are never collected."""
     with open_lab(tmp_path, n_rows=20, speed=None) as lab:
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         take(lab, Rounds(lab.pipeline.workload))
         lab.tick()
         lab.change_prompt("Count: {transcript}")
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, Rounds(lab.pipeline.workload)) == ["prompt_shards", "batch_outputs"]
         lab.finish()
         assert step(lab, Rounds(lab.pipeline.workload)) == "2 shards answered"
@@ -133,12 +133,12 @@ def test_a_failed_shard_waits_for_the_next_round(tmp_path: Path) -> None:
     """It is not sent again and again by itself; the next reading of the data is the next try."""
     with open_lab(tmp_path, n_rows=20, faults=Faults(fail_message="no", only_names=".*00000-of.*")) as lab:
         rounds = Rounds(lab.pipeline.workload)
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         take(lab, rounds)
         lab.finish()
         assert step(lab, rounds) == "1 of 2 shards has failed; the next round, or a launch, sends them again"
         lab.emulator.set_faults(Faults())
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert take(lab, rounds) == ["batch_outputs"]
         lab.finish()
         assert step(lab, rounds) == "2 shards answered"
@@ -148,7 +148,7 @@ def test_a_step_that_fails_is_tried_three_times(tmp_path: Path) -> None:
     """With pauses; then a person is told."""
     with open_lab(tmp_path, n_rows=20) as lab:
         rounds, later = Rounds(lab.pipeline.workload), timedelta()
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         for _ in range(3):
             requests = step(lab, rounds, later)
             assert not isinstance(requests, str), requests
@@ -165,7 +165,7 @@ def test_a_step_that_fails_is_tried_three_times(tmp_path: Path) -> None:
 def test_a_person_s_run_is_not_disturbed(tmp_path: Path, asset: str) -> None:
     """While somebody materializes an asset of the pipeline, no step is taken."""
     with open_lab(tmp_path, n_rows=20) as lab:
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         selection = frozenset({dg.AssetKey(["calls", asset])})
         lab.instance.add_run(dg.DagsterRun("x", status=dg.DagsterRunStatus.STARTED, asset_selection=selection))
         assert (

@@ -17,7 +17,7 @@ def test_changed_prompts_are_not_joined(tmp_path: Path) -> None:
         lab.tick()
         lab.wait_for_jobs()
         lab.change_prompt("Translate: {transcript}")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.format(lab.shards[0])
         assert set(lab.finish().values()) == {RequestState.FAILED}
         assert "is stale: its prompts have changed" in (lab.ledger.entries[lab.shards[0]].message or "")
         assert not lab.store.exists(f"calls/outputs/{lab.shards[0]}.parquet")
@@ -33,8 +33,7 @@ def test_stale_jobs_are_stopped_or_left(tmp_path: Path, on_stale: str, status: J
         lab.ask()
         lab.tick()
         lab.change_prompt("Translate: {transcript}")
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.format()
         assert set(lab.finish().values()) == {RequestState.FAILED}
         assert [job.status for job in lab.jobs()] == [status]
 
@@ -48,7 +47,7 @@ def test_replaced_request_is_dismissed(tmp_path: Path, restarted: bool) -> None:
         lab.tick()
         (old,) = lab.jobs()
         lab.change_prompt("Translate: {transcript}")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.format(lab.shards[0])
         assert lab.materialize("batch_outputs", lab.shards[0])
         if restarted:
             lab.ledger = Ledger("calls")
@@ -65,13 +64,12 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
         lab.ask()
         lab.tick()
         _change_unused_column(lab)
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         lab.wait_for_jobs()
         tick = lab.tick()
         assert len(lab.jobs()) == 1
         assert any("1 shard on hold: raw_dataset is newer" in note for note in tick.notes)
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.format()
         lab.finish()
         assert [lab.materialize("batch_outputs", shard) for shard in lab.shards] == [True, True]
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
@@ -102,10 +100,10 @@ def test_a_grown_dataset_closes_the_old_shards(tmp_path: Path) -> None:
 def test_prompts_of_an_earlier_dataset_are_refused(tmp_path: Path) -> None:
     """Asking for shards whose prompts are older than the dataset fails at once, before anything is paid."""
     with open_lab(tmp_path, n_rows=10) as lab:
-        assert lab.materialize("raw_dataset")
-        assert lab.materialize("prompt_shards", lab.shards[0])
+        lab.ingest()
+        lab.format(lab.shards[0])
         _change_unused_column(lab)
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert not lab.materialize("batch_outputs", lab.shards[0])
         assert lab.states == {}
 

@@ -34,14 +34,13 @@ def test_once_for_its_answers(tmp_path: Path) -> None:
         assert request.asset_selection == [KEY]
         assert lab.materialize("joined_table")
         assert next_of(lab, rounds) == "the table is up to date"
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert next_of(lab, rounds) == "the table is up to date", "the rows are the same"
         rows = pl.read_parquet(tmp_path / "calls.parquet").with_columns(note=pl.lit("new"))
         rows.write_parquet(tmp_path / "calls.parquet")
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert next_of(lab, rounds) == "0 of 2 shards have answers to the prompts"
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.format()
         again = next_of(lab, rounds)
         assert isinstance(again, dg.RunRequest), again
         assert again.run_key != request.run_key

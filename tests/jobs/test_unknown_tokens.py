@@ -80,9 +80,8 @@ def test_nobody_tells(tmp_path: Path) -> None:
 def test_a_budget_refuses_what_it_cannot_count(tmp_path: Path) -> None:
     """With a budget nothing more is launched once the cost of answers is unknown, and the reason is told."""
     with open_lab(tmp_path, n_rows=20, faults=NO_MANIFEST, budget_usd=100, **SILENT) as lab:
-        assert lab.materialize("raw_dataset")
-        for shard in lab.shards:
-            assert lab.materialize("prompt_shards", shard)
+        lab.ingest()
+        lab.format()
         assert lab.materialize("batch_outputs", lab.shards[0])
         assert lab.finish() == {lab.shards[0]: RequestState.ANSWERED}
         assert not lab.materialize("batch_outputs", lab.shards[1])

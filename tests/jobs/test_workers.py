@@ -8,11 +8,11 @@ from pathlib import Path
 from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import Lab, open_lab
 
-N_WORKERS = 4
+N_WORKERS = 3
 
 
 def test_runs_of_several_workers_at_once(tmp_path: Path) -> None:
-    """Four processes collect four shards at the same time: each writes its own shard's file only, all rows arrive."""
+    """Three processes collect three shards at the same time: each writes its own shard's file only, all rows arrive."""
     with open_lab(tmp_path, n_rows=10 * N_WORKERS, max_jobs=N_WORKERS, on_disk=True) as lab:
         lab.ask()
         lab.tick_only()

@@ -1,5 +1,6 @@
 """A pipeline, a real Dagster instance and the emulator over HTTP in one process: ticks and runs by hand, no daemon."""
 
+import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -11,21 +12,26 @@ from typing import Any
 import dagster as dg
 import polars as pl
 
-from bedrock_assets.assets.pipeline import build_assets
+from bedrock_assets.assets.pipeline import build_assets, require_raw
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
 from bedrock_assets.aws.regions import Regions
 from bedrock_assets.aws.sessions import open_session
 from bedrock_assets.config.pipeline import PipelineSpec
+from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.emulator import Emulator, Faults
 from bedrock_assets.jobs.collect_runs import CollectRuns
 from bedrock_assets.jobs.dispatch import Tick
+from bedrock_assets.jobs.event_log import DATA_VERSION_TAG
 from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.jobs.partitions import planned_shards, register_shards
 from bedrock_assets.limits import JobLimits
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.resources.regions import RegionConfig
 from bedrock_assets.resources.store import StoreResource
+from bedrock_assets.shards.answer_cache import read_prompt_index
+from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.store import Store
 from tests.labs.instances import open_instance
 
@@ -60,6 +66,7 @@ class Lab:
     """Where jobs run beside us-east-1."""
     _opened: Regions | None = None
     _opened_for: list[RegionConfig] = field(default_factory=list)
+    _jobs: dict[str, tuple[Pipeline, str, dg.JobDefinition]] = field(default_factory=dict)
 
     @property
     def store(self) -> Store:
@@ -69,17 +76,13 @@ class Lab:
     @property
     def bedrock_resource(self) -> BedrockResource:
         """What runs are given."""
-        return BedrockResource(
-            role_arn=ROLE,
-            region_name="us-east-1",
-            endpoint_url=self.emulator.endpoint_url,
-            runtime_endpoint_url=self.emulator.endpoint_url,
-            aws_access_key_id="local",
-            aws_secret_access_key=self.secret,
-            max_attempts=2,
-            regions=self.regions,
-            **self.settings,
-        )
+        return BedrockResource(**self._bedrock_settings)
+
+    @property
+    def _bedrock_settings(self) -> dict[str, Any]:
+        keys = {**KEYS, "aws_secret_access_key": self.secret}
+        places = dict.fromkeys(ENDPOINTS, self.emulator.endpoint_url)
+        return {"role_arn": ROLE, **keys, **places, "max_attempts": 2, "regions": self.regions, **self.settings}
 
     @property
     def opened(self) -> Regions:
@@ -92,6 +95,11 @@ class Lab:
     def shards(self) -> list[str]:
         """Registered partition keys."""
         return list(self.instance.get_dynamic_partitions("calls_shards"))
+
+    @property
+    def span(self) -> dict[str, str]:
+        """Tags of a run of all shards."""
+        return {RANGE_START_TAG: self.shards[0], RANGE_END_TAG: self.shards[-1]}
 
     @property
     def states(self) -> dict[str, RequestState]:
@@ -112,31 +120,59 @@ class Lab:
         retry_errors: bool = False,
     ) -> bool:
         """Run one asset, as Dagster would; whether the run succeeded."""
-        resources = {"bedrock_batch_store": self.store_resource, "bedrock_batch": self.bedrock_resource}
-        result = dg.materialize(
-            build_assets(self.pipeline),
-            selection=[dg.AssetKey(self.pipeline.spec.key_of(asset))],
-            partition_key=partition,
-            instance=self.instance,
-            resources=resources,
-            tags=tags,
-            run_config={
-                "ops": {
-                    self.pipeline.spec.op_of("batch_outputs"): {"config": {"wait": False, "retry_errors": retry_errors}}
-                }
-            }
-            if asset == "batch_outputs"
-            else {},
-            raise_on_error=False,
+        config: dict[str, Any] = {"loggers": {"console": {"config": {"log_level": "WARNING"}}}}
+        if asset == "batch_outputs":
+            asked = {"config": {"wait": False, "retry_errors": retry_errors}}
+            config["ops"] = {self.pipeline.spec.op_of("batch_outputs"): asked}
+        return (
+            self.job(asset)
+            .execute_in_process(config, self.instance, partition, raise_on_error=False, tags=tags)
+            .success
         )
-        return result.success
+
+    def job(self, asset: str) -> dg.JobDefinition:
+        """The job of one asset, resolved anew only when what it is made of has changed."""
+        pipeline, settings = self.pipeline, repr((self.store_resource, self._bedrock_settings))
+        kept = self._jobs.get(asset)
+        if kept is None or kept[0] is not pipeline or kept[1] != settings:
+            name = f"only_{asset}"
+            defs = dg.Definitions(
+                build_assets(pipeline),
+                jobs=[dg.define_asset_job(name, selection=[dg.AssetKey(pipeline.spec.key_of(asset))])],
+                resources={"bedrock_batch_store": self.store_resource, "bedrock_batch": self.bedrock_resource},
+            )
+            kept = self._jobs[asset] = pipeline, settings, defs.resolve_job_def(name)
+        return kept[2]
+
+    def ask_in_runs(self) -> None:
+        """Format all shards and ask for their answers, each in one run: where these are the point."""
+        assert self.materialize("raw_dataset")
+        for asset in ("prompt_shards", "batch_outputs"):
+            assert self.materialize(asset, tags=self.span)
 
     def ask(self) -> None:
-        """Format all shards and ask for their answers, each in one run as a backfill does."""
-        assert self.materialize("raw_dataset")
-        span = {RANGE_START_TAG: self.shards[0], RANGE_END_TAG: self.shards[-1]}
-        assert self.materialize("prompt_shards", tags=span)
-        assert self.materialize("batch_outputs", tags=span)
+        """The same, with runs only where answers are asked for."""
+        self.ingest()
+        self.format()
+        assert self.materialize("batch_outputs", tags=self.span)
+
+    def ingest(self) -> None:
+        """Leave what the sensor and later runs read of a run of `raw_dataset`, by its stage: a third of its time."""
+        spec, raw = self.pipeline.spec, ingest(self.pipeline, self.store)
+        register_shards(self.instance, spec.name, [shard.key for shard in raw.shards])
+        facts = {"revision": raw.revision, "n_shards": len(raw.shards)}
+        key, version = dg.AssetKey(spec.key_of("raw_dataset")), {DATA_VERSION_TAG: raw.revision}
+        self.instance.report_runless_asset_event(dg.AssetMaterialization(key, metadata=facts, tags=version))
+
+    def format(self, *shards: str) -> None:
+        """The same for `prompt_shards`: some, or all."""
+        store, key = self.store, dg.AssetKey(self.pipeline.spec.key_of("prompt_shards"))
+        raw, index = require_raw(store, self.pipeline), read_prompt_index(store, self.pipeline)
+        for shard in planned_shards(raw.shards, shards or self.shards):
+            made = format_shard(self.pipeline, store, raw, shard, index)
+            told = {"fingerprint": made.fingerprint, "raw_revision": made.raw_revision}
+            told["configuration"] = json.dumps(made.configuration)
+            self.instance.report_runless_asset_event(dg.AssetMaterialization(key, partition=shard.key, metadata=told))
 
     def tick_only(self, bedrock: Bedrock | None = None) -> Tick:
         """One tick of the sensor, without the runs that it asks for."""
@@ -177,7 +213,7 @@ class Lab:
             if self.stepped:
                 self.emulator.advance(STEP_S)
             else:
-                time.sleep(0.02)
+                time.sleep(0.03)
 
     def wait_for_jobs(self) -> list[Job]:
         """Wait until no job is in flight."""

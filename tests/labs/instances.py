@@ -11,6 +11,9 @@ from pathlib import Path
 import dagster as dg
 import yaml
 
+NO_COPIES = {"module": "dagster._core.storage.noop_compute_log_manager", "class": "NoOpComputeLogManager"}
+"""Setting `compute_logs`: what a step prints stays where the test sees it, as to copy it takes four processes a run."""
+
 ALIVE: list[dg.DagsterInstance] = []
 """Dagster's context may name the storage of an instance that is closed, and fails if that is collected, too."""
 
@@ -52,6 +55,7 @@ def _write_settings(folder: Path) -> None:
     settings = {
         "telemetry": {"enabled": False},
         "run_monitoring": {"enabled": True},
+        "compute_logs": NO_COPIES,
         "event_log_storage": {**kind, "config": {"base_dir": str(folder / "events")}},
     }
     (folder / "dagster.yaml").write_text(yaml.safe_dump(settings))

@@ -74,7 +74,7 @@ def test_from_the_first_shard_to_the_last(tmp_path: Path) -> None:
     with open_lab(tmp_path, on_disk=True, n_rows=40, max_jobs=2, speed=None, budget_usd=5) as lab:
         deployment, _ = deployment_of(lab)
         assert counted(scrape(deployment), "shards", pipeline="calls") == {}
-        assert lab.materialize("raw_dataset")
+        lab.ingest()
         assert counted(scrape(deployment), "shards", pipeline="calls") == {"not_asked": 4}
         lab.ask()
         lab.tick()

@@ -2,8 +2,8 @@
 
 import json
 from collections.abc import Generator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import pytest
 from typer.testing import CliRunner, Result
@@ -17,7 +17,7 @@ from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.shard_request import name_prefix
 from bedrock_assets.operations.clean import CleanTarget, delete_files, plan_clean, stop_jobs
 from bedrock_assets.storage.store import Store
-from tests.emulator.worlds import KEY, REGION, moto_server
+from tests.emulator.worlds import KEY, REGION
 from tests.labs.dispatch import Lab, open_lab
 
 N_SHARDS = 4
@@ -25,7 +25,11 @@ N_SHARDS = 4
 
 @pytest.fixture
 def lab(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[Lab]:
-    """Four shards are asked for: two jobs are in flight, two shards wait; the environment is that of the deployment."""
+    """
+    Four shards are asked for: two jobs are in flight, two shards wait; the environment is that of the deployment.
+
+    The parameter is the emulator's speed: None where no job has to stop while the command waits for it.
+    """
     speed = getattr(request, "param", 50)
     with open_lab(tmp_path, n_rows=10 * N_SHARDS, max_jobs=2, speed=speed, on_disk=True) as made:
         made.ask()
@@ -58,6 +62,7 @@ def foreign(lab: Lab) -> str:
     return lab.bedrock.create(NewJob(name, lab.pipeline.spec.model, *uris, "InvokeModel", 24))
 
 
+@pytest.mark.parametrize("lab", [None], indirect=True)
 def test_everything_is_told_and_nothing_is_done_without_a_yes(lab: Lab) -> None:
     """Jobs and folders are listed; on `n`, on no answer and with --json alone, all stays."""
     before = lab.store.files("calls")
@@ -103,6 +108,7 @@ def test_what_waits_in_dagster_is_withdrawn(lab: Lab, monkeypatch: pytest.Monkey
     assert answers == ["ok"] * 10 * N_SHARDS
 
 
+@pytest.mark.parametrize("lab", [None], indirect=True)
 def test_the_table_can_be_kept(lab: Lab) -> None:
     """With --keep-table all that led to the table goes, and the table stays."""
     lab.finish()
@@ -124,25 +130,25 @@ def test_files_stay_while_a_job_may_write(lab: Lab) -> None:
     assert lab.store.files("calls") == before
 
 
-@pytest.mark.parametrize("name", ["", "..", "Calls", "calls/raw", "s3://bucket", "*"])
-def test_a_name_that_is_none_deletes_nothing(lab: Lab, name: str) -> None:
+@pytest.mark.parametrize("lab", [None], indirect=True)
+def test_a_name_that_is_none_deletes_nothing(lab: Lab) -> None:
     """No name that a pipeline cannot have reaches the store."""
-    told = clean(name, "--yes")
-    assert (told.exit_code, "is not a pipeline's name" in told.stderr) == (2, True)
-    assert lab.store.files("calls")
+    before = lab.store.files("calls")
+    for name in ("", "..", "Calls", "calls/raw", "s3://bucket", "*"):
+        told = clean(name, "--yes")
+        assert (told.exit_code, "is not a pipeline's name" in told.stderr) == (2, True), name
+        assert lab.store.files("calls") == before, name
 
 
-def test_on_s3(lab: Lab, tmp_path: Path) -> None:
+@pytest.mark.parametrize("lab", [None], indirect=True)
+def test_on_s3(lab: Lab, s3_store: Store) -> None:
     """More files than a page of the bucket's listing has are found and deleted, and the neighbours stay."""
-    with moto_server(tmp_path) as server:
-        server.create_bucket("batch-bucket")
-        store = Store("s3://batch-bucket/team", REGION, server.url)
-        keys = [f"calls/outputs/{i:05d}.parquet" for i in range(1_100)]
-        for key in [*keys, "calls_2/raw/a.json"]:
-            server.put("batch-bucket", f"team/{key}", b"x")
-        found = plan_clean(Regions.only(lab.bedrock, store), CleanTarget("calls"))
-        assert (len(found.files), found.n_bytes, found.jobs) == (1_100, 1_100, ())
-        assert found.folders == {"outputs": (1_100, 1_100)}
-        assert list(delete_files(store, found))[-1] == 1_100
-        left: list[Any] = server.names("batch-bucket", "team/")
-        assert left == ["calls_2/raw/a.json"]
+    keys = [f"calls/outputs/{i:05d}.parquet" for i in range(1_100)]
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda key: s3_store.put(key, b"x"), [*keys, "calls_2/raw/a.json"]))
+    found = plan_clean(Regions.only(lab.bedrock, s3_store), CleanTarget("calls"))
+    assert (len(found.files), found.n_bytes, found.jobs) == (1_100, 1_100, ())
+    assert found.folders == {"outputs": (1_100, 1_100)}
+    assert list(delete_files(s3_store, found))[-1] == 1_100
+    left = [file.key for folder in s3_store.folders() for file in s3_store.files(folder)]
+    assert left == ["calls_2/raw/a.json"]

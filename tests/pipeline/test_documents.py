@@ -271,7 +271,7 @@ def test_from_table_to_table(tmp_path: Path, family: str, n_rows: int) -> None:
     }
     invocation = FAMILIES[family].invocation_type
     with open_lab(tmp_path, model=MODELS[family], model_invocation_type=invocation, task=TASK, **spec) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.finish()
         rows = lab.outputs(lab.shards[0])
         asked = (len(lab.jobs()), lab.n_invoked)

@@ -113,7 +113,7 @@ def test_on_demand(tmp_path: Path, family: str) -> None:
     frame.write_parquet(source)
     spec = {"source": {"path": str(source), "id_column": "id"}, "limits": {"min_records_per_job": 100}}
     with open_lab(tmp_path, model=MODELS[family], model_invocation_type=invocation, task=TASK, **spec) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         lab.finish()
         rows = lab.outputs(lab.shards[0])
     assert rows.select("status", "error_message").rows() == [("ok", None)] * 2

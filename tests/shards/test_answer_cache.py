@@ -158,15 +158,15 @@ def rewrite(lab: Lab, change: pl.Expr) -> None:
 def test_a_second_run_pays_nothing(tmp_path: Path) -> None:
     """Of an unchanged dataset nothing is sent; of a changed row that row alone, by the inference mode that fits."""
     with open_lab(tmp_path, n_rows=40) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         n_jobs = len(lab.jobs())
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (len(lab.jobs()), lab.n_invoked) == (n_jobs, 0)
         here = pl.col("id") == "c7"
         rewrite(lab, pl.when(here).then(pl.lit("something else")).otherwise("transcript"))
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (len(lab.jobs()), lab.n_invoked) == (n_jobs, 1)
         assert lab.materialize("joined_table")
@@ -181,7 +181,7 @@ def test_shards_that_share_prompts(tmp_path: Path) -> None:
     """One call for a prompt that all rows of all shards have; the other shards are answered after the first."""
     with open_lab(tmp_path, n_rows=40) as lab:
         rewrite(lab, pl.lit("the same in every row"))
-        lab.ask()
+        lab.ask_in_runs()
         assert len(lab.tick_only().collect_runs.run_requests) == 1
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert (lab.jobs(), lab.n_invoked) == ([], 1)
@@ -193,7 +193,7 @@ def test_a_shard_that_brings_nothing_holds_up_nobody(tmp_path: Path) -> None:
     """Where the shard that was to bring the answers fails, those that waited for it ask themselves."""
     with open_lab(tmp_path, n_rows=20, faults=Faults(fail_message="no access", fail_at="Validating")) as lab:
         rewrite(lab, pl.col("id").str.slice(-1))
-        lab.ask()
+        lab.ask_in_runs()
         lab.tick()
         assert len(lab.wait_for_jobs()) == 1
         lab.emulator.set_faults(Faults())

@@ -104,7 +104,7 @@ def test_from_texts_to_a_table(calls: Path) -> None:
     source = {"files": str(calls / "calls"), "id_column": "name", "limit": 3}
     task = {"text": {"prompt": "Summarise: {text}", "max_tokens": 64}}
     with open_lab(calls / "lab", source=source, task=task) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         table = pl.read_parquet(lab.store.path("calls/table/part-00000.parquet"))

@@ -47,7 +47,7 @@ def test_pipeline_on_s3(endpoint: str, tmp_path: Path) -> None:
     """Input, prompts, outputs and table live in S3, Bedrock reads and writes there, and every row arrives."""
     store = StoreResource(url="s3://calls-bucket/some/prefix", region_name=REGION, endpoint_url=endpoint)
     with open_lab(tmp_path, store=store) as lab:
-        lab.ask()
+        lab.ask_in_runs()
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
         assert lab.materialize("joined_table")
         keys = [file.key for file in lab.store.files("calls/table") if file.key.endswith(".parquet")]
