@@ -4,6 +4,9 @@ Collects answers in a launched run that waits, where the runs that are to collec
 A launched run holds a run slot for as long as it waits. If such runs hold all slots, the runs that collect their
 answers stay in the queue, and nothing would end. So a run that waits does the work of its pipeline's runs that are in
 the queue for long: whatever is launched, and whatever `max_concurrent_runs` is, it comes to its end.
+
+A materialization counts for the backfill of the run that logs it. So the runs of another backfill are left to the run
+of that backfill which waits for them, if there is one and it gets to them.
 """
 
 from collections.abc import Callable
@@ -11,17 +14,21 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
 import dagster as dg
-from dagster import DagsterRun, DagsterRunStatus, RunsFilter
+from dagster import DagsterRun, DagsterRunStatus, RunRecord, RunsFilter
 
 from bedrock_assets.assets.approval import observe_canary
 from bedrock_assets.assets.collect import CollectRun
 from bedrock_assets.errors import BedrockAssetsError
-from bedrock_assets.jobs.collect_runs import REQUEST_TAG, TAKEN_TAG, collect_job
+from bedrock_assets.jobs.collect_runs import BACKFILL_TAG, REQUEST_TAG, TAKEN_TAG, collect_job
 from bedrock_assets.jobs.event_log import log_materialization
 from bedrock_assets.jobs.ledger import Ledger
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.storage.store import Store
+
+OTHERS = 10
+"""So many times longer a run of another backfill is left in the queue: the run that waits for it may have been killed
+without Dagster's noticing."""
 
 
 @dataclass(frozen=True)
@@ -47,9 +54,20 @@ class QueuedCollectRuns:
         since = datetime.now(UTC) - timedelta(seconds=self.queued_s)
         job = collect_job(self.workload.spec.name)
         filters = RunsFilter(job_name=job, statuses=[DagsterRunStatus.QUEUED], created_before=since)
-        for run in self.context.instance.get_runs(filters, ascending=True):
-            if self._take(run):
-                self._collect(run)
+        for record in self.context.instance.get_run_records(filters, ascending=True):
+            if not self._is_left(record) and self._take(record.dagster_run):
+                self._collect(record.dagster_run)
+
+    def _is_left(self, record: RunRecord) -> bool:
+        """Whether the work of a run is left to the waiting run of another backfill."""
+        backfill = record.dagster_run.tags.get(BACKFILL_TAG)
+        age_s = (datetime.now(UTC) - record.create_timestamp.replace(tzinfo=UTC)).total_seconds()
+        if backfill in (None, self.context.run.tags.get(BACKFILL_TAG)) or age_s > OTHERS * self.queued_s:
+            return False
+        filters = RunsFilter(tags={BACKFILL_TAG: backfill}, statuses=[DagsterRunStatus.STARTED])
+        key = Ledger.of(self.workload.spec).asset_key
+        runs = self.context.instance.get_runs(filters)
+        return any(key in (run.asset_selection or ()) and REQUEST_TAG not in run.tags for run in runs)
 
     def _take(self, run: DagsterRun) -> bool:
         """Take a run out of the queue; False if it was just started."""

@@ -54,8 +54,17 @@ class Watch:
         """
         Raises:
             dagster.Failure: Shards failed, or were withdrawn; the message lists them.
+            DagsterExecutionInterruptedError: The run is cancelled; what becomes of its jobs is logged before.
         """
-        keys, last_line, n_quiet = list(self.context.partition_keys), "", 0
+        try:
+            self._follow(list(self.context.partition_keys))
+        except dg.DagsterExecutionInterruptedError:
+            by_person = Cancellations.read(self.context.instance, [self.context.run.run_id]).by_person
+            self.context.log.warning(WITHDRAWN if by_person else GOES_ON)
+            raise
+
+    def _follow(self, keys: Sequence[str]) -> None:
+        last_line, n_quiet = "", 0
         while True:
             self.ledger.refresh(self.context.instance)
             waiting = [key for key in keys if self.ledger.entries[key].state.is_open]
@@ -72,20 +81,8 @@ class Watch:
                 break
             if self.queued:
                 self.queued.collect()
-            self._sleep()
-        self._fail_if_any(keys)
-
-    def _sleep(self) -> None:
-        """
-        Raises:
-            DagsterExecutionInterruptedError: The run is cancelled; what becomes of its jobs is logged before.
-        """
-        try:
             time.sleep(self.poll_s)
-        except dg.DagsterExecutionInterruptedError:
-            by_person = Cancellations.read(self.context.instance, [self.context.run.run_id]).by_person
-            self.context.log.warning(WITHDRAWN if by_person else GOES_ON)
-            raise
+        self._fail_if_any(keys)
 
     def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
         """One line of progress: shards done, running and queued, records, and the time left."""

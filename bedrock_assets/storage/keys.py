@@ -6,6 +6,8 @@ from bedrock_assets.storage.manifests import ShardManifest
 
 PREPARED = "table-incoming"
 """Folder of parts that are not published yet."""
+FORMER = "table-former"
+"""Folder of parts that were published before, for those who still read them."""
 SUBMIT_TURN = "submit-turn.json"
 """Which tick of which sensor may create jobs now (`SubmitTurn`)."""
 
@@ -100,6 +102,11 @@ def prepared_part_key(pipeline: str, shard: str) -> str:
     return f"{pipeline}/{PREPARED}/{shard}.parquet"
 
 
+def former_part_key(pipeline: str, identity: str) -> str:
+    """A part of a table that was published before, by what it is made of (`Part.identity`)."""
+    return f"{pipeline}/{FORMER}/{identity}.parquet"
+
+
 def preflight_key(pipeline: str, form: str) -> str:
     """What is known of one form of request (`PreflightState`)."""
     return f"{pipeline}/preflight/{form}.json"
@@ -133,6 +140,7 @@ _OWNERS = {
     "outputs": "batch_outputs",
     "table": "joined_table",
     PREPARED: "joined_table",
+    FORMER: "joined_table",
 }
 """The asset that writes each folder of a pipeline."""
 _SHARD = re.compile(r"/(\d{5}-of-\d{5})[/.]")

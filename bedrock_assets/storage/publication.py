@@ -3,7 +3,8 @@ The published table of a pipeline, read as one publication: never some files of 
 
 A build replaces the files of the table one after the other and writes the manifest last. Each file says of what it is
 made, and the manifest says of what each of its files has to be made. So a reader knows after each file whether it has
-read what the manifest promises.
+read what the manifest promises. If it has not, it reads the copy that the build has put aside before it replaced the
+file; such copies are kept for an hour at least.
 """
 
 from collections.abc import Callable, Iterator
@@ -16,13 +17,13 @@ from polars.io.plugins import register_io_source
 
 from bedrock_assets.columns import columns as exactly
 from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
-from bedrock_assets.storage.keys import table_manifest_key
+from bedrock_assets.storage.keys import former_part_key, table_manifest_key
 from bedrock_assets.storage.manifests import Part, TableManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.threads import map_ordered
 
 TRIES = 3
-"""Reads of a whole table before giving up, if new builds keep replacing it."""
+"""Reads of a whole table before giving up, if new builds keep replacing it faster than it can be read."""
 
 Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 """What to read of a file."""
@@ -30,7 +31,7 @@ Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 @dataclass(frozen=True)
 class Publication:
-    """One build of a table. When a later one replaces its files, it cannot be read any more."""
+    """One build of a table. It can be read for an hour after the next one, and until the one after that."""
 
     store: Store
     pipeline: str
@@ -59,7 +60,7 @@ class Publication:
         """
         The rows, lazily. Only the columns and parts that a query needs are read; memory holds a few parts.
 
-        A query raises `StoreConflict` once a later build has replaced a file that it needs.
+        A query raises `StoreConflict` once later builds have replaced a file that it needs, and deleted its copy.
         """
         first = self.manifest.parts[0]
         schema = self.read(first, lambda rows: rows.head(0)).schema
@@ -70,15 +71,24 @@ class Publication:
         Read from a part.
 
         Raises:
-            StoreConflict: The part's file belongs to another publication.
+            StoreConflict: The part's file belongs to another publication, and its copy was deleted.
         """
         try:
+            return self._read(part, part.key, select)
+        except StoreConflict:
+            key = former_part_key(self.pipeline, part.identity)
+            if not part.identity or not self.store.exists(key):
+                raise
+            return self._read(part, key, select)
+
+    def _read(self, part: Part, key: str, select: Select) -> pl.DataFrame:
+        try:
             # Not by `read_parquet`: an error may be the caller's own, and says nothing of the file.
-            rows = select(self.store.scan_parquet([part.key])).collect()
+            rows = select(self.store.scan_parquet([key])).collect()
         except (PolarsError, OSError):
-            self._require_current(part)
+            self._require_current(part, key)
             raise
-        self._require_current(part)
+        self._require_current(part, key)
         return rows
 
     def _batches(
@@ -99,11 +109,11 @@ class Publication:
                 yield part, min(left, part.n_rows)
             left -= part.n_rows
 
-    def _require_current(self, part: Part) -> None:
+    def _require_current(self, part: Part, key: str) -> None:
         try:
-            identity = self.store.parquet_facts(part.key).get("identity")
+            identity = self.store.parquet_facts(key).get("identity")
         except StoreError:
-            if self.store.exists(part.key):
+            if self.store.exists(key):
                 raise
             identity = None
         # Tables that were published before manifests had identities are known by their revision alone.

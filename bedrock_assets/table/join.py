@@ -3,8 +3,9 @@
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from itertools import compress
 
 from bedrock_assets.errors import StoreConflict
@@ -12,7 +13,9 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import Tokens, add
 from bedrock_assets.shards.format import current_shard
 from bedrock_assets.storage.keys import (
+    FORMER,
     PREPARED,
+    former_part_key,
     outputs_folder,
     outputs_key,
     prepared_part_key,
@@ -29,6 +32,8 @@ from bedrock_assets.units import counted
 
 TRIES = 3
 """Builds of a table before giving up, if new answers keep arriving during publication."""
+KEPT = timedelta(hours=1)
+"""How long a part that was replaced can still be read, at least: longer than a query takes."""
 
 
 @dataclass(frozen=True)
@@ -75,6 +80,7 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
     Publish the parts of all shards, after making those that are missing. Memory holds one shard at most.
 
     Once all parts exist, those that are not in `{pipeline}/table/` yet are moved there. The manifest is written last.
+    What they replace is kept aside for an hour, and until the next table: whoever reads the former table reads it on.
 
     Raises:
         DataError: A shard does not have one answer for each of its rows. Nothing was published.
@@ -87,9 +93,10 @@ def join_table(store: Store, pipeline: Pipeline, raw: RawManifest) -> TableManif
             parts = _all_parts(store, pipeline, raw)
             manifest = _manifest(name, raw, parts)
             lock.take()
+            former = _set_aside(store, lock, name, manifest)
             if _move(store, lock, parts, manifest):
                 lock.hold()
-                _publish(store, name, manifest)
+                _publish(store, name, manifest, former)
                 return manifest
     raise StoreConflict(
         f"{name}/joined_table: new answers kept arriving during publication; materialize it again when none arrive"
@@ -142,6 +149,26 @@ def _manifest(name: str, raw: RawManifest, parts: Sequence[TablePart]) -> TableM
     )
 
 
+def _set_aside(store: Store, lock: PublishLock, name: str, manifest: TableManifest) -> set[str]:
+    """Copy the parts that are about to be replaced or deleted to where readers find them; keys of these copies."""
+    published = store.read_intact(table_manifest_key(name), TableManifest)
+    current = {part.key: part.identity for part in manifest.parts}
+    # A part of an earlier release does not say what it is made of, and nobody would find its copy.
+    replaced = [
+        part for part in (published.parts if published else ()) if part.identity not in ("", current.get(part.key))
+    ]
+
+    def keep(part: Part) -> str:
+        key, facts = former_part_key(name, part.identity), store.intact_facts(part.key) or {}
+        # A build that was killed may have replaced it already.
+        if facts.get("identity") == part.identity:
+            lock.hold()
+            store.copy(part.key, key)
+        return key
+
+    return set(map_ordered(keep, replaced, N_READERS))
+
+
 def _move(store: Store, lock: PublishLock, parts: Sequence[TablePart], manifest: TableManifest) -> bool:
     """
     Move the prepared parts to the table.
@@ -157,10 +184,13 @@ def _move(store: Store, lock: PublishLock, parts: Sequence[TablePart], manifest:
     return all(identity == part.facts.identity for (part, _), identity in zip(moves, identities, strict=True))
 
 
-def _publish(store: Store, name: str, manifest: TableManifest) -> None:
-    """Delete the parts of other tables and all prepared parts, then write the manifest."""
+def _publish(store: Store, name: str, manifest: TableManifest, former: Set[str]) -> None:
+    """Delete the parts of other tables and all prepared parts, write the manifest, and delete copies that are old."""
     current = {part.key for part in manifest.parts}
     old = [file.key for file in store.files(f"{name}/table") if file.key.endswith(".parquet")]
     store.delete([key for key in old if key not in current])
     store.delete([file.key for file in store.files(f"{name}/{PREPARED}")])
     store.write_model(table_manifest_key(name), manifest)
+    since = datetime.now(UTC) - KEPT
+    copies = store.files(f"{name}/{FORMER}")
+    store.delete([file.key for file in copies if former and file.key not in former and file.modified_at < since])

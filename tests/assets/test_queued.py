@@ -1,15 +1,18 @@
 """A launched run that waits collects answers itself, where no run slot is left for the runs that are to do so."""
 
 import threading
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 
 import dagster as dg
+import pytest
 from dagster import DagsterRunStatus, RunsFilter
 from dagster._core.remote_origin import GrpcServerCodeLocationOrigin, RemoteJobOrigin, RemoteRepositoryOrigin
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.emulator import Faults
-from bedrock_assets.jobs.collect_runs import TAKEN_TAG
+from bedrock_assets.jobs.collect_runs import BACKFILL_TAG, TAKEN_TAG
 from bedrock_assets.jobs.ledger import RequestState
 from tests.labs.dispatch import Lab, open_lab
 
@@ -41,7 +44,18 @@ def launch(lab: Lab) -> tuple[threading.Thread, list[bool]]:
 def queue(lab: Lab) -> str:
     """Put what the sensor launches into Dagster's queue, where no slot is free; returns the run's id."""
     (request,) = lab.tick_only().collect_runs.run_requests
-    partition = {"dagster/partition": request.partition_key or ""}
+    return add_to_queue(lab, request)
+
+
+def request_of(lab: Lab, index: int) -> dg.RunRequest:
+    """The run that the sensor launches for a shard."""
+    requests = lab.tick_only().collect_runs.run_requests
+    return next(request for request in requests if request.partition_key == lab.shards[index])
+
+
+def add_to_queue(lab: Lab, request: dg.RunRequest, backfill: Mapping[str, str] = MappingProxyType({})) -> str:
+    """Put a run into Dagster's queue, with the tag of a *backfill*; its id."""
+    partition = {"dagster/partition": request.partition_key or "", **backfill}
     location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="nowhere")
     run = dg.DagsterRun(
         "calls_collect",
@@ -74,6 +88,32 @@ def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
         (waiting,) = lab.instance.get_runs(RunsFilter(tags={TAKEN_TAG: ""}))
         assert record.run_id == waiting.run_id
         assert lab.materialize("joined_table")
+
+
+@pytest.mark.parametrize("status", [DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE])
+def test_another_backfill_s_work_is_left_to_it(tmp_path: Path, status: DagsterRunStatus) -> None:
+    """As long as that has a run which waits: only a materialization by a run of its own counts for a backfill."""
+    with open_lab(tmp_path, n_rows=20, max_jobs=2) as lab:
+        lab.ask()
+        lab.tick_only()
+        lab.wait_for_jobs()
+        others = {BACKFILL_TAG: "others"}
+        waiting = frozenset([dg.AssetKey(["calls", "batch_outputs"])])
+        lab.instance.add_run(dg.DagsterRun(job_name="x", status=status, tags=others, asset_selection=waiting))
+        # The oldest is the first to be looked at.
+        left = add_to_queue(lab, request_of(lab, 1), others)
+        before = lab.ledger.entries[lab.shards[0]].request.run_id
+        thread, ended = launch(lab)
+        lab.until(lambda: bool(lab.states) and lab.ledger.entries[lab.shards[0]].request.run_id != before)
+        add_to_queue(lab, request_of(lab, 0))
+        thread.join(60)
+        assert ended == [True]
+        is_left = status is DagsterRunStatus.STARTED
+        assert (lab.instance.get_run_by_id(left) is not None) == is_left
+        assert lab.states == {
+            lab.shards[0]: RequestState.ANSWERED,
+            lab.shards[1]: RequestState.SUBMITTED if is_left else RequestState.ANSWERED,
+        }
 
 
 def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:

@@ -19,8 +19,12 @@ from dagster._grpc.client import DagsterGrpcClient
 
 from bedrock_assets.aws.job import Job
 from bedrock_assets.aws.model_invocation_jobs import Bedrock
+from bedrock_assets.aws.regions import Regions
+from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.local.stack import INSTANCE, PATIENCE, environment, free_port, placeholders, store_folder
 from bedrock_assets.local.ui import DagsterUI
+from bedrock_assets.operations.dagster_checks import run_dagster_checks
+from bedrock_assets.storage.store import Store
 from tests.campaigns.definitions import RECORDS_PER_SHARD, SETTINGS, spec_of
 from tests.soak.site import Site
 
@@ -28,6 +32,7 @@ LOCATION = "campaign"
 PATIENCE_S = 420
 ASSETS = ("prompt_shards", "batch_outputs", "joined_table")
 KEYS = {"aws_access_key_id": "local", "aws_secret_access_key": "local", "region_name": "us-east-1"}
+ASSET_KEYS = "{ assetNodes { assetKey { path } } }"
 MONITORING = "run_monitoring: {enabled: true, poll_interval_seconds: 5, start_timeout_seconds: 60}"
 
 
@@ -79,6 +84,31 @@ class Deployment(Site):
         server.kill()
         server.wait()
         self.start_code()
+
+    def edit(self, specs: list[dict[str, Any]]) -> None:
+        """Write other pipelines, deploy them, and wait until the web server has their assets."""
+        self.specs = specs
+        self.write()
+        self.deploy()
+        self.wait_for_assets()
+
+    def wait_for_assets(self) -> None:
+        """Wait until the web server has the assets of the pipelines that are written now, and of no others."""
+        wanted = {spec["name"] for spec in self.specs}
+
+        def shown() -> set[str]:
+            return {asset["assetKey"]["path"][0] for asset in self.ui.query(ASSET_KEYS)["assetNodes"]}
+
+        self.until(lambda: shown() == wanted)
+        self.ui.wait_until_loaded(self.require_alive)
+
+    def told_by_doctor(self) -> list[str]:
+        """What `doctor` says of jobs that nobody is about to collect, with the settings that are written now."""
+        regions = Regions.only(self.bedrock, Store(str(store_folder(self.home))))
+        specs = [PipelineSpec.model_validate(spec) for spec in self.specs]
+        with self.instance() as instance:
+            results = list(run_dagster_checks(instance, regions, specs))
+        return [result.fix for result in results if result.check == "answers to collect" and result.status != "ok"]
 
     def pause(self, name: str, seconds: float) -> None:
         """Let one of the processes stand still, and then go on."""

@@ -109,6 +109,51 @@ def test_a_process_stands_still(tmp_path: Path, process: str) -> None:
         made.judge(N_SHARDS)
 
 
+def judge_absence(made: Deployment, sent: set[str]) -> None:
+    """Jobs of `calls`, which is not there, end and are named by `doctor`; no more of them are created."""
+    made.until(lambda: not any(job.status.in_flight for job in made.jobs()))
+    assert {job.name: job.status.value for job in made.jobs()} == dict.fromkeys(sent, "Completed")
+    told = made.told_by_doctor()
+    assert {line.split()[0] for line in told} == sent
+    assert all("there is no pipeline calls here; add it again under this name" in line for line in told)
+
+
+def test_a_pipeline_is_renamed_and_the_name_undone(tmp_path: Path) -> None:
+    """Dagster fails the backfill, whose run goes on; the new name sends nothing, and the old name adopts every job."""
+    with deployed(tmp_path, N_SHARDS, speed=10) as made:
+        shards, before = made.ingest(), made.specs
+        backfill = made.launch(shards)
+        wait_for_jobs(made)
+        made.edit([spec_of("calls", tmp_path) | {"name": "talks"}])
+        made.until(lambda: made.status(backfill) == "FAILING")
+        judge_absence(made, {job.name for job in made.jobs()})
+        assert made.jobs("talks") == []
+        made.edit(before)
+        # The run of the first backfill still waits, too; what it collects would not count for the second.
+        assert made.end_of(made.launch(shards)) == "COMPLETED_SUCCESS"
+        assert made.end_of(backfill) == "FAILED"
+        assert made.told_by_doctor() == []
+        made.judge(N_SHARDS)
+
+
+def test_a_pipeline_is_removed_and_added_again(tmp_path: Path) -> None:
+    """Its backfill is failed and its run cancelled by Dagster; another pipeline goes on; a launch adopts every job."""
+    with deployed(tmp_path, N_SHARDS, speed=10, names=("calls", "mails")) as made:
+        shards, before = {name: made.ingest(name) for name in made.names}, made.specs
+        backfills = {name: made.launch(shards[name], name) for name in made.names}
+        wait_for_jobs(made)
+        made.edit(made.specs[1:])
+        made.until(lambda: made.status(backfills["calls"]) == "FAILING")
+        assert "nobody has cancelled its shards" in made.log_of(made.terminate_run(backfills["calls"]))
+        assert made.end_of(backfills["mails"]) == "COMPLETED_SUCCESS"
+        judge_absence(made, {job.name for job in made.jobs()})
+        made.edit(before)
+        assert made.end_of(made.launch(shards["calls"])) == "COMPLETED_SUCCESS"
+        assert made.told_by_doctor() == []
+        for name in made.names:
+            made.judge(N_SHARDS, name)
+
+
 @pytest.mark.parametrize(("n_launches", "n_runs"), [(1, 1), (4, 2)] if SHORT else [(1, 4), (4, 4), (20, 4)])
 def test_launches_take_all_run_slots(tmp_path: Path, n_launches: int, n_runs: int) -> None:
     """As many runs wait as there are slots, or more: all backfills complete, with nobody cancelling anything."""

@@ -1,6 +1,8 @@
 """A published table is read whole, as one publication, in a folder and on a real S3 server, or it is said why not."""
 
+import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 import polars as pl
 import pytest
@@ -8,7 +10,8 @@ from typing_extensions import override
 
 from bedrock_assets.audit import Effect
 from bedrock_assets.errors import ConfigError, StoreConflict, StoreError
-from bedrock_assets.outputs.collect import Collector
+from bedrock_assets.operations.scan_table import scan_table
+from bedrock_assets.outputs.collect import Collected, Collector
 from bedrock_assets.storage.keys import table_manifest_key, table_part_key
 from bedrock_assets.storage.manifests import TableManifest
 from bedrock_assets.storage.publication import Publication, read_latest
@@ -20,6 +23,8 @@ from tests.labs.stages import MakePipeline, Stages, jsonl, ok, texts
 THREE_SHARDS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
 REPLACED = r"calls/joined_table was replaced while it was read, or since it was opened; read it again"
 
+N_BUILDS = 12
+
 Build = Callable[[str], TableManifest]
 
 
@@ -28,14 +33,19 @@ def build(store: Store, make_pipeline: MakePipeline) -> Build:
     """Publishes a table of ten rows in three parts, whose answers all are the same word."""
     stages = Stages.of(make_pipeline(texts(10), id_column="id", limits=THREE_SHARDS), store)
 
-    said: list[str] = []
+    collected: dict[str, list[Collected]] = {}
+
+    def collect(word: str) -> list[Collected]:
+        attempt, shards = len(collected) + 1, range(len(stages.shards))
+        for index in shards:
+            stages.write(jsonl([ok(record_id, word) for record_id in stages.ids(index)]), index, attempt)
+        return [stages.collect(attempt, shard=index) for index in shards]
 
     def publish(word: str) -> TableManifest:
-        if word not in said:
-            said.append(word)
-            for index, shard in enumerate(stages.shards):
-                stages.write(jsonl([ok(record_id, word) for record_id in stages.ids(index)]), index, len(said))
-                Collector(stages.pipeline.workload, store, shard).publish(stages.collect(len(said), shard=index))
+        if word not in collected:
+            collected[word] = collect(word)
+        for shard, answers in zip(stages.shards, collected[word], strict=True):
+            Collector(stages.pipeline.workload, store, shard).publish(answers)
         return join_table(store, stages.pipeline, stages.raw)
 
     return publish
@@ -71,16 +81,25 @@ def test_only_the_files_that_are_needed(store: Store, build: Build) -> None:
         table.collect()
 
 
+def forget(store: Store) -> None:
+    """Delete the copies of former tables, as a build does an hour later."""
+    store.delete([file.key for file in store.files("calls/table-former")])
+
+
 def test_a_frame_has_one_publication(store: Store, build: Build) -> None:
-    """After another build the frame is refused, lazily and streamed, and a new one has the new rows."""
+    """After other builds the frame has its rows still, lazily and streamed; without the copies it is refused."""
     build("one")
     table = Publication.latest(store, "calls").scan()
     assert words(table.collect()) == ["one"] * 10
     build("two")
+    build("three")
+    for engine in ("in-memory", "streaming"):
+        assert words(table.collect(engine=engine)) == ["one"] * 10
+    forget(store)
     for engine in ("in-memory", "streaming"):
         with pytest.raises(StoreConflict, match=REPLACED):
             table.collect(engine=engine)
-    assert words(Publication.latest(store, "calls").scan().collect()) == ["two"] * 10
+    assert words(Publication.latest(store, "calls").scan().collect()) == ["three"] * 10
 
 
 def test_the_same_table_once_more(store: Store, build: Build) -> None:
@@ -93,22 +112,61 @@ def test_the_same_table_once_more(store: Store, build: Build) -> None:
 
 @pytest.mark.parametrize("moved", range(3))
 def test_in_the_middle_of_a_build(store: Store, build: Build, moved: int) -> None:
-    """When some files are replaced and the manifest is not, no reader gets rows of both builds."""
+    """When some files are replaced and the manifest is not, every reader gets the former table, whole."""
     build("one")
     opened = Publication.latest(store, "calls").scan()
-    said: list[str] = []
+    seen: list[list[str]] = []
 
     def look() -> None:
-        for read in (opened.collect, lambda: read_latest(store, "calls")):
-            with pytest.raises(StoreConflict, match=REPLACED) as raised:
-                read()
-            said.append(str(raised.value))
+        reads = (opened.collect, scan_table("calls", store).collect, lambda: read_latest(store, "calls"))
+        seen.extend(words(read()) for read in reads)
 
     with meanwhile("after", Effect.MOVE, table_part_key("calls", moved), look):
         build("two")
-    assert len(said) == 2
-    assert "is under way or was stopped: materialize calls/joined_table" in said[1]
+    assert seen == [["one"] * 10] * 3
     assert words(read_latest(store, "calls")) == ["two"] * 10
+
+
+def test_a_build_that_was_stopped(store: Store, build: Build) -> None:
+    """Its table is not there, and the former one is; the next build keeps that for those who read it."""
+    build("one")
+
+    def stop() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), meanwhile("after", Effect.MOVE, table_part_key("calls", 1), stop):
+        build("two")
+    opened = scan_table("calls", store)
+    assert words(opened.collect()) == words(read_latest(store, "calls")) == ["one"] * 10
+    build("three")
+    assert words(opened.collect()) == ["one"] * 10
+    assert words(read_latest(store, "calls")) == ["three"] * 10
+
+
+def test_while_tables_are_published_all_the_time(store: Store, build: Build) -> None:
+    """Whoever reads meanwhile, lazily or not, gets one table, whole, and never an error."""
+    said = ["one", "two", "three"]
+    for word in said:
+        build(word)
+    seen, n_built, ended = list[list[str]](), 0, threading.Event()
+
+    def read() -> None:
+        while not ended.is_set():
+            seen.append(words(scan_table("calls", store).collect()))
+            seen.append(words(read_latest(store, "calls")))
+            seen.append(words(scan_table("calls", store).collect(engine="streaming")))
+
+    with ThreadPoolExecutor(1) as pool:
+        reader = pool.submit(read)
+        try:
+            # A reader that fails ends it, too.
+            while (n_built < N_BUILDS or len({*map(tuple, seen)}) < len(said)) and not reader.done():
+                build(said[n_built % len(said)])
+                n_built += 1
+        finally:
+            ended.set()
+        reader.result()
+    assert {*map(tuple, seen)} == {(word,) * 10 for word in said}
 
 
 def test_before_a_build_moves_anything(store: Store, build: Build) -> None:
@@ -140,14 +198,21 @@ class Interrupted(Store):
 
 @pytest.mark.parametrize("part", [1, 2])
 def test_a_build_between_two_parts(store: Store, build: Build, part: int) -> None:
-    """Who wants all rows in memory gets those of the new build; who reads lazily is told."""
+    """The table is read on. Without its copy, all rows in memory are those of the new one, and a frame is refused."""
     build("one")
     interrupted = Interrupted(store.url, store.region, store.endpoint_url).between(part, lambda: build("two"))
     table = Publication.latest(interrupted, "calls").scan()
+    assert words(table.collect()) == ["one"] * 10
+
+    def build_and_forget(word: str) -> None:
+        build(word)
+        forget(store)
+
+    table = Publication.latest(interrupted.between(part, lambda: build_and_forget("three")), "calls").scan()
     with pytest.raises(StoreConflict, match=REPLACED):
         table.collect()
-    interrupted.between(part, lambda: build("three"))
-    assert words(read_latest(interrupted, "calls")) == ["three"] * 10
+    interrupted.between(part, lambda: build_and_forget("one"))
+    assert words(read_latest(interrupted, "calls")) == ["one"] * 10
 
 
 def test_a_table_of_an_earlier_release(store: Store, build: Build) -> None:

@@ -1,11 +1,13 @@
 """The last stage: every input row with its answer."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from datetime import timedelta
 
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
 from pydantic import BaseModel
+from typing_extensions import override
 
 from bedrock_assets.dataset.ingest import ingest
 from bedrock_assets.errors import DataError
@@ -13,7 +15,7 @@ from bedrock_assets.outputs.collect import Collector
 from bedrock_assets.shards.format import format_shard
 from bedrock_assets.storage.keys import outputs_key, raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import TableManifest
-from bedrock_assets.storage.store import Store
+from bedrock_assets.storage.store import Store, StoredFile
 from bedrock_assets.table.join import join_table, readiness
 from bedrock_assets.table.parts import prepare_part
 from tests.labs.stages import TITAN, MakePipeline, Stages, failed, jsonl, ok, texts
@@ -185,6 +187,38 @@ def test_only_what_has_changed_is_made_again(stages: Stages) -> None:
     assert stages.parts([part.key for part in second.parts])["response"].to_list().count("anew") == 1
     touched = {key for key, version in written.items() if stages.store.version(key) != version}
     assert touched == {first.parts[1].key, table_manifest_key("calls")}
+
+
+class Aged(Store):
+    """A store whose files are two hours older."""
+
+    @override
+    def files(self, prefix: str) -> list[StoredFile]:
+        return [replace(file, modified_at=file.modified_at - timedelta(hours=2)) for file in super().files(prefix)]
+
+
+def test_copies_of_former_tables_are_deleted(stages: Stages) -> None:
+    """What a build replaces is kept for an hour, that of the last one whatever its age; the same table deletes none."""
+    store, shard = stages.store, stages.shards[1]
+    aged = Aged(store.url, store.region, store.endpoint_url)
+    collector = Collector(stages.pipeline.workload, store, shard)
+
+    def copies() -> set[str]:
+        return {file.key for file in store.files("calls/table-former")}
+
+    join_table(store, stages.pipeline, stages.raw)
+    for attempt in (2, 3):
+        stages.write(jsonl([ok(record_id, f"anew {attempt}") for record_id in stages.ids(1)]), 1, attempt=attempt)
+        collector.publish(stages.collect(attempt=attempt, shard=1))
+        join_table(store, stages.pipeline, stages.raw)
+        assert len(copies()) == attempt - 1
+    before = copies()
+    join_table(aged, stages.pipeline, stages.raw)
+    assert copies() == before
+    collector.publish(stages.collect(attempt=1, shard=1))
+    join_table(aged, stages.pipeline, stages.raw)
+    assert len(copies()) == 1
+    assert copies().isdisjoint(before)
 
 
 @pytest.mark.parametrize("change", ["rows", "names"])
