@@ -74,6 +74,7 @@ def raw_metadata(
     """
     columns = {**manifest.columns, manifest.record_id: "String"}
     shown = columns_for_people(columns, pipeline.records.columns, (), ())
+    first = shard_rows(store, manifest, manifest.shards[0], manifest.record_id, _first_rows(shown))
     n_left_out = manifest.n_rows - manifest.n_sendable
     left_out = f", of which {n_left_out:,} make no prompt and will be error rows" if n_left_out else ""
     return {
@@ -82,9 +83,7 @@ def raw_metadata(
         "dagster/row_count": manifest.n_rows,
         "rows": f"{counted(manifest.n_rows, 'row')}{left_out}, in {counted(len(manifest.shards), 'shard')}",
         "prompt_size": size(manifest.prompt_bytes),
-        "sample": records_of(
-            shown_to_people(pipeline.spec.redact, shard_rows(store, manifest, manifest.shards[0], _first_rows(shown)))
-        ),
+        "sample": records_of(shown_to_people(pipeline.spec.redact, first)),
         "n_shards": len(manifest.shards),
         "n_sendable": manifest.n_sendable,
         "prompt_bytes": manifest.prompt_bytes,
@@ -96,7 +95,7 @@ def raw_metadata(
 @never_fails
 def shard_metadata(pipeline: Pipeline, store: Store, raw: RawManifest, manifest: ShardManifest) -> Metadata:
     """Metadata of one partition of `prompt_shards`."""
-    rows = shard_rows(store, raw, manifest.shard, lambda rows: rows.head(_LOOKED_AT))
+    rows = shard_rows(store, raw, manifest.shard, pipeline.record_id, lambda rows: rows.head(_LOOKED_AT))
     texts = pipeline.records.texts(rows).drop_nulls()
     counts = {
         "n_rejected": manifest.n_rejected,

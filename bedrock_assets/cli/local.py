@@ -59,6 +59,9 @@ def dev(
     port: Annotated[int, typer.Option(help="Port of the Dagster UI; 0 takes a free one.")] = 3000,
     speed: Speed = 30.0,
     max_jobs: MaxJobs = 2,
+    min_records: Annotated[
+        int, typer.Option(min=1, help="Fewest records of a job, as Bedrock's quota says for the models you use.")
+    ] = 100,
     workspace: Annotated[
         Path | None, typer.Option(exists=True, help="A workspace.yaml, in place of the project.")
     ] = None,
@@ -74,7 +77,7 @@ def dev(
     from bedrock_assets.pipeline.project import DEMO, find_project
 
     project = DEMO if workspace else find_project()
-    settings = Settings(home, port, speed, max_jobs, workspace, project, CALM_INTERVAL_S)
+    settings = Settings(home, port, speed, max_jobs, workspace, project, CALM_INTERVAL_S, min_records)
     with session(), local_stack(settings) as stack:
         _tell_note(stack.note)
         try:

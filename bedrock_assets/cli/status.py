@@ -76,13 +76,13 @@ class News:
     tables: dict[str, str]
     """The state of the tables, by pipeline."""
     warnings: list[str]
-    approvals: dict[str, str]
-    """For what a person is waited for, by pipeline."""
+    held_back: dict[str, str]
+    """What a person has to do so that shards are sent, by pipeline."""
 
 
 def _gather(env: Environment, specs: Sequence["WorkloadSpec"]) -> News:
     from bedrock_assets.config import PipelineSpec
-    from bedrock_assets.operations.status import approval_awaited, shard_progress
+    from bedrock_assets.operations.status import held_back, shard_progress
     from bedrock_assets.operations.table_state import table_state
 
     news = News([], {}, [], {})
@@ -93,7 +93,7 @@ def _gather(env: Environment, specs: Sequence["WorkloadSpec"]) -> News:
             news.warnings.extend(f"{spec.name}: {trouble}" for trouble in troubles)
             if isinstance(spec, PipelineSpec):
                 news.tables[spec.name] = str(table_state(instance, spec, env.store))
-                news.approvals[spec.name] = approval_awaited(instance, spec, env.store)
+                news.held_back[spec.name] = held_back(instance, spec, env.store)
     return news
 
 
@@ -138,7 +138,7 @@ def _lines(specs: Sequence["WorkloadSpec"], news: News) -> list[str]:
             cure = f"drop some into {spec.dropped_to}" if isinstance(spec, InboxSpec) else "materialize raw_dataset"
             lines.append(f"{spec.name}: no {'files' if isinstance(spec, InboxSpec) else 'shards'} yet: {cure}")
         lines += [f"{row.shard}: {row.message}" for row in news.rows if row.message and row.pipeline == spec.name]
-        if note := news.approvals.get(spec.name):
+        if note := news.held_back.get(spec.name):
             lines.append(f"{spec.name}: {note}")
         if spec.name in news.tables:
             lines.append(f"{spec.name}, table: {news.tables[spec.name]}")

@@ -9,6 +9,7 @@ import polars as pl
 from bedrock_assets.columns import columns
 from bedrock_assets.config.gold import GoldSpec
 from bedrock_assets.outputs.agreement import Agreement, agreement_of, count_pairs
+from bedrock_assets.outputs.published import read_outputs, renamed
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import total_of
 from bedrock_assets.shards.format import shard_rows
@@ -76,7 +77,9 @@ def canary_result(store: Store, workload: Workload, canary: AnsweredCanary) -> C
     """Hold the canary's answers against the thresholds; its answers are read, and known ones if there are."""
     thresholds, outputs = workload.canary, outputs_key(workload.spec.name, canary.shard.shard.key)
     status, tokens = (workload.answer_columns[name] for name in ("status", "output_tokens"))
-    answers = store.read_parquet(outputs, lambda rows: rows.select(status=status, tokens=tokens))
+    answers = read_outputs(
+        store, outputs, workload.output_prefix, lambda rows: rows.select(status=status, tokens=tokens)
+    )
     summary = answers.select((pl.col("status") != "ok").mean(), pl.col("tokens").mean(), pl.len())
     error_rate, mean_tokens, n_rows = summary.row(0)
     if mean_tokens is None:
@@ -101,15 +104,16 @@ def canary_result(store: Store, workload: Workload, canary: AnsweredCanary) -> C
 
 def _agreement(store: Store, workload: Workload, gold: GoldSpec, canary: ShardManifest) -> tuple[Agreement | None, str]:
     """How far its answers agree with known ones, or why that is unknown; `gold` may be newer than both."""
-    name, id_column, key = workload.spec.name, workload.record_id, canary.shard.key
+    name, id_column, prefix = workload.spec.name, workload.record_id, workload.output_prefix
+    outputs = outputs_key(name, canary.shard.key)
     answer, status = gold.answer or "", workload.answer_columns["status"]
     raw = store.read_model(raw_manifest_key(name), RawManifest)
     if raw is None or gold.column not in raw.columns:
         return None, f"gold.column {gold.column!r} is not in raw_dataset yet; materialize it again"
-    if answer not in store.scan_parquet([outputs_key(name, key)]).collect_schema():
+    if answer not in renamed(store.scan_parquet([outputs]), prefix).collect_schema():
         return None, f"gold.answer {answer!r} is not among its answers, which are older; launch it again"
-    known = shard_rows(store, raw, canary.shard, lambda rows: rows.select(columns([id_column, gold.column])))
-    given = store.read_parquet(outputs_key(name, key), lambda rows: rows.select(columns([id_column, answer, status])))
+    known = shard_rows(store, raw, canary.shard, id_column, lambda rows: rows.select(columns([id_column, gold.column])))
+    given = read_outputs(store, outputs, prefix, lambda rows: rows.select(columns([id_column, answer, status])))
     return agreement_of(count_pairs(known.join(given, on=id_column).lazy(), gold, answer, status).collect()), ""
 
 

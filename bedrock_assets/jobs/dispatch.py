@@ -16,7 +16,7 @@ from bedrock_assets.jobs.ledger import Ledger, RequestState, Told
 from bedrock_assets.jobs.observe import JobsByRequest, ObservedJobs, pool_limit
 from bedrock_assets.jobs.open_requests import OpenRequests
 from bedrock_assets.jobs.reconcile import Action, Capacity, Close, Collect, Invoke, Refuse, Stop, Submit, plan
-from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption
+from bedrock_assets.jobs.shard_request import Request, RequestStatus, SubmitOption, on_hold_note
 from bedrock_assets.jobs.submit_turn import Turn
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.manifests import InferenceMode
@@ -149,8 +149,7 @@ class Tick:
         n_on_hold = sum(request.status is RequestStatus.ON_HOLD for request in pending) - n_gated
         self.notes += self.open.notes_on_gates(pending)
         if n_on_hold > 0:
-            reason = "raw_dataset is newer than their prompts; materialize prompt_shards"
-            self.notes.append(f"{counted(n_on_hold, 'shard')} on hold: {reason}")
+            self.notes.append(on_hold_note(n_on_hold))
         return n_free
 
     def _is_left_alone(self, request: Request, observed: ObservedJobs) -> bool:

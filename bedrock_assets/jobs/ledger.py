@@ -111,6 +111,12 @@ class Ledger:
         """Whether a request is still about the current prompts of its shard."""
         return RequestStatus.STALE if request.identity in self.replaced else self.staleness.status_of(request)
 
+    @property
+    def n_on_hold(self) -> int:
+        """Requests without a job whose prompts are older than the dataset."""
+        waiting = [entry.request for entry in self.open_entries if entry.job_arn is None]
+        return sum(self.status_of(request) is RequestStatus.ON_HOLD for request in waiting)
+
     def log(self, write: WriteObservation, request: Request, state: RequestState, **metadata: Told) -> None:
         """Write a *state* of a request, with more *metadata*."""
         write_observation(write, self.observation(request, state, **metadata), state)

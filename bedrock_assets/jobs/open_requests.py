@@ -88,7 +88,7 @@ class OpenRequests:
         counts = Counter((request.pipeline, " and ".join(self._changed(request))) for request in requests)
         return [
             f"{counted(n_shards, 'shard')} of {pipeline} on hold: the pipeline has another {parts} than when the "
-            "prompts were made. Materialize prompt_shards and launch them again, or undo the change; if the YAML is "
+            "prompts were made. Materialize prompt_shards and launch them again, or undo the change. If the YAML is "
             "newer than this code location, reload it"
             for (pipeline, parts), n_shards in sorted(counts.items())
         ]

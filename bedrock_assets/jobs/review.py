@@ -9,6 +9,7 @@ from bedrock_assets.columns import columns
 from bedrock_assets.jobs.budget import estimator_of
 from bedrock_assets.jobs.canary import AnsweredCanary, CanaryResult, answered_canary, canary_result, is_canary
 from bedrock_assets.jobs.ledger import Ledger
+from bedrock_assets.outputs.published import read_outputs
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.prices import Tokens, add, price_of
 from bedrock_assets.shards.format import shard_rows
@@ -77,10 +78,10 @@ def _sample(store: Store, workload: Workload, raw: RawManifest, canary: Answered
     def spread(rows: pl.LazyFrame) -> pl.LazyFrame:
         return rows.select(columns(dict.fromkeys([workload.record_id, *used]))).gather_every(every).head(SAMPLE_ROWS)
 
-    shown = shard_rows(store, raw, shard, spread)
+    shown = shard_rows(store, raw, shard, workload.record_id, spread)
     redactor = workload.records.redactor if workload.records else None
     shown = redactor.redact(shown).rows if redactor else shown  # what the model was shown
-    outputs = store.read_parquet(outputs_key(workload.spec.name, shard.key))
+    outputs = read_outputs(store, outputs_key(workload.spec.name, shard.key), workload.output_prefix)
     there = [name for name in answer if name in outputs.columns]
     found = shown.join(outputs.select(columns([workload.record_id, *there])), on=workload.record_id, how="left")
     errors = names["error_message"]

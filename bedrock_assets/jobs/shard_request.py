@@ -8,6 +8,7 @@ from enum import StrEnum
 from bedrock_assets.storage.keys import attempt_folder
 from bedrock_assets.storage.manifests import InferenceMode
 from bedrock_assets.storage.store import Store
+from bedrock_assets.units import counted
 
 NAME_PREFIX = "ba"
 MAX_SHARD_CHARS = 20
@@ -27,6 +28,11 @@ class RequestStatus(StrEnum):
     """The prompts have changed since, or the shard is no longer planned: the answers would not be joined."""
     WITHDRAWN = "withdrawn"
     """A person has cancelled the run that made the request."""
+
+
+def on_hold_note(n_shards: int) -> str:
+    """What a person does about shards that are `ON_HOLD`."""
+    return f"{counted(n_shards, 'shard')} on hold: raw_dataset is newer than their prompts; materialize prompt_shards"
 
 
 @dataclass(frozen=True)

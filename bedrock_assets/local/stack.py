@@ -46,6 +46,8 @@ PATIENCE = {
     "DAGSTER_GRPC_SHUTDOWN_GRACE_PERIOD": "20",
 }
 """Makes the daemon wait for a code location that does not load or is slow, instead of failing backfills and runs."""
+MIN_RECORDS = 100
+"""Bedrock's own default quota."""
 STOP_S = 20
 SENSOR_INTERVAL_S = 5
 """Seconds between two looks of a sensor."""
@@ -83,6 +85,8 @@ class Settings:
     project: Project = DEMO
     """The code location that Dagster loads."""
     sensor_interval_s: int = SENSOR_INTERVAL_S
+    min_records: int = MIN_RECORDS
+    """Fewest records of a job at the emulator."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +134,12 @@ def local_stack(settings: Settings) -> Generator[Stack]:
         _require_free(port)
         # More slots than the pool has: the pipeline itself must keep to the pool. Any model, as the Region and the
         # account are made up here: they say nothing of the profiles and roles that a pipeline names for its own.
-        options: dict[str, Any] = {"speed": settings.speed, "max_jobs": 20, "any_model": True}
+        options: dict[str, Any] = {
+            "speed": settings.speed,
+            "max_jobs": 20,
+            "any_model": True,
+            "min_records": settings.min_records,
+        }
         with Emulator(str(home / "s3"), home / "emulator.sqlite", **options) as emulator:
             env = environment(home, emulator.endpoint_url, settings.sensor_interval_s)
             keys, note = placeholders()

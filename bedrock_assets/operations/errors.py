@@ -10,6 +10,7 @@ from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.outputs.error_groups import group_errors as error_groups
+from bedrock_assets.outputs.published import read_outputs
 from bedrock_assets.pipeline.workload import Workload
 from bedrock_assets.storage.keys import outputs_folder, outputs_key
 from bedrock_assets.storage.store import Store
@@ -57,5 +58,6 @@ def outputs_of(store: Store, spec: WorkloadSpec) -> dict[str, str]:
 
 def _failed(store: Store, workload: Workload, shard: str, key: str) -> pl.DataFrame:
     own = {name: workload.answer_columns[name] for name in ("status", "error_code", "error_message")}
-    rows = store.read_parquet(key, lambda rows: rows.select(column(workload.record_id).alias("record_id"), **own))
+    id_column = column(workload.record_id).alias("record_id")
+    rows = read_outputs(store, key, workload.output_prefix, lambda rows: rows.select(id_column, **own))
     return rows.filter(pl.col("status").cast(pl.String) != "ok").with_columns(shard=pl.lit(shard))

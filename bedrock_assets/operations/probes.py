@@ -155,7 +155,9 @@ def _jobs(probe: Probe) -> CheckResult:
         now = datetime.now(UTC)
         n_in_flight = sum(job.status.in_flight for job in probe.bedrock.list(since=now - timedelta(days=7)))
     except BedrockError as error:
-        return CheckResult("Bedrock", "fail", str(error), "allow the caller_policy that `bedrock-assets iam` prints")
+        started = "start the local stack again: `bedrock-assets dev`, with the same --home"
+        allowed = "allow the caller_policy that `bedrock-assets iam` prints"
+        return CheckResult("Bedrock", "fail", str(error), allowed if probe.on_aws else started)
     return CheckResult("Bedrock", "ok", f"jobs can be listed; {n_in_flight} in flight")
 
 

@@ -1,6 +1,7 @@
 """Run one round of a pipeline from a terminal, cron or CI: read the data, send what has changed, build the table."""
 
 import logging
+import re
 import sys
 import time
 import warnings
@@ -19,6 +20,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.jobs.dagster_internals import InstigatorType
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
+from bedrock_assets.jobs.shard_request import on_hold_note
 from bedrock_assets.jobs.table_rounds import TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.operations.approve import approve_canary
@@ -135,7 +137,7 @@ class RoundRun:
             progress = self._progress("waiting for answers")
             last, since = (last, since) if progress == last else (progress, time.monotonic())
             is_silent = time.monotonic() - since > SILENCE_S
-            self.tell(replace(progress, note=last_words(self.instance)) if is_silent else progress)
+            self.tell(replace(progress, note=self._silence()) if is_silent else progress)
             if not self.rounds.busy(UnderWay(self.instance)) and not self._approve():
                 break
             time.sleep(self.poll_s)
@@ -149,6 +151,13 @@ class RoundRun:
         self.rounds.ledger.refresh(self.instance)
         progress = self._progress("requested")
         return progress if progress.approval else None
+
+    def _silence(self) -> str:
+        """Why nothing goes on; empty while jobs are at Bedrock or collected, which takes its time."""
+        ledger = self.rounds.ledger
+        if any(entry.state is RequestState.SUBMITTED for entry in ledger.open_entries):
+            return ""
+        return on_hold_note(ledger.n_on_hold) if ledger.n_on_hold else last_words(self.instance, self.spec.name)
 
     def _approve(self) -> bool:
         """Approve for the person who said so beforehand; False if nothing waits for that."""
@@ -217,12 +226,14 @@ def load_job(project: Project) -> dg.JobDefinition:
     raise ConfigError(f"module {project.module} of {project} has no Definitions, which Dagster would load")
 
 
-def last_words(instance: DagsterInstance) -> str:
-    """What `bedrock_jobs_sensor` said in its last tick; empty if it has not ticked."""
+def last_words(instance: DagsterInstance, pipeline: str) -> str:
+    """What `bedrock_jobs_sensor` said in its last tick, but of other pipelines; empty if it has not ticked."""
+    of_others = re.compile(rf"\bshards? of (?!{re.escape(pipeline)}\b)|\bba-(?!{re.escape(pipeline)}-)")
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.instigator_name == "bedrock_jobs_sensor":
             ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-            return ticks[0].skip_reason or "" if ticks else ""
+            said = (ticks[0].skip_reason or "").split("; ") if ticks else []
+            return "; ".join(sentence for sentence in said if not of_others.search(sentence))
     return ""
 
 

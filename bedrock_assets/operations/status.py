@@ -17,7 +17,7 @@ from bedrock_assets.inbox.rejections import files_in_folder
 from bedrock_assets.jobs.gate import approval_note
 from bedrock_assets.jobs.ledger import Entry, Ledger, RequestState
 from bedrock_assets.jobs.partitions import shards_of
-from bedrock_assets.jobs.shard_request import name_prefix
+from bedrock_assets.jobs.shard_request import name_prefix, on_hold_note
 from bedrock_assets.prices import price_of
 from bedrock_assets.storage.keys import outputs_key
 from bedrock_assets.storage.manifests import OutputFacts
@@ -81,6 +81,13 @@ def shard_progress(
     costs = _costs(spec, store, [key for key in keys if _answered(ledger, key)])
     shards = [_progress(spec, key, ledger.entries.get(key), jobs, costs.get(key)) for key in keys]
     return [*files, *shards], [error for error in (folder_error, jobs_error) if error]
+
+
+def held_back(instance: DagsterInstance, spec: WorkloadSpec, store: Store) -> str:
+    """Why shards are not sent until a person does something; empty if none is held back."""
+    ledger = Ledger.of(spec)
+    ledger.refresh(instance)
+    return on_hold_note(ledger.n_on_hold) if ledger.n_on_hold else approval_awaited(instance, spec, store)
 
 
 def approval_awaited(instance: DagsterInstance, spec: WorkloadSpec, store: Store) -> str:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from dagster import DagsterInstance
 
-from bedrock_assets.aws.job import Job
+from bedrock_assets.aws.job import Job, JobStatus
 from bedrock_assets.config.inbox import InboxSpec
 from bedrock_assets.config.workload import WorkloadSpec
 from bedrock_assets.jobs.ledger import Ledger
@@ -45,7 +45,7 @@ def uncollected_jobs(
         ledger.refresh(instance)
     for job in jobs:
         pipeline, shard, attempt, inbox = _place_of(store, job, inboxes)
-        if not shard or _is_known(ledgers, pipeline, job):
+        if not shard or _has_nothing(job) or _is_known(ledgers, pipeline, job):
             continue
         cure = (
             _cure_of_file(instance, ledgers, inbox, shard)
@@ -68,6 +68,11 @@ def _place_of(store: Store, job: Job, inboxes: Iterable[InboxSpec]) -> tuple[str
             if "/".join(folder) == inbox.processed_to:
                 return inbox.name, shard, attempt, inbox
     return "", "", "", None
+
+
+def _has_nothing(job: Job) -> bool:
+    """Whether a job has ended before it asked the model for anything, as Bedrock refuses a file that is too small."""
+    return job.status is JobStatus.FAILED and not job.n_processed
 
 
 def _is_known(ledgers: Mapping[str, Ledger], pipeline: str, job: Job) -> bool:

@@ -73,24 +73,35 @@ def format_shard(
 
 
 def shard_rows(
-    store: Store, raw: RawManifest, shard: Shard, query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows
+    store: Store,
+    raw: RawManifest,
+    shard: Shard,
+    record_id: str,
+    query: Callable[[pl.LazyFrame], pl.LazyFrame] = lambda rows: rows,
 ) -> pl.DataFrame:
     """
     The rows of one shard in order: the input's columns and the record id.
 
     Args:
+        record_id: What the record id is to be called: the pipeline's `output_prefix` may have changed since the ingest.
         query: What to read of them; by default everything.
 
     Raises:
         BrokenFile: A part of the dataset is cut or damaged.
+        StaleShard: The dataset has a column of that name.
     """
+    if record_id in raw.columns:
+        raise StaleShard(
+            f"the dataset has a column {record_id!r}, as the record id is called; set another output_prefix"
+        )
     end, position, keys, skip = shard.offset + shard.n_rows, 0, [], 0
     for part in raw.parts:
         if position < end and position + part.n_rows > shard.offset:
             skip = shard.offset - position if not keys else skip
             keys.append(part.key)
         position += part.n_rows
-    return store.read_parquet(keys, lambda rows: query(rows.slice(skip, shard.n_rows)))
+    names = {raw.record_id: record_id}
+    return store.read_parquet(keys, lambda rows: query(rows.rename(names).slice(skip, shard.n_rows)))
 
 
 def current_shard(store: Store, pipeline: str, key: str) -> ShardManifest:
@@ -132,12 +143,12 @@ def encode_batches(
     return map_ordered(encode, batches)
 
 
-def shard_batches(store: Store, raw: RawManifest, shard: Shard) -> Iterator[pl.DataFrame]:
-    """The rows of one shard in order, `CHUNK_ROWS` at a time."""
+def shard_batches(store: Store, raw: RawManifest, shard: Shard, record_id: str) -> Iterator[pl.DataFrame]:
+    """As `shard_rows`, `CHUNK_ROWS` at a time."""
     for start in range(0, shard.n_rows, CHUNK_ROWS):
         n_rows = min(CHUNK_ROWS, shard.n_rows - start)
         part = Shard(key=shard.key, offset=shard.offset + start, n_rows=n_rows)
-        yield shard_rows(store, raw, part)
+        yield shard_rows(store, raw, part, record_id)
 
 
 def _write(
@@ -152,7 +163,7 @@ def _write(
     content, rest = DedupedRows(known), None
     with ExitStack() as files:
         records = RecordFile(files.enter_context(store.writer(f"{incoming}.jsonl")))
-        for jsonl, batch in encode_batches(pipeline, shard_batches(store, raw, shard), keyed=True):
+        for jsonl, batch in encode_batches(pipeline, shard_batches(store, raw, shard, pipeline.record_id), keyed=True):
             lines = batch[LINE]
             if REDACTED in batch.columns:
                 records.n_redacted.update(batch[REDACTED].struct.unnest().sum().row(0, named=True))
@@ -165,7 +176,7 @@ def _write(
             if elsewhere.any():
                 rest = rest or RecordFile(files.enter_context(store.writer(f"{incoming}.rest.jsonl")), digest=None)
                 rest.write(lines.filter(elsewhere))
-        _pad(records, pipeline, lambda: shard_batches(store, raw, shard))
+        _pad(records, pipeline, lambda: shard_batches(store, raw, shard, pipeline.record_id))
     return content, records, rest.n_records if rest else 0
 
 

@@ -75,7 +75,7 @@ def repaired_lines(store: Store, pipeline: Workload, shard: ShardManifest, broke
     if raw is None or raw.revision != shard.raw_revision:
         return None
     records: list[pl.DataFrame] = []
-    for rows in shard_batches(store, raw, shard.shard):
+    for rows in shard_batches(store, raw, shard.shard, pipeline.record_id):
         ids = rows.select(record_id=pipeline.record_id)
         messages = ids.join(broken, on="record_id", how="left", maintain_order="left")["error_message"]
         lines = pipeline.records.make(rows.filter(messages.is_not_null()), messages.drop_nulls())[LINE].drop_nulls()

@@ -1,8 +1,12 @@
 """Proves that no row was lost or duplicated, by comparing the table's or a shard's files with the dataset's."""
 
 from collections import Counter
+from collections.abc import Callable
 
-from bedrock_assets.columns import column
+import polars as pl
+
+from bedrock_assets.columns import column, columns
+from bedrock_assets.outputs.published import renamed
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key
@@ -10,6 +14,7 @@ from bedrock_assets.storage.manifests import RawManifest, Shard, TableManifest
 from bedrock_assets.storage.store import Store
 
 Facts = dict[str, int]
+Rename = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 
 def conservation_facts(store: Store, pipeline: Pipeline, raw: RawManifest, manifest: TableManifest) -> Facts:
@@ -30,7 +35,7 @@ def shard_facts(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard
     key = outputs_key(pipeline.spec.name, shard.key)
     if not store.exists(key):
         return {"n_rows_in": shard.n_rows, "n_rows_out": 0, "n_lost": shard.n_rows, "n_without_status": 0}
-    return _compare(store, pipeline, raw, shard, key)
+    return _compare(store, pipeline, raw, shard, key, lambda rows: renamed(rows, pipeline.spec.output_prefix))
 
 
 def conserved(facts: Facts) -> bool:
@@ -38,10 +43,12 @@ def conserved(facts: Facts) -> bool:
     return facts["n_rows_in"] == facts["n_rows_out"] and not facts["n_lost"] and not facts["n_without_status"]
 
 
-def _compare(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str) -> Facts:
+def _compare(
+    store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard, key: str, rename: Rename = lambda rows: rows
+) -> Facts:
     record_id, status = pipeline.record_id, pipeline.answer_columns["status"]
-    ids = shard_rows(store, raw, shard, lambda rows: rows.select(record_id))
-    rows = store.read_parquet(key, lambda rows: rows.select(record_id, status))
+    ids = shard_rows(store, raw, shard, record_id, lambda rows: rows.select(record_id))
+    rows = store.read_parquet(key, lambda rows: rename(rows).select(columns([record_id, status])))
     known = column(status).is_in(["ok", "error", "missing"]).fill_null(value=False)
     return {
         "n_rows_in": len(ids),

@@ -16,6 +16,7 @@ import polars as pl
 
 from bedrock_assets.errors import BrokenFile, DataError, StoreError, panics_are_errors
 from bedrock_assets.outputs.outcomes import n_truncated
+from bedrock_assets.outputs.published import read_outputs
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.shards.format import shard_rows
 from bedrock_assets.storage.keys import outputs_key, prepared_part_key, raw_manifest_key
@@ -107,8 +108,8 @@ def _answers(store: Store, pipeline: Pipeline, shard: Shard) -> OutputFacts | No
 
 
 def _joined(store: Store, pipeline: Pipeline, raw: RawManifest, shard: Shard) -> pl.DataFrame:
-    rows = shard_rows(store, raw, shard)
-    answers = store.read_parquet(outputs_key(pipeline.spec.name, shard.key))
+    rows = shard_rows(store, raw, shard, pipeline.record_id)
+    answers = read_outputs(store, outputs_key(pipeline.spec.name, shard.key), pipeline.spec.output_prefix)
     if rows[pipeline.record_id].equals(answers[pipeline.record_id]):
         # The usual case, without a copy of what may be vectors.
         joined = rows.hstack(answers.drop(pipeline.record_id))

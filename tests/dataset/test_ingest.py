@@ -163,6 +163,6 @@ def test_many_rows_make_many_parts(store: Store, make_pipeline: MakePipeline) ->
     raw = ingest(make_pipeline(frame, limits=limits, prompt="{text}"), store)
     assert len(raw.parts) == 2
     assert sum(part.n_rows for part in raw.parts) == raw.n_rows == len(frame)
-    shards = [shard_rows(store, raw, shard).select("text") for shard in raw.shards]
+    shards = [shard_rows(store, raw, shard, "record_id").select("text") for shard in raw.shards]
     assert len(shards) == 3
     assert_frame_equal(pl.concat(shards), frame)

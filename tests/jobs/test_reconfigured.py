@@ -7,7 +7,9 @@ import pytest
 
 from bedrock_assets.config.pipeline import PipelineSpec
 from bedrock_assets.jobs.ledger import RequestState
+from bedrock_assets.operations.errors import group_errors
 from bedrock_assets.pipeline.pipeline import Pipeline
+from bedrock_assets.storage.publication import read_latest
 from tests.labs.dispatch import Lab, open_lab
 
 SONNET = "anthropic.claude-sonnet-4-5-20250929-v1:0"
@@ -72,3 +74,25 @@ def test_a_run_that_was_launched_before_the_edit_reads_nothing(tmp_path: Path) -
         lab.pipeline = before
         assert lab.materialize("batch_outputs", run.partition_key, dict(run.tags))
         assert set(lab.states.values()) == {RequestState.ANSWERED}
+
+
+@pytest.mark.parametrize(("before", "after"), [("", "ai_"), ("ai_", ""), ("ai_", "ai_x_")])
+def test_other_names_for_the_columns_change_no_answer(tmp_path: Path, before: str, after: str) -> None:
+    """`output_prefix` is edited between two shards' answers: the table has the new names, and nothing is sent again."""
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None, output_prefix=before) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        lab.tick()
+        assert sorted(lab.states.values()) == [RequestState.ANSWERED, RequestState.SUBMITTED]
+        edit(lab, {"output_prefix": after})
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        assert lab.materialize("joined_table")
+        assert len(lab.jobs()) == 2
+
+        table = read_latest(lab.store, "calls")
+        assert table.columns[:3] == ["id", "transcript", f"{after}record_id"]
+        assert all(name.startswith(after) for name in table.columns[3:])
+        assert table[f"{after}record_id"].to_list() == [f"c{i}" for i in range(20)]
+        assert table[f"{after}status"].to_list() == ["ok"] * 20
+        assert group_errors(lab.store, lab.pipeline.workload) == []
