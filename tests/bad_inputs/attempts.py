@@ -35,7 +35,7 @@ from tests.bad_inputs.memory import Peak, measured
 from tests.labs.inbox import inbox_of
 from tests.labs.stages import Stages, build_pipeline, texts
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 """Far more than any of them takes on a busy machine."""
 ROWS = "rows-of-the-case.csv"
 """Stands for the path of a file with three rows."""

@@ -7,10 +7,12 @@ import pytest
 from tests.bad_inputs.attempts import Case, tried
 from tests.bad_inputs.cases import good
 from tests.bad_inputs.large import LARGE, allowed, attempt
-from tests.bad_inputs.memory import ALLOWANCE, measured
+from tests.bad_inputs.memory import measured
 from tests.bad_inputs.report import MB, table, table_of_large, try_all
 
 AT_LEAST = 230
+MOST_BYTES = 192 * MB
+"""The largest of them are one value of 5 MB, of which a record's JSON and Base64 are made: some 12 copies of it."""
 
 
 @pytest.mark.parametrize("case", good(), ids=lambda case: f"{case.kind}: {case.name}")
@@ -27,7 +29,7 @@ def test_no_bad_input_ends_in_a_traceback_or_a_hang(tmp_path: Path) -> None:
     print(table(outcomes))
     assert [(one.case.kind, one.case.name, one.said) for one in outcomes if one.fate == "FAILED"] == []
     assert len({(one.case.kind, one.case.name) for one in outcomes}) >= AT_LEAST
-    assert [(one.case.kind, one.case.name, one.peak) for one in outcomes if one.peak > ALLOWANCE] == []
+    assert [(one.case.kind, one.case.name, one.peak) for one in outcomes if one.peak > MOST_BYTES] == []
 
 
 @pytest.mark.slow
