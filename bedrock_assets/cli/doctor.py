@@ -43,7 +43,7 @@ def doctor(
     """
     with session(home) as env:
         specs, errors = env.specs(pipelines, whole=True)
-        results = _gather(env, specs, errors)
+        results = _gather(env, specs, errors, are_all=not pipelines)
         if probe or control:
             results += _probe(env, specs, control)
     if as_json:
@@ -54,7 +54,9 @@ def doctor(
         raise typer.Exit(1)
 
 
-def _gather(env: Environment, specs: "list[WorkloadSpec]", errors: "list[BedrockAssetsError]") -> "list[CheckResult]":
+def _gather(
+    env: Environment, specs: "list[WorkloadSpec]", errors: "list[BedrockAssetsError]", *, are_all: bool
+) -> "list[CheckResult]":
     from bedrock_assets.operations.doctor import checks_without_regions, run_checks
     from bedrock_assets.operations.probes import CheckResult, Probe
 
@@ -69,7 +71,7 @@ def _gather(env: Environment, specs: "list[WorkloadSpec]", errors: "list[Bedrock
     used = env.regions.used_by((target for spec in specs for target in spec.targets), strict=False)
     probes = {region: Probe.of(region, env.store, env.bedrock) for region in used.all}
     with env.instance() if os.environ.get("DAGSTER_HOME") else nullcontext() as instance:
-        return [*wrong, *run_checks(probes, env.regions, specs, instance)]
+        return [*wrong, *run_checks(probes, env.regions, specs, instance, are_all=are_all)]
 
 
 def _probe(env: Environment, specs: "list[WorkloadSpec]", control: str | None) -> "list[CheckResult]":

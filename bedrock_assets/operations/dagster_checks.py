@@ -25,7 +25,7 @@ HEARTBEAT_S = 300
 
 
 def run_dagster_checks(
-    instance: DagsterInstance | None, regions: Regions | None, specs: Sequence[WorkloadSpec]
+    instance: DagsterInstance | None, regions: Regions | None, specs: Sequence[WorkloadSpec], *, are_all: bool = True
 ) -> Iterator[CheckResult]:
     """
     Run all checks, one after the other.
@@ -33,6 +33,7 @@ def run_dagster_checks(
     Args:
         instance: None if `DAGSTER_HOME` is not set.
         regions: None if none can be opened; then files and jobs are left out.
+        are_all: Whether *specs* are those of all pipelines; if not, jobs of others are left out.
     """
     if instance is None:
         fix = "set DAGSTER_HOME, or name the folder of a local stack with --home"
@@ -47,7 +48,7 @@ def run_dagster_checks(
             yield _inbox_files(instance, regions.store, spec)
         elif isinstance(spec, PipelineSpec) and spec.approval:
             yield _approval(instance, regions.store, spec)
-    yield from _uncollected(instance, regions, specs)
+    yield from _uncollected(instance, regions, specs, are_all=are_all)
 
 
 def _daemon_and_pools(instance: DagsterInstance, specs: Sequence[WorkloadSpec]) -> Iterator[CheckResult]:
@@ -116,11 +117,16 @@ def _approval(instance: DagsterInstance, store: Store, spec: PipelineSpec) -> Ch
     return CheckResult(check, "warn", note.partition(":")[0], how_to_approve(spec))
 
 
-def _uncollected(instance: DagsterInstance, regions: Regions, specs: Sequence[WorkloadSpec]) -> Iterator[CheckResult]:
+def _uncollected(
+    instance: DagsterInstance, regions: Regions, specs: Sequence[WorkloadSpec], *, are_all: bool
+) -> Iterator[CheckResult]:
     """Jobs that are paid and that nobody is about to collect."""
     try:
         jobs = list(regions.list(since=datetime.now(UTC) - LOOK_BACK))
-        found = list(uncollected_jobs(instance, regions.store, jobs, specs))
+        names = {spec.name for spec in specs}
+        found = [
+            one for one in uncollected_jobs(instance, regions.store, jobs, specs) if are_all or one.pipeline in names
+        ]
     except (BedrockError, StoreError) as error:
         yield CheckResult("answers to collect", "unknown", str(error), "then run the check again")
         return

@@ -26,7 +26,12 @@ QUOTAS = {
 
 
 def run_checks(
-    probes: Mapping[Region, Probe], regions: Regions, specs: Sequence[WorkloadSpec], instance: DagsterInstance | None
+    probes: Mapping[Region, Probe],
+    regions: Regions,
+    specs: Sequence[WorkloadSpec],
+    instance: DagsterInstance | None,
+    *,
+    are_all: bool = True,
 ) -> Iterator[CheckResult]:
     """
     Run all checks, one after the other.
@@ -34,6 +39,7 @@ def run_checks(
     Args:
         probes: For each region in use, the deployment's own first.
         instance: Dagster's, None if `DAGSTER_HOME` is not set.
+        are_all: Whether *specs* are those of all pipelines and inboxes.
     """
     for region, probe in probes.items():
         for result in run_probes(probe):
@@ -50,7 +56,7 @@ def run_checks(
                 yield from _model(probes[region], spec, target, *quotas[region])
     for region, model in sorted(_models(regions, specs), key=str):
         yield from _metrics(probes[region], model)
-    yield from run_dagster_checks(instance, regions, specs)
+    yield from run_dagster_checks(instance, regions, specs, are_all=are_all)
 
 
 def checks_without_regions(

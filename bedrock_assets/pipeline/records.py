@@ -28,6 +28,7 @@ _OF_READY_TASKS = {
     *("system", "max_tokens", "temperature", "top_p", "stop_sequences", "null_default", "images", "special_tokens"),
 }
 _SEPARATOR, _ESCAPE = "\x1e", "\x1f"
+_LEFT_OUT = "…"
 
 
 @dataclass(frozen=True)
@@ -76,6 +77,7 @@ class RecordMaker:
             **self._rendered(rows.schema),
             **self.attachments.rendered(rows),
         )
+        parts, n_left_out = self._bounded(parts)
         keys = parts.select(self._key(parts.columns[1:]).alias(KEY)) if keyed else pl.DataFrame()
         if keyed and redacted:
             keys = keys.with_columns(redacted.counts.to_struct(REDACTED))
@@ -83,7 +85,7 @@ class RecordMaker:
             parts = parts.with_columns(text=pl.concat_str("text", repair_notes(violations, self.family)))
         line = encoded({"recordId": pl.col("id"), "modelInput": self._request()})
         records = parts.with_columns(line.alias(LINE))
-        code, message = self._faults(records)
+        code, message = self._faults(records, n_left_out)
         records = records.select(LINE, code.alias(ERROR_CODE), message.alias(ERROR_MESSAGE))
         records = records.with_columns(pl.when(pl.col(ERROR_CODE).is_null()).then(LINE).alias(LINE))
         if isinstance(self.task, EmbeddingTask) and self.task.truncate:
@@ -184,30 +186,60 @@ class RecordMaker:
         rendered = {name: split_tokens(text, self.family) if split else text for name, text in rendered.items()}
         return rendered | self.further.rendered(schema, self.task.null_default)
 
-    def _faults(self, records: pl.DataFrame) -> tuple[pl.Expr, pl.Expr]:
+    @property
+    def _max_bytes(self) -> float:
+        """The most bytes that a record may have."""
+        return min(self.spec.limits.max_bytes_per_record, self.attachments.max_request_bytes or math.inf)
+
+    def _bounded(self, parts: pl.DataFrame) -> tuple[pl.DataFrame, pl.Series | None]:
+        """
+        Leave out texts that no record could have: to encode them takes many times the memory that they have.
+
+        Returns:
+            The parts, and how many bytes of each row were left out, UInt32; None if nothing was.
+        """
+        texts = [name for name in ("text", "system", *self.further.names) if name in parts.columns]
+        is_too_long = {name: column(name).str.len_bytes() > self._max_bytes for name in texts}
+        if not parts.select(pl.any_horizontal(condition.any() for condition in is_too_long.values())).item():
+            return parts, None
+        n_left_out = parts.select(
+            pl.sum_horizontal(
+                pl.when(condition).then(column(name).str.len_bytes()).otherwise(0)
+                for name, condition in is_too_long.items()
+            ).alias("n")
+        )["n"]
+        short = (
+            pl.when(condition).then(pl.lit(_LEFT_OUT)).otherwise(column(name)).alias(name)
+            for name, condition in is_too_long.items()
+        )
+        return parts.with_columns(short), n_left_out
+
+    def _faults(self, records: pl.DataFrame, n_left_out: pl.Series | None) -> tuple[pl.Expr, pl.Expr]:
         """
         Why a record cannot be sent.
 
         Args:
             records: `text`, `system` (if there is one), those of the attachments, `LINE`.
+            n_left_out: See `_bounded`.
 
         Returns:
             Code and message, String, null where it can be sent.
         """
         code, message = pl.lit(None, pl.String), pl.lit(None, pl.String)
-        reasons = self._reasons(records)
+        reasons = self._reasons(records, n_left_out)
         if records.select(pl.any_horizontal(condition.any() for condition, _, _ in reasons)).item():
             for condition, name, text in reversed(reasons):
                 code = pl.when(condition).then(pl.lit(name)).otherwise(code)
                 message = pl.when(condition).then(text).otherwise(message)
         return code, message
 
-    def _reasons(self, records: pl.DataFrame) -> list[Reason]:
+    def _reasons(self, records: pl.DataFrame, n_left_out: pl.Series | None) -> list[Reason]:
         """Conditions under which a record cannot be sent, each with its code and message; the first one counts."""
         texts = [column(name) for name in ("text", "system") if name in records.columns]
         further = [column(name) for name in self.further.names]
-        n_bytes = pl.col(LINE).str.len_bytes()
-        max_bytes = min(self.spec.limits.max_bytes_per_record, self.attachments.max_request_bytes or math.inf)
+        n_bytes, max_bytes = pl.col(LINE).str.len_bytes(), self._max_bytes
+        if n_left_out is not None:
+            n_bytes = n_bytes + pl.lit(n_left_out)
         too_large = pl.format(f"the record has {{}} bytes, above {max_bytes}", n_bytes)
         used = ", ".join(self.columns)
         null = pl.any_horizontal(value.is_null() for value in (*texts, *self.attachments.contents(), *further))

@@ -29,6 +29,8 @@ Read = TypeVar("Read")
 
 _LOW = rb"[dD][c-fC-F][0-9a-fA-F]{2}"
 _SURROGATE = re.compile(rb"\\+u(?:[dD][89abAB][0-9a-fA-F]{2}(?:\\u" + _LOW + rb")?|" + _LOW + rb")")
+MAX_LINE_BYTES = 32 * 1024 * 1024
+"""More than any record may have. To decode a line takes several times its size."""
 _PAIR_BYTES = len(rb"\ud83d\ude00")
 _LONG_NUMBER = r"[:\[,]\s*-?[0-9]{16}"
 _LONG_TEXT = r'(?:^|[\[:,"])(-?\d{16,})(?:$|[\],}"])'
@@ -92,7 +94,9 @@ def _blocks(name: str) -> Iterator[tuple[int, bytes]]:
     with path.open("rb") as file:
         while left > 0 and (block := file.read(min(READ_BYTES, left))):
             if not block.endswith(b"\n") and len(block) < left:
-                block += file.readline(left - len(block))
+                block += file.readline(min(left - len(block), MAX_LINE_BYTES))
+            if not block.endswith(b"\n") and len(block) < left:
+                raise ConfigError(_too_long(name, number + block.count(b"\n")))
             left -= len(block)
             if left <= 0 and not block.endswith(b"\n") and path.stat().st_size > file.tell():
                 block = block[: block.rfind(b"\n") + 1]  # the rest of this line is being written
@@ -101,6 +105,13 @@ def _blocks(name: str) -> Iterator[tuple[int, bytes]]:
                 block = block.removeprefix(_MARK)
             yield number, whole_characters(block)
             number += block.count(b"\n")
+
+
+def _too_long(name: str, number: int) -> str:
+    return (
+        f"source {name!r}, line {number} has more than {MAX_LINE_BYTES:,} bytes; if it has many objects, write one on "
+        "each line, else leave out what is not sent, or write the rows as Parquet"
+    )
 
 
 def _require_lines(name: str, block: bytes) -> None:

@@ -31,11 +31,16 @@ Select = Callable[[pl.LazyFrame], pl.LazyFrame]
 
 @dataclass(frozen=True)
 class Publication:
-    """One build of a table. It can be read for an hour after the next one, and until the one after that."""
+    """One build of a table."""
 
     store: Store
     pipeline: str
     manifest: TableManifest
+    reads_on: bool = False
+    """
+    Whether it is read on after the next build, for an hour and until the one after that. Whoever writes what he reads,
+    as a sink does, must not: an older table would replace a newer one there.
+    """
 
     @classmethod
     def latest(cls, store: Store, pipeline: str) -> "Publication":
@@ -54,7 +59,7 @@ class Publication:
         manifest = store.read_model(table_manifest_key(pipeline), TableManifest)
         if manifest is None:
             raise ConfigError(_absent(store, pipeline))
-        return cls(store, pipeline, manifest)
+        return cls(store, pipeline, manifest, reads_on=True)
 
     def scan(self) -> pl.LazyFrame:
         """
@@ -71,13 +76,13 @@ class Publication:
         Read from a part.
 
         Raises:
-            StoreConflict: The part's file belongs to another publication, and its copy was deleted.
+            StoreConflict: The part's file belongs to another publication, and its copy is not read or was deleted.
         """
         try:
             return self._read(part, part.key, select)
         except StoreConflict:
             key = former_part_key(self.pipeline, part.identity)
-            if not part.identity or not self.store.exists(key):
+            if not self.reads_on or not part.identity or not self.store.exists(key):
                 raise
             return self._read(part, key, select)
 

@@ -1,11 +1,12 @@
-"""`python -m tests.bad_inputs` tries all bad inputs and prints what became of them, by kind."""
+"""`python -m tests.bad_inputs` tries all bad and all large inputs and prints what became of them, and their memory."""
 
 import sys
 import tempfile
 import warnings
 from pathlib import Path
 
-from tests.bad_inputs.report import table, try_all
+from tests.bad_inputs.large import LARGE, attempt
+from tests.bad_inputs.report import table, table_of_large, try_all
 
 
 def main() -> int:
@@ -13,7 +14,9 @@ def main() -> int:
     warnings.simplefilter("ignore")
     with tempfile.TemporaryDirectory() as folder:
         outcomes = try_all(Path(folder))
+        taken = {name: attempt(large, Path(folder)) for name, large in LARGE.items()}
     print(table(outcomes))
+    print(table_of_large(taken))
     failures = [outcome for outcome in outcomes if outcome.fate == "FAILED"]
     for outcome in failures:
         print(f"FAILED {outcome.case.kind}, {outcome.case.name}: {outcome.said[:500]}")

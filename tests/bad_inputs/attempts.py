@@ -31,10 +31,11 @@ from bedrock_assets.storage.keys import raw_manifest_key, shard_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, ShardManifest
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table, readiness
+from tests.bad_inputs.memory import Peak, measured
 from tests.labs.inbox import inbox_of
 from tests.labs.stages import Stages, build_pipeline, texts
 
-DEADLINE_S = 20
+DEADLINE_S = 60
 """Far more than any of them takes on a busy machine."""
 ROWS = "rows-of-the-case.csv"
 """Stands for the path of a file with three rows."""
@@ -61,19 +62,21 @@ class Outcome:
     said: str
     """The error, in one line."""
     took_s: float
+    peak: int
+    """Bytes of memory that it took."""
 
 
 class Hang(BaseException):
     """An attempt that did not end in time; not an `Exception`, so that no handler takes it for an ordinary error."""
 
 
-def tried(case: Case, folder: Path) -> Outcome:
-    """Try a case in a folder of its own, under the deadline."""
+def tried(case: Case, folder: Path, deadline_s: float = DEADLINE_S) -> Outcome:
+    """Try a case in a folder of its own, under the deadline, and measure its memory."""
     folder.mkdir(parents=True)
-    start = time.monotonic()
+    start, peak = time.monotonic(), Peak()
     fate: Fate
     try:
-        with _deadline():
+        with measured() as peak, _deadline(deadline_s):
             fate, said = case.attempt(folder), ""
     except BedrockAssetsError as error:
         fate, said = "refused", f"{type(error).__name__}: {error}"
@@ -81,16 +84,16 @@ def tried(case: Case, folder: Path) -> Outcome:
         fate, said = "FAILED", f"{type(error).__name__}: {error}"
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-    return Outcome(case, fate, " ".join(said.split()), time.monotonic() - start)
+    return Outcome(case, fate, " ".join(said.split()), time.monotonic() - start, peak.n_bytes)
 
 
 @contextmanager
-def _deadline() -> Generator[None]:
+def _deadline(deadline_s: float) -> Generator[None]:
     def end(_: int, __: FrameType | None) -> None:
-        raise Hang(f"no end after {DEADLINE_S} s")
+        raise Hang(f"no end after {deadline_s} s")
 
     before = signal.signal(signal.SIGALRM, end)
-    signal.setitimer(signal.ITIMER_REAL, DEADLINE_S)
+    signal.setitimer(signal.ITIMER_REAL, deadline_s)
     try:
         yield
     finally:

@@ -34,6 +34,14 @@ def test_a_job_that_a_request_waits_for_is_none(lab: Lab) -> None:
     assert cures(lab, "others") == dict.fromkeys(
         lab.shards, "there is no pipeline calls here; add it again under this name, then launch this shard"
     )
+    others = [lab.pipeline.spec.model_copy(update={"name": "others"})]
+    told = [
+        result.status
+        for are_all in (True, False)
+        for result in run_dagster_checks(lab.instance, lab.opened, others, are_all=are_all)
+        if result.check == "answers to collect"
+    ]
+    assert told == ["warn", "warn", "ok"], "where not all pipelines are looked at, others may be there"
     lab.finish()
     lab.instance.wipe()
     assert cures(lab) == {}, "they are collected"
