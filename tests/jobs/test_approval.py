@@ -293,7 +293,7 @@ def test_nobody_says_yes_at_night(tmp_path: Path) -> None:
 
 def test_the_next_night_is_not_skipped(tmp_path: Path) -> None:
     """Shards that wait for jobs hold the schedule up; those that wait for a person do not."""
-    with open_lab(tmp_path, **LAB | {"n_rows": 80}) as lab:
+    with open_lab(tmp_path, on_disk=True, **LAB | {"n_rows": 80}) as lab:
         lab.ask()
         scheduled = lab.pipeline.spec.model_copy(update={"schedule": ScheduleSpec(cron="0 3 * * *")})
         schedule = build_schedule(replace(lab.pipeline, spec=scheduled))
