@@ -1,6 +1,7 @@
 """The configurations that ship: each builds the Dagster instance that it names, and its settings are in force."""
 
 import os
+import uuid
 from collections.abc import Generator
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ from typer.testing import CliRunner
 from bedrock_assets.cli.app import app
 from bedrock_assets.cli.deployment import FILES, FOLDER
 from bedrock_assets.cli.metrics import DASHBOARD, RULES
-from tests.emulator.worlds import KEY, REGION, S3, moto_server
+from tests.emulator.worlds import KEY, REGION, S3
 from tests.labs import helm
 from tests.labs.postgres import postgres
 
@@ -53,16 +54,16 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.fixture
-def aws(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Generator[S3]:
+def aws(moto: S3, monkeypatch: pytest.MonkeyPatch) -> Generator[S3]:
     """An account of moto's, which boto3 finds by the environment, with the bucket of the logs."""
-    with moto_server(tmp_path) as server:
-        server.create_bucket("my-bucket")
-        settings = {"AWS_ENDPOINT_URL": server.url, "AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": KEY}
-        settings |= {"AWS_SECRET_ACCESS_KEY": KEY, "BEDROCK_ASSETS_LOGS_BUCKET": "my-bucket"}
-        settings |= {"BEDROCK_ASSETS_LOGS_PREFIX": "batch/dagster-logs"}
-        for name, value in settings.items():
-            monkeypatch.setenv(name, value)
-        yield server
+    moto.create_bucket("my-bucket")
+    settings = {"AWS_ENDPOINT_URL": moto.url, "AWS_DEFAULT_REGION": REGION, "AWS_ACCESS_KEY_ID": KEY}
+    settings |= {"AWS_SECRET_ACCESS_KEY": KEY, "BEDROCK_ASSETS_LOGS_BUCKET": "my-bucket"}
+    settings |= {"BEDROCK_ASSETS_LOGS_PREFIX": "batch/dagster-logs"}
+    for name, value in settings.items():
+        monkeypatch.setenv(name, value)
+    yield moto
+    moto.clear()
 
 
 def instance_of(home: Path, text: str) -> DagsterInstance:
@@ -202,7 +203,7 @@ def require_logs_in_s3(instance: DagsterInstance, server: S3, capfd: pytest.Capt
     """What a step prints is captured, and put where the caller's policy lets it."""
     manager: Any = instance.compute_log_manager
     assert isinstance(manager, S3ComputeLogManager)
-    with capfd.disabled(), manager.capture_logs(["a-run", "compute_logs", "a-step"]):
+    with capfd.disabled(), manager.capture_logs([str(uuid.uuid4()), "compute_logs", "a-step"]):
         os.write(1, b"said by a step\n")
     (name,) = server.names("my-bucket", "batch/dagster-logs/")
     assert name.endswith(".out")

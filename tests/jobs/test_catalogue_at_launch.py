@@ -8,7 +8,7 @@ import pytest
 
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.jobs.ledger import RequestState
-from tests.jobs.test_preflight import DEPRECATED, failure, prepare, span
+from tests.jobs.test_preflight import DEPRECATED, failure, prepare
 from tests.labs.dispatch import Lab, open_lab
 
 OPUS_5, CLAUDE_3 = "us.anthropic.claude-opus-5", "anthropic.claude-3-haiku-20240307-v1:0"
@@ -27,7 +27,7 @@ def test_a_parameter_that_the_model_refuses(tmp_path: Path) -> None:
     settings: dict[str, Any] = {"n_rows": 20, "preflight": True, "model": OPUS_5, "task": COLD}
     with open_lab(tmp_path / "forgotten", **settings, model_facts={"refuses": []}) as lab:
         prepare(lab)
-        assert not lab.materialize("batch_outputs", tags=span(lab))
+        assert not lab.materialize("batch_outputs", tags=lab.span)
         assert DEPRECATED in failure(lab)
         assert (lab.states, lab.jobs(), lab.n_invoked) == ({}, [], 0)
 
@@ -36,12 +36,12 @@ def test_an_ended_model_is_not_paid_for(tmp_path: Path) -> None:
     """A launch is refused before anything is sent, and goes on once the YAML allows it."""
     with open_lab(tmp_path, n_rows=20, model=CLAUDE_3) as lab:
         prepare(lab)
-        assert not lab.materialize("batch_outputs", tags=span(lab))
+        assert not lab.materialize("batch_outputs", tags=lab.span)
         assert "ended its life on 2026-09-10. Nothing was sent" in last_error(lab)
         assert (lab.states, lab.jobs(), lab.n_invoked) == ({}, [], 0)
         allowed = lab.pipeline.spec.model_copy(update={"on_retired": "warn"})
         lab.pipeline = type(lab.pipeline)(allowed, lab.pipeline.folder)
-        assert lab.materialize("batch_outputs", tags=span(lab))
+        assert lab.materialize("batch_outputs", tags=lab.span)
         assert set(lab.finish().values()) == {RequestState.ANSWERED}
 
 
