@@ -131,6 +131,6 @@ def _uncollected(
         yield CheckResult("answers to collect", "unknown", str(error), "then run the check again")
         return
     for one in found:
-        yield CheckResult("answers to collect", "warn", f"{one.job.name} is {one.job.status}, and paid", str(one))
+        yield CheckResult("answers to collect", "warn", f"{one.job.name} is {one.job.status}, and unclaimed", str(one))
     if not found:
         yield CheckResult("answers to collect", "ok", "each job has a request that waits for it, or is collected")
