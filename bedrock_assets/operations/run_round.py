@@ -137,7 +137,7 @@ class RoundRun:
             progress = self._progress("waiting for answers")
             last, since = (last, since) if progress == last else (progress, time.monotonic())
             is_silent = time.monotonic() - since > SILENCE_S
-            self.tell(replace(progress, note=self._silence()) if is_silent else progress)
+            self.tell(replace(progress, note=self.stall()) if is_silent else progress)
             if not self.rounds.busy(UnderWay(self.instance)) and not self._approve():
                 break
             time.sleep(self.poll_s)
@@ -152,7 +152,7 @@ class RoundRun:
         progress = self._progress("requested")
         return progress if progress.approval else None
 
-    def _silence(self) -> str:
+    def stall(self) -> str:
         """Why nothing goes on; empty while jobs are at Bedrock or collected, which takes its time."""
         ledger = self.rounds.ledger
         if any(entry.state is RequestState.SUBMITTED for entry in ledger.open_entries):
@@ -228,13 +228,18 @@ def load_job(project: Project) -> dg.JobDefinition:
 
 def last_words(instance: DagsterInstance, pipeline: str) -> str:
     """What `bedrock_jobs_sensor` said in its last tick, but of other pipelines; empty if it has not ticked."""
-    of_others = re.compile(rf"\bshards? of (?!{re.escape(pipeline)}\b)|\bba-(?!{re.escape(pipeline)}-)")
     for state in instance.all_instigator_state(instigator_type=InstigatorType.SENSOR):
         if state.instigator_name == "bedrock_jobs_sensor":
             ticks = instance.get_ticks(state.instigator_origin_id, state.selector_id, limit=1)
-            said = (ticks[0].skip_reason or "").split("; ") if ticks else []
-            return "; ".join(sentence for sentence in said if not of_others.search(sentence))
+            return about(pipeline, ticks[0].skip_reason or "") if ticks else ""
     return ""
+
+
+def about(pipeline: str, said: str) -> str:
+    """What the sensor *said*, without what is about other pipelines alone."""
+    name = re.escape(pipeline)
+    of_others = re.compile(rf"\bshards? of (?!{name} )|\bba-(?!{name}-)")
+    return "; ".join(sentence for sentence in said.split("; ") if not of_others.search(sentence))
 
 
 def _require_daemon(instance: DagsterInstance) -> None:

@@ -7,6 +7,7 @@ import pytest
 
 from bedrock_assets.aws.job import JobStatus
 from bedrock_assets.jobs.ledger import Ledger, RequestState
+from bedrock_assets.operations.status import held_back
 from tests.labs.dispatch import Lab, open_lab
 
 
@@ -69,6 +70,7 @@ def test_nothing_is_sent_while_the_dataset_is_newer(tmp_path: Path) -> None:
         tick = lab.tick()
         assert len(lab.jobs()) == 1
         assert any("1 shard on hold: raw_dataset is newer" in note for note in tick.notes)
+        assert held_back(lab.instance, lab.pipeline.spec, lab.store) in tick.notes, "status says it too"
         lab.format()
         lab.finish()
         assert [lab.materialize("batch_outputs", shard) for shard in lab.shards] == [True, True]
