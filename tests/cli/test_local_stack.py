@@ -134,7 +134,7 @@ def test_a_process_that_outlives_a_killed_stack(tmp_path: Path) -> None:
     with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True) as left:
         (tmp_path / "lock").write_text(str(left.pid))
         with (
-            pytest.raises(ConfigError, match=rf"killed, but .* `kill -- -{left.pid}`"),
+            pytest.raises(ConfigError, match=rf"killed, but .* `kill -9 -- -{left.pid}`"),
             local_stack(Settings(tmp_path)),
         ):
             pass
