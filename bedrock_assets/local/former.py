@@ -41,7 +41,7 @@ def require_ended(home: Path, lock: IO[str]) -> None:
         # SIGKILL, as a run that gets SIGTERM ends as one that a person has cancelled, which stops its jobs.
         raise ConfigError(
             f"folder {home}: the former local stack was killed, but processes of it are alive (process group {group}); "
-            f"end them with `kill -9 -- -{group}`, or name another folder with --home. If they are not of a local stack, "
+            f"end them with `kill -9 -- -{group}`, or name another folder with --home. If they are not its own, "
             f"delete {home / 'lock'}"
         )
 
