@@ -100,7 +100,7 @@ class Stack:
     location: str = DEMO.name
     """Name of the code location."""
     note: str = ""
-    """What a person should know of the AWS login; empty if there is nothing."""
+    """What a person should know of the AWS login, and of runs that were under way; empty if there is nothing."""
 
     @property
     def store(self) -> Path:
@@ -129,7 +129,10 @@ def local_stack(settings: Settings) -> Generator[Stack]:
     """
     home = settings.home.expanduser().resolve()
     _end_cleanly_on_signals()
+    from bedrock_assets.local.former import require_ended
+
     with _locked(home) as lock:
+        require_ended(home, lock)
         port = settings.port or free_port()
         _require_free(port)
         # More slots than the pool has: the pipeline itself must keep to the pool. Any model, as the Region and the
@@ -145,16 +148,18 @@ def local_stack(settings: Settings) -> Generator[Stack]:
             keys, note = placeholders()
             env |= keys
             (home / SETTINGS).write_text(json.dumps(env, indent=2))
-            _prepare_instance(home, settings.max_jobs)
+            notes = [note, _prepare_instance(home, settings.max_jobs)]
             dagster = _start_dagster(home, settings, port, env, lock)
             lock.truncate(0)
             lock.write(str(dagster.pid))
             lock.flush()
             try:
                 ui_url = f"http://127.0.0.1:{port}"
+                note = "\n".join(filter(None, notes))
                 yield Stack(home, ui_url, emulator.endpoint_url, dagster, settings.project.name, note)
             finally:
                 stop(dagster)
+                lock.truncate(0)
 
 
 def environment(home: Path, emulator_url: str, sensor_interval_s: int = SENSOR_INTERVAL_S) -> dict[str, str]:
@@ -227,8 +232,11 @@ def _end_cleanly_on_signals() -> None:
         signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
-def _prepare_instance(home: Path, max_jobs: int) -> None:
+def _prepare_instance(home: Path, max_jobs: int) -> str:
+    """Make the instance ready for Dagster; returns what a person should know of runs that were under way."""
     from dagster import DagsterInstance
+
+    from bedrock_assets.local.former import end_runs
 
     folder = home / "dagster"
     store_folder(home).mkdir(parents=True, exist_ok=True)
@@ -239,6 +247,7 @@ def _prepare_instance(home: Path, max_jobs: int) -> None:
     with DagsterInstance.from_config(str(folder)) as instance:
         if instance.event_log_storage.get_concurrency_info("bedrock_batch").limit is None:
             instance.event_log_storage.set_concurrency_slots("bedrock_batch", max_jobs)
+        return end_runs(instance)
 
 
 def _write_workspace(home: Path, project: Project) -> Path:

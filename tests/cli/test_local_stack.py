@@ -1,17 +1,23 @@
 """A local stack does not reach AWS, whatever the shell or the project's `.env` say."""
 
 import json
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import boto3
 import pytest
+from dagster import DagsterRun, DagsterRunStatus
 
 from bedrock_assets.cli.common import session
 from bedrock_assets.emulator import Emulator
 from bedrock_assets.errors import ConfigError
+from bedrock_assets.local.former import STOPPED, end_runs, require_ended
 from bedrock_assets.local.stack import AWS_ONLY, SETTINGS, Settings, environment, local_stack, placeholders
 from bedrock_assets.pipeline.project import find_project
 from bedrock_assets.resources.environment import bedrock_resource
+from tests.labs.instances import open_instance
 
 
 @pytest.mark.parametrize("line", ["BEDROCK_ASSETS_STORE=s3://paid/batch", " export BEDROCK_ASSETS_REGIONS = eu.yaml"])
@@ -99,3 +105,42 @@ def test_sources_keep_the_keys_of_the_shell(tmp_path: Path, monkeypatch: pytest.
     assert credentials is not None
     assert credentials.access_key == "mine"
     assert (tmp_path / "buckets" / "emulator.sqlite").is_file()
+
+
+def test_runs_that_a_stopped_stack_left(tmp_path: Path) -> None:
+    """Those that had a process end, each as it was meant to; those that had none stay."""
+    ended = {
+        DagsterRunStatus.STARTING: DagsterRunStatus.FAILURE,
+        DagsterRunStatus.STARTED: DagsterRunStatus.FAILURE,
+        DagsterRunStatus.CANCELING: DagsterRunStatus.CANCELED,
+    }
+    others = (DagsterRunStatus.NOT_STARTED, DagsterRunStatus.SUCCESS, DagsterRunStatus.CANCELED)
+    with open_instance(tmp_path / "dagster", on_disk=True) as instance:
+        runs = {status: instance.add_run(DagsterRun("x", status=status)).run_id for status in (*ended, *others)}
+        assert end_runs(instance) == (
+            "the local stack was stopped while 3 runs had not ended; that work is taken up again"
+        )
+        for status, run_id in runs.items():
+            run = instance.get_run_by_id(run_id)
+            assert run
+            assert run.status is ended.get(status, status)
+            assert [entry.message for entry in instance.all_logs(run_id)] == [STOPPED] * (status in ended)
+        assert end_runs(instance) == ""
+
+
+def test_a_process_that_outlives_a_killed_stack(tmp_path: Path) -> None:
+    """Nothing starts beside it, though it does not hold the lock: its run is still under way."""
+    code = "import sys; sys.stdin.read()"
+    with subprocess.Popen([sys.executable, "-c", code], stdin=subprocess.PIPE, start_new_session=True) as left:
+        (tmp_path / "lock").write_text(str(left.pid))
+        with (
+            pytest.raises(ConfigError, match=rf"killed, but .* `kill -9 -- -{left.pid}`"),
+            local_stack(Settings(tmp_path)),
+        ):
+            pass
+        assert (tmp_path / "lock").read_text() == str(left.pid)
+    with (tmp_path / "lock").open() as lock:
+        require_ended(tmp_path, lock)
+    (tmp_path / "lock").write_text(str(os.getpgrp()))
+    with (tmp_path / "lock").open() as lock:
+        require_ended(tmp_path, lock)

@@ -2,6 +2,8 @@
 
 import time
 from collections.abc import Generator
+from contextlib import suppress
+from pathlib import Path
 
 import pytest
 from dagster import DagsterRunStatus, RunsFilter
@@ -36,6 +38,24 @@ def test_killed_run_is_finished_by_the_sensor(made: Lab) -> None:
     # Titan takes 50,000 characters; the few transcripts beyond are error rows.
     assert table["status"].to_list() == ["ok" if len(text) <= 50_000 else "error" for text in source["transcript"]]
     assert len(made.jobs(PIPELINE)) == len(shards)
+
+
+@pytest.mark.slow
+def test_stack_stopped_while_a_run_waits(tmp_path: Path) -> None:
+    """Ctrl-C ends the run's process; the next start on the folder ends the run, and the backfill completes."""
+    with suppress(KeyboardInterrupt), lab(tmp_path, speed=20) as made:
+        assets = [*OUTPUTS, "joined_table"]
+        made.launched_run(made.backfill(PIPELINE, assets, made.materialize_raw(PIPELINE)))
+        made.until(lambda: any(job.status.in_flight for job in made.jobs(PIPELINE)))
+        raise KeyboardInterrupt
+    with lab(tmp_path, speed=20) as made:
+        assert made.stack.note.startswith("the local stack was stopped while 1 run")
+        (ended,) = made.instance.get_runs(RunsFilter(statuses=[DagsterRunStatus.FAILURE]))
+        status, counts = made.wait_for_backfill(ended.tags["dagster/backfill"])
+        assert (status, counts["batch_outputs"]["failed"]) == ("COMPLETED_SUCCESS", 0)
+        source, table = made.source(PIPELINE), made.table(PIPELINE)
+        assert table.select(source.columns).equals(source)
+        assert len(made.jobs(PIPELINE)) == counts["batch_outputs"]["targeted"]
 
 
 @pytest.mark.slow
