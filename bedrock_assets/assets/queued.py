@@ -58,6 +58,14 @@ class QueuedCollectRuns:
             if not self._is_left(record) and self._take(record.dagster_run):
                 self._collect(record.dagster_run)
 
+    def blocked(self) -> DagsterRun | None:
+        """A run that makes the dataset or prompts alone anew, and has got no slot for ten times as long."""
+        since = datetime.now(UTC) - timedelta(seconds=OTHERS * self.queued_s)
+        cures = {dg.AssetKey(self.workload.spec.key_of(name)) for name in ("raw_dataset", "prompt_shards")}
+        filters = RunsFilter(statuses=[DagsterRunStatus.QUEUED], created_before=since)
+        runs = self.context.instance.get_runs(filters)
+        return next((run for run in runs if run.asset_selection and run.asset_selection <= cures), None)
+
     def _is_left(self, record: RunRecord) -> bool:
         """Whether the work of a run is left to the waiting run of another backfill."""
         backfill = record.dagster_run.tags.get(BACKFILL_TAG)

@@ -81,8 +81,25 @@ class Watch:
                 break
             if self.queued:
                 self.queued.collect()
+                self._make_way(self.queued, waiting)
             time.sleep(self.poll_s)
         self._fail_if_any(keys)
+
+    def _make_way(self, queued: QueuedCollectRuns, waiting: Sequence[str]) -> None:
+        """
+        End, if this run's shards have no jobs and what they may wait for gets no run slot.
+
+        After an edit or a new dataset they wait for new prompts. If runs that wait hold all slots, the run that makes
+        these would stay in the queue.
+        """
+        if any(self.ledger.entries[key].job_arn for key in waiting):
+            return
+        if blocked := queued.blocked():
+            raise dg.Failure(
+                f"this run gives its run slot to run {blocked.run_id}, which makes prompts or the dataset anew and got "
+                f"none. {counted(len(waiting), 'shard', 'stay')} requested; launch them again to follow them",
+                allow_retries=False,
+            )
 
     def _line(self, keys: Sequence[str], waiting: Sequence[str]) -> str:
         """One line of progress: shards done, running and queued, records, and the time left."""

@@ -4,6 +4,7 @@ import threading
 from collections.abc import Mapping
 from pathlib import Path
 from types import MappingProxyType
+from typing import Any
 
 import dagster as dg
 import pytest
@@ -56,14 +57,15 @@ def request_of(lab: Lab, index: int) -> dg.RunRequest:
 def add_to_queue(lab: Lab, request: dg.RunRequest, backfill: Mapping[str, str] = MappingProxyType({})) -> str:
     """Put a run into Dagster's queue, with the tag of a *backfill*; its id."""
     partition = {"dagster/partition": request.partition_key or "", **backfill}
-    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="nowhere")
-    run = dg.DagsterRun(
-        "calls_collect",
-        status=DagsterRunStatus.QUEUED,
-        tags={**request.tags, **partition},
-        remote_job_origin=RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), "calls_collect"),
-    )
+    run = queued_run("calls_collect").with_tags({**request.tags, **partition})
     return lab.instance.add_run(run).run_id
+
+
+def queued_run(job: str, **settings: Any) -> dg.DagsterRun:
+    """A run of a *job* that waits for a slot."""
+    location = GrpcServerCodeLocationOrigin(host="127.0.0.1", port=1, location_name="nowhere")
+    origin = RemoteJobOrigin(RemoteRepositoryOrigin(location, "__repository__"), job)
+    return dg.DagsterRun(job, status=DagsterRunStatus.QUEUED, remote_job_origin=origin, **settings)
 
 
 def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
@@ -145,3 +147,25 @@ def test_while_it_collects_no_other_run_is_launched(tmp_path: Path) -> None:
         lab.instance.add_run(waiting)
         assert request.partition_key == lab.shards[0]
         assert lab.tick_only().collect_runs.run_requests == []
+
+
+@pytest.mark.parametrize(
+    ("selection", "is_ended"), [(["prompt_shards"], True), (["prompt_shards", "batch_outputs"], False)]
+)
+def test_it_makes_way_for_what_its_shards_wait_for(tmp_path: Path, selection: list[str], is_ended: bool) -> None:
+    """A run that makes prompts anew gets the slot of one whose shards have no jobs; they stay requested."""
+    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+        lab.ingest()
+        lab.format(lab.shards[0])
+        queued = queued_run("x", asset_selection=frozenset(dg.AssetKey(["calls", name]) for name in selection))
+        lab.instance.add_run(queued)
+        thread, ended = launch(lab)
+        if is_ended:
+            thread.join(60)
+            assert ended == [False]
+            assert lab.states == {lab.shards[0]: RequestState.REQUESTED}
+            lab.instance.delete_run(queued.run_id)
+        assert set(lab.finish().values()) == {RequestState.ANSWERED}
+        thread.join(60)
+        assert ended == [not is_ended]
+        assert len(lab.jobs()) == 1
