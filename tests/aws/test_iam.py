@@ -46,6 +46,7 @@ OBSTORE_ACTIONS = {
     "get_range": {"s3:GetObject"},
     "put": {"s3:PutObject"},
     "open_writer": {"s3:PutObject", "s3:AbortMultipartUpload"},
+    "copy": {"s3:GetObject", "s3:PutObject"},
     "rename": {"s3:GetObject", "s3:PutObject", "s3:DeleteObject"},
     "delete": {"s3:DeleteObject"},
 }
@@ -137,7 +138,9 @@ def test_the_store_works_under_the_callers_policy(enforcing: dict[str, str]) -> 
         for _ in range(20):
             file.write(b"x" * 1_000_000)
     store.move("calls/large.bin", "calls/moved.bin")
-    assert store.size("calls/moved.bin") == 20_000_000
+    store.copy("calls/moved.bin", "calls/copied.bin")
+    assert store.size("calls/copied.bin") == store.size("calls/moved.bin") == 20_000_000
+    store.delete(["calls/copied.bin"])
     assert not store.exists("calls/none")
     assert [file.key for file in store.files("calls")] == ["calls/a.json", "calls/moved.bin"]
     store.delete(["calls/a.json", "calls/moved.bin"])
