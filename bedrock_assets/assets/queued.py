@@ -27,8 +27,8 @@ from bedrock_assets.resources.bedrock import BedrockResource
 from bedrock_assets.storage.store import Store
 
 OTHERS = 10
-"""So many times longer a run of another backfill is left in the queue: the run that waits for it may have been killed
-without Dagster's noticing."""
+"""So many times longer other runs are left in the queue: those of another backfill, as the run that waits for it may
+have been killed without Dagster's noticing, and those that make prompts or the dataset anew."""
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class QueuedCollectRuns:
                 self._collect(record.dagster_run)
 
     def blocked(self) -> DagsterRun | None:
-        """A run that makes the dataset or prompts alone anew, and has got no slot for ten times as long."""
+        """A run that makes the dataset or prompts alone anew, and has got no slot for `OTHERS` times as long."""
         since = datetime.now(UTC) - timedelta(seconds=OTHERS * self.queued_s)
         cures = {dg.AssetKey(self.workload.spec.key_of(name)) for name in ("raw_dataset", "prompt_shards")}
         filters = RunsFilter(statuses=[DagsterRunStatus.QUEUED], created_before=since)

@@ -16,7 +16,7 @@ from bedrock_assets.errors import BedrockUnavailable, StoreError
 from bedrock_assets.jobs.cancellations import Cancellations
 from bedrock_assets.jobs.gate import APPROVAL
 from bedrock_assets.jobs.ledger import Ledger, RequestState
-from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix
+from bedrock_assets.jobs.shard_request import RequestStatus, name_prefix, on_hold_note
 from bedrock_assets.units import counted
 
 QUIET_POLLS = 8
@@ -121,9 +121,8 @@ class Watch:
     def _on_hold(self, waiting: Sequence[str]) -> str:
         entries = [entry for key in waiting if (entry := self.ledger.entries[key]).job_arn is None]
         n_on_hold = sum(self.ledger.status_of(entry.request) is RequestStatus.ON_HOLD for entry in entries)
-        reason = "the dataset has changed since; materialize prompt_shards"
         if n_on_hold:
-            return f" ({n_on_hold} on hold: {reason})"
+            return f" ({on_hold_note(n_on_hold)})"
         with suppress(StoreError):  # the next look tells
             note = self.approval_note(self.ledger)
             return f" ({note})" if note else ""

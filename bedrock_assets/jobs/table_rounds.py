@@ -20,6 +20,8 @@ from bedrock_assets.units import counted
 
 TABLE_TAG = "bedrock_assets/table"
 """On runs that build a table: of which answers and dataset."""
+UNANSWERED = "answers to the prompts"
+"""In what is said where shards have none: waiting builds no table then."""
 
 
 @dataclass
@@ -67,7 +69,7 @@ class TableRounds:
         entries = [entry for shard in shards if (entry := self.ledger.entries.get(shard)) and self._is_answered(shard)]
         n_planned = dataset.n_shards if dataset else len(shards)
         if not entries or len(entries) < max(n_planned, len(shards)):
-            return counted(len(entries), "shard", "have", of=max(n_planned, len(shards))) + " answers to the prompts"
+            return counted(len(entries), "shard", "have", of=max(n_planned, len(shards))) + f" {UNANSWERED}"
         newest, revision = max(entry.storage_id for entry in entries), dataset.revision if dataset else ""
         for record in instance.fetch_materializations(self.key, limit=1).records:
             event = record.asset_materialization

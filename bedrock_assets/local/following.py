@@ -47,7 +47,7 @@ class Moment:
             return cls("fetching the answers", "", done["batch_outputs"], n_shards)
         if jobs:
             n_answered = min(n_records, sum(job.n_processed for job in jobs))
-            running = f"{_jobs(n_running)} in flight" if n_running else "the next job starts soon"
+            running = f"{counted(n_running, 'job')} in flight" if n_running else "the next job starts soon"
             detail = f"{running}, {done['batch_outputs']} of {n_shards} shards fetched"
             return cls("the model answers; what is ready is fetched", detail, n_answered, n_records)
         return cls(_before_jobs(done["prompt_shards"] < n_shards, n_records, min_records * n_shards))
@@ -94,10 +94,6 @@ class Narrator:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._progress.stop()
-
-
-def _jobs(n: int) -> str:
-    return counted(n, "job")
 
 
 def _before_jobs(is_writing: bool, n_records: int, n_needed: int) -> str:

@@ -127,10 +127,10 @@ def local_stack(settings: Settings) -> Generator[Stack]:
     Raises:
         ConfigError: The folder is in use or cannot be written, or the port is taken.
     """
-    home = settings.home.expanduser().resolve()
-    _end_cleanly_on_signals()
     from bedrock_assets.local.former import require_ended
 
+    home = settings.home.expanduser().resolve()
+    _end_cleanly_on_signals()
     with _locked(home) as lock:
         require_ended(home, lock)
         port = settings.port or free_port()

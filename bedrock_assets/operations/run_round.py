@@ -21,7 +21,7 @@ from bedrock_assets.jobs.dagster_internals import InstigatorType
 from bedrock_assets.jobs.ledger import RequestState
 from bedrock_assets.jobs.rounds import Rounds
 from bedrock_assets.jobs.shard_request import on_hold_note
-from bedrock_assets.jobs.table_rounds import TableRounds
+from bedrock_assets.jobs.table_rounds import UNANSWERED, TableRounds
 from bedrock_assets.jobs.under_way import UnderWay
 from bedrock_assets.operations.approve import approve_canary
 from bedrock_assets.operations.dagster_checks import HEARTBEAT_S
@@ -143,7 +143,7 @@ class RoundRun:
             time.sleep(self.poll_s)
         if progress.is_complete:
             self.tell(Progress("building the table"))
-            self._build_table()
+            self.build_table()
         return progress
 
     def held(self) -> Progress | None:
@@ -166,12 +166,18 @@ class RoundRun:
         approve_canary(self.instance, self.store, self.workload, self.approves_as)
         return True
 
-    def _build_table(self) -> None:
+    def build_table(self) -> None:
+        """
+        Build the table of the answers that there are, unless it is up to date.
+
+        Raises:
+            RoundFailed: A run failed, or shards have no answers to their present prompts.
+        """
         table = TableRounds(self.spec)
         while (found := table.next(self.instance, UnderWay(self.instance))) != UP_TO_DATE:
             if not isinstance(found, str):
                 self._execute(found)
-            elif "failed" in found or "shards have answers" in found:  # waiting would not help
+            elif "failed" in found or UNANSWERED in found:  # waiting would not help
                 raise RoundFailed(f"{self.spec.name}/joined_table: {found}")
             else:
                 time.sleep(self.poll_s)

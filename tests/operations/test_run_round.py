@@ -6,7 +6,7 @@ import polars as pl
 import pytest
 
 from bedrock_assets.jobs.shard_request import on_hold_note
-from bedrock_assets.operations.run_round import RoundRun, about
+from bedrock_assets.operations.run_round import RoundFailed, RoundRun, about
 from tests.labs.dispatch import open_lab
 
 POOL = "pool bedrock_batch: 3 of 3 slots in use, 7 shards open"
@@ -42,3 +42,15 @@ def test_jobs_at_bedrock_are_no_stall(tmp_path: Path) -> None:
         lab.tick()
         waiting.rounds.ledger.refresh(lab.instance)
         assert waiting.stall() == on_hold_note(1)
+
+
+def test_no_table_is_waited_for_where_shards_have_no_answers(tmp_path: Path) -> None:
+    """The dataset may have changed meanwhile: that is told, and the command ends."""
+    with open_lab(tmp_path, n_rows=20, max_jobs=1, speed=None) as lab:
+        lab.ask()
+        lab.tick()
+        lab.wait_for_jobs()
+        lab.tick()
+        ended = RoundRun(lab.instance, lab.job("joined_table"), lab.pipeline.workload, tell=lambda progress: None)
+        with pytest.raises(RoundFailed, match="1 of 2 shards has answers to the prompts"):
+            ended.build_table()
