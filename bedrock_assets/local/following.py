@@ -1,4 +1,4 @@
-"""Says in a terminal what a backfill is doing: a line for each step, and a bar while rows are answered."""
+"""Says in a terminal what the demo is doing: a line for each step, and a bar while rows are answered."""
 
 import time
 from collections.abc import Mapping, Sequence
@@ -29,19 +29,15 @@ class Moment:
         cls, done: Mapping[str, int], jobs: Sequence[Job], *, n_shards: int, n_records: int, min_records: int
     ) -> "Moment":
         """
-        The moment of a backfill.
+        The moment of a run that gets the answers.
 
         Args:
-            done: Materialized partitions by asset: `prompt_shards`, `batch_outputs`, `joined_table`.
+            done: Materialized partitions by asset: `prompt_shards`, `batch_outputs`.
             jobs: All jobs of the pipeline.
-            n_shards: Partitions that the backfill has.
+            n_shards: Partitions that the run has.
             n_records: Rows that are sent.
             min_records: Fewest records of a job.
         """
-        if done["joined_table"]:
-            return cls("checking that every row is in the table")
-        if done["batch_outputs"] >= n_shards:
-            return cls("building the table")
         n_running = sum(job.status.in_flight for job in jobs)
         if jobs and not n_running and len(jobs) >= n_shards:
             return cls("fetching the answers", "", done["batch_outputs"], n_shards)

@@ -57,7 +57,7 @@ def open_line(result: DemoResult) -> str:
 
 def _facts(result: DemoResult) -> Iterator[tuple[str, str]]:
     verdict = "every input row is in the table once" if result.conserved else "[red]rows are missing[/red]"
-    outcome = "" if result.backfill == "COMPLETED_SUCCESS" else "[red]the backfill failed, see dagster.log;[/red] "
+    outcome = "" if result.run == "SUCCESS" else "[red]a run failed, see dagster.log;[/red] "
     yield "rows", f"{outcome}{result.rows_in:,} in, {result.rows_out:,} out; {verdict}"
     yield "", f"{result.ok:,} ok, {result.error:,} error, {result.missing:,} missing"
     yield "tokens", f"{_number(result.input_tokens)} in, {_number(result.output_tokens)} out{_by(result.jobs)}"

@@ -49,8 +49,8 @@ PATIENCE = {
 MIN_RECORDS = 100
 """Bedrock's own default quota."""
 STOP_S = 20
-SENSOR_INTERVAL_S = 5
-"""Seconds between two looks of a sensor."""
+SENSOR_INTERVAL_S = 4
+"""Seconds between two looks of a sensor. Dagster's daemon goes round every 5 s, so that 5 would be 5 or 10."""
 CALM_INTERVAL_S = 15
 """The same for a stack that is open all day: a look costs up to 0.1 s of processor time, nearly all of it Dagster's."""
 
@@ -60,7 +60,7 @@ nux: {enabled: false}
 run_coordinator:
   module: dagster.core.run_coordinator
   class: QueuedRunCoordinator
-  config: {dequeue_interval_seconds: 1}
+  config: {dequeue_interval_seconds: 1, dequeue_use_threads: true, dequeue_num_workers: 4}
 concurrency:
   runs: {max_concurrent_runs: 4}
   pools: {granularity: op}

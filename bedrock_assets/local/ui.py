@@ -11,7 +11,10 @@ from bedrock_assets.errors import BedrockAssetsError
 
 LOCATION = "bedrock_assets"
 REPOSITORY = "__repository__"
-_ENDED = ("SUCCESS", "FAILURE", "CANCELED")
+RANGE_START_TAG = "dagster/asset_partition_range_start"
+RANGE_END_TAG = "dagster/asset_partition_range_end"
+"""On a run of several partitions: the first one and the last one."""
+ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 _LOCATIONS = """{ workspaceOrError { __typename ... on Workspace { locationEntries {
   name loadStatus locationOrLoadError { __typename ... on PythonError { message } } } } } }"""
@@ -21,6 +24,9 @@ _LAUNCH_RUN = """mutation($params: ExecutionParams!) { launchPipelineExecution(e
 _LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartitionBackfill(backfillParams: $params) {
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
   ... on PartitionKeysNotFoundError { message } } }"""
+_MADE = """query($keys: [AssetKeyInput!], $partitions: [String!]) { assetNodes(assetKeys: $keys) { assetKey { path }
+  isPartitioned latestMaterializationByPartition(partitions: $partitions) { timestamp }
+  assetMaterializations(limit: 1) { timestamp } } }"""
 _RUN = """query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"""
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename
   ... on PartitionBackfill { status assetBackfillData { assetBackfillStatuses { __typename
@@ -82,24 +88,59 @@ class DagsterUI:
         except (OSError, UIError):
             return None
 
-    def materialize(self, asset: Sequence[str]) -> str:
-        """Launch a run of one unpartitioned asset; returns its run id."""
+    def materialize(
+        self,
+        *assets: Sequence[str],
+        partitions: Sequence[str] = (),
+        run_config: Mapping[str, Any] | None = None,
+    ) -> str:
+        """
+        Launch one run, as the button "Materialize" does; returns its id.
+
+        Args:
+            partitions: Of partitioned assets, in their order: all from the first to the last one, in this run.
+            run_config: As in the launchpad.
+        """
         selector = {
             "repositoryLocationName": self.location,
             "repositoryName": REPOSITORY,
             "pipelineName": "__ASSET_JOB",
-            "assetSelection": [{"path": list(asset)}],
+            "assetSelection": [{"path": list(path)} for path in assets],
             "assetCheckSelection": None,
         }
-        params = {"selector": selector, "runConfigData": "{}", "mode": "default"}
+        span = {RANGE_START_TAG: partitions[0], RANGE_END_TAG: partitions[-1]} if partitions else {}
+        params = {
+            "selector": selector,
+            "runConfigData": json.dumps(run_config or {}),
+            "mode": "default",
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in span.items()]},
+        }
         answer = self.query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
         return _expect(answer, "LaunchRunSuccess")["run"]["runId"]
+
+    def run_status(self, run_id: str) -> str:
+        """A run's status."""
+        return self.query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
+
+    def made_since(
+        self, moment: float, assets: Sequence[Sequence[str]], partitions: Sequence[str] = ()
+    ) -> dict[str, int]:
+        """
+        How many of these partitions were materialized since a moment, by the last part of the asset's key.
+
+        An asset without partitions counts as one.
+
+        Args:
+            moment: In seconds since 1970.
+        """
+        keys = [{"path": list(path)} for path in assets]
+        nodes = self.query(_MADE, keys=keys, partitions=list(partitions))["assetNodes"]
+        return {node["assetKey"]["path"][-1]: _count_since(moment, node) for node in nodes}
 
     def wait_for_run(self, run_id: str, poll_s: float = 0.5) -> str:
         """Wait until a run ends; returns its status."""
         while True:
-            status = self.query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
-            if status in _ENDED:
+            if (status := self.run_status(run_id)) in ENDED:
                 return status
             time.sleep(poll_s)
 
@@ -143,6 +184,11 @@ class DagsterUI:
         if answer.get("errors"):
             raise UIError(f"Dagster refused a query: {answer['errors'][0]['message']}")
         return answer["data"]
+
+
+def _count_since(moment: float, node: Mapping[str, Any]) -> int:
+    events = node["latestMaterializationByPartition" if node["isPartitioned"] else "assetMaterializations"]
+    return sum(float(event["timestamp"]) / 1000 >= moment for event in events if event)
 
 
 def _require_loaded(entries: Sequence[Mapping[str, Any]]) -> None:

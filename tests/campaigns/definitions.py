@@ -15,7 +15,7 @@ from bedrock_assets.resources.environment import resources
 from bedrock_assets.sensors.jobs import build_schedules, build_sensors
 
 RECORDS_PER_SHARD = 10
-SENSOR_INTERVAL_S = 5
+SENSOR_INTERVAL_S = 4
 SETTINGS = "pipelines.yaml"
 
 

@@ -69,7 +69,7 @@ def test_checks_pass(done: Lab) -> None:
 
 def test_the_table_is_built_once(done: Lab) -> None:
     """The backfill built the table, and the automation condition did not build it again in the ticks since."""
-    time.sleep(3 * SENSOR_INTERVAL_S)
+    time.sleep(4 * SENSOR_INTERVAL_S)
     assert done.materialized(PIPELINE, "joined_table") == 1
 
 

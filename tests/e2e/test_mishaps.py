@@ -85,7 +85,7 @@ def test_cancelled_run_withdraws_and_can_be_taken_up_again(made: Lab) -> None:
     made.cancel_run(run_id)
     made.until(lambda: [job.status for job in made.jobs(PIPELINE)] == [JobStatus.STOPPED])
     made.instance.event_log_storage.set_concurrency_slots("bedrock_batch", 2)
-    time.sleep(3 * SENSOR_INTERVAL_S)
+    time.sleep(4 * SENSOR_INTERVAL_S)
     assert len(made.jobs(PIPELINE)) == 1
     status, _ = made.wait_for_backfill(made.backfill(PIPELINE, ["batch_outputs"], shards))
     assert status == "COMPLETED_SUCCESS"

@@ -13,7 +13,7 @@ from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.environment import resources
 from bedrock_assets.sensors.jobs import build_sensors
 
-SENSOR_INTERVAL_S = 5
+SENSOR_INTERVAL_S = 4
 RECORDS_PER_SHARD = 20
 LIMITS = {"max_records_per_job": RECORDS_PER_SHARD, "min_records_per_job": 5, "max_jobs": 1}
 """The pool's limit holds, so `max_jobs` has no say but in planning: as few shards as the rows need."""
