@@ -1,6 +1,7 @@
 """The Dagster components: a `defs.yaml` becomes assets, checks and, once per code location, the sensors."""
 
 import logging
+import warnings
 from collections.abc import Mapping
 from functools import cache, cached_property
 from pathlib import Path
@@ -84,6 +85,12 @@ class BatchComponent(dg.Component, dg.Model, dg.Resolvable):
 
     @override
     def build_defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
+        with warnings.catch_warnings():
+            # Of backfill policies and owners: whoever uses the component can do nothing about them.
+            warnings.simplefilter("ignore", dg.BetaWarning)
+            return self._defs(context)
+
+    def _defs(self, context: dg.ComponentLoadContext) -> dg.Definitions:
         # Sorted, so that what comes once per code location is beside the first, wherever it lies.
         components = context.component_tree.get_all_components(of_type=BatchComponent)
         components = sorted(components, key=lambda component: component.place)
