@@ -12,9 +12,6 @@ from typing import Any
 import boto3
 import pytest
 import yaml
-from cfnlint.api import lint_file
-from cfnlint.config import ManualArgs
-from cfnlint.decode import decode
 from typer.testing import CliRunner
 
 from bedrock_assets.aws.iam import Deployment, caller_policy, doctor_policy, role_policy, role_trust
@@ -101,16 +98,25 @@ def account(moto: S3) -> Iterator[Account]:
 @pytest.fixture
 def resources() -> dict[str, Any]:
     """The template's resources, as they are written."""
+    from cfnlint.decode import decode
+
     template, problems = decode(str(TEMPLATE))
     assert template
     assert not problems
     return template["Resources"]
 
 
+def findings(path: Path, **options: Any) -> list[str]:
+    """What cfn-lint says of a template. It takes a second to import, which the other tests need not."""
+    from cfnlint.api import lint_file
+    from cfnlint.config import ManualArgs
+
+    return [str(match) for match in lint_file(path, ManualArgs(**options))]
+
+
 def test_the_linter_finds_nothing() -> None:
     """cfn-lint has no error, no warning and no advice."""
-    found = lint_file(Path(str(TEMPLATE)), ManualArgs(regions=["us-east-1", "eu-west-1"], include_checks=["I"]))
-    assert [str(match) for match in found] == []
+    assert findings(Path(str(TEMPLATE)), regions=["us-east-1", "eu-west-1"], include_checks=["I"]) == []
 
 
 def test_the_linter_would_find_something(tmp_path: Path) -> None:
@@ -119,7 +125,7 @@ def test_the_linter_would_find_something(tmp_path: Path) -> None:
         broken = tmp_path / "broken.yaml"
         assert old in TEXT
         broken.write_text(TEXT.replace(old, new))
-        assert lint_file(broken, ManualArgs(regions=["us-east-1"])), new
+        assert findings(broken, regions=["us-east-1"]), new
 
 
 def test_the_command_prints_it() -> None:
@@ -239,6 +245,8 @@ def test_deleting_the_stack_keeps_what_was_paid_for(account: Account, resources:
 )
 def test_parameters_that_would_not_work_are_refused(parameter: str, good: list[str], bad: list[str]) -> None:
     """CloudFormation refuses, before anything is made, what S3, IAM or Bedrock would refuse later."""
+    from cfnlint.decode import decode
+
     template, _ = decode(str(TEMPLATE))
     assert template
     pattern = re.compile(template["Parameters"][parameter]["AllowedPattern"])

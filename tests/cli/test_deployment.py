@@ -12,9 +12,6 @@ from dagster import DagsterInstance
 from dagster._core.launcher import DefaultRunLauncher
 from dagster._core.run_coordinator import QueuedRunCoordinator
 from dagster._core.storage.runs import SqliteRunStorage
-from dagster_aws.ecs import EcsRunLauncher
-from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
-from dagster_k8s import K8sRunLauncher
 from dagster_postgres.event_log import PostgresEventLogStorage
 from dagster_postgres.run_storage import PostgresRunStorage
 from dagster_postgres.schedule_storage import PostgresScheduleStorage
@@ -139,6 +136,8 @@ def test_ecs(
     capfd: pytest.CaptureFixture[str],
 ) -> None:
     """PostgreSQL, a task for each run, and logs of steps that arrive in the bucket, below the store."""
+    from dagster_aws.ecs import EcsRunLauncher
+
     set_all(monkeypatch, database)
     with instance_of(home, printed("ecs")) as instance:
         launcher = instance.run_launcher
@@ -160,6 +159,8 @@ def test_kubernetes(
     """The instance that Dagster's chart makes of the values: PostgreSQL, a job for each run, logs in the bucket."""
     set_all(monkeypatch, database)
     set_all(monkeypatch, helm.POD)
+    from dagster_k8s import K8sRunLauncher
+
     (tmp_path / "kubeconfig").write_text(KUBECONFIG)
     values = yaml.safe_load(printed("kubernetes"))
     with instance_of(home, helm.dagster_yaml(values, kubeconfig=tmp_path / "kubeconfig")) as instance:
@@ -201,6 +202,8 @@ def set_all(monkeypatch: pytest.MonkeyPatch, env: dict[str, str]) -> None:
 
 def require_logs_in_s3(instance: DagsterInstance, server: S3, capfd: pytest.CaptureFixture[str]) -> None:
     """What a step prints is captured, and put where the caller's policy lets it."""
+    from dagster_aws.s3.compute_log_manager import S3ComputeLogManager
+
     manager: Any = instance.compute_log_manager
     assert isinstance(manager, S3ComputeLogManager)
     with capfd.disabled(), manager.capture_logs([str(uuid.uuid4()), "compute_logs", "a-step"]):

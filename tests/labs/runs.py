@@ -1,4 +1,4 @@
-"""How the tests run: on how many processes, and which may be skipped."""
+"""How the tests run: on how many processes, in which order, and which may be skipped."""
 
 import os
 from collections.abc import Generator
@@ -11,6 +11,32 @@ REQUIRED = "TESTS_REQUIRED"
 
 MAY_BE_SKIPPED = ("needs the extra minilm", "cannot be installed here")
 """Reasons that are none of the machine's: it takes a gigabyte, or a registry of packages does not answer."""
+
+
+LONGEST = (
+    "campaigns/test_edits",
+    "campaigns/test_campaigns",
+    "campaigns/test_crowds",
+    "crashes/test_kill_points",
+    "distributed/",
+    "campaigns/test_nights",
+    "soak/",
+    "e2e/",
+    "docs/test_walks",
+    "sinks/test_sinks",
+    "jobs/test_reconcile_machine",
+    "emulator/test_restart",
+)
+"""Files that take longest. They come first, so that no process is left with one of them when the others have ended."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Bring the longest files to the front; the others stay as they were."""
+
+    def rank(item: pytest.Item) -> int:
+        return next((i for i, part in enumerate(LONGEST) if f"tests/{part}" in item.nodeid), len(LONGEST))
+
+    items.sort(key=rank)
 
 
 def pytest_xdist_auto_num_workers(config: pytest.Config) -> int:

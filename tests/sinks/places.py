@@ -7,10 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import duckdb
-import lancedb
 import polars as pl
-from pyiceberg.catalog import load_catalog
 
 from bedrock_assets.sinks.rows import MARK
 
@@ -66,6 +63,8 @@ def duckdb_place(folder: Path) -> Place:
     """A DuckDB file."""
 
     def read(name: str = "calls") -> pl.DataFrame:
+        import duckdb
+
         with duckdb.connect(str(folder / "out.duckdb"), read_only=True) as opened:
             return opened.sql(f"SELECT * FROM {name}").pl()  # noqa: S608
 
@@ -77,6 +76,9 @@ def iceberg_place(folder: Path) -> Place:
     properties = {"uri": f"sqlite:///{folder}/catalog.db", "warehouse": f"file://{folder}/warehouse"}
 
     def read(name: str = "calls") -> pl.DataFrame:
+        import duckdb
+        from pyiceberg.catalog import load_catalog
+
         table = load_catalog("out", **properties).load_table(f"shop.{name}")
         with duckdb.connect() as opened:
             opened.register("calls", table.scan().to_arrow())
@@ -91,6 +93,8 @@ def lance_place(folder: Path) -> Place:
     """A database of LanceDB."""
 
     def read(name: str = "calls") -> pl.DataFrame:
+        import lancedb
+
         return pl.DataFrame(lancedb.connect(folder / "lance").open_table(name).search().to_arrow())
 
     return Place("lancedb", {"path": "lance", "table": "calls"}, read)

@@ -8,12 +8,10 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
-import lancedb
 import polars as pl
 import psycopg2
 import pyarrow as pa
 import pytest
-from pyiceberg.catalog import load_catalog
 
 from bedrock_assets.errors import DataError, StoreConflict
 from bedrock_assets.sinks import Sent, iceberg, lance
@@ -132,9 +130,13 @@ def test_copies(name: str, make_pipeline: MakePipeline, store: Store, tmp_path: 
 
     def copy() -> None:
         if name == "lancedb":
+            import lancedb
+
             there = lancedb.connect(tmp_path / "lance").open_table("calls")
             there.add(there.to_arrow())
             return
+        from pyiceberg.catalog import load_catalog
+
         opened = load_catalog("out", **place.settings["properties"]).load_table("shop.calls")
         told = opened.current_snapshot().summary[REVISION]
         opened.append(opened.scan().to_arrow(), snapshot_properties={REVISION: told})
@@ -152,6 +154,8 @@ def test_copies(name: str, make_pipeline: MakePipeline, store: Store, tmp_path: 
 
 def test_two_merges_of_lancedb(make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
     """A table that is made here has a key, by which LanceDB itself keeps two merges of one new row apart."""
+    import lancedb
+
     place = lance_place(tmp_path)
     stages, table = built(make_pipeline, store, texts(2), **sink_of(place))
     publish(stages, table)
@@ -201,6 +205,8 @@ def test_the_table_keeps_its_settings(make_pipeline: MakePipeline, store: Store,
     place = iceberg_place(tmp_path)
     stages, table = built(make_pipeline, store, texts(2), **sink_of(place))
     publish(stages, table)
+    from pyiceberg.catalog import load_catalog
+
     opened = load_catalog("out", **place.settings["properties"]).load_table("shop.calls")
     assert "commit.retry.num-retries" not in opened.properties
     assert store.exists(sink_lock_key("calls", "iceberg_table"))

@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-import lancedb
 import polars as pl
 import psycopg2
 import pyarrow as pa
@@ -249,6 +248,8 @@ def test_in_many_steps(
 
 def test_an_id_that_repeats(make_pipeline: MakePipeline, store: Store, tmp_path: Path) -> None:
     """Two rows with one id in the sink, and rows without any: the first is refused, the others are left."""
+    import lancedb
+
     spec = {"sinks": {"lancedb": {"path": "lance", "table": "calls", "columns": ["text"]}}}
     stages, table = built(make_pipeline, store, texts(3), **spec)
     publish(stages, table)

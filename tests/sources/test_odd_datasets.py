@@ -3,7 +3,6 @@
 from pathlib import Path
 from typing import Any
 
-import datasets
 import polars as pl
 import pytest
 
@@ -76,6 +75,8 @@ def test_files_elsewhere_are_not_read(tmp_path: Path) -> None:
 
 def test_arrays_of_two_dimensions(tmp_path: Path) -> None:
     """The library's own extension types are read as lists."""
+    import datasets
+
     features = datasets.Features({"m": datasets.Array2D((2, 2), "int32")})
     datasets.Dataset.from_dict({"m": [[[1, 2], [3, 4]]]}, features=features).to_parquet(tmp_path / "a.parquet")
     assert read(tmp_path)["m"].to_list() == [[[1, 2], [3, 4]]]
