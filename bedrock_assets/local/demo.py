@@ -105,8 +105,8 @@ def _await_table(ui: DagsterUI, pipeline: Pipeline, since: float) -> str:
     """Wait until the sensor has built the table; build it where that takes too long. Returns the status of the run."""
     key, began = pipeline.spec.key_of(_TABLE), time.monotonic()
     while time.monotonic() - began < TABLE_S:
-        if ui.made_since(since, [key])[_TABLE]:
-            return "SUCCESS"
+        if built := ui.runs_since(since, [key])[_TABLE]:
+            return ui.wait_for_run(built[0])
         time.sleep(POLL_S)
     return ui.wait_for_run(ui.materialize(key))
 
@@ -131,7 +131,7 @@ class _Answers:
         run_id = self.ui.materialize(*keys, partitions=shards, run_config=config)
         while (status := self.ui.run_status(run_id)) not in ENDED:
             self.stack.require_alive()
-            made = self.ui.made_since(self.since, keys, shards)
+            made = {asset: len(runs) for asset, runs in self.ui.runs_since(self.since, keys, shards).items()}
             self.narrator.tell(_held(self.stack, self.pipeline, self.raw) or self._moment(made))
             time.sleep(POLL_S)
         return status

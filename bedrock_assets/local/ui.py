@@ -25,8 +25,8 @@ _LAUNCH_BACKFILL = """mutation($params: LaunchBackfillParams!) { launchPartition
   __typename ... on LaunchBackfillSuccess { backfillId } ... on PythonError { message }
   ... on PartitionKeysNotFoundError { message } } }"""
 _MADE = """query($keys: [AssetKeyInput!], $partitions: [String!]) { assetNodes(assetKeys: $keys) { assetKey { path }
-  isPartitioned latestMaterializationByPartition(partitions: $partitions) { timestamp }
-  assetMaterializations(limit: 1) { timestamp } } }"""
+  isPartitioned latestMaterializationByPartition(partitions: $partitions) { timestamp runId }
+  assetMaterializations(limit: 1) { timestamp runId } } }"""
 _RUN = """query($id: ID!) { runOrError(runId: $id) { __typename ... on Run { status } } }"""
 _BACKFILL = """query($id: String!) { partitionBackfillOrError(backfillId: $id) { __typename
   ... on PartitionBackfill { status assetBackfillData { assetBackfillStatuses { __typename
@@ -122,20 +122,20 @@ class DagsterUI:
         """A run's status."""
         return self.query(_RUN, id=run_id)["runOrError"].get("status", "FAILURE")
 
-    def made_since(
+    def runs_since(
         self, moment: float, assets: Sequence[Sequence[str]], partitions: Sequence[str] = ()
-    ) -> dict[str, int]:
+    ) -> dict[str, list[str]]:
         """
-        How many of these partitions were materialized since a moment, by the last part of the asset's key.
+        The runs that last materialized these partitions, or an asset without partitions, if it was since a moment.
 
-        An asset without partitions counts as one.
+        They are by the last part of the asset's key, and one run is there for each partition.
 
         Args:
             moment: In seconds since 1970.
         """
         keys = [{"path": list(path)} for path in assets]
         nodes = self.query(_MADE, keys=keys, partitions=list(partitions))["assetNodes"]
-        return {node["assetKey"]["path"][-1]: _count_since(moment, node) for node in nodes}
+        return {node["assetKey"]["path"][-1]: _runs_since(moment, node) for node in nodes}
 
     def wait_for_run(self, run_id: str, poll_s: float = 0.5) -> str:
         """Wait until a run ends; returns its status."""
@@ -186,9 +186,9 @@ class DagsterUI:
         return answer["data"]
 
 
-def _count_since(moment: float, node: Mapping[str, Any]) -> int:
+def _runs_since(moment: float, node: Mapping[str, Any]) -> list[str]:
     events = node["latestMaterializationByPartition" if node["isPartitioned"] else "assetMaterializations"]
-    return sum(float(event["timestamp"]) / 1000 >= moment for event in events if event)
+    return [event["runId"] for event in events if event and float(event["timestamp"]) / 1000 >= moment]
 
 
 def _require_loaded(entries: Sequence[Mapping[str, Any]]) -> None:

@@ -114,6 +114,7 @@ def build_inbox_sensor(
         take_job(spec.name),
         selection=[rejections.asset_key],
         description=f"Takes files from folder {spec.dropped_to}.",
+        executor_def=dg.in_process_executor,
     )
 
     @dg.sensor(

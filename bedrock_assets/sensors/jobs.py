@@ -90,9 +90,15 @@ def _rounds_sensors(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:
     ledgers = {name: Ledger.of(workload.spec) for name, workload in workloads.items()}
-    # A job for each pipeline, because one job's assets must share their partitions.
+    # A job for each pipeline, because one job's assets must share their partitions. In the run's own process: another one
+    # for each step would import everything again, and on Kubernetes be a pod.
     jobs = [
-        dg.define_asset_job(collect_job(name), selection=[ledger.asset_key], description="Collects a job's output.")
+        dg.define_asset_job(
+            collect_job(name),
+            selection=[ledger.asset_key],
+            description="Collects a job's output.",
+            executor_def=dg.in_process_executor,
+        )
         for name, ledger in ledgers.items()
     ]
 

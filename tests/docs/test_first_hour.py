@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import get_args
 
 import yaml
-from cfnlint.decode import decode
 from typer.main import get_command
 
 from bedrock_assets.cli.app import app
@@ -34,6 +33,8 @@ def test_its_commands_exist() -> None:
 
 def test_its_parameters_are_the_templates() -> None:
     """Each parameter of the template is told, with its default, and no other."""
+    from cfnlint.decode import decode
+
     table = PAGE.partition("| parameter |")[2].partition("\n\n")[0]
     rows = re.findall(r"^\| (`[A-Z][^|]*) \|[^|]*\| ([^|]*) \|$", table, re.MULTILINE)
     told = {name: default.split(";")[i] for names, default in rows for i, name in enumerate(names.split(", "))}

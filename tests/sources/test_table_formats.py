@@ -4,7 +4,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-from pyiceberg.catalog.sql import SqlCatalog
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.config.pipeline import PipelineSpec
@@ -45,6 +44,8 @@ def test_delta(tmp_path: Path) -> None:
 
 def test_iceberg(tmp_path: Path) -> None:
     """A table of a catalog, whose properties are in the YAML."""
+    from pyiceberg.catalog.sql import SqlCatalog
+
     settings = {"uri": f"sqlite:///{tmp_path}/catalog.db", "warehouse": f"file://{tmp_path}/warehouse"}
     catalog = SqlCatalog("shop", **settings)
     catalog.create_namespace("shop")

@@ -8,7 +8,6 @@ import duckdb
 import pandas as pd
 import polars as pl
 import pytest
-from datasets import load_dataset
 
 from bedrock_assets.assets.pipeline import build_assets
 from bedrock_assets.resources.environment import resources
@@ -59,8 +58,15 @@ def test_every_reader_sees_the_same(answers: str) -> None:
     assert found.fetchall() == ANSWERED
     frames = pd.concat(pd.read_parquet(path) for path in sorted(Path(answers).parent.glob("*.parquet")))
     assert list(frames[columns].astype(str).itertuples(index=False, name=None)) == ANSWERED
-    rows = load_dataset("parquet", data_files=answers, split="train", cache_dir=str(Path(answers).parents[2] / "hf"))
+    rows = loaded(answers)
     assert [(row["id"], row["status"], row["response"]) for row in rows] == ANSWERED
+
+
+def loaded(files: str) -> Any:
+    """Rows as `datasets` reads them."""
+    from datasets import load_dataset
+
+    return load_dataset("parquet", data_files=files, split="train", cache_dir=str(Path(files).parents[2] / "hf"))
 
 
 def test_every_reader_sees_vectors(vectors: str) -> None:
@@ -69,7 +75,7 @@ def test_every_reader_sees_vectors(vectors: str) -> None:
     assert duckdb.sql(f"SELECT embedding FROM '{vectors}'").fetchall()[1][0] == VECTOR  # noqa: S608
     frame = pd.concat(pd.read_parquet(path) for path in sorted(Path(vectors).parent.glob("*.parquet")))
     assert [None if value is None else len(value) for value in frame["embedding"]] == lengths
-    rows = load_dataset("parquet", data_files=vectors, split="train", cache_dir=str(Path(vectors).parents[2] / "hf"))
+    rows = loaded(vectors)
     assert [None if row["embedding"] is None else len(row["embedding"]) for row in rows] == lengths
 
 
