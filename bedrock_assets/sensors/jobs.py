@@ -90,8 +90,8 @@ def _rounds_sensors(pipelines: Sequence[Pipeline], interval_s: int) -> list[dg.S
 
 def _dispatcher(workloads: Mapping[str, Workload], interval_s: int, *, has_queue: bool) -> dg.SensorDefinition:
     ledgers = {name: Ledger.of(workload.spec) for name, workload in workloads.items()}
-    # A job for each pipeline, because one job's assets must share their partitions. Its steps stay in the run's process:
-    # one of their own would import everything again, and be another pod on Kubernetes.
+    # A job for each pipeline, because one job's assets must share their partitions. Its steps stay in the run's own
+    # process: another one would import everything again, and be another pod on Kubernetes.
     jobs = [
         dg.define_asset_job(
             collect_job(name),
