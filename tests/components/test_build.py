@@ -32,6 +32,15 @@ def test_it_runs(calls: dict[str, Any], tmp_path: Path) -> None:
     assert store.open().exists("calls/raw/manifest.json")
 
 
+def test_runs_of_the_sensors_are_one_process(calls: dict[str, Any]) -> None:
+    """Whatever the executor of the project is: a process for each step would import everything again."""
+    project = dg.Definitions(executor=dg.multiprocess_executor)
+    defs = dg.Definitions.merge(build_batch_inference(calls, INBOX), project)
+    executors = {name: defs.resolve_job_def(name).executor_def.name for name in ("calls_collect", "mail_take")}
+    assert executors == dict.fromkeys(executors, "in_process")
+    assert defs.resolve_implicit_global_asset_job_def().executor_def.name == "multiprocess"
+
+
 def test_prompts_in_a_folder(calls: dict[str, Any], tmp_path: Path) -> None:
     """Prompt files are looked for in the folder that is given."""
     (tmp_path / "mine.txt").write_text("Mine: {text}")
