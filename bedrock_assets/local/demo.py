@@ -1,6 +1,7 @@
 """The demo: a pipeline from end to end on the local stack, with the same calls as the Dagster UI."""
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 import boto3
@@ -16,6 +17,7 @@ from bedrock_assets.local.stack import Stack
 from bedrock_assets.local.ui import ENDED, DagsterUI
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.prices import price_of
+from bedrock_assets.sinks import sinks_of
 from bedrock_assets.storage.keys import raw_manifest_key, table_manifest_key
 from bedrock_assets.storage.manifests import RawManifest, TableManifest
 from bedrock_assets.storage.store import Store
@@ -23,10 +25,9 @@ from bedrock_assets.table.conservation import conservation_facts, conserved
 from bedrock_assets.units import counted
 
 POLL_S = 1.0
-TABLE_S = 60
-"""Patience with the sensor that builds the table; it looks every few seconds."""
+PATIENCE_S = 60
+"""Patience with the sensors that build the table and write sinks; they look every few seconds."""
 _ANSWERS = ("prompt_shards", "batch_outputs")
-_TABLE = "joined_table"
 
 
 @dataclass(frozen=True)
@@ -35,7 +36,7 @@ class DemoResult:
 
     pipeline: str
     run: str
-    """Final status of the run that got the answers, or of the one that built the table, if there was one."""
+    """Final status of the run that failed, or of the last one; "not written" if no run wrote a sink."""
     shards: int
     rows_in: int
     rows_out: int
@@ -82,11 +83,7 @@ def run_demo(stack: Stack, pipeline: Pipeline, console: Console) -> DemoResult:
         shards = counted(len(raw.shards), "shard") + (": parts that are one job each" if len(raw.shards) > 1 else "")
         source = raw.source.rpartition("/")[2] if raw.source.startswith("/") else raw.source
         console.print(f"              {raw.n_rows:,} rows from {source}, in {shards}", highlight=False)
-        since = time.time()
-        status = _Answers(stack, ui, pipeline, raw, narrator, since).get()
-        if status == "SUCCESS":
-            narrator.tell(Moment("building the table"))
-            status = _await_table(ui, pipeline, since)
+        status = _Runs(stack, ui, pipeline, raw, narrator).follow()
         narrator.tell(Moment("checking that every row is in the table"))
     return _result(stack, store, pipeline, raw, status, round(narrator.seconds, 1))
 
@@ -101,30 +98,32 @@ def _ingest(ui: DagsterUI, store: Store, pipeline: Pipeline) -> RawManifest:
     return manifest
 
 
-def _await_table(ui: DagsterUI, pipeline: Pipeline, since: float) -> str:
-    """Wait until the sensor has built the table; build it where that takes too long. Returns the status of the run."""
-    key, began = pipeline.spec.key_of(_TABLE), time.monotonic()
-    while time.monotonic() - began < TABLE_S:
-        if built := ui.runs_since(since, [key])[_TABLE]:
-            return ui.wait_for_run(built[0])
-        time.sleep(POLL_S)
-    return ui.wait_for_run(ui.materialize(key))
-
-
 @dataclass(frozen=True)
-class _Answers:
-    """The run that gets all answers."""
+class _Runs:
+    """The runs that follow the dataset's: of the answers, the table and the sinks."""
 
     stack: Stack
     ui: DagsterUI
     pipeline: Pipeline
     raw: RawManifest
     narrator: Narrator
-    since: float
-    """When it is launched, in seconds since 1970."""
+    since: float = field(default_factory=time.time)
+    """When they begin, in seconds since 1970."""
 
-    def get(self) -> str:
-        """Launch it, and say what goes on until it ends; returns its status."""
+    def follow(self) -> str:
+        """Launch what no sensor launches, and say what goes on until all is made; returns `DemoResult.run`."""
+        status, spec = self._get_answers(), self.pipeline.spec
+        if status == "SUCCESS":
+            self.narrator.tell(Moment("building the table"))
+            key = spec.key_of("joined_table")
+            status = self._await_sensor(key) or self.ui.wait_for_run(self.ui.materialize(key))
+        for sink in sinks_of(spec):
+            if status == "SUCCESS" and sink.is_automatic:
+                self.narrator.tell(Moment(f"writing {sink.asset}"))
+                status = self._await_sensor(spec.key_of(sink.asset)) or "not written"
+        return status
+
+    def _get_answers(self) -> str:
         spec = self.pipeline.spec
         keys, shards = [spec.key_of(asset) for asset in _ANSWERS], [shard.key for shard in self.raw.shards]
         config = {"ops": {spec.op_of("batch_outputs"): {"config": {"poll_s": 2.0}}}}
@@ -135,6 +134,16 @@ class _Answers:
             self.narrator.tell(_held(self.stack, self.pipeline, self.raw) or self._moment(made))
             time.sleep(POLL_S)
         return status
+
+    def _await_sensor(self, asset: Sequence[str]) -> str | None:
+        """Wait for the run by which a sensor makes an asset; returns its status, None if that takes too long."""
+        began = time.monotonic()
+        while time.monotonic() - began < PATIENCE_S:
+            self.stack.require_alive()
+            if made := self.ui.runs_since(self.since, [asset])[asset[-1]]:
+                return self.ui.wait_for_run(made[0])
+            time.sleep(POLL_S)
+        return None
 
     def _moment(self, made: dict[str, int]) -> Moment:
         spec = self.pipeline.spec
