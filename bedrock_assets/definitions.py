@@ -6,8 +6,8 @@ from pathlib import Path
 
 import dagster as dg
 
-# Dagster 1.13 warns of beta parameters that it uses itself wherever it loads a component, and of those that we use with
-# care: 36 lines in the log of each process. It sets the filters aside meanwhile, so that only one set here is kept.
+# Dagster 1.13 warns of beta classes and parameters that it uses itself wherever it loads a component. It sets the
+# filters aside meanwhile, so that only one set here, before, is kept.
 warnings.filterwarnings("ignore", category=dg.BetaWarning)
 
 

@@ -8,12 +8,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from bedrock_assets.errors import BedrockAssetsError
+from bedrock_assets.jobs.rounds import RANGE_TAGS
 
 LOCATION = "bedrock_assets"
 REPOSITORY = "__repository__"
-RANGE_START_TAG = "dagster/asset_partition_range_start"
-RANGE_END_TAG = "dagster/asset_partition_range_end"
-"""On a run of several partitions: the first one and the last one."""
 ENDED = ("SUCCESS", "FAILURE", "CANCELED")
 
 _LOCATIONS = """{ workspaceOrError { __typename ... on Workspace { locationEntries {
@@ -108,12 +106,12 @@ class DagsterUI:
             "assetSelection": [{"path": list(path)} for path in assets],
             "assetCheckSelection": None,
         }
-        span = {RANGE_START_TAG: partitions[0], RANGE_END_TAG: partitions[-1]} if partitions else {}
+        span = zip(RANGE_TAGS, (partitions[0], partitions[-1]), strict=True) if partitions else ()
         params = {
             "selector": selector,
             "runConfigData": json.dumps(run_config or {}),
             "mode": "default",
-            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in span.items()]},
+            "executionMetadata": {"tags": [{"key": key, "value": value} for key, value in span]},
         }
         answer = self.query(_LAUNCH_RUN, params=params)["launchPipelineExecution"]
         return _expect(answer, "LaunchRunSuccess")["run"]["runId"]
