@@ -70,7 +70,7 @@ def queued_run(job: str, **settings: Any) -> dg.DagsterRun:
 
 def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
     """It takes the run out of the queue, materializes the partition, and ends; the sensor launches no other."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, max_jobs=1) as lab:
         lab.ingest()
         lab.format(lab.shards[0])
         thread, ended = launch(lab)
@@ -95,7 +95,7 @@ def test_the_waiting_run_does_the_work_of_a_queued_one(tmp_path: Path) -> None:
 @pytest.mark.parametrize("status", [DagsterRunStatus.STARTED, DagsterRunStatus.FAILURE])
 def test_another_backfill_s_work_is_left_to_it(tmp_path: Path, status: DagsterRunStatus) -> None:
     """As long as that has a run which waits: only a materialization by a run of its own counts for a backfill."""
-    with open_lab(tmp_path, n_rows=20, max_jobs=2) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=20, max_jobs=2) as lab:
         lab.ask()
         lab.tick_only()
         lab.wait_for_jobs()
@@ -120,7 +120,7 @@ def test_another_backfill_s_work_is_left_to_it(tmp_path: Path, status: DagsterRu
 
 def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
     """A job that failed fails its shard with Bedrock's own message, in the run that waits for it."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1, faults=Faults(fail_message="no permission")) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, max_jobs=1, faults=Faults(fail_message="no permission")) as lab:
         lab.ingest()
         lab.format(lab.shards[0])
         thread, ended = launch(lab)
@@ -136,7 +136,7 @@ def test_a_failure_is_the_partition_s_own(tmp_path: Path) -> None:
 
 def test_while_it_collects_no_other_run_is_launched(tmp_path: Path) -> None:
     """The tag that it bears at that moment counts as a run of the request."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, max_jobs=1) as lab:
         lab.ask_in_runs()
         lab.tick_only()
         lab.wait_for_jobs()
@@ -154,7 +154,7 @@ def test_while_it_collects_no_other_run_is_launched(tmp_path: Path) -> None:
 )
 def test_it_makes_way_for_what_its_shards_wait_for(tmp_path: Path, selection: list[str], is_ended: bool) -> None:
     """A run that makes prompts anew gets the slot of one whose shards have no jobs; they stay requested."""
-    with open_lab(tmp_path, n_rows=10, max_jobs=1) as lab:
+    with open_lab(tmp_path, on_disk=True, n_rows=10, max_jobs=1) as lab:
         lab.ingest()
         lab.format(lab.shards[0])
         queued = queued_run("x", asset_selection=frozenset(dg.AssetKey(["calls", name]) for name in selection))

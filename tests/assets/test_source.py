@@ -438,7 +438,7 @@ def test_a_lost_value(shop: Shop) -> None:
     """What an IO manager cannot load is told with the asset, and what it said."""
     definitions = shop.definitions(reviews, asset="reviews")
     shop.run(definitions, "reviews")
-    (shop.folder / "dagster" / "storage" / "reviews").unlink()
+    (Path(shop.instance.storage_directory()) / "reviews").unlink()
     with pytest.raises(dg.Failure, match=r"source.asset reviews: its IO manager cannot load its value: FileNotFound"):
         shop.run(definitions, RAW)
 

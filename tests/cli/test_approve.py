@@ -96,7 +96,7 @@ def test_there_is_nobody_to_wait_for(tmp_path: Path, monkeypatch: pytest.MonkeyP
 
 def test_a_round_stops_for_a_person(tmp_path: Path) -> None:
     """`run --wait` ends and says so where only a person is missing; with `--approve` it goes on to the table."""
-    with open_lab(tmp_path, **LAB) as lab:
+    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
         resources = {"bedrock_batch_store": lab.store_resource, "bedrock_batch": lab.bedrock_resource}
         defs = dg.Definitions(build_assets(lab.pipeline), resources=resources)
         job, steps = defs.resolve_implicit_global_asset_job_def(), list[Progress]()

@@ -21,6 +21,7 @@ from bedrock_assets.components.batch import BatchComponent, BatchInbox, BatchInf
 from bedrock_assets.components.load import load_pipeline
 from bedrock_assets.errors import ConfigError
 from bedrock_assets.resources.store import StoreResource
+from tests.labs.instances import in_memory
 from tests.labs.stages import HAIKU
 
 ROOT = Path(bedrock_assets.__file__).parent.parent
@@ -192,7 +193,7 @@ def test_a_broken_component_stands_alone(load: Any) -> None:
     assert {"bedrock_jobs_sensor", "joined_table_sensor", "post_files_sensor"} == {s.name for s in defs.sensors}
     jobs = {job.name for sensor in defs.sensors if sensor.name == "bedrock_jobs_sensor" for job in sensor.jobs}
     assert jobs == {"good_collect", "after_collect", "post_collect"}
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         result = defs.resolve_implicit_global_asset_job_def().execute_in_process(
             instance=instance, asset_selection=[dg.AssetKey(["marts", "typo", "raw_dataset"])], raise_on_error=False
         )

@@ -10,6 +10,7 @@ import yaml
 from dagster.components.testing import create_defs_folder_sandbox
 
 from bedrock_assets.resources.store import StoreResource
+from tests.labs.instances import in_memory
 
 SPEC: dict[str, Any] = {
     "source": {"path": "a.parquet", "id_column": "id"},
@@ -78,7 +79,7 @@ def test_runs_that_were_launched_before(load: Any, tmp_path: Path) -> None:
     ]
     assert names[0] == names[1]
     resources = {"bedrock_batch_store": StoreResource(url=str(tmp_path / "bucket"))}
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         instance.add_dynamic_partitions("reviews_shards", ["00000-of-00001"])
         job = dg.Definitions.merge(broken, dg.Definitions()).resolve_job_def("reviews_collect")
         result = job.execute_in_process(

@@ -7,6 +7,7 @@ import dagster as dg
 import pytest
 
 from bedrock_assets import ConfigError, InboxSpec, StoreResource, build_batch_inference
+from tests.labs.instances import in_memory
 from tests.labs.stages import HAIKU
 
 INBOX = InboxSpec.model_validate({"name": "mail", "model": HAIKU})
@@ -25,7 +26,7 @@ def test_it_runs(calls: dict[str, Any], tmp_path: Path) -> None:
     store = StoreResource(url=str(tmp_path / "store"))
     defs = build_batch_inference(calls, INBOX, resources={"bedrock_batch_store": store})
     job = defs.resolve_implicit_global_asset_job_def()
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         result = job.execute_in_process(instance=instance, asset_selection=[dg.AssetKey(["calls", "raw_dataset"])])
         assert result.success
         assert len(instance.get_dynamic_partitions("calls_shards")) == 1

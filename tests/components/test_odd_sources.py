@@ -13,6 +13,7 @@ from dagster.components.testing import create_defs_folder_sandbox
 
 from bedrock_assets.components.batch import BatchInference
 from bedrock_assets.errors import BedrockAssetsError
+from tests.labs.instances import in_memory
 from tests.labs.stages import HAIKU
 
 TEXT = {"text": {"prompt": "Say {text}"}}
@@ -55,7 +56,7 @@ def location(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[dg.Def
 
 def test_one_bad_source_stops_only_its_own_pipeline(location: dg.Definitions) -> None:
     """The location loads, every other pipeline works, and the bad one's run fails with the source's name."""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         for name in ("good.parquet", *BAD):
             key = dg.AssetKey([name.replace(".", "_"), "raw_dataset"])
             asset = location.resolve_asset_graph().get(key).assets_def

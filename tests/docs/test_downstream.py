@@ -13,6 +13,7 @@ from bedrock_assets.resources.tables import _CONVERSIONS
 from bedrock_assets.storage.store import Store
 from bedrock_assets.table.join import join_table
 from tests.docs.blocks import CODE, DOCS, code_of, messages_of
+from tests.labs.instances import in_memory
 from tests.labs.stages import MakePipeline, Stages, texts
 
 PAGE = (DOCS / "downstream.md").read_text("utf-8")
@@ -41,7 +42,7 @@ def test_the_same_location(names: dict[str, Any]) -> None:
     """Both assets load and have the rows, with no resource but those that come along."""
     assets = [*build_assets(names["pipeline"]), names["unhappy"], names["lengths"]]
     definitions = dg.Definitions(assets=assets, resources=resources())
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         job = definitions.resolve_implicit_global_asset_job_def()
         selection = [dg.AssetKey("unhappy"), dg.AssetKey("lengths")]
         result = job.execute_in_process(instance=instance, asset_selection=selection)
@@ -55,7 +56,7 @@ def test_another_location(names: dict[str, Any]) -> None:
     dg.Definitions.validate_loadable(definitions)
     named = dg.Definitions(assets=definitions.assets, resources={"bedrock_batch_tables": names["tables"]})
     for location in (definitions, named):
-        with dg.DagsterInstance.ephemeral() as instance:
+        with in_memory() as instance:
             result = location.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)
             assert result.output_for_node("per_status").rows() == [("ok", 10)]
 

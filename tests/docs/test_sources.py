@@ -16,6 +16,7 @@ from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.manifests import RawManifest
 from bedrock_assets.storage.store import Store
 from tests.docs.blocks import CODE, DOCS, code_of, messages_of
+from tests.labs.instances import in_memory
 from tests.labs.stages import HAIKU
 
 PAGE = (DOCS / "sources.md").read_text("utf-8")
@@ -59,12 +60,13 @@ def test_its_assets(asset: str, where: str, tmp_path: Path, monkeypatch: pytest.
         "bedrock_batch_store": StoreResource(url=str(tmp_path / "bucket")),
         "bedrock_batch": dg.ResourceDefinition.none_resource(),
     }
-    assert dg.materialize(
-        [names[asset], *build_assets(pipeline)],
-        selection=[dg.AssetKey(asset), dg.AssetKey(["calls", "raw_dataset"])],
-        resources=resources,
-        instance=dg.DagsterInstance.ephemeral(),
-    ).success
+    with in_memory() as instance:
+        assert dg.materialize(
+            [names[asset], *build_assets(pipeline)],
+            selection=[dg.AssetKey(asset), dg.AssetKey(["calls", "raw_dataset"])],
+            resources=resources,
+            instance=instance,
+        ).success
     manifest = Store(str(tmp_path / "bucket")).read_model("calls/raw/manifest.json", RawManifest)
     assert manifest
     assert (manifest.n_rows, manifest.source) == (2, f"asset {asset}: {where}")

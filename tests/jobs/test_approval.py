@@ -204,7 +204,7 @@ def test_a_yes_that_gets_no_run_slot(tmp_path: Path) -> None:
 
 def test_the_waiting_run_says_for_whom(tmp_path: Path) -> None:
     """It goes on waiting, and says what a person has to do; after the yes it ends."""
-    with open_lab(tmp_path, **LAB) as lab:
+    with open_lab(tmp_path, on_disk=True, **LAB) as lab:
         lab.ingest()
         lab.format()
         ended: list[dg.ExecuteInProcessResult] = []

@@ -9,6 +9,7 @@ import shutil
 import tempfile
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import ExitStack
 from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -17,7 +18,6 @@ from typing import Any, ClassVar, cast
 import dagster as dg
 import polars as pl
 import pytest
-from dagster import DagsterInstance
 from hypothesis import HealthCheck, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
@@ -32,6 +32,7 @@ from bedrock_assets.jobs.ledger import Ledger, RequestState
 from bedrock_assets.jobs.shard_request import Request
 from bedrock_assets.storage.store import Store
 from tests.labs.dispatch import pipeline_of
+from tests.labs.instances import in_memory
 
 HAIKU, ACCOUNT = "anthropic.claude-haiku-4-5-20251001-v1:0", "123456789012"
 REGIONS = ("us-east-1", "us-west-2")
@@ -123,7 +124,8 @@ class TwoRegions(RuleBasedStateMachine):
         pl.DataFrame({"id": ["a"], "transcript": ["x"]}).write_parquet(self.folder / "calls.parquet")
         models = [{"model": HAIKU, "region": name, "max_jobs": MAX_JOBS} for name in REGIONS]
         self.pipeline = pipeline_of(self.folder, model=models)
-        self.instance = DagsterInstance.ephemeral(str(self.folder))
+        self.opened = ExitStack()
+        self.instance = self.opened.enter_context(in_memory())
         self.instance.add_dynamic_partitions("calls_shards", SHARDS)
         self.fakes = [FakeRegion(name, lag) for name in REGIONS]
         regions = [Region(r.name, ACCOUNT, lambda r=r: cast(Bedrock, r)) for r in self.fakes]
@@ -238,7 +240,7 @@ class TwoRegions(RuleBasedStateMachine):
         self.ledger.refresh(self.instance)
         assert not self.ledger.open_entries
         self.seen["adopted"] += any(region.n_adopted for region in self.fakes)
-        self.instance.dispose()
+        self.opened.close()
         shutil.rmtree(self.folder)
 
     def _answer(self, shard: str, arn: str) -> None:

@@ -18,6 +18,7 @@ from bedrock_assets.errors import BedrockAssetsError, ConfigError
 from bedrock_assets.pipeline.pipeline import Pipeline
 from bedrock_assets.resources.store import StoreResource
 from bedrock_assets.storage.store import Store
+from tests.labs.instances import in_memory
 from tests.labs.stages import MakePipeline, Stages, texts
 
 LIMITS = {"min_records_per_job": 1, "max_records_per_job": 4, "max_jobs": 1}
@@ -99,7 +100,7 @@ def test_in_the_same_code_location(pipeline: Pipeline, answered: StoreResource) 
     """No resource is written down: in the run that builds the table, and in a later one, all types have its rows."""
     table = next(asset for asset in build_assets(pipeline) if asset.keys == {TABLE})
     TAKEN.clear()
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         assert run(pipeline, answered, table, *DOWNSTREAM, instance=instance)
         for asset in DOWNSTREAM:
             assert run(pipeline, answered, asset, instance=instance)
@@ -114,7 +115,7 @@ def test_a_definitions_object(pipeline: Pipeline, answered: StoreResource) -> No
     definitions = dg.Definitions(assets=[*build_assets(pipeline), eager], resources=resources)
     dg.Definitions.validate_loadable(definitions)
     TAKEN.clear()
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         job = definitions.resolve_implicit_global_asset_job_def()
         assert job.execute_in_process(instance=instance, asset_selection=[TABLE]).success
         assert job.execute_in_process(instance=instance, asset_selection=[eager.key]).success
@@ -132,7 +133,7 @@ def elsewhere(
     """One run in a code location that has nothing of ours but the table's key and the IO manager."""
     external = spec or dg.AssetSpec(TABLE, group_name="calls").with_io_manager_key(key)
     definitions = dg.Definitions(assets=[asset, external], resources={key: tables})
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         return definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance).success
 
 
@@ -140,7 +141,7 @@ def elsewhere(
 def published(pipeline: Pipeline, answered: StoreResource) -> StoreResource:
     """The store with the table."""
     table = next(asset for asset in build_assets(pipeline) if asset.keys == {TABLE})
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         assert run(pipeline, answered, table, instance=instance)
     return answered
 
@@ -178,7 +179,7 @@ def test_stores_that_are_known_in_the_run(
         else OwnStore(url="s3://elsewhere/none", folder=published.url)
     )
     TAKEN.clear()
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         assert run(pipeline, named, eager, instance=instance)
     assert elsewhere(eager, TableIOManager(store=named))
     assert TAKEN == [ROWS] * 2
@@ -237,7 +238,7 @@ def test_it_writes_nothing(published: StoreResource) -> None:
 
     definitions = dg.Definitions(assets=[own], resources={"io_manager": TableIOManager(store=published)})
     with (
-        dg.DagsterInstance.ephemeral() as instance,
+        in_memory() as instance,
         pytest.raises(ConfigError, match=r"own: TableIOManager .* writes nothing"),
     ):
         definitions.resolve_implicit_global_asset_job_def().execute_in_process(instance=instance)

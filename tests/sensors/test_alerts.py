@@ -15,6 +15,7 @@ from bedrock_assets.errors import ConfigError
 from bedrock_assets.prices import NO_TOKENS, usd
 from bedrock_assets.sensors.alerts import URL, AlertError, Alerts, build_alerts
 from tests.labs.dispatch import pipeline_of
+from tests.labs.instances import in_memory
 from tests.labs.stages import texts
 
 
@@ -69,7 +70,7 @@ def test_a_failed_run_is_told(tmp_path: Path, receiver: Receiver) -> None:
     def batch_outputs() -> None:
         raise dg.Failure("job ba-calls ended as Failed") from ValueError("the bucket is in another Region")
 
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
         result = dg.materialize(
             [batch_outputs], instance=instance, partition_key="00000-of-00001", raise_on_error=False
         )
@@ -94,7 +95,7 @@ def spend(instance: dg.DagsterInstance, shard: str, cost_usd: float | None) -> N
 def test_a_budget_is_told_once_a_threshold(tmp_path: Path, receiver: Receiver) -> None:
     """At 80 % and at 100 %, each once; a shard that is answered again counts once; a refused alert is sent again."""
     sensor, cursor = sensors(tmp_path, Alerts(receiver.url), budget_usd=10)["alert_budget"], ""
-    with dg.DagsterInstance.ephemeral() as instance:
+    with in_memory() as instance:
 
         def tick() -> list[str]:
             nonlocal cursor
