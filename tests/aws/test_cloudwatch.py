@@ -104,7 +104,7 @@ def queries(client: Any) -> Iterator[list[int]]:
 @contextmanager
 def asked(folder: Path, **settings: Any) -> Iterator[Lab]:
     """A lab whose prompts are made, and whose runs read CloudWatch."""
-    with open_lab(folder, n_rows=20) as lab:
+    with open_lab(folder, n_rows=20, on_disk=True) as lab:
         lab.settings = {"cloudwatch": True, "cloudwatch_interval_s": 0.3, **settings}
         lab.ingest()
         lab.format()
