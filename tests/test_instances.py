@@ -1,5 +1,6 @@
 """What the labs' instances in memory promise."""
 
+from pathlib import Path
 from threading import Thread
 
 import dagster as dg
@@ -12,6 +13,12 @@ from tests.labs.instances import in_memory
 def shelf() -> dg.MaterializeResult:
     """An asset with a check."""
     return dg.MaterializeResult(check_results=[dg.AssetCheckResult(passed=True)])
+
+
+@dg.asset
+def number() -> int:
+    """An asset that is stored."""
+    return 1
 
 
 def rows(instance: dg.DagsterInstance) -> dict[str, int]:
@@ -29,7 +36,9 @@ def test_the_next_test_finds_it_empty() -> None:
     """Runs, events, checks, partitions, limits and cursors of a test are gone, and what its assets stored."""
     with in_memory() as first:
         new = rows(first)
-        assert dg.materialize([shelf], instance=first).success
+        assert dg.materialize([shelf, number], instance=first).success
+        stored = Path(first.storage_directory()) / "number"
+        assert stored.exists()
         first.add_dynamic_partitions("days", ["monday"])
         first.run_storage.set_cursor_values({"somewhere": "here"})
         first.event_log_storage.set_concurrency_slots("pool", 2)
@@ -43,8 +52,9 @@ def test_the_next_test_finds_it_empty() -> None:
         }
     with in_memory() as second:
         assert second is first
+        assert not stored.exists()
         assert rows(second) == new
-        assert dg.materialize([shelf], instance=second).success
+        assert dg.materialize([shelf, number], instance=second).success
 
 
 def test_it_is_for_one_thread() -> None:

@@ -255,7 +255,7 @@ def open_lab(
     """
     A lab whose jobs take a fraction of a second, or without *speed* go on only while the test waits.
 
-    *on_disk* other processes see the instance, too.
+    *on_disk* other threads and processes see the instance, too.
     """
     (folder / "s3" / "bucket").mkdir(parents=True)
     limits, clock = (
