@@ -266,8 +266,8 @@ def open_lab(  # noqa: PLR0913 - each has its default, and is given by its name
     A lab with *n_rows* rows in shards of 10, and an emulator whose jobs take a fraction of a second.
 
     Without *speed* they go on only while the test waits, so that one is in flight as long as the test needs it to be.
-    The instance keeps its events in memory, a fifth of the time of files; *on_disk* other threads
-    and processes see them, too.
+    The instance keeps its events in memory, a fifth of the time of files; *on_disk* other threads and
+    processes see them, too.
     """
     texts = [f"Call {i}: the customer asked about invoice {i}. The agent found it." for i in range(n_rows)]
     pl.DataFrame({"id": [f"c{i}" for i in range(n_rows)], "transcript": texts}).write_parquet(folder / "calls.parquet")

@@ -1,4 +1,4 @@
-"""Real Dagster instances: in memory, or on disk where other processes look at them."""
+"""Real Dagster instances: in memory, or on disk where other threads and processes look at them."""
 
 import atexit
 import shutil
@@ -72,7 +72,11 @@ def _wipe(instance: dg.DagsterInstance) -> None:
 
 
 def _require_thread(owner: int) -> Callable[..., None]:
-    """A table in SQLite's memory is locked for a second thread, now and then: better an error each time."""
+    """
+    Runs in SQLite's memory are locked for a second thread, now and then: better an error each time.
+
+    The storage of events has a lock of its own.
+    """
 
     def check(*_: object) -> None:
         assert threading.get_ident() == owner, "an instance in memory is for one thread: open it on disk"
